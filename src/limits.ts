@@ -1,0 +1,49 @@
+/** Every fixed limit of the protocol, with its unit. SPEC names them by these names. */
+
+// Sizes, in bytes.
+export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+export const MAX_STATEMENT_BYTES = 64 * 1024
+export const MAX_EPOCH_BYTES = 1024 * 1024
+export const MAX_TOKEN_BYTES = 16 * 1024
+export const MAX_SUBJECT_BYTES = 1024
+export const MAX_HEADER_BYTES = 64 * 1024
+export const MIN_PADDED_BYTES = 128
+
+// Counts.
+export const MAX_RECIPIENTS = 16_384
+export const MAX_HEADERS = 256
+export const MAX_SUITES = 16
+export const MAX_REVOCATIONS = 4096
+export const MAX_NONCES_PER_TICK = 64
+export const MAX_STATEMENTS_PER_PAGE = 100
+export const DEFAULT_MAX_INSTANCES = 16
+export const MAX_MAX_INSTANCES = 1024
+
+// The clock, in milliseconds.
+export const CLOCK_WINDOW_MS = 120_000
+export const STALE_AFTER_MS = 90_000
+export const DEFAULT_TICK_MS = 15_000
+export const DEFAULT_EPOCH_MS = 3_600_000
+export const DEFAULT_LEAD_MS = 300_000
+export const DEFAULT_GRACE_MS = 300_000
+export const MAX_EPOCH_MS = 24 * 3_600_000
+export const MAX_GRACE_MS = 15 * 60_000
+export const QUEUE_SETTLE_MS = 1000
+export const MAX_JITTER_MS = 30_000
+export const QUERY_INTERVAL_MS = 1000
+
+// Replay, lookups and floods.
+export const REPLAY_WINDOW = 4096
+export const MAX_WAITING_MESSAGES = 256
+export const MAX_WAITING_BYTES = 1024 * 1024
+export const LOOKUP_TIMEOUT_MS = 2000
+export const MAX_LOOKUPS_PER_SECOND = 32
+export const MAX_FAILED_LOOKUPS_CACHED = 4096
+export const FAILED_LOOKUP_TTL_MS = 10_000
+export const FAILED_OPENS_PER_SECOND = 64
+export const MAX_UNVERIFIED_PER_AGENT = 64
+export const MAX_UNVERIFIED = 16_384
+export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
+export const MAX_TICKS_PER_SECOND = 10
+export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
+export const MAX_QUERIES_PER_SECOND = 1000
