@@ -1,0 +1,23 @@
+import { utf8 } from '../bytes.ts'
+
+/**
+ * Every domain-separation label of the protocol: ASCII `subrosa/1 NAME` and a NUL. The two inputs of the key
+ * derivation end in 0x01 instead, which makes each the single block of an HKDF-Expand (RFC 5869).
+ */
+export const labels = {
+  kid: label('kid'),
+  wrap: label('wrap'),
+  header: label('hdr'),
+  message: label('sig'),
+  epoch: label('epo'),
+  tick: label('tic'),
+  revocation: label('rev'),
+  announcement: label('ann'),
+  possession: label('pop'),
+  contentKey: utf8('subrosa/1 key\x01'),
+  commitment: utf8('subrosa/1 com\x01'),
+} as const
+
+function label(name: string): Uint8Array {
+  return utf8(`subrosa/1 ${name}\0`)
+}

@@ -1,0 +1,30 @@
+import { MIN_PADDED_BYTES } from '../limits.ts'
+
+/** Whether plaintexts are padded. `none` shows their exact length to whoever sees the ciphertext. */
+export type Padding = 'padme' | 'none'
+
+/**
+ * The length to which a plaintext of `length` bytes goes up: PADMÉ (Nikitin et al., "Reducing Metadata Leakage from
+ * Encrypted Files and Communication with PURBs", 2019), at least 128 bytes. The overhead is below 12 %.
+ */
+export function paddedLength(length: number, padding: Padding): number {
+  if (padding === 'none') return length
+  if (length <= MIN_PADDED_BYTES) return MIN_PADDED_BYTES
+  const exponent = Math.floor(Math.log2(length))
+  const mantissaBits = Math.floor(Math.log2(exponent)) + 1
+  const step = 2 ** (exponent - mantissaBits)
+  return Math.ceil(length / step) * step
+}
+
+/** Whether `total` is a length that {@link paddedLength} gives for `length`, under either kind of padding. */
+export function isPaddedLength(length: number, total: number): boolean {
+  return total === length || total === paddedLength(length, 'padme')
+}
+
+/** Whether every byte from `start` on is zero. */
+export function isZeroFrom(bytes: Uint8Array, start: number): boolean {
+  for (let i = start; i < bytes.length; i++) {
+    if (bytes[i] !== 0) return false
+  }
+  return true
+}

@@ -1,0 +1,171 @@
+import { hash } from 'node:crypto'
+import { createRequire } from 'node:module'
+import { SubrosaError } from '../errors.ts'
+import type { AeadInput, CryptoEngine } from './engine.ts'
+
+/** The part of sodium-native that is used. The package has no types of its own. */
+interface Sodium {
+  readonly crypto_aead_chacha20poly1305_ietf_encrypt: AeadEncrypt
+  readonly crypto_aead_chacha20poly1305_ietf_decrypt: AeadDecrypt
+  readonly crypto_aead_xchacha20poly1305_ietf_encrypt: AeadEncrypt
+  readonly crypto_aead_xchacha20poly1305_ietf_decrypt: AeadDecrypt
+  randombytes_buf(out: Uint8Array): void
+  crypto_scalarmult_base(out: Uint8Array, secretKey: Uint8Array): void
+  crypto_scalarmult(out: Uint8Array, secretKey: Uint8Array, publicKey: Uint8Array): void
+  crypto_sign_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void
+  crypto_sign_seed_keypair(publicKey: Uint8Array, secretKey: Uint8Array, seed: Uint8Array): void
+  crypto_sign_detached(out: Uint8Array, message: Uint8Array, secretKey: Uint8Array): void
+  crypto_sign_verify_detached(signature: Uint8Array, message: Uint8Array, publicKey: Uint8Array): boolean
+  sodium_memcmp(a: Uint8Array, b: Uint8Array): boolean
+}
+
+type AeadEncrypt = (
+  out: Uint8Array,
+  plaintext: Uint8Array,
+  aad: Uint8Array,
+  secretNonce: null,
+  nonce: Uint8Array,
+  key: Uint8Array,
+) => number
+
+type AeadDecrypt = (
+  out: Uint8Array,
+  secretNonce: null,
+  ciphertext: Uint8Array,
+  aad: Uint8Array,
+  nonce: Uint8Array,
+  key: Uint8Array,
+) => number
+
+const TAG_BYTES = 16
+const KEY_BYTES = 32
+const NONCE_BYTES = 12
+const XNONCE_BYTES = 24
+const HASH_BLOCK_BYTES = 64
+const HASH_BYTES = 32
+
+/** The engine on libsodium, or `undefined` where its native module does not load. */
+export const sodiumEngine: CryptoEngine | undefined = loadEngine()
+
+function loadEngine(): CryptoEngine | undefined {
+  const sodium = loadSodium()
+  return sodium === undefined ? undefined : makeEngine(sodium)
+}
+
+function loadSodium(): Sodium | undefined {
+  try {
+    // An optional native dependency: a static import would make its absence fatal.
+    return createRequire(import.meta.url)('sodium-native') as Sodium
+  } catch {
+    return undefined
+  }
+}
+
+function makeEngine(sodium: Sodium): CryptoEngine {
+  const randomBytes = (length: number): Uint8Array => {
+    const bytes = new Uint8Array(length)
+    sodium.randombytes_buf(bytes)
+    return bytes
+  }
+  return {
+    name: 'libsodium',
+    randomBytes,
+    sha256,
+    hmac,
+    x25519KeyPair(seed) {
+      const secretKey = seed === undefined ? randomBytes(KEY_BYTES) : Uint8Array.from(exactly(seed, KEY_BYTES))
+      const publicKey = new Uint8Array(KEY_BYTES)
+      sodium.crypto_scalarmult_base(publicKey, secretKey)
+      return { secretKey, publicKey }
+    },
+    x25519(secretKey, publicKey) {
+      const shared = new Uint8Array(KEY_BYTES)
+      try {
+        sodium.crypto_scalarmult(shared, exactly(secretKey, KEY_BYTES), exactly(publicKey, KEY_BYTES))
+      } catch {
+        return undefined
+      }
+      return shared
+    },
+    ed25519KeyPair(seed) {
+      const publicKey = new Uint8Array(KEY_BYTES)
+      const secretKey = new Uint8Array(2 * KEY_BYTES)
+      if (seed === undefined) sodium.crypto_sign_keypair(publicKey, secretKey)
+      else sodium.crypto_sign_seed_keypair(publicKey, secretKey, exactly(seed, KEY_BYTES))
+      return { secretKey, publicKey }
+    },
+    sign(secretKey, message) {
+      const signature = new Uint8Array(64)
+      sodium.crypto_sign_detached(signature, message, secretKey)
+      return signature
+    },
+    verify(publicKey, message, signature) {
+      // libsodium reads past neither, but accepts signatures longer than 64 bytes: the length is checked here.
+      if (publicKey.length !== 32 || signature.length !== 64) return false
+      return sodium.crypto_sign_verify_detached(signature, message, publicKey)
+    },
+    aeadSeal: (input) => seal(sodium.crypto_aead_chacha20poly1305_ietf_encrypt, input, NONCE_BYTES),
+    aeadOpen: (input) => open(sodium.crypto_aead_chacha20poly1305_ietf_decrypt, input, NONCE_BYTES),
+    xaeadSeal: (input) => seal(sodium.crypto_aead_xchacha20poly1305_ietf_encrypt, input, XNONCE_BYTES),
+    xaeadOpen: (input) => open(sodium.crypto_aead_xchacha20poly1305_ietf_decrypt, input, XNONCE_BYTES),
+    equal: (a, b) => a.length === b.length && sodium.sodium_memcmp(a, b),
+    wipe,
+  }
+}
+
+function seal(encrypt: AeadEncrypt, { key, nonce, aad, data }: AeadInput, nonceBytes: number): Uint8Array {
+  const ciphertext = new Uint8Array(data.length + TAG_BYTES)
+  encrypt(ciphertext, data, aad, null, exactly(nonce, nonceBytes), exactly(key, KEY_BYTES))
+  return ciphertext
+}
+
+function open(
+  decrypt: AeadDecrypt,
+  { key, nonce, aad, data }: AeadInput,
+  nonceBytes: number,
+): Uint8Array | undefined {
+  if (data.length < TAG_BYTES) return undefined
+  const plaintext = new Uint8Array(data.length - TAG_BYTES)
+  exactly(nonce, nonceBytes)
+  exactly(key, KEY_BYTES)
+  try {
+    decrypt(plaintext, null, data, aad, nonce, key)
+  } catch {
+    return undefined
+  }
+  return plaintext
+}
+
+function exactly(bytes: Uint8Array, length: number): Uint8Array {
+  if (bytes.length !== length) throw new SubrosaError('ERR_KEY_INVALID', 'a key or nonce has the wrong length')
+  return bytes
+}
+
+/** libsodium's SHA-256 uses no SHA instructions; OpenSSL's one-shot hash does, and is cheapest as a string. */
+function sha256(data: Uint8Array): Uint8Array {
+  const digest = hash('sha256', data, 'binary')
+  const bytes = new Uint8Array(HASH_BYTES)
+  for (let i = 0; i < HASH_BYTES; i++) bytes[i] = digest.charCodeAt(i)
+  return bytes
+}
+
+/** HMAC from two one-shot hashes: a fraction of the cost of a `crypto.createHmac` object. */
+function hmac(key: Uint8Array, data: Uint8Array): Uint8Array {
+  const blockKey = key.length > HASH_BLOCK_BYTES ? sha256(key) : key
+  const inner = new Uint8Array(HASH_BLOCK_BYTES + data.length).fill(0x36, 0, HASH_BLOCK_BYTES)
+  const outer = new Uint8Array(HASH_BLOCK_BYTES + HASH_BYTES).fill(0x5c, 0, HASH_BLOCK_BYTES)
+  for (let i = 0; i < blockKey.length; i++) {
+    const keyByte = blockKey[i] ?? 0
+    inner[i] = keyByte ^ 0x36
+    outer[i] = keyByte ^ 0x5c
+  }
+  inner.set(data, HASH_BLOCK_BYTES)
+  outer.set(sha256(inner), HASH_BLOCK_BYTES)
+  const mac = sha256(outer)
+  wipe(inner, outer)
+  return mac
+}
+
+function wipe(...secrets: readonly Uint8Array[]): void {
+  for (const secret of secrets) secret.fill(0)
+}

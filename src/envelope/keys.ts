@@ -1,0 +1,95 @@
+import { byte, concat } from '../bytes.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import { scheduleContext } from '../crypto/hpke.ts'
+import { labels } from '../crypto/labels.ts'
+import { WireType } from '../wire/preamble.ts'
+import { KID_BYTES, type SealedType } from '../wire/sealed.ts'
+
+/** The suite that everyone has. SPEC, "Suites". */
+export const SUITE_X25519 = 0x01
+
+/** What a recipient key is for. Live keys open what arrives now, stored keys what a stream redelivers. */
+export const KeyUse = { live: 0, stored: 1 } as const
+
+export type KeyUse = (typeof KeyUse)[keyof typeof KeyUse]
+
+/** A recipient as the sender sees it: one announced public key. */
+export interface RecipientKey {
+  readonly kid: Uint8Array
+  readonly context: WrapContext
+  readonly publicKey: Uint8Array
+}
+
+/** A recipient's own key, with what its announcement binds it to. */
+export interface OwnKey extends RecipientKey {
+  readonly secretKey: Uint8Array
+  readonly suite: number
+  readonly epoch: number
+  readonly epochHash: Uint8Array
+}
+
+/** Finds the own secret key that a wrap is for. `undefined` means that the wrap is somebody else's. */
+export interface KeyResolver {
+  ownKey(kid: Uint8Array): OwnKey | undefined
+}
+
+/** `kid` of SPEC: eight bytes that name one announced key. */
+export function keyId(
+  engine: CryptoEngine,
+  key: { readonly suite: number; readonly use: KeyUse; readonly announcementHash: Uint8Array },
+): Uint8Array {
+  const { suite, use, announcementHash } = key
+  return engine.sha256(concat(labels.kid, byte(suite), byte(use), announcementHash)).subarray(0, KID_BYTES)
+}
+
+/** What binds a wrap to its recipient, ready for HPKE. The same for every message of one epoch, so it is kept. */
+export interface WrapContext {
+  readonly sealed: Uint8Array
+  readonly handshake: Uint8Array
+}
+
+/** The HPKE contexts of a key: `info` is the label, type, suite, epoch hash and announcement hash. */
+export function wrapContext(
+  engine: CryptoEngine,
+  suite: number,
+  hashes: { readonly epochHash: Uint8Array; readonly announcementHash: Uint8Array },
+): WrapContext {
+  const context = (type: number): Uint8Array =>
+    scheduleContext(
+      engine,
+      concat(labels.wrap, byte(type), byte(suite), hashes.epochHash, hashes.announcementHash),
+    )
+  return { sealed: context(WireType.sealed), handshake: context(WireType.handshake) }
+}
+
+/** The context for one type of message. */
+export function contextFor(key: RecipientKey, type: SealedType): Uint8Array {
+  return type === WireType.sealed ? key.context.sealed : key.context.handshake
+}
+
+/** What the instance's message key signs: the header, the commitment and the content. */
+export function signedBytes(
+  type: number,
+  suite: number,
+  hashes: { readonly header: Uint8Array; readonly commitment: Uint8Array; readonly content: Uint8Array },
+): Uint8Array {
+  return concat(labels.message, byte(type), byte(suite), hashes.header, hashes.commitment, hashes.content)
+}
+
+/** `TH` of SPEC: the hash of the header as it travels. */
+export function headerHash(engine: CryptoEngine, headerBytes: Uint8Array): Uint8Array {
+  return engine.sha256(concat(labels.header, headerBytes))
+}
+
+/** `K` and `COM` of SPEC, from the content key and the header's hash. */
+export function contentKeys(
+  engine: CryptoEngine,
+  contentSecret: Uint8Array,
+  header: Uint8Array,
+): { readonly key: Uint8Array; readonly commitment: Uint8Array } {
+  const prk = engine.hmac(header, contentSecret)
+  const key = engine.hmac(prk, labels.contentKey)
+  const commitment = engine.hmac(prk, labels.commitment)
+  engine.wipe(prk)
+  return { key, commitment }
+}

@@ -1,0 +1,134 @@
+import { concat, u32 } from '../bytes.ts'
+import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
+import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
+import { type Padding, paddedLength } from '../crypto/padding.ts'
+import { SubrosaError } from '../errors.ts'
+import { MAX_RECIPIENTS } from '../limits.ts'
+import {
+  encodeContent,
+  encodeSealed,
+  encodeSealedHeader,
+  makeMid,
+  type SealedContent,
+  type SealedType,
+  SIGNATURE_BYTES,
+  type Wrap,
+} from '../wire/sealed.ts'
+import { contentKeys, contextFor, headerHash, type RecipientKey, SUITE_X25519, signedBytes } from './keys.ts'
+
+const ZERO_NONCE = new Uint8Array(12)
+const EPHEMERAL_BYTES = 32
+const CONTENT_SECRET_BYTES = 32
+const MID_RANDOM_BYTES = 10
+
+/** What `seal` needs to know about the message besides its content. */
+export interface SealOptions {
+  readonly type: SealedType
+  readonly epoch: number
+  readonly recipients: readonly RecipientKey[]
+  /** The instance's Ed25519 message key of this epoch. */
+  readonly messageKey: Uint8Array
+  readonly sentAtMs: number
+  readonly padding: Padding
+}
+
+/** A sealed message, ready to publish. */
+export interface Sealed {
+  readonly bytes: Uint8Array
+  readonly mid: Uint8Array
+}
+
+/** What is drawn at random for one message. Fixed only by the tool that writes the known-answer vectors. */
+export interface SealRandomness {
+  readonly ephemeral: KeyPair
+  readonly contentSecret: Uint8Array
+  readonly mid: Uint8Array
+}
+
+/**
+ * Seals content to every recipient in suite 01: SPEC, "Sealing". The result shares no memory with its inputs.
+ *
+ * @throws SubrosaError ERR_EMPTY_AUDIENCE without recipients, ERR_MESSAGE_TOO_LARGE above 16,384 of them,
+ *   ERR_KEY_INVALID when a recipient's key has low order.
+ */
+export function seal(engine: CryptoEngine, content: SealedContent, options: SealOptions): Sealed {
+  // One draw for everything: each costs a system call.
+  const random = engine.randomBytes(EPHEMERAL_BYTES + CONTENT_SECRET_BYTES + MID_RANDOM_BYTES)
+  const contentStart = EPHEMERAL_BYTES + CONTENT_SECRET_BYTES
+  try {
+    return sealWith(engine, content, options, {
+      ephemeral: engine.x25519KeyPair(random.subarray(0, EPHEMERAL_BYTES)),
+      contentSecret: random.subarray(EPHEMERAL_BYTES, contentStart),
+      mid: makeMid(options.sentAtMs, random.subarray(contentStart)),
+    })
+  } finally {
+    engine.wipe(random)
+  }
+}
+
+/** `seal` with given randomness, which it wipes. For vectors only: a repeated secret breaks every guarantee. */
+export function sealWith(
+  engine: CryptoEngine,
+  content: SealedContent,
+  options: SealOptions,
+  randomness: SealRandomness,
+): Sealed {
+  const { type, epoch, recipients } = options
+  const { ephemeral, contentSecret, mid } = randomness
+  if (recipients.length === 0) throw new SubrosaError('ERR_EMPTY_AUDIENCE', 'there is no recipient to seal to')
+  if (recipients.length > MAX_RECIPIENTS) {
+    throw new SubrosaError('ERR_MESSAGE_TOO_LARGE', `${recipients.length} recipients are above the limit of ${MAX_RECIPIENTS}`)
+  }
+  try {
+    const enc = ephemeral.publicKey
+    const wraps = recipients.map((recipient) => wrapFor(engine, recipient, options, randomness))
+    const headerBytes = encodeSealedHeader({ type, suite: SUITE_X25519, epoch, mid, enc, wraps })
+    return { bytes: encodeSealed(type, headerBytes, sealBody(engine, content, headerBytes, { contentSecret, options })), mid }
+  } finally {
+    engine.wipe(ephemeral.secretKey, contentSecret)
+  }
+}
+
+function wrapFor(
+  engine: CryptoEngine,
+  recipient: RecipientKey,
+  { type }: SealOptions,
+  { ephemeral, contentSecret, mid }: SealRandomness,
+): Wrap {
+  const { kid, publicKey } = recipient
+  const secret = sharedSecret(
+    engine,
+    { secretKey: ephemeral.secretKey, publicKey },
+    { enc: ephemeral.publicKey, recipient: publicKey },
+  )
+  if (secret === undefined) throw new SubrosaError('ERR_KEY_INVALID', 'a recipient announced a key of low order')
+  const { key, nonce } = keySchedule(engine, secret, contextFor(recipient, type))
+  const wrap = engine.aeadSeal({ key, nonce, aad: mid, data: contentSecret })
+  engine.wipe(secret, key)
+  return { kid, wrap }
+}
+
+function sealBody(
+  engine: CryptoEngine,
+  content: SealedContent,
+  headerBytes: Uint8Array,
+  { contentSecret, options }: { readonly contentSecret: Uint8Array; readonly options: SealOptions },
+): Uint8Array {
+  const contentBytes = encodeContent(content)
+  const header = headerHash(engine, headerBytes)
+  const { key, commitment } = contentKeys(engine, contentSecret, header)
+  const toSign = signedBytes(options.type, SUITE_X25519, {
+    header,
+    commitment,
+    content: engine.sha256(contentBytes),
+  })
+  const length = SIGNATURE_BYTES + 4 + contentBytes.length
+  const plaintext = new Uint8Array(paddedLength(length, options.padding))
+  plaintext.set(engine.sign(options.messageKey, toSign))
+  plaintext.set(u32(contentBytes.length), SIGNATURE_BYTES)
+  plaintext.set(contentBytes, SIGNATURE_BYTES + 4)
+  // SPEC, "Sealing": the key serves one message, so the nonce is zero.
+  const ciphertext = engine.aeadSeal({ key, nonce: ZERO_NONCE, aad: header, data: plaintext })
+  engine.wipe(key, plaintext, contentBytes)
+  return concat(commitment, ciphertext)
+}

@@ -1,0 +1,51 @@
+import { malformed, type Packable, pack } from './msgpack.ts'
+
+const MAGIC = 0xc1
+const VERSION = 0x01
+export const PREAMBLE_BYTES = 3
+
+/** The third byte of every wire message. SPEC, "Encoding". */
+export const WireType = {
+  sealed: 0,
+  handshake: 1,
+  frame: 2,
+  epoch: 3,
+  tick: 4,
+  revocation: 5,
+  announcement: 6,
+  query: 7,
+  page: 8,
+  sessionRequest: 9,
+} as const
+
+export type WireType = (typeof WireType)[keyof typeof WireType]
+
+const MAX_TYPE = Math.max(...Object.values(WireType))
+
+/** Magic, version and type, followed by one MessagePack array. */
+export function encodeWire(type: WireType, fields: readonly Packable[]): Uint8Array {
+  const body = pack(fields)
+  const wire = new Uint8Array(PREAMBLE_BYTES + body.length)
+  wire[0] = MAGIC
+  wire[1] = VERSION
+  wire[2] = type
+  wire.set(body, PREAMBLE_BYTES)
+  return wire
+}
+
+/** The type of a wire message, or `undefined` where the bytes are no message of this protocol. */
+export function wireType(bytes: Uint8Array): number | undefined {
+  const type = bytes[2]
+  if (bytes[0] !== MAGIC || bytes[1] !== VERSION || type === undefined || type > MAX_TYPE) return undefined
+  return type
+}
+
+/**
+ * The bytes after the preamble.
+ *
+ * @throws SubrosaError ERR_MALFORMED when the message is larger than `maxBytes` or of another type.
+ */
+export function wireBody(bytes: Uint8Array, type: WireType, maxBytes: number, what: string): Uint8Array {
+  if (bytes.length > maxBytes || wireType(bytes) !== type) throw malformed(what)
+  return bytes.subarray(PREAMBLE_BYTES)
+}
