@@ -1,0 +1,23 @@
+/** Where time comes from. Everything that waits or compares times takes one, so that tests need not sleep. */
+export interface Clock {
+  /** Milliseconds since 1970. It may jump. */
+  now(): number
+  /** Milliseconds from an arbitrary start. It never goes back. */
+  monotonic(): number
+  /** Runs `task` once, `delayMs` from now, and returns a function that cancels it. It keeps no process alive. */
+  after(delayMs: number, task: () => void): () => void
+}
+
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** The clock of the machine. */
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(delayMs, task) {
+    const timer = setTimeout(task, Math.min(Math.max(delayMs, 0), MAX_TIMER_MS))
+    // In browsers a timer is a number, and keeps nothing alive.
+    if (typeof timer === 'object') timer.unref()
+    return () => clearTimeout(timer)
+  },
+}

@@ -1,0 +1,335 @@
+import { compareBytes, hex } from '../bytes.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import type { RecipientKey } from '../envelope/keys.ts'
+import { allows } from '../identity/permissions.ts'
+import { type IdentityClaims, readClaims } from '../identity/token.ts'
+import type { Trust } from '../identity/trust.ts'
+import { MAX_UNVERIFIED, MAX_UNVERIFIED_PER_AGENT, MAX_VERIFICATIONS_PER_AGENT_PER_SECOND } from '../limits.ts'
+import { type ParsedAnnouncement, parseAnnouncement, type VerifiedAnnouncement, verifyAnnouncement } from './announcements.ts'
+import { RateLimit } from './budget.ts'
+import type { AcceptedEpoch, EpochChain } from './epochs.ts'
+import type { RevocationSet } from './revocations.ts'
+
+/** One recipient of a message: a live instance and the key to seal to. */
+export interface AudienceMember {
+  readonly name: string
+  readonly instance: string
+  readonly announcementHash: Uint8Array
+  readonly key: RecipientKey
+}
+
+/** Whom a message on a subject is sealed to, and in which epoch. */
+export interface Audience {
+  readonly epoch: AcceptedEpoch
+  readonly members: readonly AudienceMember[]
+}
+
+/** Why an agent that is known does not stand in an audience. */
+export interface Absence {
+  readonly name: string
+  readonly why: string
+}
+
+/** What the directory works with. */
+export interface DirectoryOptions {
+  readonly engine: CryptoEngine
+  readonly trust: Trust
+  readonly epochs: EpochChain
+  readonly revocations: RevocationSet
+  /** Called when two verified announcements claim one instance, epoch and sequence number. */
+  readonly onClone: (announcement: VerifiedAnnouncement) => void
+}
+
+interface Entry {
+  readonly parsed: ParsedAnnouncement
+  readonly claims: IdentityClaims
+  verified: VerifiedAnnouncement | undefined
+}
+
+interface Agent {
+  readonly entries: Map<string, Entry>
+  /** Instances of which a verified retirement is known, by identity and instance. */
+  readonly retired: Set<string>
+  readonly verifications: RateLimit
+  unverified: number
+}
+
+const MAX_CACHED_AUDIENCES = 1024
+
+/**
+ * The announcements of a realm. They are taken in unverified and proved when somebody needs them: the sender of a
+ * message, or the audience of a subject. What is proved is never displaced by what is not.
+ */
+export class Directory {
+  readonly #options: DirectoryOptions
+  readonly #byHash = new Map<string, Entry>()
+  readonly #agents = new Map<string, Agent>()
+  readonly #audiences = new Map<string, { readonly audience: Audience; readonly until: number }>()
+  #unverified = 0
+
+  constructor(options: DirectoryOptions) {
+    this.#options = options
+  }
+
+  /** How many announcements are held. */
+  get size(): number {
+    return this.#byHash.size
+  }
+
+  /**
+   * Takes in an announcement, unverified.
+   *
+   * @returns whether it was new and there was room for it.
+   */
+  add(bytes: Uint8Array): boolean {
+    const entry = this.#parse(bytes)
+    if (entry === undefined) return false
+    const { parsed } = entry
+    const key = hex(parsed.hash)
+    if (this.#byHash.has(key)) return false
+    const agent = this.#agent(parsed.announcement.agent)
+    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT || this.#unverified >= MAX_UNVERIFIED) return false
+    this.#byHash.set(key, entry)
+    agent.entries.set(key, entry)
+    agent.unverified++
+    this.#unverified++
+    this.#audiences.clear()
+    return true
+  }
+
+  /** The verified announcement of this hash, where it is here, holds, and its name is not disputed. */
+  sender(hash: Uint8Array, nowMs: number): VerifiedAnnouncement | undefined {
+    const entry = this.#byHash.get(hex(hash))
+    if (entry === undefined) return undefined
+    const name = entry.parsed.announcement.agent
+    const agent = this.#agent(name)
+    const verified = this.#verify(entry, agent, nowMs)
+    return verified !== undefined && this.#owner(agent, nowMs) === verified.claims.identity ? verified : undefined
+  }
+
+  /** Whether an announcement of this hash was taken in, verified or not. */
+  has(hash: Uint8Array): boolean {
+    return this.#byHash.has(hex(hash))
+  }
+
+  /**
+   * Every live instance that may read `subject`, in the newest epoch that all of them have announced; `undefined`
+   * while there is no current epoch.
+   */
+  audience(subject: string, nowMs: number): Audience | undefined {
+    const cached = this.#audiences.get(subject)
+    if (cached !== undefined && nowMs < cached.until) return cached.audience
+    const current = this.#options.epochs.current(nowMs)
+    const mayRead = (claims: IdentityClaims) => allows(claims.permissions.sub, subject)
+    const perEpoch = current.map((epoch) => ({ epoch, members: this.#live(epoch, nowMs, mayRead) }))
+    const everyone = new Set(perEpoch.flatMap(({ members }) => members.map(instanceKey)))
+    const complete = perEpoch.find(({ members }) => members.length === everyone.size) ?? perEpoch.at(-1)
+    if (complete === undefined) return undefined
+    const audience = { epoch: complete.epoch, members: complete.members.map(toMember) }
+    this.#remember(subject, audience, this.#nextChange(current, complete.members, nowMs))
+    return audience
+  }
+
+  /** Every verified live announcement of the current epochs. */
+  live(nowMs: number): readonly VerifiedAnnouncement[] {
+    return this.#options.epochs.current(nowMs).flatMap((epoch) => this.#live(epoch, nowMs, () => true))
+  }
+
+  /** Why the agents that are known are not in the audience of a subject; for error messages. */
+  absences(subject: string, nowMs: number): readonly Absence[] {
+    const present = new Set(this.audience(subject, nowMs)?.members.map(({ name }) => name))
+    const absences: Absence[] = []
+    for (const [name, agent] of this.#agents) {
+      if (present.has(name)) continue
+      absences.push({ name, why: this.#absence(agent, subject, nowMs) })
+    }
+    return absences.sort((a, b) => a.name.localeCompare(b.name))
+  }
+
+  /** The wire bytes of every announcement held, for answering queries. */
+  statements(): readonly ParsedAnnouncement[] {
+    return [...this.#byHash.values()].map(({ parsed }) => parsed)
+  }
+
+  /** Proves everything that is not proved yet, and drops what fails. */
+  verifyAll(nowMs: number): void {
+    for (const agent of this.#agents.values()) this.#verifyPending(agent, nowMs)
+  }
+
+  /** Something outside changed who is in an audience: a revocation, an epoch. */
+  invalidate(): void {
+    this.#audiences.clear()
+  }
+
+  /** Forgets announcements for epochs that are not held any more. */
+  prune(): void {
+    const oldest = Math.min(...this.#options.epochs.all().map(({ number }) => number))
+    for (const [key, entry] of this.#byHash) {
+      if (entry.parsed.announcement.epoch < oldest) this.#drop(key, entry)
+    }
+    for (const [name, agent] of this.#agents) if (agent.entries.size === 0) this.#agents.delete(name)
+    this.#audiences.clear()
+  }
+
+  #parse(bytes: Uint8Array): Entry | undefined {
+    try {
+      const parsed = parseAnnouncement(this.#options.engine, bytes)
+      const claims = readClaims(parsed.announcement.token)
+      const fits = claims.name === parsed.announcement.agent && claims.realm === this.#options.trust.realm
+      return fits ? { parsed, claims, verified: undefined } : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  #agent(name: string): Agent {
+    const known = this.#agents.get(name)
+    if (known !== undefined) return known
+    const agent: Agent = {
+      entries: new Map(),
+      retired: new Set(),
+      verifications: new RateLimit(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND),
+      unverified: 0,
+    }
+    this.#agents.set(name, agent)
+    return agent
+  }
+
+  #drop(key: string, entry: Entry): void {
+    const agent = this.#agent(entry.parsed.announcement.agent)
+    this.#byHash.delete(key)
+    agent.entries.delete(key)
+    if (entry.verified === undefined) this.#noteVerified(agent)
+  }
+
+  #noteVerified(agent: Agent): void {
+    agent.unverified--
+    this.#unverified--
+  }
+
+  /** Proves one entry, within the agent's budget. What does not hold is dropped; what cannot be judged yet stays. */
+  #verify(entry: Entry, agent: Agent, nowMs: number): VerifiedAnnouncement | undefined {
+    const { epochs, revocations, onClone } = this.#options
+    if (entry.verified !== undefined) return this.#stillHolds(entry.verified, nowMs) ? entry.verified : undefined
+    const epoch = epochs.byHash(entry.parsed.announcement.epochHash)
+    if (epoch === undefined || !agent.verifications.take(nowMs)) return undefined
+    const verified = verifyAnnouncement(this.#options, entry.parsed, { epoch, nowMs })
+    if (verified === undefined) {
+      if (!revocations.isRevoked(entry.claims)) this.#drop(hex(entry.parsed.hash), entry)
+      return undefined
+    }
+    entry.verified = verified
+    this.#noteVerified(agent)
+    if (verified.recipient === undefined) agent.retired.add(instanceKey(verified))
+    for (const other of agent.entries.values()) {
+      if (other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified)) onClone(verified)
+    }
+    this.#audiences.clear()
+    return verified
+  }
+
+  #stillHolds({ claims }: VerifiedAnnouncement, nowMs: number): boolean {
+    return nowMs < claims.expiresAt * 1000 && !this.#options.revocations.isRevoked(claims)
+  }
+
+  #verifyPending(agent: Agent, nowMs: number): readonly VerifiedAnnouncement[] {
+    const verified: VerifiedAnnouncement[] = []
+    for (const entry of [...agent.entries.values()]) {
+      const proven = this.#verify(entry, agent, nowMs)
+      if (proven !== undefined) verified.push(proven)
+    }
+    return verified
+  }
+
+  /** Whose name it is: of several identities the one whose token is earliest, then the lower key. */
+  #owner(agent: Agent, nowMs: number): string | undefined {
+    let owner: IdentityClaims | undefined
+    for (const { claims } of this.#verifyPending(agent, nowMs)) {
+      const isEarlier =
+        owner === undefined ||
+        claims.issuedAt < owner.issuedAt ||
+        (claims.issuedAt === owner.issuedAt && claims.identity < owner.identity)
+      if (isEarlier) owner = claims
+    }
+    return owner?.identity
+  }
+
+  #live(
+    epoch: AcceptedEpoch,
+    nowMs: number,
+    wanted: (claims: IdentityClaims) => boolean,
+  ): readonly VerifiedAnnouncement[] {
+    const live: VerifiedAnnouncement[] = []
+    for (const agent of this.#agents.values()) {
+      // Nothing is proved for an agent that nobody asks for.
+      if (![...agent.entries.values()].some(({ claims }) => wanted(claims))) continue
+      live.push(...this.#liveInstances(agent, epoch, nowMs).filter(({ claims }) => wanted(claims)))
+    }
+    return live
+  }
+
+  #liveInstances(agent: Agent, epoch: AcceptedEpoch, nowMs: number): readonly VerifiedAnnouncement[] {
+    const owner = this.#owner(agent, nowMs)
+    const newest = new Map<string, VerifiedAnnouncement>()
+    for (const entry of agent.entries.values()) {
+      const { verified } = entry
+      if (verified?.recipient === undefined || !this.#stillHolds(verified, nowMs)) continue
+      const isOfEpoch = compareBytes(verified.announcement.epochHash, epoch.hash) === 0
+      const key = instanceKey(verified)
+      if (verified.claims.identity !== owner || !isOfEpoch || agent.retired.has(key)) continue
+      const known = newest.get(key)
+      if (known === undefined || known.announcement.seq < verified.announcement.seq) newest.set(key, verified)
+    }
+    const ranked = [...newest.values()].sort(newestFirst)
+    return ranked.slice(0, ranked[0]?.claims.maxInstances)
+  }
+
+  #absence(agent: Agent, subject: string, nowMs: number): string {
+    const { epochs, revocations } = this.#options
+    const claims = [...agent.entries.values()].map((entry) => entry.claims)
+    if (claims.every((claim) => revocations.isRevoked(claim))) return 'its identity is revoked'
+    if (claims.every((claim) => nowMs >= claim.expiresAt * 1000)) return 'its identity token has expired'
+    if (!claims.some((claim) => allows(claim.permissions.sub, subject))) return 'its token does not allow it to read this subject'
+    const announced = [...agent.entries.values()].filter(({ verified }) => verified?.recipient !== undefined)
+    if (announced.length === 0) return 'its announcement does not hold'
+    if (announced.every(({ verified }) => verified !== undefined && agent.retired.has(instanceKey(verified)))) return 'it has retired'
+    const current = epochs.current(nowMs).map(({ hash }) => hex(hash))
+    if (!announced.some(({ parsed }) => current.includes(hex(parsed.announcement.epochHash)))) {
+      return 'it has not announced keys for the current epoch'
+    }
+    return 'another identity holds its name'
+  }
+
+  #remember(subject: string, audience: Audience, until: number): void {
+    if (this.#audiences.size >= MAX_CACHED_AUDIENCES) this.#audiences.clear()
+    this.#audiences.set(subject, { audience, until })
+  }
+
+  /** When time alone changes the answer: an epoch begins or ends, a token expires, a budget refills. */
+  #nextChange(current: readonly AcceptedEpoch[], members: readonly VerifiedAnnouncement[], nowMs: number): number {
+    if (this.#unverified > 0) return nowMs + 1000
+    const ends = current.map(({ notAfter }) => notAfter)
+    const begins = this.#options.epochs.all().map(({ notBefore }) => notBefore)
+    const expiries = members.map(({ claims }) => claims.expiresAt * 1000)
+    return Math.min(...ends, ...begins.filter((begin) => begin > nowMs), ...expiries)
+  }
+}
+
+function instanceKey({ claims, announcement }: VerifiedAnnouncement): string {
+  return `${claims.identity} ${hex(announcement.instance)}`
+}
+
+function isSamePlace(a: VerifiedAnnouncement, b: VerifiedAnnouncement): boolean {
+  const isSameEpoch = compareBytes(a.announcement.epochHash, b.announcement.epochHash) === 0
+  return isSameEpoch && a.announcement.seq === b.announcement.seq && instanceKey(a) === instanceKey(b)
+}
+
+function newestFirst(a: VerifiedAnnouncement, b: VerifiedAnnouncement): number {
+  return b.announcement.notBefore - a.announcement.notBefore || compareBytes(a.hash, b.hash)
+}
+
+function toMember(verified: VerifiedAnnouncement): AudienceMember {
+  const { claims, announcement, hash, recipient } = verified
+  if (recipient === undefined) throw new TypeError('a retired instance cannot be a recipient')
+  return { name: claims.name, instance: hex(announcement.instance), announcementHash: hash, key: recipient }
+}

@@ -1,0 +1,145 @@
+import { hex } from '../bytes.ts'
+import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
+import { SubrosaError } from '../errors.ts'
+import { KeyUse, type KeyResolver, keyId, type OwnKey, SUITE_X25519, wrapContext } from '../envelope/keys.ts'
+import type { Identity } from '../identity/identity.ts'
+import { type ParsedAnnouncement, signAnnouncement } from './announcements.ts'
+import type { AcceptedEpoch } from './epochs.ts'
+
+/** An instance's keys for one epoch. They live in memory only. */
+interface EpochKeys {
+  readonly epoch: AcceptedEpoch
+  readonly message: KeyPair
+  readonly recipient: OwnKey
+  readonly announcement: ParsedAnnouncement
+  nextSeq: number
+}
+
+/** What sealing in an epoch takes from the keyring. */
+export interface SendingKeys {
+  readonly messageKey: Uint8Array
+  readonly announcementHash: Uint8Array
+  readonly seq: number
+}
+
+/**
+ * The keys of one instance: for each epoch a fresh message key and a fresh live key, destroyed when the epoch's
+ * grace is over. Destroying is best effort in JavaScript: copies that the engine made are out of reach.
+ */
+export class Keyring implements KeyResolver {
+  readonly instance: Uint8Array
+  readonly #engine: CryptoEngine
+  readonly #identity: Identity
+  readonly #byEpoch = new Map<string, EpochKeys>()
+  readonly #byKid = new Map<string, EpochKeys>()
+
+  constructor(engine: CryptoEngine, identity: Identity, instance: Uint8Array) {
+    this.#engine = engine
+    this.#identity = identity
+    this.instance = instance
+  }
+
+  /**
+   * Makes keys for an epoch and signs their announcement; for an epoch that has keys, the announcement made before.
+   *
+   * @throws SubrosaError ERR_SUITE when the epoch allows no suite that this version has: it never falls back.
+   */
+  announce(epoch: AcceptedEpoch, nowMs: number): ParsedAnnouncement {
+    const known = this.#byEpoch.get(hex(epoch.hash))
+    if (known !== undefined) return known.announcement
+    if (!epoch.suites.includes(SUITE_X25519)) {
+      throw new SubrosaError('ERR_SUITE', `epoch ${epoch.number} allows only suites that this version does not have`, {
+        hint: `the epoch allows ${epoch.suites.join(', ')}, this version has ${SUITE_X25519}`,
+      })
+    }
+    const keys = this.#make(epoch, nowMs)
+    this.#byEpoch.set(hex(epoch.hash), keys)
+    this.#byKid.set(hex(keys.recipient.kid), keys)
+    return keys.announcement
+  }
+
+  /** The own key that a wrap is for, while its epoch's grace lasts. */
+  ownKey(kid: Uint8Array): OwnKey | undefined {
+    return this.#byKid.get(hex(kid))?.recipient
+  }
+
+  /** Whether keys for this epoch have been announced. */
+  has(epochHash: Uint8Array): boolean {
+    return this.#byEpoch.has(hex(epochHash))
+  }
+
+  /** The keys to seal with in this epoch, and the next sequence number; `undefined` without keys for it. */
+  sending(epochHash: Uint8Array): SendingKeys | undefined {
+    const keys = this.#byEpoch.get(hex(epochHash))
+    if (keys === undefined) return undefined
+    return { messageKey: keys.message.secretKey, announcementHash: keys.announcement.hash, seq: keys.nextSeq++ }
+  }
+
+  /** The announcements of every epoch that has keys, oldest first. */
+  announcements(): readonly ParsedAnnouncement[] {
+    return [...this.#byEpoch.values()].map(({ announcement }) => announcement)
+  }
+
+  /** Wipes the keys of every epoch whose grace is over. @returns the numbers of those epochs */
+  destroyEnded(nowMs: number): readonly number[] {
+    const ended = [...this.#byEpoch.values()].filter(({ epoch }) => epoch.notAfter + epoch.graceMs <= nowMs)
+    for (const keys of ended) this.#destroy(keys)
+    return ended.map(({ epoch }) => epoch.number)
+  }
+
+  /** Wipes everything. */
+  destroyAll(): void {
+    for (const keys of [...this.#byEpoch.values()]) this.#destroy(keys)
+  }
+
+  toJSON(): { readonly instance: string } {
+    return { instance: hex(this.instance) }
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `Keyring { instance: '${hex(this.instance)}', epochs: ${this.#byEpoch.size}, keys: [secret] }`
+  }
+
+  #make(epoch: AcceptedEpoch, nowMs: number): EpochKeys {
+    const engine = this.#engine
+    const identity = this.#identity
+    const message = engine.ed25519KeyPair()
+    const live = engine.x25519KeyPair()
+    const announcement = signAnnouncement(
+      engine,
+      {
+        realm: epoch.realm,
+        agent: identity.name,
+        instance: this.instance,
+        epoch: epoch.number,
+        epochHash: epoch.hash,
+        identity: identity.publicKey,
+        messageKey: message.publicKey,
+        keys: [{ suite: SUITE_X25519, use: KeyUse.live, publicKey: live.publicKey }],
+        notBefore: Math.min(Math.max(epoch.notBefore, nowMs), epoch.notAfter - 1),
+        notAfter: epoch.notAfter,
+        storedMs: 0,
+        seq: 1,
+        token: identity.token,
+      },
+      { identity, messageKey: message.secretKey },
+    )
+    const announcementHash = announcement.hash
+    const recipient: OwnKey = {
+      kid: keyId(engine, { suite: SUITE_X25519, use: KeyUse.live, announcementHash }),
+      context: wrapContext(engine, SUITE_X25519, { epochHash: epoch.hash, announcementHash }),
+      publicKey: live.publicKey,
+      secretKey: live.secretKey,
+      suite: SUITE_X25519,
+      epoch: epoch.number,
+      epochHash: epoch.hash,
+    }
+    return { epoch, message, recipient, announcement, nextSeq: 1 }
+  }
+
+  #destroy(keys: EpochKeys): void {
+    this.#engine.wipe(keys.message.secretKey, keys.recipient.secretKey)
+    this.#byEpoch.delete(hex(keys.epoch.hash))
+    this.#byKid.delete(hex(keys.recipient.kid))
+  }
+}

@@ -1,0 +1,114 @@
+import { compareBytes, concat, hex } from '../bytes.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import { labels } from '../crypto/labels.ts'
+import { decodeNkey } from '../identity/nkey.ts'
+import type { Signer } from '../identity/signing-key.ts'
+import type { IdentityClaims } from '../identity/token.ts'
+import type { Trust } from '../identity/trust.ts'
+import { CLOCK_WINDOW_MS, MAX_REVOCATIONS } from '../limits.ts'
+import { WireType } from '../wire/preamble.ts'
+import {
+  decodeRevocation,
+  decodeStatement,
+  encodeRevocation,
+  encodeStatement,
+  type Revocation,
+} from '../wire/statements.ts'
+
+/** A revocation whose signer may revoke. */
+export interface VerifiedRevocation {
+  readonly revocation: Revocation
+  readonly hash: Uint8Array
+  readonly bytes: Uint8Array
+  /** Whether an authority signed it itself: only then does it reach a rotator. */
+  readonly byAuthority: boolean
+}
+
+/** Signs a revocation. `token` is the revoker's own; without one the signer is an authority. */
+export function signRevocation(signer: Signer, revocation: Revocation, token?: string): Uint8Array {
+  const structure = encodeRevocation(revocation)
+  const signature = signer.sign(concat(labels.revocation, structure))
+  return encodeStatement(WireType.revocation, { structure, signature, token })
+}
+
+/** The revocations that an agent knows, by the hash of each. */
+export class RevocationSet {
+  readonly #engine: CryptoEngine
+  readonly #trust: Trust
+  readonly #byHash = new Map<string, VerifiedRevocation>()
+
+  constructor(engine: CryptoEngine, trust: Trust) {
+    this.#engine = engine
+    this.#trust = trust
+  }
+
+  /**
+   * Verifies a revocation and takes it in.
+   *
+   * @returns the revocation where it is new and acts, `undefined` where it is known, over, or not to be believed:
+   *   badly signed, by a revoker without the role or itself revoked, or dated more than 120 s ahead.
+   */
+  add(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
+    const verified = this.#verify(bytes, nowMs)
+    if (verified === undefined || this.#byHash.size >= MAX_REVOCATIONS) return undefined
+    const key = hex(verified.hash)
+    if (this.#byHash.has(key)) return undefined
+    this.#byHash.set(key, verified)
+    return verified
+  }
+
+  /** Whether tokens issued to this identity at this time are refused. */
+  isRevoked(claims: IdentityClaims): boolean {
+    for (const { revocation, byAuthority } of this.#byHash.values()) {
+      const reaches = byAuthority || !claims.roles.includes('rotator')
+      const isOlder = claims.issuedAt * 1000 <= revocation.since
+      if (revocation.identity === claims.identity && isOlder && reaches) return true
+    }
+    return false
+  }
+
+  /** The revocations in force at a time, in the order of their hashes. */
+  inForce(nowMs: number): readonly VerifiedRevocation[] {
+    return [...this.#byHash.values()]
+      .filter(({ revocation }) => revocation.until > nowMs)
+      .sort((a, b) => compareBytes(a.hash, b.hash))
+  }
+
+  /** `revocations_hash` of SPEC: SHA-256 over the sorted hashes of those in force. */
+  hash(nowMs: number): Uint8Array {
+    return this.#engine.sha256(concat(...this.inForce(nowMs).map(({ hash }) => hash)))
+  }
+
+  /** Forgets what is long over. */
+  prune(nowMs: number): void {
+    for (const [key, { revocation }] of this.#byHash) {
+      if (revocation.until + CLOCK_WINDOW_MS < nowMs) this.#byHash.delete(key)
+    }
+  }
+
+  #verify(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
+    try {
+      const { structure, signature, token } = decodeStatement(WireType.revocation, bytes)
+      const revocation = decodeRevocation(structure)
+      if (revocation.realm !== this.#trust.realm || revocation.until <= nowMs) return undefined
+      if (revocation.since > nowMs + CLOCK_WINDOW_MS) return undefined
+      const keys = token === undefined ? this.#trust.authorityKeys() : [this.#revokerKey(token, nowMs)]
+      const message = concat(labels.revocation, structure)
+      if (!keys.some((key) => this.#engine.verify(key, message, signature))) return undefined
+      return {
+        revocation,
+        hash: this.#engine.sha256(structure),
+        bytes: new Uint8Array(bytes),
+        byAuthority: token === undefined,
+      }
+    } catch {
+      return undefined
+    }
+  }
+
+  #revokerKey(token: string, nowMs: number): Uint8Array {
+    const claims = this.#trust.verify(token, nowMs)
+    if (!claims.roles.includes('revoker') || this.isRevoked(claims)) throw new TypeError('not a revoker')
+    return decodeNkey('U', claims.identity)
+  }
+}

@@ -1,0 +1,197 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { hex } from '../bytes.ts'
+import { SubrosaError } from '../errors.ts'
+import type { EpochFloor } from './epochs.ts'
+import type { AgentState, FormerInstance } from './state.ts'
+
+const MAX_SLOTS = 1024
+const FORMAT = 1
+
+/** Whose state it is, and where. */
+export interface StateFolderOptions {
+  readonly realm: string
+  readonly agent: string
+  /** The folder that holds every realm's state; default `$XDG_STATE_HOME/subrosa` or `~/.local/state/subrosa`. */
+  readonly root?: string
+}
+
+interface StoredState {
+  readonly floor: EpochFloor | undefined
+  readonly instances: readonly FormerInstance[]
+}
+
+/**
+ * Opens the first slot of this agent that no running process holds. The lock is the operating system's and ends with
+ * the process, however it ends. The floor is the highest of all slots.
+ *
+ * @throws SubrosaError ERR_STATE when the folder cannot be used or holds damaged state.
+ */
+export function openStateFolder(options: StateFolderOptions): AgentState {
+  const folder = join(options.root ?? defaultRoot(), options.realm, options.agent)
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    throw new SubrosaError('ERR_STATE', `cannot make the state folder ${folder}`, { cause, hint: "set state to a folder that can be written, or to 'memory'" })
+  }
+  const { slot, release } = lockSlot(folder)
+  try {
+    return new SlotState(slot, highestFloor(folder), release)
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+function defaultRoot(): string {
+  const home = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state')
+  return join(home, 'subrosa')
+}
+
+class SlotState implements AgentState {
+  readonly former: readonly FormerInstance[]
+  readonly #slot: string
+  readonly #release: () => void
+  #stored: StoredState
+
+  constructor(slot: string, floor: EpochFloor | undefined, release: () => void) {
+    this.#slot = slot
+    this.#release = release
+    this.#stored = { floor, instances: readState(slot)?.instances ?? [] }
+    this.former = this.#stored.instances
+  }
+
+  get floor(): EpochFloor | undefined {
+    return this.#stored.floor
+  }
+
+  keepFloor(floor: EpochFloor): void {
+    this.#write({ ...this.#stored, floor })
+  }
+
+  keepInstance(instance: string): void {
+    this.#write({ ...this.#stored, instances: [...this.#stored.instances, { instance }] })
+  }
+
+  forgetInstances(): void {
+    this.#write({ ...this.#stored, instances: [] })
+  }
+
+  close(): void {
+    this.#release()
+  }
+
+  #write(stored: StoredState): void {
+    const { floor, instances } = stored
+    const json = JSON.stringify({
+      format: FORMAT,
+      floor: floor === undefined ? undefined : { number: floor.number, hash: hex(floor.hash) },
+      instances,
+    })
+    writeDurably(statePath(this.#slot), json)
+    this.#stored = stored
+  }
+}
+
+/** Replaces a file so that a crash leaves the old text or the new one, and nothing in between. */
+export function writeDurably(path: string, text: string): void {
+  const temporary = `${path}.new`
+  try {
+    const file = openSync(temporary, 'w', 0o600)
+    try {
+      writeSync(file, text)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(temporary, path)
+    syncFolder(join(path, '..'))
+  } catch (cause) {
+    throw new SubrosaError('ERR_STATE', `cannot write ${path}`, { cause })
+  }
+}
+
+function syncFolder(path: string): void {
+  // Windows cannot open folders; there the rename itself is durable.
+  if (process.platform === 'win32') return
+  const folder = openSync(path, 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
+}
+
+function lockSlot(folder: string): { readonly slot: string; readonly release: () => void } {
+  const tryLock = loadLock()
+  for (let number = 0; number < MAX_SLOTS; number++) {
+    const slot = join(folder, String(number))
+    mkdirSync(slot, { recursive: true, mode: 0o700 })
+    const file = openSync(join(slot, 'lock'), 'a+', 0o600)
+    if (tryLock(file)) return { slot, release: () => closeSync(file) }
+    closeSync(file)
+  }
+  throw new SubrosaError('ERR_STATE', `all ${MAX_SLOTS} slots under ${folder} are in use`)
+}
+
+function loadLock(): (file: number) => boolean {
+  try {
+    // An optional native dependency: a static import would make its absence fatal.
+    const { tryLock } = createRequire(import.meta.url)('fs-native-extensions') as { tryLock(file: number): boolean }
+    return tryLock
+  } catch (cause) {
+    throw new SubrosaError('ERR_STATE', 'the module that locks the state folder does not load', {
+      cause,
+      hint: "install the optional dependency fs-native-extensions, or set state to 'memory'",
+    })
+  }
+}
+
+function highestFloor(folder: string): EpochFloor | undefined {
+  let highest: EpochFloor | undefined
+  for (const name of readdirSync(folder)) {
+    const floor = readState(join(folder, name))?.floor
+    if (floor !== undefined && (highest === undefined || floor.number > highest.number)) highest = floor
+  }
+  return highest
+}
+
+function statePath(slot: string): string {
+  return join(slot, 'state.json')
+}
+
+function readState(slot: string): StoredState | undefined {
+  let text: string
+  try {
+    text = readFileSync(statePath(slot), 'utf8')
+  } catch {
+    return undefined
+  }
+  const stored = parseState(text)
+  if (stored === undefined) {
+    throw new SubrosaError('ERR_STATE', `${statePath(slot)} is damaged`, {
+      hint: 'it guards against being shown old epochs: find out why, and delete it only then',
+    })
+  }
+  return stored
+}
+
+function parseState(text: string): StoredState | undefined {
+  try {
+    const { format, floor, instances } = JSON.parse(text) as Record<string, unknown>
+    if (format !== FORMAT || !Array.isArray(instances) || !instances.every(isFormer)) return undefined
+    if (floor === undefined) return { floor: undefined, instances }
+    const { number, hash } = floor as Record<string, unknown>
+    if (typeof number !== 'number' || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
+    return { floor: { number, hash: Uint8Array.from(Buffer.from(hash, 'hex')) }, instances }
+  } catch {
+    return undefined
+  }
+}
+
+function isFormer(value: unknown): value is FormerInstance {
+  if (typeof value !== 'object' || value === null || !('instance' in value)) return false
+  return typeof value.instance === 'string' && /^[0-9a-f]{16}$/.test(value.instance)
+}

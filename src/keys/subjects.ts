@@ -1,0 +1,32 @@
+import { hex } from '../bytes.ts'
+import { isSubject } from '../identity/subject.ts'
+
+/** The subjects of the protocol in one realm. SPEC, "Subjects". */
+export interface ProtocolSubjects {
+  readonly root: string
+  readonly epoch: string
+  readonly tick: string
+  readonly revoke: string
+  readonly query: string
+  readonly announcements: string
+  announce(agent: string, instance: Uint8Array): string
+  inbox(instance: Uint8Array): string
+}
+
+export const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
+
+/** @throws TypeError when the prefix is no subject. */
+export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT_PREFIX): ProtocolSubjects {
+  if (!isSubject(prefix)) throw new TypeError('subjectPrefix must be a subject without wildcards')
+  const root = `${prefix}.${realm}`
+  return {
+    root,
+    epoch: `${root}.epoch`,
+    tick: `${root}.tick`,
+    revoke: `${root}.revoke`,
+    query: `${root}.query`,
+    announcements: `${root}.announce.*.*`,
+    announce: (agent, instance) => `${root}.announce.${agent}.${hex(instance)}`,
+    inbox: (instance) => `${root}.inbox.${hex(instance)}`,
+  }
+}

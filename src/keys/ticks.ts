@@ -1,0 +1,87 @@
+import { concat, hex, samePublic } from '../bytes.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import { labels } from '../crypto/labels.ts'
+import { SubrosaError } from '../errors.ts'
+import type { Signer } from '../identity/signing-key.ts'
+import type { Trust } from '../identity/trust.ts'
+import { CLOCK_WINDOW_MS, STALE_AFTER_MS } from '../limits.ts'
+import { WireType } from '../wire/preamble.ts'
+import { decodeStatement, decodeTick, encodeStatement, encodeTick, type Tick } from '../wire/statements.ts'
+import { rotatorKey } from './epochs.ts'
+import type { RevocationSet } from './revocations.ts'
+
+/** Signs a tick with a rotator's key and token. */
+export function signTick(signer: Signer, tick: Tick, token: string): Uint8Array {
+  const structure = encodeTick(tick)
+  return encodeStatement(WireType.tick, { structure, signature: signer.sign(concat(labels.tick, structure)), token })
+}
+
+/**
+ * Reads a tick that a rotator of this realm signed.
+ *
+ * @throws SubrosaError ERR_MALFORMED, ERR_EPOCH_INVALID, ERR_REVOKED, ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED,
+ *   ERR_UNKNOWN_AUTHORITY
+ */
+export function verifyTick(
+  around: { readonly engine: CryptoEngine; readonly trust: Trust; readonly revocations: RevocationSet },
+  bytes: Uint8Array,
+  nowMs: number,
+): Tick {
+  const { engine, trust } = around
+  const { structure, signature, token } = decodeStatement(WireType.tick, bytes)
+  const tick = decodeTick(structure)
+  if (tick.realm !== trust.realm || token === undefined) throw new SubrosaError('ERR_EPOCH_INVALID', 'the tick is of another realm')
+  const key = rotatorKey(around, token, nowMs)
+  if (!engine.verify(key, concat(labels.tick, structure), signature)) {
+    throw new SubrosaError('ERR_EPOCH_INVALID', 'the signature of the tick does not fit')
+  }
+  return tick
+}
+
+/** How a tick stands to what was seen before. */
+export type TickStanding = 'counts' | 'old' | 'skewed'
+
+/** Whether the rotation service was heard lately. SPEC, "Freshness". */
+export class Freshness {
+  readonly #nonces = new Set<string>()
+  #lastTickNow = 0
+  #countedAt: number | undefined
+
+  /** Remembers a nonce of one's own: a tick that carries it was made after it. */
+  expect(nonce: Uint8Array): void {
+    this.#nonces.add(hex(nonce))
+  }
+
+  /** Whether the tick answers a nonce of one's own. */
+  answers(tick: Tick): boolean {
+    return tick.nonces.some((nonce) => this.#nonces.has(hex(nonce)))
+  }
+
+  /** Whether the tick would count, by its time. One with an own nonce counts in any order. */
+  standing(tick: Tick, nowMs: number): TickStanding {
+    if (Math.abs(nowMs - tick.now) > CLOCK_WINDOW_MS) return 'skewed'
+    return tick.now > this.#lastTickNow || this.answers(tick) ? 'counts' : 'old'
+  }
+
+  /** Counts a tick that names the epoch and the revocations that this agent holds. */
+  count(tick: Tick, monotonicMs: number): void {
+    this.#lastTickNow = Math.max(this.#lastTickNow, tick.now)
+    this.#countedAt = monotonicMs
+    for (const nonce of tick.nonces) this.#nonces.delete(hex(nonce))
+  }
+
+  /** Whether no tick has counted for 90 s. */
+  isStale(monotonicMs: number): boolean {
+    return this.#countedAt === undefined || monotonicMs - this.#countedAt > STALE_AFTER_MS
+  }
+
+  /** Milliseconds on the monotonic clock until this is stale. */
+  staleIn(monotonicMs: number): number {
+    return this.#countedAt === undefined ? 0 : this.#countedAt + STALE_AFTER_MS - monotonicMs
+  }
+}
+
+/** Whether a tick names exactly this epoch. */
+export function namesEpoch(tick: Tick, epoch: { readonly number: number; readonly hash: Uint8Array }): boolean {
+  return tick.number === epoch.number && samePublic(tick.epochHash, epoch.hash)
+}
