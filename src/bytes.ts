@@ -57,6 +57,13 @@ export function hex(bytes: Uint8Array): string {
   return text
 }
 
+/** The bytes of text that {@link hex} made. */
+export function fromHex(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length / 2)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = Number.parseInt(text.slice(2 * i, 2 * i + 2), 16)
+  return bytes
+}
+
 /** One byte as an array, for labels and hashes. */
 export function byte(value: number): Uint8Array {
   return Uint8Array.of(value)

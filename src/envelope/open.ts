@@ -35,17 +35,21 @@ export interface Unsealed {
   readonly toVerify: Uint8Array
 }
 
-/** `ignored`: no wrap is for an own key. `failed`: it claims to be, and is wrong. */
+/**
+ * `not addressed`: no wrap is for an own key. `not tried`: one is, and the caller did not want it unwrapped. `failed`:
+ * it is wrong.
+ */
 export type UnsealResult =
   | { readonly outcome: 'opened'; readonly message: Unsealed }
-  | { readonly outcome: 'ignored' }
+  | { readonly outcome: 'not addressed' }
+  | { readonly outcome: 'not tried' }
   | { readonly outcome: 'failed'; readonly failure: OpenFailure; readonly unwrapped: boolean }
 
 /**
  * The steps of SPEC, "Opening", from the sizes to the content. It never throws, whatever the bytes are.
  * `unwrapped` tells whether key agreement was spent on the message before it failed.
  *
- * @param mayUnwrap asked once an own key is named; `false` leaves the message unopened, as ignored.
+ * @param mayUnwrap asked once an own key is named; `false` leaves the message unopened.
  */
 export function unseal(
   engine: CryptoEngine,
@@ -59,10 +63,10 @@ export function unseal(
   if (sentAtMs === undefined) return failed('malformed', false)
   if (sealed.header.suite !== SUITE_X25519) return failed('suite', false)
   const own = ownWrap(sealed, keys)
-  if (own === undefined) return { outcome: 'ignored' }
+  if (own === undefined) return { outcome: 'not addressed' }
   if (own.key.suite !== sealed.header.suite) return failed('suite', false)
   if (own.key.epoch !== sealed.header.epoch) return failed('epoch', false)
-  if (!mayUnwrap()) return { outcome: 'ignored' }
+  if (!mayUnwrap()) return { outcome: 'not tried' }
   const contentSecret = unwrap(engine, sealed, own)
   if (contentSecret === undefined) return failed('wrap', true)
   try {

@@ -14,7 +14,7 @@ import type { RevocationSet } from './revocations.ts'
 export interface AudienceMember {
   readonly name: string
   readonly instance: string
-  readonly announcementHash: Uint8Array
+  readonly instanceBytes: Uint8Array
   readonly key: RecipientKey
 }
 
@@ -30,6 +30,12 @@ export interface Absence {
   readonly why: string
 }
 
+/** What the directory says about the sender of a message. */
+export type SenderStanding =
+  | { readonly standing: 'known'; readonly announcement: VerifiedAnnouncement }
+  | { readonly standing: 'refused' }
+  | { readonly standing: 'unknown' }
+
 /** What the directory works with. */
 export interface DirectoryOptions {
   readonly engine: CryptoEngine
@@ -40,7 +46,15 @@ export interface DirectoryOptions {
   readonly onClone: (announcement: VerifiedAnnouncement) => void
 }
 
+/** A proved announcement for passing on. `order` grows with every one that was taken in. */
+export interface ProvenAnnouncement {
+  readonly order: number
+  readonly bytes: Uint8Array
+  readonly hash: Uint8Array
+}
+
 interface Entry {
+  readonly order: number
   readonly parsed: ParsedAnnouncement
   readonly claims: IdentityClaims
   verified: VerifiedAnnouncement | undefined
@@ -66,6 +80,7 @@ export class Directory {
   readonly #agents = new Map<string, Agent>()
   readonly #audiences = new Map<string, { readonly audience: Audience; readonly until: number }>()
   #unverified = 0
+  #order = 0
 
   constructor(options: DirectoryOptions) {
     this.#options = options
@@ -79,37 +94,46 @@ export class Directory {
   /**
    * Takes in an announcement, unverified.
    *
-   * @returns whether it was new and there was room for it.
+   * @returns it, where it was new and there was room for it.
    */
-  add(bytes: Uint8Array): boolean {
+  add(bytes: Uint8Array, nowMs: number): ParsedAnnouncement | undefined {
     const entry = this.#parse(bytes)
-    if (entry === undefined) return false
+    if (entry === undefined) return undefined
     const { parsed } = entry
     const key = hex(parsed.hash)
-    if (this.#byHash.has(key)) return false
+    if (this.#byHash.has(key)) return undefined
     const agent = this.#agent(parsed.announcement.agent)
-    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT || this.#unverified >= MAX_UNVERIFIED) return false
+    // Junk in an agent's name must not keep its next announcement out: make room by proving what waits.
+    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) this.#verifyPending(agent, nowMs)
+    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT || this.#unverified >= MAX_UNVERIFIED) return undefined
     this.#byHash.set(key, entry)
     agent.entries.set(key, entry)
     agent.unverified++
     this.#unverified++
     this.#audiences.clear()
-    return true
+    return parsed
   }
 
-  /** The verified announcement of this hash, where it is here, holds, and its name is not disputed. */
-  sender(hash: Uint8Array, nowMs: number): VerifiedAnnouncement | undefined {
+  /**
+   * The announcement under which a message was sealed. `refused` where it is here and proved, but its identity is
+   * revoked, expired or not the owner of its name; `unknown` where it is not here, or cannot be judged yet.
+   */
+  sender(hash: Uint8Array, nowMs: number): SenderStanding {
     const entry = this.#byHash.get(hex(hash))
-    if (entry === undefined) return undefined
-    const name = entry.parsed.announcement.agent
-    const agent = this.#agent(name)
+    if (entry === undefined) return { standing: 'unknown' }
+    const agent = this.#agent(entry.parsed.announcement.agent)
     const verified = this.#verify(entry, agent, nowMs)
-    return verified !== undefined && this.#owner(agent, nowMs) === verified.claims.identity ? verified : undefined
+    if (verified === undefined) {
+      const isRefused = entry.verified !== undefined || this.#options.revocations.isRevoked(entry.claims)
+      return { standing: isRefused ? 'refused' : 'unknown' }
+    }
+    const isOwner = this.#owner(agent, nowMs) === verified.claims.identity
+    return isOwner ? { standing: 'known', announcement: verified } : { standing: 'refused' }
   }
 
-  /** Whether an announcement of this hash was taken in, verified or not. */
-  has(hash: Uint8Array): boolean {
-    return this.#byHash.has(hex(hash))
+  /** Whether an announcement of this hash (hexadecimal) was taken in, verified or not. */
+  has(hash: string): boolean {
+    return this.#byHash.has(hash)
   }
 
   /**
@@ -125,9 +149,17 @@ export class Directory {
     const everyone = new Set(perEpoch.flatMap(({ members }) => members.map(instanceKey)))
     const complete = perEpoch.find(({ members }) => members.length === everyone.size) ?? perEpoch.at(-1)
     if (complete === undefined) return undefined
-    const audience = { epoch: complete.epoch, members: complete.members.map(toMember) }
+    const audience = { epoch: complete.epoch, members: complete.members.flatMap((verified) => toMember(verified) ?? []) }
     this.#remember(subject, audience, this.#nextChange(current, complete.members, nowMs))
     return audience
+  }
+
+  /** This instance as a recipient in another epoch, where it has announced itself for it. */
+  memberOf(instance: VerifiedAnnouncement, epoch: AcceptedEpoch, nowMs: number): AudienceMember | undefined {
+    const key = instanceKey(instance)
+    const live = this.#liveInstances(this.#agent(instance.claims.name), epoch, nowMs)
+    const verified = live.find((other) => instanceKey(other) === key)
+    return verified === undefined ? undefined : toMember(verified)
   }
 
   /** Every verified live announcement of the current epochs. */
@@ -146,14 +178,11 @@ export class Directory {
     return absences.sort((a, b) => a.name.localeCompare(b.name))
   }
 
-  /** The wire bytes of every announcement held, for answering queries. */
-  statements(): readonly ParsedAnnouncement[] {
-    return [...this.#byHash.values()].map(({ parsed }) => parsed)
-  }
-
-  /** Proves everything that is not proved yet, and drops what fails. */
-  verifyAll(nowMs: number): void {
+  /** Every announcement that is proved, after proving what waits; in the order in which they came. */
+  proven(nowMs: number): readonly ProvenAnnouncement[] {
     for (const agent of this.#agents.values()) this.#verifyPending(agent, nowMs)
+    const all = [...this.#byHash.values()]
+    return all.flatMap(({ verified, order, parsed }) => (verified === undefined ? [] : { order, bytes: parsed.bytes, hash: parsed.hash }))
   }
 
   /** Something outside changed who is in an audience: a revocation, an epoch. */
@@ -176,7 +205,7 @@ export class Directory {
       const parsed = parseAnnouncement(this.#options.engine, bytes)
       const claims = readClaims(parsed.announcement.token)
       const fits = claims.name === parsed.announcement.agent && claims.realm === this.#options.trust.realm
-      return fits ? { parsed, claims, verified: undefined } : undefined
+      return fits ? { order: this.#order++, parsed, claims, verified: undefined } : undefined
     } catch {
       return undefined
     }
@@ -328,8 +357,9 @@ function newestFirst(a: VerifiedAnnouncement, b: VerifiedAnnouncement): number {
   return b.announcement.notBefore - a.announcement.notBefore || compareBytes(a.hash, b.hash)
 }
 
-function toMember(verified: VerifiedAnnouncement): AudienceMember {
-  const { claims, announcement, hash, recipient } = verified
-  if (recipient === undefined) throw new TypeError('a retired instance cannot be a recipient')
-  return { name: claims.name, instance: hex(announcement.instance), announcementHash: hash, key: recipient }
+/** The announced instance as a recipient; `undefined` for a retirement, which announces no key. */
+export function toMember({ claims, announcement, recipient }: VerifiedAnnouncement): AudienceMember | undefined {
+  if (recipient === undefined) return undefined
+  const { instance } = announcement
+  return { name: claims.name, instance: hex(instance), instanceBytes: instance, key: recipient }
 }

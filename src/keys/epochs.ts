@@ -116,10 +116,11 @@ export class EpochChain {
     return newest
   }
 
-  /** The hash of E inside a statement. @throws SubrosaError ERR_MALFORMED */
-  hashOf(bytes: Uint8Array): EpochFloor {
+  /** Number, hash and beginning of the epoch in a statement, unverified. @throws SubrosaError ERR_MALFORMED */
+  peek(bytes: Uint8Array): EpochFloor & { readonly notBefore: number } {
     const { structure } = decodeStatement(WireType.epoch, bytes)
-    return { number: decodeEpoch(structure).number, hash: this.#options.engine.sha256(structure) }
+    const { number, notBefore } = decodeEpoch(structure)
+    return { number, notBefore, hash: this.#options.engine.sha256(structure) }
   }
 
   #hash(bytes: Uint8Array): Uint8Array {

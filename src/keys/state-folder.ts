@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, r
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { hex } from '../bytes.ts'
+import { fromHex, hex } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 import type { EpochFloor } from './epochs.ts'
 import type { AgentState, FormerInstance } from './state.ts'
@@ -124,14 +124,26 @@ function syncFolder(path: string): void {
   }
 }
 
-function lockSlot(folder: string): { readonly slot: string; readonly release: () => void } {
+/**
+ * Takes the lock on a file, which ends with this process at the latest.
+ *
+ * @returns how to release it, or `undefined` where another process holds it
+ * @throws SubrosaError ERR_STATE when files cannot be locked here
+ */
+export function lockFile(path: string): (() => void) | undefined {
   const tryLock = loadLock()
+  const file = openSync(path, 'a+', 0o600)
+  if (tryLock(file)) return () => closeSync(file)
+  closeSync(file)
+  return undefined
+}
+
+function lockSlot(folder: string): { readonly slot: string; readonly release: () => void } {
   for (let number = 0; number < MAX_SLOTS; number++) {
     const slot = join(folder, String(number))
     mkdirSync(slot, { recursive: true, mode: 0o700 })
-    const file = openSync(join(slot, 'lock'), 'a+', 0o600)
-    if (tryLock(file)) return { slot, release: () => closeSync(file) }
-    closeSync(file)
+    const release = lockFile(join(slot, 'lock'))
+    if (release !== undefined) return { slot, release }
   }
   throw new SubrosaError('ERR_STATE', `all ${MAX_SLOTS} slots under ${folder} are in use`)
 }
@@ -185,7 +197,7 @@ function parseState(text: string): StoredState | undefined {
     if (floor === undefined) return { floor: undefined, instances }
     const { number, hash } = floor as Record<string, unknown>
     if (typeof number !== 'number' || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
-    return { floor: { number, hash: Uint8Array.from(Buffer.from(hash, 'hex')) }, instances }
+    return { floor: { number, hash: fromHex(hash) }, instances }
   } catch {
     return undefined
   }

@@ -4,7 +4,7 @@ import { labels } from '../crypto/labels.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import type { Trust } from '../identity/trust.ts'
-import { CLOCK_WINDOW_MS, STALE_AFTER_MS } from '../limits.ts'
+import { CLOCK_WINDOW_MS, MAX_NONCES_PER_TICK, STALE_AFTER_MS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import { decodeStatement, decodeTick, encodeStatement, encodeTick, type Tick } from '../wire/statements.ts'
 import { rotatorKey } from './epochs.ts'
@@ -50,6 +50,8 @@ export class Freshness {
   /** Remembers a nonce of one's own: a tick that carries it was made after it. */
   expect(nonce: Uint8Array): void {
     this.#nonces.add(hex(nonce))
+    const [oldest] = this.#nonces
+    if (this.#nonces.size > MAX_NONCES_PER_TICK && oldest !== undefined) this.#nonces.delete(oldest)
   }
 
   /** Whether the tick answers a nonce of one's own. */

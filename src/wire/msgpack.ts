@@ -1,5 +1,4 @@
-import { Packr, Unpackr } from 'msgpackr'
-import { fromUtf8 } from '../bytes.ts'
+import { fromUtf8, utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 
 /** What may stand in a wire message: unsigned integers, strings, bytes, nil (`undefined`) and arrays of them. */
@@ -7,30 +6,33 @@ export type Packable = number | string | Uint8Array | undefined | readonly Packa
 
 const MAX_DEPTH = 4
 
-const packr = new Packr({ useRecords: false, encodeUndefinedAsNil: true, variableMapSize: true })
-const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: false, int64AsType: 'number' })
-
 /**
- * The MessagePack encoding of an array of fields, in memory of its own.
+ * The MessagePack encoding of an array of fields: unsigned integers, strings, bytes, nil and arrays only, each in its
+ * shortest form.
+ *
+ * This is a codec of its own because a general one must be fenced in on both sides: the usual one writes large
+ * unsigned integers as signed ones, reads invalid UTF-8, and hands out views of a shared buffer.
  *
  * @throws RangeError when a number is no unsigned integer below 2^53.
  */
 export function pack(fields: readonly Packable[]): Uint8Array {
-  return new Uint8Array(packr.pack(fields.map(prepare)))
+  const texts: Uint8Array[] = []
+  const bytes = new Uint8Array(sizeOf(fields, texts))
+  const end = write(fields, { bytes, view: new DataView(bytes.buffer), texts, nextText: 0 }, 0)
+  if (end !== bytes.length) throw new RangeError('a field changed while it was written')
+  return bytes
 }
 
 /**
- * Reads one MessagePack array of positional fields with nothing after it. The bytes are walked by a strict
- * scanner first, so the decoder meets only unsigned integers, UTF-8 strings, bytes, nil and arrays, each in
- * its shortest encoding. Byte fields are views into `bytes`.
+ * Reads one MessagePack array of positional fields with nothing after it: only what {@link pack} writes, each in its
+ * shortest form. Byte fields are views into `bytes`.
  *
  * @throws SubrosaError ERR_MALFORMED for anything else.
  */
 export function unpack(bytes: Uint8Array, what: string): FieldReader {
-  const end = scan(bytes, 0, 0, what)
-  if (end !== bytes.length) throw malformed(what)
-  const value: unknown = unpackr.unpack(bytes)
-  if (!Array.isArray(value)) throw malformed(what)
+  const reader: ByteReader = { bytes, at: 0, what }
+  const value = read(reader, 0)
+  if (reader.at !== bytes.length || !Array.isArray(value)) throw malformed(what)
   return new FieldReader(value, what)
 }
 
@@ -41,11 +43,11 @@ export function malformed(what: string): SubrosaError {
 
 /** Takes typed fields from a decoded array, in order; anything unexpected throws ERR_MALFORMED. */
 export class FieldReader {
-  readonly #fields: readonly unknown[]
+  readonly #fields: readonly Packable[]
   readonly #what: string
   #next = 0
 
-  constructor(fields: readonly unknown[], what: string) {
+  constructor(fields: readonly Packable[], what: string) {
     this.#fields = fields
     this.#what = what
   }
@@ -58,7 +60,7 @@ export class FieldReader {
 
   string(maxBytes: number): string {
     const value = this.#take()
-    // A string has at least as many UTF-8 bytes as UTF-16 units; the scanner bounds the exact count.
+    // A string has at least as many UTF-8 bytes as UTF-16 units.
     if (typeof value !== 'string' || value.length > maxBytes) throw malformed(this.#what)
     return value
   }
@@ -77,7 +79,7 @@ export class FieldReader {
 
   /** The field read by `read`, or `undefined` where it is nil. */
   optional<T>(read: (reader: FieldReader) => T): T | undefined {
-    if (this.#fields[this.#next] === null && this.#next < this.#fields.length) {
+    if (this.#fields[this.#next] === undefined && this.#next < this.#fields.length) {
       this.#next++
       return undefined
     }
@@ -105,82 +107,189 @@ export class FieldReader {
     if (this.#next !== this.#fields.length) throw malformed(this.#what)
   }
 
-  #take(): unknown {
+  #take(): Packable {
     if (this.#next >= this.#fields.length) throw malformed(this.#what)
     return this.#fields[this.#next++]
   }
 }
 
-function prepare(value: Packable): unknown {
-  if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError('a field is not an unsigned integer below 2^53')
-    // msgpackr writes larger numbers as floats; a BigInt becomes uint 64.
-    return value > 0xffffffff ? BigInt(value) : value
+interface ByteWriter {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  /** The encoded strings, in the order in which they are written. */
+  readonly texts: readonly Uint8Array[]
+  nextText: number
+}
+
+/** How many bytes a value takes. Strings are encoded on the way, once, and kept in `texts`. */
+function sizeOf(value: Packable, texts: Uint8Array[]): number {
+  if (value === undefined) return 1
+  if (typeof value === 'number') return sizeOfUint(value)
+  if (typeof value === 'string') {
+    const text = utf8(value)
+    texts.push(text)
+    return text.length + (text.length < 0x20 ? 1 : text.length < 0x100 ? 2 : 3)
   }
-  if (Array.isArray(value)) return value.map(prepare)
-  return value
-}
-
-/** Walks one value that starts at `at` and returns where it ends; throws where a byte is not allowed. */
-function scan(bytes: Uint8Array, at: number, depth: number, what: string): number {
-  const tag = bytes[at]
-  if (tag === undefined) throw malformed(what)
-  if (tag <= 0x7f || tag === 0xc0) return at + 1
-  if (tag >= 0xa0 && tag <= 0xbf) return scanString(bytes, at + 1, tag & 0x1f, what)
-  if (tag >= 0x90 && tag <= 0x9f) return scanArray(bytes, at + 1, tag & 0x0f, depth, what)
-  switch (tag) {
-    case 0xc4:
-      return within(bytes, at + 2, uint(bytes, at + 1, 1, 0, what), what)
-    case 0xc5:
-      return within(bytes, at + 3, uint(bytes, at + 1, 2, 0x100, what), what)
-    case 0xc6:
-      return within(bytes, at + 5, uint(bytes, at + 1, 4, 0x10000, what), what)
-    case 0xcc:
-      uint(bytes, at + 1, 1, 0x80, what)
-      return at + 2
-    case 0xcd:
-      uint(bytes, at + 1, 2, 0x100, what)
-      return at + 3
-    case 0xce:
-      uint(bytes, at + 1, 4, 0x10000, what)
-      return at + 5
-    case 0xcf:
-      uint(bytes, at + 1, 8, 0x100000000, what)
-      return at + 9
-    case 0xd9:
-      return scanString(bytes, at + 2, uint(bytes, at + 1, 1, 0x20, what), what)
-    case 0xda:
-      return scanString(bytes, at + 3, uint(bytes, at + 1, 2, 0x100, what), what)
-    case 0xdc:
-      return scanArray(bytes, at + 3, uint(bytes, at + 1, 2, 0x10, what), depth, what)
-    default:
-      throw malformed(what)
+  if (value instanceof Uint8Array) {
+    return value.length + (value.length < 0x100 ? 2 : value.length < 0x10000 ? 3 : 5)
   }
+  let size = value.length < 0x10 ? 1 : 3
+  for (const item of value) size += sizeOf(item, texts)
+  return size
 }
 
-/** A big-endian integer of `size` bytes that must be at least `min` (shortest form) and below 2^53. */
-function uint(bytes: Uint8Array, at: number, size: number, min: number, what: string): number {
-  if (at + size > bytes.length) throw malformed(what)
-  let value = 0
-  for (let i = 0; i < size; i++) value = value * 256 + (bytes[at + i] ?? 0)
-  if (value < min || value > Number.MAX_SAFE_INTEGER) throw malformed(what)
-  return value
+function sizeOfUint(value: number): number {
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError('a field is not an unsigned integer below 2^53')
+  if (value < 0x80) return 1
+  if (value < 0x100) return 2
+  if (value < 0x10000) return 3
+  return value < 0x100000000 ? 5 : 9
 }
 
-function within(bytes: Uint8Array, start: number, length: number, what: string): number {
-  if (start + length > bytes.length) throw malformed(what)
-  return start + length
-}
-
-function scanString(bytes: Uint8Array, start: number, length: number, what: string): number {
-  const end = within(bytes, start, length, what)
-  if (fromUtf8(bytes.subarray(start, end)) === undefined) throw malformed(what)
+/** Writes a value at `at` and returns where it ends. */
+function write(value: Packable, writer: ByteWriter, at: number): number {
+  if (value === undefined) {
+    writer.bytes[at] = 0xc0
+    return at + 1
+  }
+  if (typeof value === 'number') return writeUint(value, writer, at)
+  if (typeof value === 'string') {
+    const text = writer.texts[writer.nextText++] ?? new Uint8Array(0)
+    return writeRaw(text, writer, writeStringLength(text.length, writer, at))
+  }
+  if (value instanceof Uint8Array) {
+    return writeRaw(value, writer, writeLength(value.length, { tags: [0xc4, 0xc5, 0xc6], writer, at }))
+  }
+  let end = writeArrayLength(value.length, writer, at)
+  for (const item of value) end = write(item, writer, end)
   return end
 }
 
-function scanArray(bytes: Uint8Array, start: number, count: number, depth: number, what: string): number {
-  if (depth >= MAX_DEPTH) throw malformed(what)
-  let at = start
-  for (let i = 0; i < count; i++) at = scan(bytes, at, depth + 1, what)
-  return at
+function writeUint(value: number, writer: ByteWriter, at: number): number {
+  if (value < 0x80) {
+    writer.bytes[at] = value
+    return at + 1
+  }
+  if (value < 0x100000000) return writeLength(value, { tags: [0xcc, 0xcd, 0xce], writer, at })
+  writer.bytes[at] = 0xcf
+  writer.view.setBigUint64(at + 1, BigInt(value))
+  return at + 9
+}
+
+/** A tag and the value in one, two or four bytes, whichever is shortest. */
+function writeLength(
+  value: number,
+  place: { readonly tags: readonly [number, number, number]; readonly writer: ByteWriter; readonly at: number },
+): number {
+  const { tags, writer, at } = place
+  if (value < 0x100) {
+    writer.bytes[at] = tags[0]
+    writer.bytes[at + 1] = value
+    return at + 2
+  }
+  if (value < 0x10000) {
+    writer.bytes[at] = tags[1]
+    writer.view.setUint16(at + 1, value)
+    return at + 3
+  }
+  writer.bytes[at] = tags[2]
+  writer.view.setUint32(at + 1, value)
+  return at + 5
+}
+
+function writeStringLength(length: number, writer: ByteWriter, at: number): number {
+  if (length >= 0x20) {
+    if (length > 0xffff) throw new RangeError('a string is longer than 65535 bytes')
+    return writeLength(length, { tags: [0xd9, 0xda, 0xdb], writer, at })
+  }
+  writer.bytes[at] = 0xa0 | length
+  return at + 1
+}
+
+function writeArrayLength(length: number, writer: ByteWriter, at: number): number {
+  if (length >= 0x10) {
+    if (length > 0xffff) throw new RangeError('an array has more than 65535 items')
+    writer.bytes[at] = 0xdc
+    writer.view.setUint16(at + 1, length)
+    return at + 3
+  }
+  writer.bytes[at] = 0x90 | length
+  return at + 1
+}
+
+function writeRaw(raw: Uint8Array, { bytes }: ByteWriter, at: number): number {
+  bytes.set(raw, at)
+  return at + raw.length
+}
+
+interface ByteReader {
+  readonly bytes: Uint8Array
+  readonly what: string
+  at: number
+}
+
+function read(reader: ByteReader, depth: number): Packable {
+  const tag = reader.bytes[reader.at++]
+  if (tag === undefined) throw malformed(reader.what)
+  if (tag <= 0x7f) return tag
+  if (tag <= 0x9f) {
+    if (tag < 0x90) throw malformed(reader.what)
+    return readArray(reader, tag & 0x0f, depth)
+  }
+  if (tag <= 0xbf) return readString(reader, tag & 0x1f)
+  switch (tag) {
+    case 0xc0:
+      return undefined
+    case 0xc4:
+      return readRaw(reader, readUint(reader, 1, 0))
+    case 0xc5:
+      return readRaw(reader, readUint(reader, 2, 0x100))
+    case 0xc6:
+      return readRaw(reader, readUint(reader, 4, 0x10000))
+    case 0xcc:
+      return readUint(reader, 1, 0x80)
+    case 0xcd:
+      return readUint(reader, 2, 0x100)
+    case 0xce:
+      return readUint(reader, 4, 0x10000)
+    case 0xcf:
+      return readUint(reader, 8, 0x100000000)
+    case 0xd9:
+      return readString(reader, readUint(reader, 1, 0x20))
+    case 0xda:
+      return readString(reader, readUint(reader, 2, 0x100))
+    case 0xdc:
+      return readArray(reader, readUint(reader, 2, 0x10), depth)
+    default:
+      throw malformed(reader.what)
+  }
+}
+
+/** A big-endian integer of `size` bytes that must be at least `min` (the shortest form) and below 2^53. */
+function readUint(reader: ByteReader, size: number, min: number): number {
+  let value = 0
+  for (const byte of readRaw(reader, size)) value = value * 256 + byte
+  if (value < min || value > Number.MAX_SAFE_INTEGER) throw malformed(reader.what)
+  return value
+}
+
+function readRaw(reader: ByteReader, length: number): Uint8Array {
+  const start = reader.at
+  reader.at += length
+  if (reader.at > reader.bytes.length) throw malformed(reader.what)
+  return reader.bytes.subarray(start, reader.at)
+}
+
+function readString(reader: ByteReader, length: number): string {
+  const text = fromUtf8(readRaw(reader, length))
+  if (text === undefined) throw malformed(reader.what)
+  return text
+}
+
+function readArray(reader: ByteReader, count: number, depth: number): readonly Packable[] {
+  // Each item takes at least a byte: a count that the bytes cannot hold reserves nothing.
+  if (depth >= MAX_DEPTH || count > reader.bytes.length - reader.at) throw malformed(reader.what)
+  const items: Packable[] = []
+  for (let i = 0; i < count; i++) items.push(read(reader, depth + 1))
+  return items
 }

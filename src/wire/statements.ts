@@ -20,6 +20,7 @@ const MAX_NAME_BYTES = 64
 const NKEY_BYTES = 56
 const MAX_REASON_BYTES = 256
 const MAX_CURSOR_BYTES = 64
+export const CURSOR_BYTES = 8
 const MAX_KEM_KEY_BYTES = 1216
 const MAX_KEYS = 8
 
@@ -331,4 +332,17 @@ function readKind(fields: FieldReader): QueryKind {
   const kind = Object.values(QueryKind).find((known) => known === value)
   if (kind === undefined) throw malformed('query')
   return kind
+}
+
+/** Where a page of numbered statements starts: eight bytes, big-endian. Anything else means the beginning. */
+export function readCursor(cursor: Uint8Array | undefined): number {
+  if (cursor === undefined || cursor.length !== CURSOR_BYTES) return 0
+  return Number(new DataView(cursor.buffer, cursor.byteOffset).getBigUint64(0))
+}
+
+/** The cursor of a page that starts at this place. */
+export function writeCursor(place: number): Uint8Array {
+  const cursor = new Uint8Array(CURSOR_BYTES)
+  new DataView(cursor.buffer).setBigUint64(0, BigInt(place))
+  return cursor
 }

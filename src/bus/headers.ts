@@ -1,0 +1,107 @@
+import { utf8 } from '../bytes.ts'
+import { SubrosaError } from '../errors.ts'
+import { MAX_HEADERS } from '../limits.ts'
+import type { HeaderPair } from '../wire/sealed.ts'
+
+/** Anything that yields header names with their values: both clients' headers, a `Map`, or {@link MessageHeaders}. */
+export type HeadersLike = Iterable<readonly [string, readonly string[]]>
+
+/**
+ * The headers that a NATS server acts on. They must travel in clear, and are authenticated besides: everything else
+ * is sealed.
+ */
+const SERVER_HEADERS =
+  /^(nats-msg-id|nats-expected-.+|nats-rollup|nats-ttl|nats-schedule.*|nats-batch-.+|kv-operation)$/i
+
+/** Sealed and clear headers of one message. */
+export interface SplitHeaders {
+  readonly sealed: readonly HeaderPair[]
+  readonly clear: readonly HeaderPair[]
+}
+
+/**
+ * Divides headers into what is sealed and what the server must see.
+ *
+ * @throws SubrosaError ERR_HEADER for a name or value that NATS cannot carry, or more than 256 of them.
+ */
+export function splitHeaders(headers: HeadersLike | undefined): SplitHeaders {
+  const sealed: HeaderPair[] = []
+  const clear: HeaderPair[] = []
+  for (const [name, values] of headers ?? []) {
+    for (const value of values) {
+      checkHeader(name, value)
+      const list = SERVER_HEADERS.test(name) ? clear : sealed
+      list.push({ name, value })
+    }
+  }
+  if (sealed.length + clear.length > MAX_HEADERS) throw new SubrosaError('ERR_HEADER', `more than ${MAX_HEADERS} headers`)
+  return { sealed, clear }
+}
+
+/** Whether the server's headers on a delivered message are exactly those that the sender sealed. */
+export function sameClearHeaders(delivered: HeadersLike | undefined, sealed: readonly HeaderPair[]): boolean {
+  const flat = (pairs: readonly HeaderPair[]) =>
+    pairs.map(({ name, value }) => `${name.toLowerCase()}\0${value}`).sort()
+  const found: HeaderPair[] = []
+  for (const [name, values] of delivered ?? []) {
+    if (SERVER_HEADERS.test(name)) for (const value of values) found.push({ name, value })
+  }
+  const inside = flat(sealed)
+  const outside = flat(found)
+  return inside.length === outside.length && inside.every((header, i) => header === outside[i])
+}
+
+function checkHeader(name: string, value: string): void {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+  if (!/^[\u0021-\u0039\u003b-\u007e]+$/.test(name)) throw new SubrosaError('ERR_HEADER', 'a header name is not printable ASCII')
+  if (/[\r\n]/.test(value)) throw new SubrosaError('ERR_HEADER', `the value of header ${name} has a line break`)
+}
+
+/**
+ * The headers of a sealed message: NATS's reading methods over what was sealed and what travelled in clear and was
+ * authenticated. Names are matched exactly, as NATS does by default.
+ */
+export class MessageHeaders implements Iterable<[string, string[]]> {
+  readonly #values = new Map<string, string[]>()
+
+  constructor(pairs: Iterable<HeaderPair> = []) {
+    for (const { name, value } of pairs) this.append(name, value)
+  }
+
+  [Symbol.iterator](): IterableIterator<[string, string[]]> {
+    return this.#values.entries()
+  }
+
+  /** The first value of this header, or an empty string. */
+  get(name: string): string {
+    return this.#values.get(name)?.[0] ?? ''
+  }
+
+  /** Every value of this header, in the order in which they were set. */
+  values(name: string): string[] {
+    return [...(this.#values.get(name) ?? [])]
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name)
+  }
+
+  keys(): string[] {
+    return [...this.#values.keys()]
+  }
+
+  set(name: string, value: string): void {
+    this.#values.set(name, [value])
+  }
+
+  append(name: string, value: string): void {
+    this.#values.set(name, [...(this.#values.get(name) ?? []), value])
+  }
+
+  /** The bytes that a NATS client puts on the wire. */
+  encode(): Uint8Array {
+    let text = 'NATS/1.0\r\n'
+    for (const [name, values] of this.#values) for (const value of values) text += `${name}: ${value}\r\n`
+    return utf8(`${text}\r\n`)
+  }
+}

@@ -1,0 +1,97 @@
+import { fromUtf8, utf8 } from '../bytes.ts'
+import type { HeadersLike, MessageHeaders } from './headers.ts'
+
+/** What a message or a response can hold. Strings travel as UTF-8. */
+export type Payload = Uint8Array | string
+
+/** Who sealed a message: the agent's verified name and, in hexadecimal, which of its instances. */
+export interface Sender {
+  readonly name: string
+  readonly instance: string
+}
+
+/** Options of a response. */
+export interface RespondOptions {
+  readonly headers?: HeadersLike
+}
+
+/** What a message is made of. */
+export interface MessageParts {
+  readonly subject: string
+  readonly reply: string | undefined
+  readonly data: Uint8Array
+  readonly headers: MessageHeaders | undefined
+  readonly sender: Sender
+  readonly sentAt: Date
+  readonly epoch: number
+  /** Seals and publishes the response. Without it the message is no request. */
+  readonly respond: ((payload: Payload, options: RespondOptions) => void) | undefined
+}
+
+/**
+ * A message that was opened, with a sender who is proved. It has what a NATS message has (`data`, `subject`, `reply`,
+ * `headers`, `json()`, `string()`, `respond()`), and `sender`, `sentAt` and `epoch` besides. `subject` is the one
+ * inside the seal.
+ *
+ * @example
+ * ```ts
+ * for await (const m of bus.subscribe('orders.>')) console.log(m.sender.name, m.subject, m.json())
+ * ```
+ */
+export class SecureMessage {
+  readonly subject: string
+  readonly reply: string | undefined
+  readonly data: Uint8Array
+  readonly headers: MessageHeaders | undefined
+  readonly sender: Sender
+  /** When the sender's clock says that it was sealed. */
+  readonly sentAt: Date
+  /** The number of the epoch in which it was sealed. */
+  readonly epoch: number
+  readonly #respond: MessageParts['respond']
+
+  constructor(parts: MessageParts) {
+    this.subject = parts.subject
+    this.reply = parts.reply
+    this.data = parts.data
+    this.headers = parts.headers
+    this.sender = parts.sender
+    this.sentAt = parts.sentAt
+    this.epoch = parts.epoch
+    this.#respond = parts.respond
+  }
+
+  /** The payload as text. @throws TypeError when it is not UTF-8. */
+  string(): string {
+    const text = fromUtf8(this.data)
+    if (text === undefined) throw new TypeError('the payload is not UTF-8')
+    return text
+  }
+
+  /** The payload parsed as JSON. @throws SyntaxError when it is none, TypeError when it is not UTF-8. */
+  json<T = unknown>(): T {
+    return JSON.parse(this.string()) as T
+  }
+
+  /**
+   * Seals a response to the instance that asked, and to nobody else.
+   *
+   * @returns `false` when the message is no request, as in NATS
+   * @throws SubrosaError ERR_STALE, ERR_CLOSED, ERR_EMPTY_AUDIENCE when the requester's keys are gone,
+   *   ERR_MESSAGE_TOO_LARGE
+   */
+  respond(payload: Payload = new Uint8Array(0), options: RespondOptions = {}): boolean {
+    if (this.#respond === undefined) return false
+    this.#respond(payload, options)
+    return true
+  }
+}
+
+/** The bytes of a payload. @throws TypeError for anything but bytes and strings. */
+export function payloadBytes(payload: Payload | undefined): Uint8Array {
+  if (payload === undefined) return new Uint8Array(0)
+  if (typeof payload === 'string') return utf8(payload)
+  if (payload instanceof Uint8Array) return payload
+  throw new TypeError('payload must be a Uint8Array or a string')
+}
+

@@ -1,0 +1,465 @@
+// This file is long for one reason: it is the one place where statements of the realm meet the network.
+import { fromHex, hex, samePublic } from '../bytes.ts'
+import type { Clock } from '../clock.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import { SubrosaError } from '../errors.ts'
+import type { Identity } from '../identity/identity.ts'
+import type { Trust } from '../identity/trust.ts'
+import { signRetirement } from '../keys/announcements.ts'
+import { RateLimit } from '../keys/budget.ts'
+import { Directory } from '../keys/directory.ts'
+import { type AcceptedEpoch, EpochChain, type EpochFloor } from '../keys/epochs.ts'
+import { Keyring } from '../keys/keyring.ts'
+import { RevocationSet } from '../keys/revocations.ts'
+import type { AgentState } from '../keys/state.ts'
+import type { ProtocolSubjects } from '../keys/subjects.ts'
+import { Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
+import { MAX_JITTER_MS, MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
+import { WireType, wireType } from '../wire/preamble.ts'
+import { decodePage, encodeQuery, INSTANCE_BYTES, NONCE_BYTES, QueryKind, type Tick, writeCursor } from '../wire/statements.ts'
+import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import type { StatusFeed } from './status.ts'
+
+/** What a link is made of. */
+export interface RealmLinkOptions {
+  readonly engine: CryptoEngine
+  readonly identity: Identity
+  readonly trust: Trust
+  readonly state: AgentState
+  readonly subjects: ProtocolSubjects
+  readonly clock: Clock
+  readonly feed: StatusFeed
+  /** Called when announcements of ended epochs have been forgotten. */
+  readonly onForgotten: () => void
+}
+
+const MAX_GAP_STATEMENTS = 32_768
+
+/**
+ * One instance's place in its realm: it follows epochs, ticks, revocations and announcements, announces its own keys,
+ * and knows whether all that is fresh. Everything that arrives is judged here, and nothing that arrives can throw.
+ */
+export class RealmLink {
+  readonly epochs: EpochChain
+  readonly revocations: RevocationSet
+  readonly directory: Directory
+  readonly keyring: Keyring
+  readonly #nc: NatsLike
+  readonly #options: RealmLinkOptions
+  readonly #freshness = new Freshness()
+  readonly #listeners = new Set<() => void>()
+  readonly #timers = new Set<() => void>()
+  readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
+  #subscriptions: readonly NatsSubscription[] = []
+  /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
+  #tick: Tick | undefined
+  #gap: Uint8Array[] = []
+  #hasDirectory = false
+  #isJoined = false
+  #wasStale = false
+  #isClosed = false
+  #trouble: SubrosaError | undefined
+  #unwatch: () => void = () => {}
+
+  constructor(nc: NatsLike, options: RealmLinkOptions) {
+    const { engine, trust, state, identity, feed } = options
+    this.#nc = nc
+    this.#options = options
+    this.revocations = new RevocationSet(engine, trust)
+    this.epochs = new EpochChain({
+      engine,
+      trust,
+      revocations: this.revocations,
+      floor: state.floor,
+      keepFloor: (floor) => state.keepFloor(floor),
+    })
+    this.directory = new Directory({
+      engine,
+      trust,
+      epochs: this.epochs,
+      revocations: this.revocations,
+      onClone: ({ claims, announcement }) =>
+        feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
+    })
+    this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
+  }
+
+  /** The subject on which this instance is answered by the rotation service. */
+  get inbox(): string {
+    return this.#options.subjects.inbox(this.keyring.instance)
+  }
+
+  /**
+   * Subscribes, asks, and resolves when the directory is in step, a tick with an own nonce has come, and this
+   * instance's keys are announced.
+   *
+   * @throws SubrosaError ERR_NO_ROTATION_SERVICE, or what stood in the way: ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_SUITE,
+   *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
+   */
+  async join(timeoutMs: number): Promise<void> {
+    const { subjects, state, clock } = this.#options
+    const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
+      this.#nc.subscribe(subject, {
+        // Nothing may throw here: it would end the connection's read loop.
+        callback: (error, message) => {
+          if (error === null && !this.#isClosed) this.#guard(() => take(message))
+        },
+      })
+    this.#subscriptions = [
+      follow(subjects.tick, ({ data }) => this.#takeTick(data)),
+      follow(subjects.epoch, ({ data }) => this.#takeEpoch(data)),
+      follow(subjects.revoke, ({ data }) => this.#takeRevocation(data)),
+      follow(subjects.announcements, (message) => this.#takeAnnouncement(message)),
+      follow(this.inbox, ({ data }) => this.#takePage(data)),
+    ]
+    state.keepInstance(hex(this.keyring.instance))
+    await this.#nc.flush()
+    this.#askForTick()
+    await new Promise<void>((resolve, reject) => {
+      const settle = () => {
+        if (this.#isJoined) finish(resolve)
+      }
+      const finish = (end: () => void) => {
+        this.#listeners.delete(settle)
+        cancel()
+        end()
+      }
+      const cancel = clock.after(timeoutMs, () => finish(() => reject(this.#joinError())))
+      this.#listeners.add(settle)
+    })
+  }
+
+  /** Calls `listener` after every change of epochs, revocations or announcements. @returns how to stop it */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Throws the reason why nothing may be sealed or opened now, where there is one. */
+  assertUsable(): void {
+    const { identity, clock } = this.#options
+    if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
+    if (this.revocations.isRevoked(identity.claims)) throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    if (clock.now() >= identity.claims.expiresAt * 1000) throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
+    if (this.isStale()) {
+      throw new SubrosaError('ERR_STALE', 'no fresh word from the rotation service: nothing is sealed or opened', {
+        hint: 'check that the rotation service runs and that this agent can reach it',
+      })
+    }
+  }
+
+  /** Whether too long has passed since the last tick that counted. */
+  isStale(): boolean {
+    return this.#freshness.isStale(this.#options.clock.monotonic())
+  }
+
+  /** Asks for everything again: after a reconnect, or when somebody seems to know more. */
+  refresh(): void {
+    this.#askForTick()
+    this.#query(QueryKind.announcements)
+    this.#publishAnnouncements()
+  }
+
+  /** Asks for one announcement by its hash, within a budget. @returns whether it was asked for */
+  lookUp(hash: Uint8Array): boolean {
+    if (!this.#lookups.take(this.#options.clock.now())) return false
+    this.#query(QueryKind.announcement, { cursor: hash })
+    return true
+  }
+
+  /** Tells everyone that this instance takes no more messages. */
+  retire(): void {
+    const { identity, subjects, clock, state } = this.#options
+    const nowMs = clock.now()
+    for (const { announcement } of this.keyring.announcements()) {
+      const epoch = { number: announcement.epoch, hash: announcement.epochHash }
+      const retired = { ...announcement, seq: nowMs }
+      this.#nc.publish(subjects.announce(identity.name, this.keyring.instance), signRetirement(identity, epoch, retired))
+    }
+    state.forgetInstances()
+  }
+
+  /** Stops following, wipes the keys and releases the state. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const stop of this.#timers) stop()
+    if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    this.keyring.destroyAll()
+    this.#options.state.close()
+  }
+
+  #guard(task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#note(error)
+    }
+  }
+
+  /** Malformed and unproved statements are what a hostile broker sends: only what tells a user something is kept. */
+  #note(error: unknown): void {
+    if (!(error instanceof SubrosaError)) {
+      this.#options.feed.emit({ type: 'error', error })
+      return
+    }
+    if (error.code === 'ERR_MALFORMED') return
+    this.#trouble = error
+    if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
+  }
+
+  #joinError(): SubrosaError {
+    if (this.#trouble !== undefined) return this.#trouble
+    const missing = this.#tick === undefined ? 'no tick from the rotation service' : 'the directory did not come in step'
+    return new SubrosaError('ERR_NO_ROTATION_SERVICE', `${missing} in time`, {
+      hint: 'is `subrosa rotator` running, and may this connection use the subjects below subrosa.v1?',
+    })
+  }
+
+  #askForTick(): void {
+    const nonce = this.#options.engine.randomBytes(NONCE_BYTES)
+    this.#freshness.expect(nonce)
+    this.#query(QueryKind.tick, { nonce })
+    const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
+    // Again until one has come: core NATS may lose the question or the answer.
+    this.#later(QUERY_INTERVAL_MS + jitter, () => {
+      if (!this.#isJoined || this.isStale() || this.#tick !== undefined) this.#askForTick()
+    })
+  }
+
+  #query(kind: QueryKind, asked: { readonly nonce?: Uint8Array; readonly cursor?: Uint8Array } = {}): void {
+    if (this.#isClosed || this.#nc.isClosed()) return
+    const { nonce, cursor } = asked
+    this.#nc.publish(this.#options.subjects.query, encodeQuery({ nonce, kind, cursor }), { reply: this.inbox })
+  }
+
+  #takeTick(bytes: Uint8Array): void {
+    const { engine, trust, clock } = this.#options
+    const nowMs = clock.now()
+    const tick = verifyTick({ engine, trust, revocations: this.revocations }, bytes, nowMs)
+    // Until a tick carries an own nonce, any tick may be an old one.
+    if (!this.#isJoined && this.#tick === undefined && !this.#freshness.answers(tick)) return
+    const standing = this.#freshness.standing(tick, nowMs)
+    if (standing === 'skewed') {
+      const seconds = Math.round((nowMs - tick.now) / 1000)
+      throw new SubrosaError('ERR_CLOCK_SKEW', `the clocks of this agent and of the rotation service are ${seconds} s apart`, {
+        hint: 'at most 120 s are tolerated: synchronise the clocks',
+      })
+    }
+    if (standing === 'old') return
+    this.#tick = tick
+    this.#settle()
+  }
+
+  #takeEpoch(bytes: Uint8Array): void {
+    // Without a floor only the epoch that a fresh tick names is believed.
+    if (this.epochs.head === undefined) return
+    this.#accept([bytes], this.epochs.peek(bytes))
+    this.#settle()
+  }
+
+  #takeRevocation(bytes: Uint8Array): void {
+    const { identity, clock, feed } = this.#options
+    const added = this.revocations.add(bytes, clock.now())
+    if (added === undefined) return
+    const { revocation } = added
+    const self = revocation.identity === identity.publicKey
+    feed.emit({ type: 'revoked', identity: revocation.identity, reason: revocation.reason, self })
+    this.directory.invalidate()
+    this.#settle()
+    this.#changed()
+  }
+
+  #takeAnnouncement({ data }: NatsMessage): void {
+    if (this.directory.add(data, this.#options.clock.now()) !== undefined) this.#changed()
+  }
+
+  #takePage(bytes: Uint8Array): void {
+    if (wireType(bytes) !== WireType.page) return
+    const page = decodePage(bytes)
+    const nowMs = this.#options.clock.now()
+    switch (page.kind) {
+      case QueryKind.epochs:
+        for (const statement of page.statements) if (this.#gap.length < MAX_GAP_STATEMENTS) this.#gap.push(new Uint8Array(statement))
+        if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
+        else this.#closeGap()
+        break
+      case QueryKind.revocations:
+        for (const statement of page.statements) this.#takeRevocation(statement)
+        if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
+        else this.#shareRevocations(page.statements)
+        break
+      case QueryKind.announcements:
+      case QueryKind.announcement:
+        for (const statement of page.statements) this.directory.add(statement, nowMs)
+        if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
+        else if (page.kind === QueryKind.announcements) this.#hasDirectory = true
+        this.#changed()
+        break
+      case QueryKind.tick:
+        break
+    }
+    this.#settle()
+  }
+
+  #closeGap(): void {
+    const tick = this.#tick
+    const statements = this.#gap
+    this.#gap = []
+    if (tick !== undefined) this.#accept(statements, { number: tick.number, hash: tick.epochHash })
+  }
+
+  /** Revocations that this agent holds and the rotation service does not: it verifies them, and ticks agree again. */
+  #shareRevocations(theirs: readonly Uint8Array[]): void {
+    const nowMs = this.#options.clock.now()
+    for (const { bytes } of this.revocations.inForce(nowMs)) {
+      if (!theirs.some((statement) => samePublic(statement, bytes))) this.#nc.publish(this.#options.subjects.revoke, bytes)
+    }
+  }
+
+  #accept(statements: readonly Uint8Array[], target: EpochFloor): void {
+    const before = this.epochs.head
+    const accepted = this.epochs.accept(statements, target, this.#options.clock.now())
+    if (before !== undefined && samePublic(accepted.hash, before.hash)) return
+    this.directory.invalidate()
+    if (this.#isJoined) this.#announceSoon(accepted, before)
+    this.#changed()
+  }
+
+  /** Counts the newest tick once this agent holds the epoch and the revocations that it names. */
+  #settle(): void {
+    const tick = this.#tick
+    if (tick !== undefined && !this.#count(tick)) return
+    if (!this.#isJoined && !this.isStale()) this.#completeJoin()
+  }
+
+  /** @returns whether the tick counts; where something is missing for that, it has been asked for. */
+  #count(tick: Tick): boolean {
+    const head = this.epochs.head
+    if (head === undefined || !namesEpoch(tick, head)) {
+      if (head !== undefined && tick.number < head.number) {
+        this.#tick = undefined
+        throw new SubrosaError('ERR_ROLLBACK', `the rotation service names epoch ${tick.number}, and epoch ${head.number} was seen before`)
+      }
+      this.#fetchEpochs(tick)
+      return false
+    }
+    if (!samePublic(this.revocations.hash(tick.now), tick.revocationsHash)) {
+      this.#query(QueryKind.revocations)
+      return false
+    }
+    this.#freshness.count(tick, this.#options.clock.monotonic())
+    this.#tick = undefined
+    this.#watchFreshness()
+    return true
+  }
+
+  #fetchEpochs(tick: Tick): void {
+    this.#gap = []
+    const from = Math.max(0, Math.min(this.epochs.floor?.number ?? tick.number, tick.number) - 1)
+    this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
+  }
+
+  #completeJoin(): void {
+    if (!this.#hasDirectory) {
+      this.#query(QueryKind.announcements)
+      // The next own tick asks again where this question or its answer is lost.
+      return
+    }
+    const { clock, identity } = this.#options
+    if (this.revocations.isRevoked(identity.claims)) throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    const current = this.epochs.current(clock.now())
+    if (current.length === 0) throw new SubrosaError('ERR_STALE', 'the newest epoch is over, and the rotation service has published no other')
+    for (const epoch of [...current].reverse()) this.#announce(epoch)
+    this.#retireFormer(current[0])
+    this.#isJoined = true
+    this.#trouble = undefined
+    this.#changed()
+  }
+
+  /** Early in the overlap with the epoch before, with jitter, so that a realm does not announce all at once. */
+  #announceSoon(epoch: AcceptedEpoch, before: AcceptedEpoch | undefined): void {
+    const { clock, engine } = this.#options
+    const overlap = Math.max(0, (before?.notAfter ?? 0) - Math.max(epoch.notBefore, clock.now()))
+    const random = (engine.randomBytes(1)[0] ?? 0) / 256
+    this.#later(Math.min(overlap / 4, MAX_JITTER_MS) * random, () => {
+      this.#announce(epoch)
+      this.#changed()
+    })
+  }
+
+  #announce(epoch: AcceptedEpoch): void {
+    const { clock, feed } = this.#options
+    if (clock.now() >= epoch.notAfter || this.keyring.has(epoch.hash)) return
+    const { bytes } = this.keyring.announce(epoch, clock.now())
+    this.directory.add(bytes, clock.now())
+    this.#publishAnnouncement(bytes)
+    feed.emit({ type: 'rotated', epoch: epoch.number })
+    const over = epoch.notAfter + epoch.graceMs - clock.now()
+    this.#later(over, () => this.#destroyEnded())
+  }
+
+  #publishAnnouncements(): void {
+    for (const { bytes } of this.keyring.announcements()) this.#publishAnnouncement(bytes)
+  }
+
+  #publishAnnouncement(bytes: Uint8Array): void {
+    const { identity, subjects } = this.#options
+    this.#nc.publish(subjects.announce(identity.name, this.keyring.instance), bytes)
+  }
+
+  #retireFormer(epoch: AcceptedEpoch | undefined): void {
+    const { identity, subjects, state, clock } = this.#options
+    if (epoch === undefined || state.former.length === 0) return
+    for (const former of state.former) {
+      const instance = fromHex(former.instance)
+      const retired = { instance, seq: clock.now(), notBefore: epoch.notBefore, notAfter: epoch.notAfter }
+      const bytes = signRetirement(identity, epoch, retired)
+      this.directory.add(bytes, clock.now())
+      this.#nc.publish(subjects.announce(identity.name, instance), bytes)
+    }
+    state.forgetInstances()
+    state.keepInstance(hex(this.keyring.instance))
+  }
+
+  #destroyEnded(): void {
+    const { clock, feed } = this.#options
+    const nowMs = clock.now()
+    for (const epoch of this.keyring.destroyEnded(nowMs)) feed.emit({ type: 'destroyed', epoch })
+    this.epochs.prune(nowMs)
+    this.revocations.prune(nowMs)
+    this.directory.prune()
+    this.#options.onForgotten()
+    this.#changed()
+  }
+
+  #watchFreshness(): void {
+    const { clock, feed } = this.#options
+    if (this.#wasStale) {
+      this.#wasStale = false
+      feed.emit({ type: 'fresh' })
+    }
+    this.#unwatch()
+    this.#unwatch = this.#later(this.#freshness.staleIn(clock.monotonic()) + 1, () => {
+      this.#wasStale = true
+      feed.emit({ type: 'stale' })
+      this.#askForTick()
+    })
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  #later(delayMs: number, task: () => void): () => void {
+    const stop = this.#options.clock.after(delayMs, () => {
+      this.#timers.delete(stop)
+      if (!this.#isClosed) this.#guard(task)
+    })
+    this.#timers.add(stop)
+    return () => {
+      this.#timers.delete(stop)
+      stop()
+    }
+  }
+}
