@@ -14,8 +14,8 @@ import { type HeadersLike, MessageHeaders } from './headers.ts'
 import { type Payload, payloadBytes, type RespondOptions, SecureMessage, type Sender } from './message.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import { Publisher } from './publisher.ts'
-import { type Received, Receiver } from './receiver.ts'
 import { RealmLink } from './realm-link.ts'
+import { type Received, Receiver } from './receiver.ts'
 import { ReplayWindows } from './replay.ts'
 import { Requests, STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
@@ -170,12 +170,17 @@ export class SecureConnection {
    */
   subscribe(pattern: string, options: SubscribeOptions = {}): SecureSubscription {
     const { identity, clock } = this.#parts
-    if (!isPattern(pattern)) throw new TypeError('subject must be dot-separated tokens, with * and > as wildcards')
+    if (!isPattern(pattern))
+      throw new TypeError('subject must be dot-separated tokens, with * and > as wildcards')
     if (this.#isClosed) throw connectionClosed()
     if (!allowsSomeOf(identity.claims.permissions.sub, pattern)) {
-      throw new SubrosaError('ERR_SUBSCRIBE_DENIED', `the identity token of ${identity.name} does not allow it to read "${pattern}"`, {
-        hint: 'ask the authority for a token whose sub list allows it',
-      })
+      throw new SubrosaError(
+        'ERR_SUBSCRIBE_DENIED',
+        `the identity token of ${identity.name} does not allow it to read "${pattern}"`,
+        {
+          hint: 'ask the authority for a token whose sub list allows it',
+        },
+      )
     }
     const windows = this.#windows.open(pattern, options.queue)
     let raw: NatsSubscription | undefined
@@ -201,12 +206,18 @@ export class SecureConnection {
         this.#receiver.take(delivered, {
           windows,
           deliver: (received) => subscription.push(this.#toMessage(received)),
-          ...(options.queue === undefined ? {} : { onUnaddressed: (message) => this.#sayUnaddressed(message) }),
+          ...(options.queue === undefined
+            ? {}
+            : { onUnaddressed: (message) => this.#sayUnaddressed(message) }),
         }),
       )
       void raw.closed.then((error) => {
         if (error instanceof Error) {
-          subscription.fail(new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server ended the subscription to "${pattern}"`, { cause: error }))
+          subscription.fail(
+            new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server ended the subscription to "${pattern}"`, {
+              cause: error,
+            }),
+          )
         } else subscription.unsubscribe()
       })
     }
@@ -321,7 +332,11 @@ export class SecureConnection {
     this.#feed.close()
   }
 
-  #subscribeRaw(pattern: string, queue: string | undefined, take: (message: NatsMessage) => void): NatsSubscription {
+  #subscribeRaw(
+    pattern: string,
+    queue: string | undefined,
+    take: (message: NatsMessage) => void,
+  ): NatsSubscription {
     return this.#nc.subscribe(pattern, {
       ...(queue === undefined ? {} : { queue }),
       // Nothing may throw here: it would end the connection's read loop, for every subscription, without a word.
@@ -395,7 +410,8 @@ export class SecureConnection {
   }
 
   #othersInAudience(subject: string): number {
-    return this.#publisher.audience(subject).members.filter(({ instance }) => instance !== this.instance).length
+    return this.#publisher.audience(subject).members.filter(({ instance }) => instance !== this.instance)
+      .length
   }
 
   #audienceTimeout(subject: string, atLeast: number, timeout: number): SubrosaError {
@@ -405,7 +421,11 @@ export class SecureConnection {
     return new SubrosaError(
       'ERR_TIMEOUT',
       `${found} of ${atLeast} instances can read "${subject}" after ${timeout} ms`,
-      { hint: absences.map(({ name, why }) => `${name}: ${why}`).join('; ') || 'no other agent has announced itself' },
+      {
+        hint:
+          absences.map(({ name, why }) => `${name}: ${why}`).join('; ') ||
+          'no other agent has announced itself',
+      },
     )
   }
 

@@ -34,7 +34,8 @@ export function splitHeaders(headers: HeadersLike | undefined): SplitHeaders {
       list.push({ name, value })
     }
   }
-  if (sealed.length + clear.length > MAX_HEADERS) throw new SubrosaError('ERR_HEADER', `more than ${MAX_HEADERS} headers`)
+  if (sealed.length + clear.length > MAX_HEADERS)
+    throw new SubrosaError('ERR_HEADER', `more than ${MAX_HEADERS} headers`)
   return { sealed, clear }
 }
 
@@ -52,9 +53,10 @@ export function sameClearHeaders(delivered: HeadersLike | undefined, sealed: rea
 }
 
 function checkHeader(name: string, value: string): void {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
-  if (!/^[\u0021-\u0039\u003b-\u007e]+$/.test(name)) throw new SubrosaError('ERR_HEADER', 'a header name is not printable ASCII')
-  if (/[\r\n]/.test(value)) throw new SubrosaError('ERR_HEADER', `the value of header ${name} has a line break`)
+  if (!/^[\u0021-\u0039\u003b-\u007e]+$/.test(name))
+    throw new SubrosaError('ERR_HEADER', 'a header name is not printable ASCII')
+  if (/[\r\n]/.test(value))
+    throw new SubrosaError('ERR_HEADER', `the value of header ${name} has a line break`)
 }
 
 /**

@@ -53,7 +53,10 @@ export class Lookups {
   /** Puts a message in line, and asks for its sender's announcement. */
   wait(announcement: string, item: Waiting): void {
     const line = this.#lines.get(announcement) ?? this.#open(announcement)
-    const isFull = line === undefined || line.waiting.length >= MAX_WAITING_MESSAGES || line.bytes + item.bytes > MAX_WAITING_BYTES
+    const isFull =
+      line === undefined ||
+      line.waiting.length >= MAX_WAITING_MESSAGES ||
+      line.bytes + item.bytes > MAX_WAITING_BYTES
     if (isFull) {
       item.giveUp()
       return

@@ -94,4 +94,3 @@ export function payloadBytes(payload: Payload | undefined): Uint8Array {
   if (payload instanceof Uint8Array) return payload
   throw new TypeError('payload must be a Uint8Array or a string')
 }
-

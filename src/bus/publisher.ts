@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
-import { SubrosaError } from '../errors.ts'
 import type { Unsealed } from '../envelope/open.ts'
 import { seal } from '../envelope/seal.ts'
+import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { allows } from '../identity/permissions.ts'
 import { isSubject } from '../identity/subject.ts'
@@ -63,12 +63,17 @@ export class Publisher {
   publish(outgoing: Outgoing, to?: readonly string[]): Published {
     const { identity, link } = this.#options
     const { subject } = outgoing
-    if (!isSubject(subject)) throw new TypeError('subject must be dot-separated tokens without wildcards or spaces')
+    if (!isSubject(subject))
+      throw new TypeError('subject must be dot-separated tokens without wildcards or spaces')
     link.assertUsable()
     if (!allows(identity.claims.permissions.pub, subject)) {
-      throw new SubrosaError('ERR_PUBLISH_DENIED', `the identity token of ${identity.name} does not allow it to publish on "${subject}"`, {
-        hint: 'ask the authority for a token whose pub list allows it',
-      })
+      throw new SubrosaError(
+        'ERR_PUBLISH_DENIED',
+        `the identity token of ${identity.name} does not allow it to publish on "${subject}"`,
+        {
+          hint: 'ask the authority for a token whose pub list allows it',
+        },
+      )
     }
     const { epoch, members } = this.audience(subject, to)
     if (members.length === 0) throw this.#emptyAudience(subject)
@@ -85,7 +90,9 @@ export class Publisher {
     const { link, clock } = this.#options
     const audience = link.directory.audience(subject, clock.now())
     if (audience === undefined) {
-      throw new SubrosaError('ERR_STALE', 'there is no current epoch', { hint: 'check that the rotation service runs' })
+      throw new SubrosaError('ERR_STALE', 'there is no current epoch', {
+        hint: 'check that the rotation service runs',
+      })
     }
     if (to === undefined) return audience
     for (const name of to) {
@@ -101,7 +108,8 @@ export class Publisher {
     const { subject, via = subject, payload, reply, inReplyTo } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const keys = link.keyring.sending(epoch.hash)
-    if (keys === undefined) throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
+    if (keys === undefined)
+      throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
     const { bytes, mid } = seal(
       engine,
       {
@@ -167,11 +175,18 @@ export class Publisher {
     const total = bytes.length + (headers?.encode().length ?? 0)
     const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
     if (total > limit) {
-      throw new SubrosaError('ERR_MESSAGE_TOO_LARGE', `the message has ${total} bytes sealed to ${recipients}, and the server takes ${limit}`, {
-        hint: 'send less at once, name fewer recipients with `to`, or raise max_payload on the server',
-      })
+      throw new SubrosaError(
+        'ERR_MESSAGE_TOO_LARGE',
+        `the message has ${total} bytes sealed to ${recipients}, and the server takes ${limit}`,
+        {
+          hint: 'send less at once, name fewer recipients with `to`, or raise max_payload on the server',
+        },
+      )
     }
-    this.#nc.publish(subject, bytes, { ...(reply === undefined ? {} : { reply }), ...(headers === undefined ? {} : { headers }) })
+    this.#nc.publish(subject, bytes, {
+      ...(reply === undefined ? {} : { reply }),
+      ...(headers === undefined ? {} : { headers }),
+    })
   }
 
   #emptyAudience(subject: string): SubrosaError {

@@ -16,7 +16,15 @@ import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
 import { MAX_JITTER_MS, MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
-import { decodePage, encodeQuery, INSTANCE_BYTES, NONCE_BYTES, QueryKind, type Tick, writeCursor } from '../wire/statements.ts'
+import {
+  decodePage,
+  encodeQuery,
+  INSTANCE_BYTES,
+  NONCE_BYTES,
+  QueryKind,
+  type Tick,
+  writeCursor,
+} from '../wire/statements.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { StatusFeed } from './status.ts'
 
@@ -139,12 +147,18 @@ export class RealmLink {
   assertUsable(): void {
     const { identity, clock } = this.#options
     if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
-    if (this.revocations.isRevoked(identity.claims)) throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
-    if (clock.now() >= identity.claims.expiresAt * 1000) throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
+    if (this.revocations.isRevoked(identity.claims))
+      throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    if (clock.now() >= identity.claims.expiresAt * 1000)
+      throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
     if (this.isStale()) {
-      throw new SubrosaError('ERR_STALE', 'no fresh word from the rotation service: nothing is sealed or opened', {
-        hint: 'check that the rotation service runs and that this agent can reach it',
-      })
+      throw new SubrosaError(
+        'ERR_STALE',
+        'no fresh word from the rotation service: nothing is sealed or opened',
+        {
+          hint: 'check that the rotation service runs and that this agent can reach it',
+        },
+      )
     }
   }
 
@@ -174,7 +188,10 @@ export class RealmLink {
     for (const { announcement } of this.keyring.announcements()) {
       const epoch = { number: announcement.epoch, hash: announcement.epochHash }
       const retired = { ...announcement, seq: nowMs }
-      this.#nc.publish(subjects.announce(identity.name, this.keyring.instance), signRetirement(identity, epoch, retired))
+      this.#nc.publish(
+        subjects.announce(identity.name, this.keyring.instance),
+        signRetirement(identity, epoch, retired),
+      )
     }
     state.forgetInstances()
   }
@@ -210,7 +227,8 @@ export class RealmLink {
 
   #joinError(): SubrosaError {
     if (this.#trouble !== undefined) return this.#trouble
-    const missing = this.#tick === undefined ? 'no tick from the rotation service' : 'the directory did not come in step'
+    const missing =
+      this.#tick === undefined ? 'no tick from the rotation service' : 'the directory did not come in step'
     return new SubrosaError('ERR_NO_ROTATION_SERVICE', `${missing} in time`, {
       hint: 'is `subrosa rotator` running, and may this connection use the subjects below subrosa.v1?',
     })
@@ -230,7 +248,9 @@ export class RealmLink {
   #query(kind: QueryKind, asked: { readonly nonce?: Uint8Array; readonly cursor?: Uint8Array } = {}): void {
     if (this.#isClosed || this.#nc.isClosed()) return
     const { nonce, cursor } = asked
-    this.#nc.publish(this.#options.subjects.query, encodeQuery({ nonce, kind, cursor }), { reply: this.inbox })
+    this.#nc.publish(this.#options.subjects.query, encodeQuery({ nonce, kind, cursor }), {
+      reply: this.inbox,
+    })
   }
 
   #takeTick(bytes: Uint8Array): void {
@@ -242,9 +262,13 @@ export class RealmLink {
     const standing = this.#freshness.standing(tick, nowMs)
     if (standing === 'skewed') {
       const seconds = Math.round((nowMs - tick.now) / 1000)
-      throw new SubrosaError('ERR_CLOCK_SKEW', `the clocks of this agent and of the rotation service are ${seconds} s apart`, {
-        hint: 'at most 120 s are tolerated: synchronise the clocks',
-      })
+      throw new SubrosaError(
+        'ERR_CLOCK_SKEW',
+        `the clocks of this agent and of the rotation service are ${seconds} s apart`,
+        {
+          hint: 'at most 120 s are tolerated: synchronise the clocks',
+        },
+      )
     }
     if (standing === 'old') return
     this.#tick = tick
@@ -280,7 +304,8 @@ export class RealmLink {
     const nowMs = this.#options.clock.now()
     switch (page.kind) {
       case QueryKind.epochs:
-        for (const statement of page.statements) if (this.#gap.length < MAX_GAP_STATEMENTS) this.#gap.push(new Uint8Array(statement))
+        for (const statement of page.statements)
+          if (this.#gap.length < MAX_GAP_STATEMENTS) this.#gap.push(new Uint8Array(statement))
         if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
         else this.#closeGap()
         break
@@ -313,7 +338,8 @@ export class RealmLink {
   #shareRevocations(theirs: readonly Uint8Array[]): void {
     const nowMs = this.#options.clock.now()
     for (const { bytes } of this.revocations.inForce(nowMs)) {
-      if (!theirs.some((statement) => samePublic(statement, bytes))) this.#nc.publish(this.#options.subjects.revoke, bytes)
+      if (!theirs.some((statement) => samePublic(statement, bytes)))
+        this.#nc.publish(this.#options.subjects.revoke, bytes)
     }
   }
 
@@ -339,7 +365,10 @@ export class RealmLink {
     if (head === undefined || !namesEpoch(tick, head)) {
       if (head !== undefined && tick.number < head.number) {
         this.#tick = undefined
-        throw new SubrosaError('ERR_ROLLBACK', `the rotation service names epoch ${tick.number}, and epoch ${head.number} was seen before`)
+        throw new SubrosaError(
+          'ERR_ROLLBACK',
+          `the rotation service names epoch ${tick.number}, and epoch ${head.number} was seen before`,
+        )
       }
       this.#fetchEpochs(tick)
       return false
@@ -367,9 +396,14 @@ export class RealmLink {
       return
     }
     const { clock, identity } = this.#options
-    if (this.revocations.isRevoked(identity.claims)) throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    if (this.revocations.isRevoked(identity.claims))
+      throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
     const current = this.epochs.current(clock.now())
-    if (current.length === 0) throw new SubrosaError('ERR_STALE', 'the newest epoch is over, and the rotation service has published no other')
+    if (current.length === 0)
+      throw new SubrosaError(
+        'ERR_STALE',
+        'the newest epoch is over, and the rotation service has published no other',
+      )
     for (const epoch of [...current].reverse()) this.#announce(epoch)
     this.#retireFormer(current[0])
     this.#isJoined = true

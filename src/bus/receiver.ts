@@ -174,7 +174,8 @@ function isInTime(
   nowMs: number,
 ): boolean {
   if (Math.abs(nowMs - sentAtMs) > CLOCK_WINDOW_MS) return false
-  if (sentAtMs < epoch.notBefore - CLOCK_WINDOW_MS || sentAtMs > epoch.notAfter + CLOCK_WINDOW_MS) return false
+  if (sentAtMs < epoch.notBefore - CLOCK_WINDOW_MS || sentAtMs > epoch.notAfter + CLOCK_WINDOW_MS)
+    return false
   if (nowMs >= epoch.notAfter + epoch.graceMs) return false
   return content.ttlMs === 0 || nowMs <= sentAtMs + content.ttlMs
 }

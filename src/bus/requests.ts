@@ -141,7 +141,8 @@ function serverHint({ data, headers }: NatsMessage): 'no responders' | 'unaddres
   if (data.length > 0 || headers === undefined) return undefined
   if (headers.code === NO_RESPONDERS) return 'no responders'
   for (const [name, [value]] of headers) {
-    if (name.toLowerCase() === STATUS_HEADER.toLowerCase() && value === STATUS_UNADDRESSED) return 'unaddressed'
+    if (name.toLowerCase() === STATUS_HEADER.toLowerCase() && value === STATUS_UNADDRESSED)
+      return 'unaddressed'
   }
   return undefined
 }

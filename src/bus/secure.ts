@@ -1,3 +1,4 @@
+import { openStateFolder } from '#state-folder'
 import { type Clock, systemClock } from '../clock.ts'
 import { chooseEngine, type EngineName } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
@@ -8,7 +9,6 @@ import { memoryState } from '../keys/state.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
 import type { NatsLike } from './nats-like.ts'
-import { openStateFolder } from '#state-folder'
 
 /** Options of {@link secure}. */
 export interface SecureOptions {

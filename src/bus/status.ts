@@ -50,7 +50,8 @@ export class StatusFeed {
   readonly #rejections = new Map<RejectReason, number>()
 
   emit(event: StatusEvent): void {
-    if (event.type === 'rejected') this.#rejections.set(event.reason, (this.#rejections.get(event.reason) ?? 0) + 1)
+    if (event.type === 'rejected')
+      this.#rejections.set(event.reason, (this.#rejections.get(event.reason) ?? 0) + 1)
     for (const reader of this.#readers) reader.push(event)
   }
 

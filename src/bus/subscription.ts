@@ -122,7 +122,8 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<SecureMessage, undefined> {
-    if (this.#options.callback !== undefined) throw new TypeError('a subscription with a callback cannot be iterated')
+    if (this.#options.callback !== undefined)
+      throw new TypeError('a subscription with a callback cannot be iterated')
     try {
       for (;;) {
         const { value, done } = await this.#next()
@@ -170,4 +171,3 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     this.#resolveClosed(error)
   }
 }
-

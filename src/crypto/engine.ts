@@ -1,6 +1,6 @@
+import { sodiumEngine } from '#sodium'
 import { SubrosaError } from '../errors.ts'
 import { nobleEngine } from './noble.ts'
-import { sodiumEngine } from '#sodium'
 
 /** A secret key and its public key. Ed25519 secret keys are opaque 64 bytes, X25519 ones 32. */
 export interface KeyPair {

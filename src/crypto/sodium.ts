@@ -73,7 +73,8 @@ function makeEngine(sodium: Sodium): CryptoEngine {
     sha256,
     hmac,
     x25519KeyPair(seed) {
-      const secretKey = seed === undefined ? randomBytes(KEY_BYTES) : Uint8Array.from(exactly(seed, KEY_BYTES))
+      const secretKey =
+        seed === undefined ? randomBytes(KEY_BYTES) : Uint8Array.from(exactly(seed, KEY_BYTES))
       const publicKey = new Uint8Array(KEY_BYTES)
       sodium.crypto_scalarmult_base(publicKey, secretKey)
       return { secretKey, publicKey }
@@ -137,7 +138,8 @@ function open(
 }
 
 function exactly(bytes: Uint8Array, length: number): Uint8Array {
-  if (bytes.length !== length) throw new SubrosaError('ERR_KEY_INVALID', 'a key or nonce has the wrong length')
+  if (bytes.length !== length)
+    throw new SubrosaError('ERR_KEY_INVALID', 'a key or nonce has the wrong length')
   return bytes
 }
 

@@ -1,8 +1,25 @@
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
 import { isPaddedLength, isZeroFrom } from '../crypto/padding.ts'
-import { decodeContent, decodeSealed, midTime, type SealedContent, type SealedMessage, type SealedType, SIGNATURE_BYTES, type Wrap } from '../wire/sealed.ts'
-import { contentKeys, contextFor, headerHash, type KeyResolver, type OwnKey, SUITE_X25519, signedBytes } from './keys.ts'
+import {
+  decodeContent,
+  decodeSealed,
+  midTime,
+  type SealedContent,
+  type SealedMessage,
+  type SealedType,
+  SIGNATURE_BYTES,
+  type Wrap,
+} from '../wire/sealed.ts'
+import {
+  contentKeys,
+  contextFor,
+  headerHash,
+  type KeyResolver,
+  type OwnKey,
+  SUITE_X25519,
+  signedBytes,
+} from './keys.ts'
 
 const ZERO_NONCE = new Uint8Array(12)
 
@@ -106,7 +123,11 @@ function ownWrap(sealed: SealedMessage, keys: KeyResolver): OwnWrap | undefined 
   return undefined
 }
 
-function unwrap(engine: CryptoEngine, { header }: SealedMessage, { wrap, key }: OwnWrap): Uint8Array | undefined {
+function unwrap(
+  engine: CryptoEngine,
+  { header }: SealedMessage,
+  { wrap, key }: OwnWrap,
+): Uint8Array | undefined {
   const secret = sharedSecret(
     engine,
     { secretKey: key.secretKey, publicKey: header.enc },
@@ -114,7 +135,12 @@ function unwrap(engine: CryptoEngine, { header }: SealedMessage, { wrap, key }: 
   )
   if (secret === undefined) return undefined
   const context = keySchedule(engine, secret, contextFor(key, header.type))
-  const contentSecret = engine.aeadOpen({ key: context.key, nonce: context.nonce, aad: header.mid, data: wrap.wrap })
+  const contentSecret = engine.aeadOpen({
+    key: context.key,
+    nonce: context.nonce,
+    aad: header.mid,
+    data: wrap.wrap,
+  })
   engine.wipe(secret, context.key)
   return contentSecret
 }

@@ -75,15 +75,26 @@ export function sealWith(
 ): Sealed {
   const { type, epoch, recipients } = options
   const { ephemeral, contentSecret, mid } = randomness
-  if (recipients.length === 0) throw new SubrosaError('ERR_EMPTY_AUDIENCE', 'there is no recipient to seal to')
+  if (recipients.length === 0)
+    throw new SubrosaError('ERR_EMPTY_AUDIENCE', 'there is no recipient to seal to')
   if (recipients.length > MAX_RECIPIENTS) {
-    throw new SubrosaError('ERR_MESSAGE_TOO_LARGE', `${recipients.length} recipients are above the limit of ${MAX_RECIPIENTS}`)
+    throw new SubrosaError(
+      'ERR_MESSAGE_TOO_LARGE',
+      `${recipients.length} recipients are above the limit of ${MAX_RECIPIENTS}`,
+    )
   }
   try {
     const enc = ephemeral.publicKey
     const wraps = recipients.map((recipient) => wrapFor(engine, recipient, options, randomness))
     const headerBytes = encodeSealedHeader({ type, suite: SUITE_X25519, epoch, mid, enc, wraps })
-    return { bytes: encodeSealed(type, headerBytes, sealBody(engine, content, headerBytes, { contentSecret, options })), mid }
+    return {
+      bytes: encodeSealed(
+        type,
+        headerBytes,
+        sealBody(engine, content, headerBytes, { contentSecret, options }),
+      ),
+      mid,
+    }
   } finally {
     engine.wipe(ephemeral.secretKey, contentSecret)
   }
@@ -101,7 +112,8 @@ function wrapFor(
     { secretKey: ephemeral.secretKey, publicKey },
     { enc: ephemeral.publicKey, recipient: publicKey },
   )
-  if (secret === undefined) throw new SubrosaError('ERR_KEY_INVALID', 'a recipient announced a key of low order')
+  if (secret === undefined)
+    throw new SubrosaError('ERR_KEY_INVALID', 'a recipient announced a key of low order')
   const { key, nonce } = keySchedule(engine, secret, contextFor(recipient, type))
   const wrap = engine.aeadSeal({ key, nonce, aad: mid, data: contentSecret })
   engine.wipe(secret, key)

@@ -95,7 +95,10 @@ function unarmour(label: string, text: string): string | undefined {
 }
 
 /** A new Ed25519 seed, with its public identity key. */
-export function generateIdentityKey(engine: CryptoEngine): { readonly seed: Uint8Array; readonly publicKey: string } {
+export function generateIdentityKey(engine: CryptoEngine): {
+  readonly seed: Uint8Array
+  readonly publicKey: string
+} {
   const seed = engine.randomBytes(32)
   return { seed, publicKey: encodeNkey('U', engine.ed25519KeyPair(seed).publicKey) }
 }

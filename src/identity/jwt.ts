@@ -46,7 +46,8 @@ export function signJwt(
 export function decodeJwt(token: string): DecodedJwt {
   if (token.length > MAX_TOKEN_BYTES) throw invalidToken()
   const [header, payload, signature, ...rest] = token.split('.')
-  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0) throw invalidToken()
+  if (header === undefined || payload === undefined || signature === undefined || rest.length > 0)
+    throw invalidToken()
   const { typ, alg, ...others } = parseSegment(header)
   if (typ !== HEADER.typ || alg !== HEADER.alg || Object.keys(others).length > 0) throw invalidToken()
   return {

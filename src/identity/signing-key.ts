@@ -40,7 +40,10 @@ export function generateSigningKey(
 ): { readonly key: SigningKey; readonly seedText: string } {
   const seed = engine.randomBytes(32)
   try {
-    return { key: new SigningKey(engine, kind, engine.ed25519KeyPair(seed)), seedText: encodeSeed(kind, seed) }
+    return {
+      key: new SigningKey(engine, kind, engine.ed25519KeyPair(seed)),
+      seedText: encodeSeed(kind, seed),
+    }
   } finally {
     engine.wipe(seed)
   }

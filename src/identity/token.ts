@@ -95,13 +95,21 @@ export function readClaims(token: string): IdentityClaims {
  * @param authorities the public keys of the pinned authorities, `A…`
  * @throws SubrosaError ERR_TOKEN_INVALID, ERR_UNKNOWN_AUTHORITY
  */
-export function verifyToken(engine: CryptoEngine, token: string, authorities: readonly string[]): IdentityClaims {
+export function verifyToken(
+  engine: CryptoEngine,
+  token: string,
+  authorities: readonly string[],
+): IdentityClaims {
   const { claims, signedBytes, signature } = decodeJwt(token)
   const parsed = parseClaims(claims)
   if (!authorities.includes(parsed.issuer)) {
-    throw new SubrosaError('ERR_UNKNOWN_AUTHORITY', 'the identity token was signed by an authority that is not trusted', {
-      hint: 'list the key of the authority that issued it in trust.authority, or ask a trusted one for a token',
-    })
+    throw new SubrosaError(
+      'ERR_UNKNOWN_AUTHORITY',
+      'the identity token was signed by an authority that is not trusted',
+      {
+        hint: 'list the key of the authority that issued it in trust.authority, or ask a trusted one for a token',
+      },
+    )
   }
   if (!engine.verify(decodeNkey('A', parsed.issuer), signedBytes, signature)) {
     throw invalidToken('the signature of the identity token does not fit')
@@ -115,9 +123,11 @@ function parseClaims(claims: JsonObject): IdentityClaims {
     throw invalidToken('the token is no identity token: NATS user tokens and creds are not accepted')
   }
   const claim = nats['subrosa']
-  if (!isObject(claim) || claim['v'] !== VERSION) throw invalidToken('the token has no subrosa claim of version 1')
+  if (!isObject(claim) || claim['v'] !== VERSION)
+    throw invalidToken('the token has no subrosa claim of version 1')
   const name = text(claim['name'])
-  if (!isAgentName(name)) throw invalidToken('the name in the identity token is not 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name))
+    throw invalidToken('the name in the identity token is not 1 to 64 letters, digits, "_" or "-"')
   return {
     realm: key('A', claim['realm']),
     name,
@@ -161,6 +171,7 @@ function parseRoles(value: unknown): readonly string[] {
 
 function parseMaxInstances(value: unknown): number {
   if (value === undefined) return DEFAULT_MAX_INSTANCES
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > MAX_MAX_INSTANCES) throw invalidToken()
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > MAX_MAX_INSTANCES)
+    throw invalidToken()
   return value
 }

@@ -67,7 +67,12 @@ export function signAnnouncement(
 export function signRetirement(
   identity: Identity,
   epoch: EpochFloor,
-  retired: { readonly instance: Uint8Array; readonly seq: number; readonly notBefore: number; readonly notAfter: number },
+  retired: {
+    readonly instance: Uint8Array
+    readonly seq: number
+    readonly notBefore: number
+    readonly notAfter: number
+  },
 ): Uint8Array {
   const structure = encodeAnnouncement({
     realm: identity.claims.realm,
@@ -104,7 +109,8 @@ export function verifyAnnouncement(
   const claims = verifyClaims(trust, announcement, at.nowMs)
   if (claims === undefined || revocations.isRevoked(claims)) return undefined
   const identityKey = decodeNkey('U', claims.identity)
-  if (!engine.verify(identityKey, concat(labels.announcement, signed.structure), signed.signature)) return undefined
+  if (!engine.verify(identityKey, concat(labels.announcement, signed.structure), signed.signature))
+    return undefined
   const isRetirement = announcement.keys.length === 0
   if (!isRetirement && !provesPossession(engine, parsed)) return undefined
   const recipient = isRetirement ? undefined : liveKey(engine, parsed)
@@ -122,7 +128,9 @@ function fitsEpoch(announcement: Announcement, epoch: AcceptedEpoch): boolean {
 function verifyClaims(trust: Trust, announcement: Announcement, nowMs: number): VerifiedClaims | undefined {
   try {
     const claims = trust.verify(announcement.token, nowMs)
-    return claims.identity === announcement.identity && claims.name === announcement.agent ? claims : undefined
+    return claims.identity === announcement.identity && claims.name === announcement.agent
+      ? claims
+      : undefined
   } catch {
     return undefined
   }
@@ -135,7 +143,8 @@ function provesPossession(engine: CryptoEngine, { signed, announcement, hash }: 
 
 /** The one live key of suite 01. Keys of suites and uses that this version does not know are left alone. */
 function liveKey(engine: CryptoEngine, { announcement, hash }: ParsedAnnouncement): RecipientKey | undefined {
-  const isLive = (key: { suite: number; use: number }) => key.suite === SUITE_X25519 && key.use === KeyUse.live
+  const isLive = (key: { suite: number; use: number }) =>
+    key.suite === SUITE_X25519 && key.use === KeyUse.live
   const [key, second] = announcement.keys.filter(isLive)
   if (key === undefined || second !== undefined || key.publicKey.length !== X25519_BYTES) return undefined
   const kid = keyId(engine, { suite: SUITE_X25519, use: KeyUse.live, announcementHash: hash })
@@ -145,7 +154,10 @@ function liveKey(engine: CryptoEngine, { announcement, hash }: ParsedAnnouncemen
     publicKey: key.publicKey,
     // Ten hashes that most readers of a directory never need.
     get context() {
-      context ??= wrapContext(engine, SUITE_X25519, { epochHash: announcement.epochHash, announcementHash: hash })
+      context ??= wrapContext(engine, SUITE_X25519, {
+        epochHash: announcement.epochHash,
+        announcementHash: hash,
+      })
       return context
     },
   }

@@ -4,8 +4,17 @@ import type { RecipientKey } from '../envelope/keys.ts'
 import { allows } from '../identity/permissions.ts'
 import { type IdentityClaims, readClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
-import { MAX_UNVERIFIED, MAX_UNVERIFIED_PER_AGENT, MAX_VERIFICATIONS_PER_AGENT_PER_SECOND } from '../limits.ts'
-import { type ParsedAnnouncement, parseAnnouncement, type VerifiedAnnouncement, verifyAnnouncement } from './announcements.ts'
+import {
+  MAX_UNVERIFIED,
+  MAX_UNVERIFIED_PER_AGENT,
+  MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
+} from '../limits.ts'
+import {
+  type ParsedAnnouncement,
+  parseAnnouncement,
+  type VerifiedAnnouncement,
+  verifyAnnouncement,
+} from './announcements.ts'
 import { RateLimit } from './budget.ts'
 import type { AcceptedEpoch, EpochChain } from './epochs.ts'
 import type { RevocationSet } from './revocations.ts'
@@ -149,7 +158,10 @@ export class Directory {
     const everyone = new Set(perEpoch.flatMap(({ members }) => members.map(instanceKey)))
     const complete = perEpoch.find(({ members }) => members.length === everyone.size) ?? perEpoch.at(-1)
     if (complete === undefined) return undefined
-    const audience = { epoch: complete.epoch, members: complete.members.flatMap((verified) => toMember(verified) ?? []) }
+    const audience = {
+      epoch: complete.epoch,
+      members: complete.members.flatMap((verified) => toMember(verified) ?? []),
+    }
     this.#remember(subject, audience, this.#nextChange(current, complete.members, nowMs))
     return audience
   }
@@ -182,7 +194,9 @@ export class Directory {
   proven(nowMs: number): readonly ProvenAnnouncement[] {
     for (const agent of this.#agents.values()) this.#verifyPending(agent, nowMs)
     const all = [...this.#byHash.values()]
-    return all.flatMap(({ verified, order, parsed }) => (verified === undefined ? [] : { order, bytes: parsed.bytes, hash: parsed.hash }))
+    return all.flatMap(({ verified, order, parsed }) =>
+      verified === undefined ? [] : { order, bytes: parsed.bytes, hash: parsed.hash },
+    )
   }
 
   /** Something outside changed who is in an audience: a revocation, an epoch. */
@@ -239,7 +253,8 @@ export class Directory {
   /** Proves one entry, within the agent's budget. What does not hold is dropped; what cannot be judged yet stays. */
   #verify(entry: Entry, agent: Agent, nowMs: number): VerifiedAnnouncement | undefined {
     const { epochs, revocations, onClone } = this.#options
-    if (entry.verified !== undefined) return this.#stillHolds(entry.verified, nowMs) ? entry.verified : undefined
+    if (entry.verified !== undefined)
+      return this.#stillHolds(entry.verified, nowMs) ? entry.verified : undefined
     const epoch = epochs.byHash(entry.parsed.announcement.epochHash)
     if (epoch === undefined || !agent.verifications.take(nowMs)) return undefined
     const verified = verifyAnnouncement(this.#options, entry.parsed, { epoch, nowMs })
@@ -251,7 +266,8 @@ export class Directory {
     this.#noteVerified(agent)
     if (verified.recipient === undefined) agent.retired.add(instanceKey(verified))
     for (const other of agent.entries.values()) {
-      if (other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified)) onClone(verified)
+      if (other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified))
+        onClone(verified)
     }
     this.#audiences.clear()
     return verified
@@ -318,10 +334,12 @@ export class Directory {
     const claims = [...agent.entries.values()].map((entry) => entry.claims)
     if (claims.every((claim) => revocations.isRevoked(claim))) return 'its identity is revoked'
     if (claims.every((claim) => nowMs >= claim.expiresAt * 1000)) return 'its identity token has expired'
-    if (!claims.some((claim) => allows(claim.permissions.sub, subject))) return 'its token does not allow it to read this subject'
+    if (!claims.some((claim) => allows(claim.permissions.sub, subject)))
+      return 'its token does not allow it to read this subject'
     const announced = [...agent.entries.values()].filter(({ verified }) => verified?.recipient !== undefined)
     if (announced.length === 0) return 'its announcement does not hold'
-    if (announced.every(({ verified }) => verified !== undefined && agent.retired.has(instanceKey(verified)))) return 'it has retired'
+    if (announced.every(({ verified }) => verified !== undefined && agent.retired.has(instanceKey(verified))))
+      return 'it has retired'
     const current = epochs.current(nowMs).map(({ hash }) => hex(hash))
     if (!announced.some(({ parsed }) => current.includes(hex(parsed.announcement.epochHash)))) {
       return 'it has not announced keys for the current epoch'
@@ -335,7 +353,11 @@ export class Directory {
   }
 
   /** When time alone changes the answer: an epoch begins or ends, a token expires, a budget refills. */
-  #nextChange(current: readonly AcceptedEpoch[], members: readonly VerifiedAnnouncement[], nowMs: number): number {
+  #nextChange(
+    current: readonly AcceptedEpoch[],
+    members: readonly VerifiedAnnouncement[],
+    nowMs: number,
+  ): number {
     if (this.#unverified > 0) return nowMs + 1000
     const ends = current.map(({ notAfter }) => notAfter)
     const begins = this.#options.epochs.all().map(({ notBefore }) => notBefore)
@@ -358,7 +380,11 @@ function newestFirst(a: VerifiedAnnouncement, b: VerifiedAnnouncement): number {
 }
 
 /** The announced instance as a recipient; `undefined` for a retirement, which announces no key. */
-export function toMember({ claims, announcement, recipient }: VerifiedAnnouncement): AudienceMember | undefined {
+export function toMember({
+  claims,
+  announcement,
+  recipient,
+}: VerifiedAnnouncement): AudienceMember | undefined {
   if (recipient === undefined) return undefined
   const { instance } = announcement
   return { name: claims.name, instance: hex(instance), instanceBytes: instance, key: recipient }

@@ -7,7 +7,14 @@ import type { Signer } from '../identity/signing-key.ts'
 import type { Trust } from '../identity/trust.ts'
 import { CLOCK_WINDOW_MS, MAX_EPOCH_MS, MAX_GRACE_MS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
-import { decodeEpoch, decodeRevocation, decodeStatement, type Epoch, encodeEpoch, encodeStatement } from '../wire/statements.ts'
+import {
+  decodeEpoch,
+  decodeRevocation,
+  decodeStatement,
+  type Epoch,
+  encodeEpoch,
+  encodeStatement,
+} from '../wire/statements.ts'
 import type { RevocationSet } from './revocations.ts'
 
 /** `prev_hash` of the first epoch. */
@@ -39,7 +46,11 @@ export interface EpochChainOptions {
 /** Signs an epoch. `token` is the rotator's own; without one the signer is an authority, which re-anchors. */
 export function signEpoch(signer: Signer, epoch: Epoch, token?: string): Uint8Array {
   const structure = encodeEpoch(epoch)
-  return encodeStatement(WireType.epoch, { structure, signature: signer.sign(concat(labels.epoch, structure)), token })
+  return encodeStatement(WireType.epoch, {
+    structure,
+    signature: signer.sign(concat(labels.epoch, structure)),
+    token,
+  })
 }
 
 /** The epochs of a realm as one agent has come to believe them: a hash chain that only grows. SPEC, "Rollback". */
@@ -111,7 +122,8 @@ export class EpochChain {
     checkTimes(newest, nowMs)
     this.#checkRevocations(newest, chain[1] ?? this.byHash(newest.prevHash), nowMs)
     for (const bytes of newest.revocations) this.#options.revocations.add(bytes, nowMs)
-    if (this.#floor === undefined || newest.number > this.#floor.number || newest.byAuthority) this.#raise(newest)
+    if (this.#floor === undefined || newest.number > this.#floor.number || newest.byAuthority)
+      this.#raise(newest)
     for (const epoch of chain) this.#byHash.set(hex(epoch.hash), epoch)
     return newest
   }
@@ -155,9 +167,11 @@ export class EpochChain {
   #verifySignature(epoch: AcceptedEpoch, nowMs: number): void {
     const { engine, trust, revocations } = this.#options
     const { structure, signature, token } = decodeStatement(WireType.epoch, epoch.bytes)
-    const keys = token === undefined ? trust.authorityKeys() : [rotatorKey({ trust, revocations }, token, nowMs)]
+    const keys =
+      token === undefined ? trust.authorityKeys() : [rotatorKey({ trust, revocations }, token, nowMs)]
     const message = concat(labels.epoch, structure)
-    if (!keys.some((key) => engine.verify(key, message, signature))) throw invalid('the signature of the epoch does not fit')
+    if (!keys.some((key) => engine.verify(key, message, signature)))
+      throw invalid('the signature of the epoch does not fit')
   }
 
   /** The new epoch must reach the floor, unless an authority re-anchors the chain at or above it. */
@@ -166,18 +180,27 @@ export class EpochChain {
     if (floor === undefined) return
     const head = this.head
     if (newest.number < floor.number) {
-      if (newest.number === floor.number - 1 && head !== undefined && samePublic(head.prevHash, newest.hash)) return
-      throw new SubrosaError('ERR_ROLLBACK', `epoch ${newest.number} is older than epoch ${floor.number}, which was seen before`)
+      if (newest.number === floor.number - 1 && head !== undefined && samePublic(head.prevHash, newest.hash))
+        return
+      throw new SubrosaError(
+        'ERR_ROLLBACK',
+        `epoch ${newest.number} is older than epoch ${floor.number}, which was seen before`,
+      )
     }
     const isFloor = newest.number === floor.number && samePublic(newest.hash, floor.hash)
     if (isFloor) return
     if (newest.byAuthority && !(newest.number === floor.number && head?.byAuthority === true)) return
-    if (newest.number === floor.number) throw new SubrosaError('ERR_ROLLBACK', `there are two epochs ${newest.number}`)
+    if (newest.number === floor.number)
+      throw new SubrosaError('ERR_ROLLBACK', `there are two epochs ${newest.number}`)
     const oldest = chain.find(({ number }) => number === floor.number + 1)
     if (oldest === undefined || !samePublic(oldest.prevHash, floor.hash)) {
-      throw new SubrosaError('ERR_ROLLBACK', `epoch ${newest.number} does not follow from epoch ${floor.number}, which was seen before`, {
-        hint: 'an epoch signed by the authority re-anchors a chain whose gap is lost',
-      })
+      throw new SubrosaError(
+        'ERR_ROLLBACK',
+        `epoch ${newest.number} does not follow from epoch ${floor.number}, which was seen before`,
+        {
+          hint: 'an epoch signed by the authority re-anchors a chain whose gap is lost',
+        },
+      )
     }
   }
 
@@ -194,7 +217,8 @@ export class EpochChain {
       carried.add(key)
     }
     for (const { key, revocation } of (previous?.revocations ?? []).map(read)) {
-      if (revocation.until > newest.notBefore && !carried.has(key)) throw invalid('the epoch drops a revocation that is in force')
+      if (revocation.until > newest.notBefore && !carried.has(key))
+        throw invalid('the epoch drops a revocation that is in force')
     }
   }
 
@@ -219,13 +243,15 @@ export function rotatorKey(
 ): Uint8Array {
   const claims = trust.verify(token, nowMs)
   if (!claims.roles.includes('rotator')) throw invalid(`${claims.name} is no rotation service`)
-  if (revocations.isRevoked(claims)) throw new SubrosaError('ERR_REVOKED', `the rotation service ${claims.name} is revoked`)
+  if (revocations.isRevoked(claims))
+    throw new SubrosaError('ERR_REVOKED', `the rotation service ${claims.name} is revoked`)
   return decodeNkey('U', claims.identity)
 }
 
 function checkTimes({ notBefore, notAfter, graceMs, suites }: Epoch, nowMs: number): void {
   if (notBefore > nowMs + MAX_EPOCH_MS) throw invalid('the epoch begins more than 24 hours ahead')
-  if (notAfter <= notBefore || notAfter - notBefore > MAX_EPOCH_MS) throw invalid('an epoch lasts 24 hours at most')
+  if (notAfter <= notBefore || notAfter - notBefore > MAX_EPOCH_MS)
+    throw invalid('an epoch lasts 24 hours at most')
   if (graceMs > MAX_GRACE_MS) throw invalid('the grace of an epoch is 15 minutes at most')
   if (suites.length === 0) throw invalid('the epoch allows no suite')
 }

@@ -1,7 +1,7 @@
 import { hex } from '../bytes.ts'
 import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
+import { type KeyResolver, KeyUse, keyId, type OwnKey, SUITE_X25519, wrapContext } from '../envelope/keys.ts'
 import { SubrosaError } from '../errors.ts'
-import { KeyUse, type KeyResolver, keyId, type OwnKey, SUITE_X25519, wrapContext } from '../envelope/keys.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type ParsedAnnouncement, signAnnouncement } from './announcements.ts'
 import type { AcceptedEpoch } from './epochs.ts'
@@ -48,9 +48,13 @@ export class Keyring implements KeyResolver {
     const known = this.#byEpoch.get(hex(epoch.hash))
     if (known !== undefined) return known.announcement
     if (!epoch.suites.includes(SUITE_X25519)) {
-      throw new SubrosaError('ERR_SUITE', `epoch ${epoch.number} allows only suites that this version does not have`, {
-        hint: `the epoch allows ${epoch.suites.join(', ')}, this version has ${SUITE_X25519}`,
-      })
+      throw new SubrosaError(
+        'ERR_SUITE',
+        `epoch ${epoch.number} allows only suites that this version does not have`,
+        {
+          hint: `the epoch allows ${epoch.suites.join(', ')}, this version has ${SUITE_X25519}`,
+        },
+      )
     }
     const keys = this.#make(epoch, nowMs)
     this.#byEpoch.set(hex(epoch.hash), keys)
@@ -72,7 +76,11 @@ export class Keyring implements KeyResolver {
   sending(epochHash: Uint8Array): SendingKeys | undefined {
     const keys = this.#byEpoch.get(hex(epochHash))
     if (keys === undefined) return undefined
-    return { messageKey: keys.message.secretKey, announcementHash: keys.announcement.hash, seq: keys.nextSeq++ }
+    return {
+      messageKey: keys.message.secretKey,
+      announcementHash: keys.announcement.hash,
+      seq: keys.nextSeq++,
+    }
   }
 
   /** The announcements of every epoch that has keys, oldest first. */

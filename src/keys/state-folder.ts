@@ -1,4 +1,13 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync, renameSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
@@ -34,7 +43,10 @@ export function openStateFolder(options: StateFolderOptions): AgentState {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 })
   } catch (cause) {
-    throw new SubrosaError('ERR_STATE', `cannot make the state folder ${folder}`, { cause, hint: "set state to a folder that can be written, or to 'memory'" })
+    throw new SubrosaError('ERR_STATE', `cannot make the state folder ${folder}`, {
+      cause,
+      hint: "set state to a folder that can be written, or to 'memory'",
+    })
   }
   const { slot, release } = lockSlot(folder)
   try {
@@ -151,7 +163,9 @@ function lockSlot(folder: string): { readonly slot: string; readonly release: ()
 function loadLock(): (file: number) => boolean {
   try {
     // An optional native dependency: a static import would make its absence fatal.
-    const { tryLock } = createRequire(import.meta.url)('fs-native-extensions') as { tryLock(file: number): boolean }
+    const { tryLock } = createRequire(import.meta.url)('fs-native-extensions') as {
+      tryLock(file: number): boolean
+    }
     return tryLock
   } catch (cause) {
     throw new SubrosaError('ERR_STATE', 'the module that locks the state folder does not load', {
@@ -196,7 +210,8 @@ function parseState(text: string): StoredState | undefined {
     if (format !== FORMAT || !Array.isArray(instances) || !instances.every(isFormer)) return undefined
     if (floor === undefined) return { floor: undefined, instances }
     const { number, hash } = floor as Record<string, unknown>
-    if (typeof number !== 'number' || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
+    if (typeof number !== 'number' || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash))
+      return undefined
     return { floor: { number, hash: fromHex(hash) }, instances }
   } catch {
     return undefined

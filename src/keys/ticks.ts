@@ -13,7 +13,11 @@ import type { RevocationSet } from './revocations.ts'
 /** Signs a tick with a rotator's key and token. */
 export function signTick(signer: Signer, tick: Tick, token: string): Uint8Array {
   const structure = encodeTick(tick)
-  return encodeStatement(WireType.tick, { structure, signature: signer.sign(concat(labels.tick, structure)), token })
+  return encodeStatement(WireType.tick, {
+    structure,
+    signature: signer.sign(concat(labels.tick, structure)),
+    token,
+  })
 }
 
 /**
@@ -30,7 +34,8 @@ export function verifyTick(
   const { engine, trust } = around
   const { structure, signature, token } = decodeStatement(WireType.tick, bytes)
   const tick = decodeTick(structure)
-  if (tick.realm !== trust.realm || token === undefined) throw new SubrosaError('ERR_EPOCH_INVALID', 'the tick is of another realm')
+  if (tick.realm !== trust.realm || token === undefined)
+    throw new SubrosaError('ERR_EPOCH_INVALID', 'the tick is of another realm')
   const key = rotatorKey(around, token, nowMs)
   if (!engine.verify(key, concat(labels.tick, structure), signature)) {
     throw new SubrosaError('ERR_EPOCH_INVALID', 'the signature of the tick does not fit')
@@ -84,6 +89,9 @@ export class Freshness {
 }
 
 /** Whether a tick names exactly this epoch. */
-export function namesEpoch(tick: Tick, epoch: { readonly number: number; readonly hash: Uint8Array }): boolean {
+export function namesEpoch(
+  tick: Tick,
+  epoch: { readonly number: number; readonly hash: Uint8Array },
+): boolean {
   return tick.number === epoch.number && samePublic(tick.epochHash, epoch.hash)
 }

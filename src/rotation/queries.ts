@@ -1,11 +1,22 @@
-import { samePublic } from '../bytes.ts'
 import type { NatsLike } from '../bus/nats-like.ts'
+import { samePublic } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { RateLimit } from '../keys/budget.ts'
 import type { ProvenAnnouncement } from '../keys/directory.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import { MAX_QUERIES_PER_ASKER_PER_SECOND, MAX_QUERIES_PER_SECOND, MAX_STATEMENTS_PER_PAGE } from '../limits.ts'
-import { CURSOR_BYTES, encodePage, type Query, QueryKind, readCursor, writeCursor } from '../wire/statements.ts'
+import {
+  MAX_QUERIES_PER_ASKER_PER_SECOND,
+  MAX_QUERIES_PER_SECOND,
+  MAX_STATEMENTS_PER_PAGE,
+} from '../limits.ts'
+import {
+  CURSOR_BYTES,
+  encodePage,
+  type Query,
+  QueryKind,
+  readCursor,
+  writeCursor,
+} from '../wire/statements.ts'
 
 /** What can be asked for. */
 export interface QuerySources {
@@ -40,7 +51,8 @@ export class QueryDesk {
 
   /** Publishes the page that is asked for. Only an instance's own inbox is answered: nothing is reflected elsewhere. */
   answer(query: Query, reply: string | undefined): void {
-    if (query.kind === QueryKind.tick || reply === undefined || !this.#isInbox(reply) || !this.#mayAsk(reply)) return
+    if (query.kind === QueryKind.tick || reply === undefined || !this.#isInbox(reply) || !this.#mayAsk(reply))
+      return
     const { statements, next } = this.#page(query)
     this.#nc.publish(reply, encodePage({ kind: query.kind, statements, next }))
   }
@@ -62,11 +74,20 @@ export class QueryDesk {
     const { epochs, announcements, revocations } = this.#sources
     switch (kind) {
       case QueryKind.epochs:
-        return this.#cut(epochs().map(({ number, bytes }) => ({ place: number, bytes })), cursor)
+        return this.#cut(
+          epochs().map(({ number, bytes }) => ({ place: number, bytes })),
+          cursor,
+        )
       case QueryKind.announcements:
-        return this.#cut(announcements().map(({ order, bytes }) => ({ place: order, bytes })), cursor)
+        return this.#cut(
+          announcements().map(({ order, bytes }) => ({ place: order, bytes })),
+          cursor,
+        )
       case QueryKind.revocations:
-        return this.#cut(revocations().map((bytes, place) => ({ place, bytes })), cursor)
+        return this.#cut(
+          revocations().map((bytes, place) => ({ place, bytes })),
+          cursor,
+        )
       case QueryKind.announcement: {
         const wanted = announcements().find(({ hash }) => cursor !== undefined && samePublic(hash, cursor))
         return { statements: wanted === undefined ? [] : [wanted.bytes], next: undefined }
@@ -77,7 +98,10 @@ export class QueryDesk {
   }
 
   /** At most 100 statements from the cursor on, and no more than the server takes in one message. */
-  #cut(all: readonly Placed[], cursor: Uint8Array | undefined): { statements: readonly Uint8Array[]; next: Uint8Array | undefined } {
+  #cut(
+    all: readonly Placed[],
+    cursor: Uint8Array | undefined,
+  ): { statements: readonly Uint8Array[]; next: Uint8Array | undefined } {
     const start = readCursor(cursor)
     const maxBytes = (this.#nc.info?.max_payload ?? DEFAULT_MAX_PAYLOAD) - PAGE_OVERHEAD_BYTES
     const statements: Uint8Array[] = []
@@ -85,7 +109,8 @@ export class QueryDesk {
     for (const placed of all) {
       if (placed.place < start) continue
       bytes += placed.bytes.length + CURSOR_BYTES
-      const isFull = statements.length >= MAX_STATEMENTS_PER_PAGE || (bytes > maxBytes && statements.length > 0)
+      const isFull =
+        statements.length >= MAX_STATEMENTS_PER_PAGE || (bytes > maxBytes && statements.length > 0)
       if (isFull) return { statements, next: writeCursor(placed.place) }
       statements.push(placed.bytes)
     }

@@ -1,9 +1,9 @@
-import { hex } from '../bytes.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
+import { hex } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { chooseEngine, type CryptoEngine } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
+import { type CryptoEngine, chooseEngine } from '../crypto/engine.ts'
 import { SUITE_X25519 } from '../envelope/keys.ts'
+import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { Trust, type TrustOptions } from '../identity/trust.ts'
 import { Directory } from '../keys/directory.ts'
@@ -67,7 +67,12 @@ export class RotationService {
   readonly #identity: Identity
   readonly #clock: Clock
   readonly #store: RotationStore
-  readonly #times: { readonly epochMs: number; readonly leadMs: number; readonly graceMs: number; readonly tickMs: number }
+  readonly #times: {
+    readonly epochMs: number
+    readonly leadMs: number
+    readonly graceMs: number
+    readonly tickMs: number
+  }
   readonly #subjects: ProtocolSubjects
   readonly #onEvent: (event: RotationEvent) => void
   readonly #engine: CryptoEngine
@@ -227,7 +232,9 @@ export class RotationService {
     this.#store.addAnnouncement(parsed.bytes)
     const { agent: name, epoch, keys } = parsed.announcement
     const instance = hex(parsed.announcement.instance)
-    this.#onEvent(keys.length === 0 ? { type: 'retired', name, instance } : { type: 'announced', name, instance, epoch })
+    this.#onEvent(
+      keys.length === 0 ? { type: 'retired', name, instance } : { type: 'announced', name, instance, epoch },
+    )
   }
 
   #takeRevocation(bytes: Uint8Array): void {
@@ -328,10 +335,18 @@ function checkRotator(trust: Trust, identity: Identity, nowMs: number): void {
 }
 
 function checkedTimes(options: RotationOptions) {
-  const { epochMs = DEFAULT_EPOCH_MS, leadMs = DEFAULT_LEAD_MS, graceMs = DEFAULT_GRACE_MS, tickMs = DEFAULT_TICK_MS } = options
-  if (!(epochMs > 0 && epochMs <= MAX_EPOCH_MS)) throw new RangeError('epochMs must be above 0 and at most 24 hours')
+  const {
+    epochMs = DEFAULT_EPOCH_MS,
+    leadMs = DEFAULT_LEAD_MS,
+    graceMs = DEFAULT_GRACE_MS,
+    tickMs = DEFAULT_TICK_MS,
+  } = options
+  if (!(epochMs > 0 && epochMs <= MAX_EPOCH_MS))
+    throw new RangeError('epochMs must be above 0 and at most 24 hours')
   if (!(leadMs > 0 && leadMs < epochMs)) throw new RangeError('leadMs must be above 0 and below epochMs')
-  if (!(graceMs >= 0 && graceMs <= MAX_GRACE_MS)) throw new RangeError('graceMs must be at least 0 and at most 15 minutes')
-  if (!(tickMs > 0 && tickMs < STALE_AFTER_MS)) throw new RangeError('tickMs must be above 0 and below 90 seconds')
+  if (!(graceMs >= 0 && graceMs <= MAX_GRACE_MS))
+    throw new RangeError('graceMs must be at least 0 and at most 15 minutes')
+  if (!(tickMs > 0 && tickMs < STALE_AFTER_MS))
+    throw new RangeError('tickMs must be above 0 and below 90 seconds')
   return { epochMs, leadMs, graceMs, tickMs }
 }

@@ -67,13 +67,19 @@ export function fileRotationStore(folder: string): RotationStore {
     save: (record) => writeDurably(recordPath, formatRecord(record)),
     loadAnnouncements: () => readLines(announcementsPath),
     addAnnouncement: (bytes) => appendFileSync(announcementsPath, `${encode(bytes)}\n`, { mode: 0o600 }),
-    setAnnouncements: (all) => writeDurably(announcementsPath, all.map((bytes) => `${encode(bytes)}\n`).join('')),
+    setAnnouncements: (all) =>
+      writeDurably(announcementsPath, all.map((bytes) => `${encode(bytes)}\n`).join('')),
     close: release,
   }
 }
 
 function formatRecord({ epochs, revocations, tickedUntil }: RotationRecord): string {
-  return JSON.stringify({ format: FORMAT, tickedUntil, epochs: epochs.map(encode), revocations: revocations.map(encode) })
+  return JSON.stringify({
+    format: FORMAT,
+    tickedUntil,
+    epochs: epochs.map(encode),
+    revocations: revocations.map(encode),
+  })
 }
 
 function readRecord(path: string): RotationRecord {
@@ -81,7 +87,12 @@ function readRecord(path: string): RotationRecord {
   if (text === undefined) return EMPTY
   try {
     const { format, epochs, revocations, tickedUntil } = JSON.parse(text) as Record<string, unknown>
-    if (format === FORMAT && Array.isArray(epochs) && Array.isArray(revocations) && typeof tickedUntil === 'number') {
+    if (
+      format === FORMAT &&
+      Array.isArray(epochs) &&
+      Array.isArray(revocations) &&
+      typeof tickedUntil === 'number'
+    ) {
       return { epochs: epochs.map(decode), revocations: revocations.map(decode), tickedUntil }
     }
   } catch {

@@ -139,7 +139,8 @@ function sizeOf(value: Packable, texts: Uint8Array[]): number {
 }
 
 function sizeOfUint(value: number): number {
-  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError('a field is not an unsigned integer below 2^53')
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new RangeError('a field is not an unsigned integer below 2^53')
   if (value < 0x80) return 1
   if (value < 0x100) return 2
   if (value < 0x10000) return 3
@@ -179,7 +180,11 @@ function writeUint(value: number, writer: ByteWriter, at: number): number {
 /** A tag and the value in one, two or four bytes, whichever is shortest. */
 function writeLength(
   value: number,
-  place: { readonly tags: readonly [number, number, number]; readonly writer: ByteWriter; readonly at: number },
+  place: {
+    readonly tags: readonly [number, number, number]
+    readonly writer: ByteWriter
+    readonly at: number
+  },
 ): number {
   const { tags, writer, at } = place
   if (value < 0x100) {
