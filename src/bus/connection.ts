@@ -218,7 +218,7 @@ export class SecureConnection {
               cause: error,
             }),
           )
-        } else subscription.unsubscribe()
+        } else subscription.finish()
       })
     }
     if (options.queue === undefined) start()
@@ -325,7 +325,7 @@ export class SecureConnection {
   #finish(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const subscription of [...this.#subscriptions]) subscription.unsubscribe()
+    for (const subscription of [...this.#subscriptions]) subscription.finish()
     this.#requests.close()
     this.#receiver.close()
     this.#link.close()

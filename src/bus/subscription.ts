@@ -89,7 +89,13 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
 
   /** Ends the subscription. Messages that were not read are dropped. */
   unsubscribe(): void {
+    if (this.#isEnded) return
     this.#unread.length = 0
+    this.#end(undefined)
+  }
+
+  /** Ends the subscription; what came before is still read. Used by the connection. */
+  finish(): void {
     this.#end(undefined)
   }
 

@@ -1,0 +1,54 @@
+import type { Clock } from '../../src/clock.ts'
+
+interface Timer {
+  readonly at: number
+  readonly task: () => void
+}
+
+/** A clock that moves only when told to. Several agents can share it. */
+export class ManualClock implements Clock {
+  readonly #timers = new Set<Timer>()
+  #now: number
+  #monotonic = 0
+
+  constructor(now = 1_800_000_000_000) {
+    this.#now = now
+  }
+
+  now(): number {
+    return this.#now
+  }
+
+  monotonic(): number {
+    return this.#monotonic
+  }
+
+  after(delayMs: number, task: () => void): () => void {
+    const timer = { at: this.#monotonic + Math.max(0, delayMs), task }
+    this.#timers.add(timer)
+    return () => this.#timers.delete(timer)
+  }
+
+  /** Moves on, running the timers that fall due in their order. */
+  advance(ms: number): void {
+    const target = this.#monotonic + ms
+    for (;;) {
+      const due = [...this.#timers].filter(({ at }) => at <= target).sort((a, b) => a.at - b.at)[0]
+      if (due === undefined) break
+      this.#timers.delete(due)
+      this.#move(Math.max(due.at, this.#monotonic))
+      due.task()
+    }
+    this.#move(target)
+  }
+
+  /** Sets the wall clock alone, as when somebody corrects it. */
+  jump(ms: number): void {
+    this.#now += ms
+  }
+
+  #move(monotonic: number): void {
+    this.#now += monotonic - this.#monotonic
+    this.#monotonic = monotonic
+  }
+}

@@ -1,0 +1,133 @@
+import { connect, type NatsConnection } from '@nats-io/transport-node'
+import type { SecureConnection } from '../../src/bus/connection.ts'
+import { type SecureOptions, secure } from '../../src/bus/secure.ts'
+import type { StatusEvent } from '../../src/bus/status.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import type { SigningKey } from '../../src/identity/signing-key.ts'
+import {
+  type RotationOptions,
+  type RotationService,
+  startRotationService,
+} from '../../src/rotation/service.ts'
+import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
+import { startTestServer, type TestServer } from './server.ts'
+
+export interface TestRealmOptions {
+  readonly clock?: Clock
+  readonly serverConfig?: string
+  /** Options of the rotation service; `false` starts none. */
+  readonly rotation?: Partial<RotationOptions> | false
+}
+
+/** What a tap without keys sees of one message. */
+export interface Tapped {
+  readonly subject: string
+  readonly reply: string | undefined
+  readonly data: Uint8Array
+}
+
+/** A realm on a real server: authority, rotation service, agents. `stop()` ends everything that it started. */
+export class TestRealm {
+  readonly server: TestServer
+  readonly authority: SigningKey
+  readonly clock: Clock
+  readonly rotator: Identity
+  service: RotationService | undefined
+  readonly #connections: NatsConnection[] = []
+  readonly #agents: SecureConnection[] = []
+
+  static async start(options: TestRealmOptions = {}): Promise<TestRealm> {
+    const realm = new TestRealm(await startTestServer(options.serverConfig), options.clock ?? systemClock)
+    if (options.rotation !== false) await realm.startService(options.rotation)
+    return realm
+  }
+
+  private constructor(server: TestServer, clock: Clock) {
+    this.server = server
+    this.clock = clock
+    this.authority = newAuthority()
+    this.rotator = this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
+  }
+
+  get trust() {
+    return { authority: [this.authority.publicKey] }
+  }
+
+  /** The first tokens of every protocol subject. */
+  get root(): string {
+    return `subrosa.v1.${this.authority.publicKey}`
+  }
+
+  identity(name: string, options: Partial<IdentityOptions> = {}): Identity {
+    // Issued a minute ago: a revocation now covers it.
+    return newIdentity(this.authority, name, { issuedAtMs: this.clock.now() - 60_000, ...options }).identity
+  }
+
+  async connection(): Promise<NatsConnection> {
+    const connection = await connect({
+      servers: this.server.url,
+      reconnectTimeWait: 20,
+      maxReconnectAttempts: -1,
+    })
+    this.#connections.push(connection)
+    return connection
+  }
+
+  async startService(options: Partial<RotationOptions> = {}): Promise<RotationService> {
+    this.service = await startRotationService(await this.connection(), {
+      identity: this.rotator,
+      trust: this.trust,
+      clock: this.clock,
+      ...options,
+    })
+    return this.service
+  }
+
+  /** A sealed connection of a fresh identity of this name, or of the one given. */
+  async agent(
+    name: string | Identity,
+    options: Partial<IdentityOptions> = {},
+    secureOptions: Partial<SecureOptions> = {},
+  ): Promise<SecureConnection> {
+    const identity = typeof name === 'string' ? this.identity(name, options) : name
+    const bus = await secure(await this.connection(), {
+      identity,
+      trust: this.trust,
+      state: 'memory',
+      clock: this.clock,
+      ...secureOptions,
+    })
+    this.#agents.push(bus)
+    return bus
+  }
+
+  /** Everything that passes on these subjects from now on, as the broker sees it. */
+  async tap(pattern = '>'): Promise<Tapped[]> {
+    const connection = await this.connection()
+    const seen: Tapped[] = []
+    connection.subscribe(pattern, {
+      callback: (_error, { subject, reply, data }) => {
+        seen.push({ subject, reply, data: new Uint8Array(data) })
+      },
+    })
+    await connection.flush()
+    return seen
+  }
+
+  async stop(): Promise<void> {
+    for (const agent of this.#agents) await agent.close().catch(() => {})
+    this.service?.close()
+    for (const connection of this.#connections) await connection.close()
+    await this.server.stop()
+  }
+}
+
+/** Collects a connection's events in an array that grows. */
+export function collectStatus(bus: SecureConnection): StatusEvent[] {
+  const events: StatusEvent[] = []
+  void (async () => {
+    for await (const event of bus.status()) events.push(event)
+  })()
+  return events
+}
