@@ -4,6 +4,7 @@ import { hmac } from '@noble/hashes/hmac.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { randomBytes } from '@noble/hashes/utils.js'
 import { concat } from '../bytes.ts'
+import { SubrosaError } from '../errors.ts'
 import type { AeadInput, CryptoEngine } from './engine.ts'
 
 const { Point } = ed25519
@@ -31,7 +32,12 @@ export const nobleEngine: CryptoEngine = {
     const publicKey = ed25519.getPublicKey(seed)
     return { secretKey: concat(seed, publicKey), publicKey }
   },
-  sign: (secretKey, message) => ed25519.sign(message, secretKey.subarray(0, SEED_BYTES)),
+  sign(secretKey, message) {
+    // Only the seed is used, but a key that was cut is refused here as libsodium refuses it.
+    if (secretKey.length !== 2 * SEED_BYTES)
+      throw new SubrosaError('ERR_KEY_INVALID', 'a signing key has the wrong length')
+    return ed25519.sign(message, secretKey.subarray(0, SEED_BYTES))
+  },
   verify: verifyStrict,
   aeadSeal: ({ key, nonce, aad, data }) => chacha20poly1305(key, nonce, aad).encrypt(data),
   aeadOpen: (input) => open(chacha20poly1305, input),

@@ -1,0 +1,568 @@
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { copyTree, removeCopy } from './checks/copy.mjs'
+import { outcome, repository, run } from './checks/run.mjs'
+
+/**
+ * A way to break the tree, and what the check must say then.
+ *
+ * @typedef {{
+ *   readonly check: string, readonly name: string, readonly says: RegExp,
+ *   readonly breaks: (tree: Tree) => void,
+ * }} Breakage
+ */
+
+/** The copy that is broken: it changes files in it and nowhere else. */
+class Tree {
+  #root
+
+  /** @param {string} root */
+  constructor(root) {
+    this.#root = root
+  }
+
+  /**
+   * @param {string} path
+   * @param {string} text
+   */
+  write(path, text) {
+    mkdirSync(dirname(join(this.#root, path)), { recursive: true })
+    writeFileSync(join(this.#root, path), text)
+  }
+
+  /**
+   * @param {string} path
+   * @param {string} text
+   */
+  append(path, text) {
+    appendFileSync(join(this.#root, path), text)
+  }
+
+  /** @param {string} path */
+  remove(path) {
+    rmSync(join(this.#root, path), { recursive: true })
+  }
+
+  /**
+   * Changes a JSON file.
+   *
+   * @param {string} path
+   * @param {(json: any) => void} change
+   */
+  edit(path, change) {
+    const json = JSON.parse(readFileSync(join(this.#root, path), 'utf8'))
+    change(json)
+    this.write(path, JSON.stringify(json, undefined, 2))
+  }
+
+  /**
+   * Packs the package again, with another manifest.
+   *
+   * @param {(manifest: any) => void} change
+   */
+  repack(change) {
+    this.edit('package.json', change)
+    const packed = run('npm', ['pack', '--ignore-scripts', '--pack-destination', '..'], this.#root)
+    if (packed.status !== 0) throw new Error(packed.output)
+  }
+}
+
+/**
+ * Puts a new file there.
+ *
+ * @param {string} path
+ * @param {string} line
+ * @returns {(tree: Tree) => void}
+ */
+const file = (path, line) => (tree) => tree.write(path, `${line}\n`)
+
+/** @type {readonly Breakage[]} */
+const breakages = [
+  {
+    check: 'rooms',
+    name: 'wire imports the higher room bus',
+    says: /wire-imports-upward/,
+    breaks: file(
+      'src/wire/broken.ts',
+      "import { secure } from '../bus/secure.ts'\nexport const broken = secure",
+    ),
+  },
+  {
+    check: 'rooms',
+    name: 'keys imports a type of the higher room rotation',
+    says: /keys-imports-upward/,
+    breaks: file('src/keys/broken.ts', "export type { RotationStore } from '../rotation/store.ts'"),
+  },
+  {
+    check: 'rooms',
+    name: 'a leaf imports wire',
+    says: /leaves-imports-upward/,
+    breaks: (tree) => tree.append('src/clock.ts', "export { pack } from './wire/msgpack.ts'\n"),
+  },
+  {
+    check: 'rooms',
+    name: 'crypto reaches identity through a subpath import',
+    says: /crypto-imports-upward/,
+    breaks: file('src/crypto/broken.ts', "export { loadIdentity } from '#key-file'"),
+  },
+  {
+    check: 'rooms',
+    name: 'the public API imports a command',
+    says: /cli-is-imported/,
+    breaks: (tree) => {
+      tree.write('src/cli/broken.ts', 'export const broken = 1\n')
+      tree.append('src/index.ts', "export { broken } from './cli/broken.ts'\n")
+    },
+  },
+  {
+    check: 'rooms',
+    name: 'noble is imported in envelope',
+    says: /noble-out-of-its-room/,
+    breaks: file('src/envelope/broken.ts', "export { sha256 } from '@noble/hashes/sha2.js'"),
+  },
+  {
+    check: 'rooms',
+    name: 'commander is imported in setup',
+    says: /commander-out-of-its-room/,
+    breaks: file('src/setup/broken.ts', "export { Command } from 'commander'"),
+  },
+  {
+    check: 'rooms',
+    name: 'the bus imports a NATS client at run time',
+    says: /nats-client-at-run-time-in-bus/,
+    breaks: file('src/bus/broken.ts', "export { headers } from '@nats-io/nats-core'"),
+  },
+  {
+    check: 'rooms',
+    name: 'a package that no room owns is imported',
+    says: /package-without-a-room/,
+    breaks: file('src/cli/broken.ts', "export { default } from 'typescript'"),
+  },
+  {
+    check: 'rooms',
+    name: 'an import that resolves to nothing',
+    says: /unresolvable/,
+    breaks: file('src/cli/broken.ts', "export { nothing } from 'there-is-no-such-package'"),
+  },
+  {
+    check: 'rooms',
+    name: 'envelope imports a Node module',
+    says: /node-module-out-of-its-place/,
+    breaks: file('src/envelope/broken.ts', "export { readFileSync } from 'node:fs'"),
+  },
+  {
+    check: 'rooms',
+    name: 'a second file of keys imports a Node module',
+    says: /node-module-out-of-its-place/,
+    breaks: file('src/keys/broken.ts', "export { join } from 'path'"),
+  },
+  {
+    check: 'rooms',
+    name: 'two files import each other',
+    says: /cycle/,
+    breaks: (tree) => {
+      tree.write('src/wire/one.ts', "import { two } from './two.ts'\nexport const one = () => two\n")
+      tree.write('src/wire/two.ts', "import { one } from './one.ts'\nexport const two = () => one\n")
+    },
+  },
+  {
+    check: 'rooms',
+    name: 'src imports a test',
+    says: /src-imports-outside-of-src/,
+    breaks: (tree) => {
+      tree.write('test/broken.ts', 'export const broken = 1\n')
+      tree.write('src/cli/broken.ts', "export { broken } from '../../test/broken.ts'\n")
+    },
+  },
+  {
+    check: 'rooms',
+    name: 'a file stands in no room',
+    says: /src\/utils\.ts stands in no room/,
+    breaks: file('src/utils.ts', 'export const broken = 1'),
+  },
+  {
+    check: 'rooms',
+    name: 'the native module is loaded by name elsewhere',
+    says: /names sodium-native outside of its place/,
+    breaks: file('src/envelope/broken.ts', "export const broken = 'sodium-native'"),
+  },
+  {
+    check: 'rooms',
+    name: 'nothing is cruised: every module is excluded',
+    says: /0 modules were cruised/,
+    breaks: (tree) => tree.append('.dependency-cruiser.mjs', "rules.options.includeOnly = '^nowhere/'\n"),
+  },
+  {
+    check: 'rooms',
+    name: 'nothing is cruised: src is empty',
+    says: /.+/,
+    breaks: (tree) => {
+      tree.remove('src')
+      tree.write('src/.keep', '')
+    },
+  },
+  {
+    check: 'rooms',
+    name: 'one room is not cruised',
+    says: /src\/bus\/secure\.ts was not cruised/,
+    breaks: (tree) => tree.append('.dependency-cruiser.mjs', "rules.options.exclude = '^src/bus/'\n"),
+  },
+  {
+    check: 'rooms',
+    name: 'aliases do not resolve',
+    says: /engine\.ts imports .*sodium.* was not seen|unresolvable/,
+    breaks: (tree) =>
+      tree.edit('package.json', (manifest) => {
+        manifest.imports = {}
+      }),
+  },
+  {
+    check: 'style',
+    name: 'a file is not formatted',
+    says: /src\/wire\/broken\.ts/,
+    breaks: file('src/wire/broken.ts', 'export const   broken = "1";'),
+  },
+  {
+    check: 'style',
+    name: 'a lint rule is broken',
+    says: /noExplicitAny/,
+    breaks: file('src/wire/broken.ts', 'export type Broken = any'),
+  },
+  {
+    check: 'style',
+    name: 'only a warning',
+    says: /src\/wire\/broken\.ts/,
+    breaks: file('src/wire/broken.ts', "export const broken = (a: string): string => 'x' + a"),
+  },
+  {
+    check: 'style',
+    name: 'biome looks at nothing',
+    says: /biome looked at 0 files/,
+    breaks: (tree) =>
+      tree.edit('biome.json', (config) => {
+        config.files.includes = ['nowhere/**']
+      }),
+  },
+  {
+    check: 'style',
+    name: 'biome looks past src',
+    says: /and src alone has/,
+    breaks: (tree) =>
+      tree.edit('biome.json', (config) => {
+        config.files.includes.push('!src')
+      }),
+  },
+  {
+    check: 'text',
+    name: 'a path of one machine',
+    says: /src\/wire\/broken\.ts:1: a path of one machine/,
+    breaks: file('src/wire/broken.ts', `// see ${['', 'work', 'main'].join('/')}`),
+  },
+  {
+    check: 'text',
+    name: 'a document that is not in the repository',
+    says: /a folder that is not in the repository/,
+    breaks: file('README.md', `see ${['shared', 'design'].join('/')}`),
+  },
+  {
+    check: 'text',
+    name: 'the host of a registry in the lockfile',
+    says: /package-lock\.json:\d+: the host of a package registry/,
+    breaks: (tree) =>
+      tree.edit('package-lock.json', (lock) => {
+        lock.packages['node_modules/typescript'].resolved =
+          `https://${['registry', 'npmjs', 'org'].join('.')}/x.tgz`
+      }),
+  },
+  {
+    check: 'text',
+    name: 'a private key outside of the tests',
+    says: /a private key/,
+    breaks: file('src/wire/broken.ts', `// -----BEGIN ${'PRIVATE'} KEY-----`),
+  },
+  {
+    check: 'text',
+    name: 'the seed of an nkey outside of the tests',
+    says: /the seed of an nkey/,
+    breaks: file('src/wire/broken.ts', `// SU${'A'.repeat(56)}`),
+  },
+  {
+    check: 'text',
+    name: 'no text is read',
+    says: /src\/index\.ts was not read/,
+    breaks: (tree) => tree.remove('src'),
+  },
+  {
+    check: 'lockfile',
+    name: 'a package says where it comes from',
+    says: /typescript: the lockfile says where it comes from/,
+    breaks: (tree) =>
+      tree.edit('package-lock.json', (lock) => {
+        lock.packages['node_modules/typescript'].resolved = 'https://example.com/x.tgz'
+      }),
+  },
+  {
+    check: 'lockfile',
+    name: 'a package without a hash',
+    says: /typescript: the lockfile has no SHA-512/,
+    breaks: (tree) =>
+      tree.edit('package-lock.json', (lock) => {
+        delete lock.packages['node_modules/typescript'].integrity
+      }),
+  },
+  {
+    check: 'lockfile',
+    name: 'a package with an install script',
+    says: /typescript: it has an install script/,
+    breaks: (tree) =>
+      tree.edit('package-lock.json', (lock) => {
+        lock.packages['node_modules/typescript'].hasInstallScript = true
+      }),
+  },
+  {
+    check: 'lockfile',
+    name: 'a dependency that the lockfile does not have',
+    says: /dependencies differ/,
+    breaks: (tree) =>
+      tree.edit('package.json', (manifest) => {
+        manifest.dependencies['left-pad'] = '1.0.0'
+      }),
+  },
+  {
+    check: 'lockfile',
+    name: 'an empty lockfile',
+    says: /the lockfile has 0 packages/,
+    breaks: (tree) => tree.write('package-lock.json', '{"lockfileVersion":3,"packages":{}}'),
+  },
+  {
+    check: 'unused',
+    name: 'an export that nothing uses',
+    says: /exports: unusedThing/,
+    breaks: (tree) => tree.append('src/bytes.ts', 'export const unusedThing = 1\n'),
+  },
+  {
+    check: 'unused',
+    name: 'a file that nothing imports',
+    says: /src\/wire\/broken\.ts: files/,
+    breaks: file('src/wire/broken.ts', 'export const broken = 1'),
+  },
+  {
+    check: 'unused',
+    name: 'a dependency that nothing imports',
+    says: /dependencies: left-pad/,
+    breaks: (tree) =>
+      tree.edit('package.json', (manifest) => {
+        manifest.dependencies['left-pad'] = '1.0.0'
+      }),
+  },
+  {
+    check: 'unused',
+    name: 'a package that is not a dependency',
+    says: /unlisted: semver/,
+    breaks: (tree) => tree.append('src/bytes.ts', "import 'semver'\n"),
+  },
+  {
+    check: 'unused',
+    name: 'knip looks at nothing',
+    says: /knip found 0 of the 2/,
+    breaks: (tree) =>
+      tree.edit('knip.json', (config) => {
+        config.project = ['nowhere/**']
+        config.entry = ['nowhere/**']
+      }),
+  },
+  {
+    check: 'build',
+    name: 'src does not compile',
+    says: /error TS2322/,
+    breaks: file('src/wire/broken.ts', "export const broken: number = '1'"),
+  },
+  {
+    check: 'build',
+    name: 'the build compiles nothing',
+    says: /dist\/index\.js was not built/,
+    breaks: (tree) =>
+      tree.edit('tsconfig.build.json', (config) => {
+        config.include = ['src/wire']
+        config.compilerOptions.rootDir = 'src/wire'
+      }),
+  },
+  {
+    check: 'build',
+    name: 'the package holds no module',
+    says: /dist\/index\.js is not in the package/,
+    breaks: (tree) =>
+      tree.edit('package.json', (manifest) => {
+        manifest.files = ['SPEC.md']
+      }),
+  },
+  {
+    check: 'types',
+    name: 'a test does not compile',
+    says: /test\/broken\.ts.*TS2322/,
+    breaks: file('test/broken.ts', "export const broken: number = '1'"),
+  },
+  {
+    check: 'types',
+    name: 'a benchmark does not compile',
+    says: /bench\/broken\.mjs.*TS2322/,
+    breaks: file('bench/broken.mjs', "/** @type {number} */\nexport const broken = '1'"),
+  },
+  {
+    check: 'types',
+    name: 'the compiler is given no file',
+    says: /TS18002|TS18003|does not read it/,
+    breaks: (tree) =>
+      tree.edit('tsconfig.json', (config) => {
+        config.include = []
+        config.files = []
+      }),
+  },
+  {
+    check: 'types',
+    name: 'the compiler does not read the tests',
+    says: /test\/.*: tsconfig\.json does not read it/,
+    breaks: (tree) =>
+      tree.edit('tsconfig.json', (config) => {
+        config.include = ['src']
+      }),
+  },
+  {
+    check: 'types',
+    name: 'there are no benchmarks',
+    says: /there is no file in bench\//,
+    breaks: (tree) => tree.remove('bench'),
+  },
+  {
+    check: 'package',
+    name: 'there is no packed package',
+    says: /there is no packed package/,
+    breaks: (tree) => tree.remove('../subrosa-0.1.0.tgz'),
+  },
+  {
+    check: 'package',
+    name: 'the packed package is empty',
+    says: /.+/,
+    breaks: (tree) => tree.write('../subrosa-0.1.0.tgz', ''),
+  },
+  {
+    check: 'package-types',
+    name: 'there is no packed package',
+    says: /there is no packed package/,
+    breaks: (tree) => tree.remove('../subrosa-0.1.0.tgz'),
+  },
+  {
+    check: 'package-types',
+    name: 'types that are not in the package',
+    says: /no types/,
+    breaks: (tree) =>
+      tree.repack((manifest) => {
+        manifest.exports['.'] = './dist/index.js'
+        manifest.files = ['dist/**/*.js']
+        delete manifest.types
+      }),
+  },
+  {
+    check: 'package',
+    name: 'an entry point that is not in the package',
+    says: /nowhere\.js/,
+    breaks: (tree) =>
+      tree.repack((manifest) => {
+        manifest.exports['./nowhere'] = './dist/nowhere.js'
+      }),
+  },
+  {
+    check: 'package',
+    name: 'a package that exports nothing',
+    says: /exports nothing/,
+    breaks: (tree) =>
+      tree.repack((manifest) => {
+        delete manifest.exports
+      }),
+  },
+  {
+    check: 'browser',
+    name: 'a module that a browser loads imports a Node module',
+    says: /dist\/envelope\/seal\.js -> node:fs/,
+    breaks: (tree) => tree.append('dist/envelope/seal.js', "import 'node:fs'\n"),
+  },
+  {
+    check: 'browser',
+    name: 'a Node module behind an import condition that a browser takes',
+    says: /dist\/crypto\/sodium\.js -> node:crypto/,
+    breaks: (tree) =>
+      tree.edit('package.json', (manifest) => {
+        manifest.imports['#sodium'].default = './dist/crypto/sodium.js'
+      }),
+  },
+  {
+    check: 'browser',
+    name: 'a module is missing',
+    says: /dist\/envelope\/seal\.js is not there/,
+    breaks: (tree) => tree.remove('dist/envelope/seal.js'),
+  },
+  {
+    check: 'browser',
+    name: 'nothing was built',
+    says: /1 modules were seen/,
+    breaks: (tree) => tree.remove('dist'),
+  },
+]
+
+/**
+ * Breaks a copy of the repository in every way that is listed above, one after the other, and tells whether each check
+ * saw it: it must fail, and for the reason that was given. What a check said before does not count.
+ *
+ * @param {readonly import('./checks/run.mjs').Check[]} checks
+ * @param {import('./checks/run.mjs').Check} build makes what the checks of the built package look at
+ * @returns {Promise<boolean>}
+ */
+export async function selfTest(checks, build) {
+  let missed = 0
+  let total = 0
+  for (const check of checks) {
+    const before = await lookAt(check, build, () => {})
+    const own = breakages.filter((breakage) => breakage.check === check.name)
+    if (own.length === 0) throw new Error(`nothing breaks the check ${check.name}`)
+    for (const breakage of own) {
+      const { ok, output } = await lookAt(check, build, breakage.breaks)
+      const news = withoutLinesOf(before.output, output)
+      const seen = !ok && breakage.says.test(news)
+      total++
+      if (!seen) missed++
+      console.log(`${seen ? 'seen  ' : 'MISSED'} ${check.name}: ${breakage.name}`)
+      if (!seen) console.log(`       it said: ${ok ? 'ok' : news || output}`)
+    }
+  }
+  console.log(`\nself-test: ${total - missed} of ${total} breakages were seen`)
+  return missed === 0 && total > 0
+}
+
+/**
+ * @param {import('./checks/run.mjs').Check} check
+ * @param {import('./checks/run.mjs').Check} build
+ * @param {(tree: Tree) => void} breaks
+ */
+async function lookAt(check, build, breaks) {
+  const copy = copyTree(repository)
+  try {
+    if (check.needsBuild) await outcome(build, copy)
+    breaks(new Tree(copy))
+    const result = await outcome(check, copy)
+    return { ...result, output: result.output.replaceAll(`${copy}/`, '') }
+  } finally {
+    removeCopy(copy)
+  }
+}
+
+/**
+ * @param {string} before
+ * @param {string} output
+ */
+function withoutLinesOf(before, output) {
+  const known = new Set(before.split('\n'))
+  return output
+    .split('\n')
+    .filter((line) => !known.has(line))
+    .join('\n')
+}

@@ -1,0 +1,609 @@
+// Writes test/vectors/subrosa: known answers of this protocol, for whoever implements it in another language.
+//
+// Every step is computed here from SPEC with node:crypto alone; nothing of the library takes part. Run as a program,
+// it then has the built library (dist) compute the same messages on both engines, and writes nothing where one byte
+// differs: npm run build && node scripts/write-vectors.mjs
+
+import {
+  createCipheriv,
+  createHash,
+  createHmac,
+  createPrivateKey,
+  createPublicKey,
+  diffieHellman,
+  sign as signWith,
+} from 'node:crypto'
+import { writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+
+const FOLDER = new URL('../test/vectors/subrosa/', import.meta.url)
+const SUITE = 1
+const EPOCH_MS = 3_600_000
+const START_MS = 1_800_000_000_000
+const EXPIRES_S = 1_900_000_000
+
+/** The texts of the files, by name. The same at every call. */
+export function makeVectors() {
+  const world = makeStatements()
+  return {
+    'statements.json': json(world.file),
+    'sealed-message.json': json(makeSealedMessages(world)),
+  }
+}
+
+function json(value) {
+  const asHex = (_, item) => (item?.type === 'Buffer' ? Buffer.from(item.data).toString('hex') : item)
+  return `${JSON.stringify(value, asHex, 2)}\n`
+}
+
+// Statements
+
+function makeStatements() {
+  const authority = signer('A', 'authority')
+  const realm = authority.public
+  const identities = Object.fromEntries(
+    ['rotator', 'revoker', 'alice', 'bob', 'carol', 'dave', 'mallory'].map((name) => [
+      name,
+      signer('U', name),
+    ]),
+  )
+  const tokens = {
+    rotator: token(authority, identities.rotator, { name: 'rotator', roles: ['rotator'] }),
+    revoker: token(authority, identities.revoker, { name: 'revoker', roles: ['revoker'] }),
+  }
+  for (const name of ['alice', 'bob', 'carol', 'dave']) {
+    const rules = { allow: ['orders.>', '_INBOX.>'], deny: ['orders.secret'] }
+    tokens[name] = token(authority, identities[name], { name, pub: rules, sub: rules })
+  }
+
+  const revocationOf = (reason) => ({
+    realm,
+    identity: identities.mallory.public,
+    since: START_MS - 1000,
+    until: EXPIRES_S * 1000,
+    reason,
+  })
+  const signedBy = { authority: [authority, undefined], rotator: [identities.rotator, tokens.rotator.text] }
+  const byAuthority = statement('revocation by the authority', revocationOf('laptop lost'), {
+    type: 5,
+    label: 'rev',
+    signer: signedBy.authority,
+  })
+  const byRevoker = statement('revocation by a revoker', revocationOf(''), {
+    type: 5,
+    label: 'rev',
+    signer: [identities.revoker, tokens.revoker.text],
+  })
+  const epochFields = (number, prevHash, revocations) => ({
+    realm,
+    number,
+    prev_hash: prevHash,
+    not_before: START_MS + (number - 1) * (EPOCH_MS - 300_000),
+    not_after: START_MS + (number - 1) * (EPOCH_MS - 300_000) + EPOCH_MS,
+    grace_ms: 300_000,
+    suites: [SUITE],
+    revocations,
+  })
+  const epochLabel = { type: 3, label: 'epo', signer: signedBy.rotator }
+  const first = statement('the first epoch', epochFields(1, Buffer.alloc(32), []), epochLabel)
+  const second = statement(
+    'the second epoch, with a revocation',
+    epochFields(2, first.hash, [byAuthority.wire]),
+    epochLabel,
+  )
+  const anchor = statement('an epoch signed by the authority', epochFields(3, second.hash, []), {
+    ...epochLabel,
+    signer: signedBy.authority,
+  })
+  const tick = statement(
+    'a tick',
+    {
+      realm,
+      number: 2,
+      epoch_hash: second.hash,
+      revocations_hash: sha256(byAuthority.hash),
+      now: second.fields.not_before + 15_000,
+      nonces: [fixed('nonce', 16)],
+    },
+    { type: 4, label: 'tic', signer: signedBy.rotator },
+  )
+  const announce = (name) =>
+    announcement(name, { epoch: second, realm, identity: identities[name], token: tokens[name].text })
+  const announcements = Object.fromEntries(
+    ['alice', 'bob', 'carol', 'dave'].map((name) => [name, announce(name)]),
+  )
+  const retirement = retire(announcements.dave, identities.dave)
+
+  return {
+    epoch: second,
+    announcements,
+    file: {
+      comment:
+        'Statements of subrosa/1: structure is the MessagePack array of the fields, signed is the label and the structure, wire is C1 01 type and [structure, signatures…, token or nil]. Bytes are hexadecimal.',
+      realm,
+      authority: { seed: authority.seed, public: authority.public },
+      identities: Object.entries(identities).map(([name, { seed, public: key }]) => ({
+        name,
+        seed,
+        public: key,
+      })),
+      tokens: Object.values(tokens),
+      statements: [byAuthority, byRevoker, first, second, anchor, tick],
+      announcements: [...Object.values(announcements), retirement],
+    },
+  }
+}
+
+function statement(name, fields, { type, label, signer: [key, tokenText] }) {
+  const structure = pack(Object.values(fields))
+  const signed = Buffer.concat([labelled(label), structure])
+  const signature = key.sign(signed)
+  return {
+    name,
+    type,
+    fields,
+    structure,
+    hash: sha256(structure),
+    signer: key.public,
+    signed,
+    signature,
+    token: tokenText ?? null,
+    wire: wire(type, [structure, signature, tokenText]),
+  }
+}
+
+function announcement(name, { epoch, realm, identity, token: tokenText }) {
+  const message = ed25519(fixed(`${name} message key`, 32))
+  const live = x25519(fixed(`${name} live key`, 32))
+  const stored = x25519(fixed(`${name} stored key`, 32))
+  const fields = {
+    realm,
+    agent: name,
+    instance: fixed(`${name} instance`, 8),
+    epoch: epoch.fields.number,
+    epoch_hash: epoch.hash,
+    identity: identity.public,
+    mpk: message.public,
+    keys: [
+      [SUITE, 0, live.public],
+      [SUITE, 1, stored.public],
+    ],
+    not_before: epoch.fields.not_before,
+    not_after: epoch.fields.not_after,
+    stored_ms: 604_800_000,
+    seq: 1,
+    token: tokenText,
+  }
+  const structure = pack(Object.values(fields))
+  const hash = sha256(structure)
+  const signed = Buffer.concat([labelled('ann'), structure])
+  const signature = identity.sign(signed)
+  const proved = Buffer.concat([labelled('pop'), hash])
+  const proof = message.sign(proved)
+  return {
+    name: `announcement of ${name}`,
+    message_key: { seed: message.seed, public: message.public },
+    live_key: { secret: live.secret, public: live.public },
+    stored_key: { secret: stored.secret, public: stored.public },
+    fields,
+    structure,
+    hash,
+    live_kid: kidOf(0, hash),
+    stored_kid: kidOf(1, hash),
+    signed,
+    signature,
+    proved,
+    proof,
+    wire: wire(6, [structure, signature, proof, undefined]),
+  }
+}
+
+function retire(announced, identity) {
+  const fields = { ...announced.fields, mpk: Buffer.alloc(0), keys: [], stored_ms: 0, seq: 2 }
+  const structure = pack(Object.values(fields))
+  const signed = Buffer.concat([labelled('ann'), structure])
+  const signature = identity.sign(signed)
+  return {
+    name: 'retirement of dave',
+    fields,
+    structure,
+    hash: sha256(structure),
+    signed,
+    signature,
+    proof: null,
+    wire: wire(6, [structure, signature, undefined, undefined]),
+  }
+}
+
+function token(authority, identity, { name, roles = [], pub = NO_RULES, sub = NO_RULES }) {
+  const header = { typ: 'JWT', alg: 'ed25519-nkey' }
+  const claim = { v: 1, realm: authority.public, name, roles, pub, sub, max_instances: 16 }
+  const body = {
+    sub: identity.public,
+    name,
+    exp: EXPIRES_S,
+    nats: { type: 'generic', version: 2, subrosa: claim },
+    iss: authority.public,
+    iat: START_MS / 1000 - 86_400,
+  }
+  const claims = { jti: base32(sha256(Buffer.from(JSON.stringify(body)))), ...body }
+  const segment = (value) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const signed = `${segment(header)}.${segment(claims)}`
+  const signature = authority.sign(Buffer.from(signed))
+  return { name, header, claims, signed, signature, text: `${signed}.${signature.toString('base64url')}` }
+}
+
+const NO_RULES = { allow: [], deny: [] }
+
+// Sealed messages
+
+function makeSealedMessages({ epoch, announcements }) {
+  const sender = announcements.alice
+  const recipientOf = (name, use = 0) => ({
+    name,
+    use,
+    announcement_hash: announcements[name].hash,
+    secret_key: (use === 0 ? announcements[name].live_key : announcements[name].stored_key).secret,
+    public_key: (use === 0 ? announcements[name].live_key : announcements[name].stored_key).public,
+  })
+  const bare = { reply: null, in_reply_to: null, ttl_ms: 0, headers: [], clear_headers: [] }
+  const full = {
+    reply: '_INBOX.alice.1',
+    in_reply_to: fixed('in reply to', 16),
+    ttl_ms: 30_000,
+    headers: [
+      ['Trace-Id', '4bf92f35'],
+      ['Note', 'ä€𝄞'],
+      ['Trace-Id', ''],
+    ],
+    clear_headers: [['Nats-Msg-Id', 'order-17']],
+  }
+  const three = ['bob', 'carol', 'dave'].map((name) => recipientOf(name))
+  const text = Buffer.from('{"order":17}')
+  const cases = [
+    ['one recipient', { recipients: [recipientOf('bob')], content: { ...bare, payload: text } }],
+    [
+      'one recipient, with reply and headers',
+      { recipients: [recipientOf('bob')], content: { ...full, payload: text } },
+    ],
+    ['three recipients', { recipients: three, content: { ...bare, payload: text } }],
+    [
+      'three recipients, with reply, headers and a payload above the smallest bucket',
+      { recipients: three, content: { ...full, seq: 2 ** 32, payload: fixed('payload', 700) } },
+    ],
+    [
+      'a stored key, an empty payload, no padding',
+      {
+        recipients: [recipientOf('carol', 1)],
+        padding: 'none',
+        content: { ...bare, payload: Buffer.alloc(0) },
+      },
+    ],
+    ['a handshake', { type: 1, recipients: [recipientOf('dave')], content: { ...bare, payload: text } }],
+  ]
+  return {
+    comment:
+      'Sealed messages of subrosa/1, suite 01, with every step. The sender and the recipients are those of statements.json. Bytes are hexadecimal; null is nil.',
+    messages: cases.map(([name, input]) => {
+      const message = {
+        type: 0,
+        suite: SUITE,
+        epoch: epoch.fields.number,
+        epoch_hash: epoch.hash,
+        sent_at_ms: epoch.fields.not_before + 60_000,
+        padding: 'padme',
+        ...input,
+        mid_random: fixed(`${name} mid`, 10),
+        ephemeral_secret: fixed(`${name} ephemeral`, 32),
+        cek: fixed(`${name} cek`, 32),
+        message_key: sender.message_key,
+        content: { sender: sender.hash, seq: 1, subject: 'orders.new', ...input.content },
+      }
+      return { name, input: message, steps: sealSteps(message) }
+    }),
+  }
+}
+
+function sealSteps(input) {
+  const { type, suite, epoch, cek } = input
+  const ephemeral = x25519(input.ephemeral_secret)
+  const enc = ephemeral.public
+  const mid = uuidV7(input.sent_at_ms, input.mid_random)
+  const recipients = input.recipients.map((recipient) => wrapSteps(recipient, { ...input, ephemeral, mid }))
+  const wraps = Buffer.concat(recipients.flatMap(({ kid, wrap }) => [kid, wrap]))
+  const header = pack([type, suite, epoch, mid, enc, wraps])
+  const th = sha256(labelled('hdr'), header)
+  const prk = hmac(th, cek)
+  const key = hmac(prk, Buffer.from('subrosa/1 key\x01'))
+  const commitment = hmac(prk, Buffer.from('subrosa/1 com\x01'))
+  const { content } = input
+  const p = pack([
+    content.sender,
+    content.seq,
+    content.subject,
+    content.reply ?? undefined,
+    content.in_reply_to ?? undefined,
+    content.ttl_ms,
+    content.headers,
+    content.clear_headers,
+    content.payload,
+  ])
+  const hashOfP = sha256(p)
+  const signed = Buffer.concat([labelled('sig'), Buffer.of(type, suite), th, commitment, hashOfP])
+  const signature = ed25519(input.message_key.seed).sign(signed)
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(p.length)
+  const bare = Buffer.concat([signature, length, p])
+  const plaintext = Buffer.alloc(input.padding === 'none' ? bare.length : Math.max(128, padme(bare.length)))
+  bare.copy(plaintext)
+  const ciphertext = seal({ key, nonce: Buffer.alloc(12), aad: th, plaintext })
+  return {
+    enc,
+    mid,
+    recipients,
+    H: header,
+    TH: th,
+    PRK: prk,
+    K: key,
+    COM: commitment,
+    P: p,
+    sha256_P: hashOfP,
+    signed,
+    signature,
+    plaintext,
+    ciphertext,
+    wire: wire(type, [header, Buffer.concat([commitment, ciphertext])]),
+  }
+}
+
+function wrapSteps(recipient, { type, suite, epoch_hash: epochHash, cek, ephemeral, mid }) {
+  const kid = kidOf(recipient.use, recipient.announcement_hash)
+  const info = Buffer.concat([
+    labelled('wrap'),
+    Buffer.of(type, suite),
+    epochHash,
+    recipient.announcement_hash,
+  ])
+  const dh = ephemeral.agree(recipient.public_key)
+
+  // RFC 9180, sections 4.1 and 5.1: kem 0x0020, kdf 0x0001, aead 0x0003, mode base.
+  const kem = Buffer.from('KEM\x00\x20', 'latin1')
+  const hpke = Buffer.from('HPKE\x00\x20\x00\x01\x00\x03', 'latin1')
+  const kemContext = Buffer.concat([ephemeral.public, recipient.public_key])
+  const eaePrk = labeledExtract(kem, Buffer.alloc(0), 'eae_prk', dh)
+  const sharedSecret = labeledExpand(kem, eaePrk, 'shared_secret', kemContext, 32)
+  const context = Buffer.concat([
+    Buffer.of(0),
+    labeledExtract(hpke, Buffer.alloc(0), 'psk_id_hash', Buffer.alloc(0)),
+    labeledExtract(hpke, Buffer.alloc(0), 'info_hash', info),
+  ])
+  const secret = labeledExtract(hpke, sharedSecret, 'secret', Buffer.alloc(0))
+  const key = labeledExpand(hpke, secret, 'key', context, 32)
+  const nonce = labeledExpand(hpke, secret, 'base_nonce', context, 12)
+  return {
+    kid,
+    info,
+    dh,
+    shared_secret: sharedSecret,
+    key_schedule_context: context,
+    key,
+    nonce,
+    wrap: seal({ key, nonce, aad: mid, plaintext: cek }),
+  }
+}
+
+function labeledExtract(suiteId, salt, label, ikm) {
+  return hmac(salt, Buffer.concat([Buffer.from('HPKE-v1'), suiteId, Buffer.from(label), ikm]))
+}
+
+/** One block of HKDF-Expand is enough for every length here. */
+function labeledExpand(suiteId, prk, label, info, length) {
+  const labeledInfo = Buffer.concat([
+    Buffer.of(length >> 8, length & 0xff),
+    Buffer.from('HPKE-v1'),
+    suiteId,
+    Buffer.from(label),
+    info,
+  ])
+  return hmac(prk, Buffer.concat([labeledInfo, Buffer.of(1)])).subarray(0, length)
+}
+
+function kidOf(use, announcementHash) {
+  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 8)
+}
+
+function uuidV7(timeMs, random) {
+  const mid = Buffer.alloc(16)
+  mid.writeUIntBE(timeMs, 0, 6)
+  random.copy(mid, 6)
+  mid[6] = 0x70 | (mid[6] & 0x0f)
+  mid[8] = 0x80 | (mid[8] & 0x3f)
+  return mid
+}
+
+/** Algorithm 1 of the PURB paper. */
+function padme(length) {
+  const exponent = length.toString(2).length - 1
+  const lastBits = exponent - exponent.toString(2).length
+  const mask = 2 ** lastBits - 1
+  return (length + mask) & ~mask
+}
+
+// Encodings
+
+function wire(type, fields) {
+  return Buffer.concat([Buffer.of(0xc1, 0x01, type), pack(fields)])
+}
+
+function pack(value) {
+  if (value === undefined) return Buffer.of(0xc0)
+  if (typeof value === 'number') return packUint(value)
+  if (typeof value === 'string') {
+    const text = Buffer.from(value, 'utf8')
+    const head = text.length < 32 ? Buffer.of(0xa0 | text.length) : sized(text.length, [0xd9, 0xda])
+    return Buffer.concat([head, text])
+  }
+  if (Buffer.isBuffer(value)) return Buffer.concat([sized(value.length, [0xc4, 0xc5, 0xc6]), value])
+  const head =
+    value.length < 16 ? Buffer.of(0x90 | value.length) : Buffer.of(0xdc, value.length >> 8, value.length)
+  return Buffer.concat([head, ...value.map(pack)])
+}
+
+function packUint(value) {
+  if (value < 0x80) return Buffer.of(value)
+  if (value < 2 ** 32) return sized(value, [0xcc, 0xcd, 0xce])
+  const bytes = Buffer.alloc(9, 0xcf)
+  bytes.writeBigUInt64BE(BigInt(value), 1)
+  return bytes
+}
+
+function sized(value, [one, two, four]) {
+  if (value < 2 ** 8) return Buffer.of(one, value)
+  const bytes = Buffer.alloc(value < 2 ** 16 ? 3 : 5, value < 2 ** 16 ? two : four)
+  if (value < 2 ** 16) bytes.writeUInt16BE(value, 1)
+  else bytes.writeUInt32BE(value, 1)
+  return bytes
+}
+
+function nkey(kind, key) {
+  const raw = Buffer.concat([Buffer.of({ A: 0, U: 20 << 3 }[kind]), key])
+  let crc = 0
+  for (const byte of raw) {
+    crc ^= byte << 8
+    for (let bit = 0; bit < 8; bit++) crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff
+  }
+  return base32(Buffer.concat([raw, Buffer.of(crc & 0xff, crc >> 8)]))
+}
+
+function base32(bytes) {
+  let bits = ''
+  for (const byte of bytes) bits += byte.toString(2).padStart(8, '0')
+  let text = ''
+  for (let at = 0; at < bits.length; at += 5) {
+    text += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[Number.parseInt(bits.slice(at, at + 5).padEnd(5, '0'), 2)]
+  }
+  return text
+}
+
+// Primitives
+
+/** Bytes that are fixed for good: SHA-256 of a name and a counter. */
+function fixed(name, length) {
+  const blocks = []
+  for (let i = 0; blocks.length * 32 < length; i++)
+    blocks.push(sha256(Buffer.from(`subrosa vector ${name} ${i}`)))
+  return Buffer.concat(blocks).subarray(0, length)
+}
+
+function labelled(name) {
+  return Buffer.from(`subrosa/1 ${name}\0`)
+}
+
+function sha256(...parts) {
+  return createHash('sha256').update(Buffer.concat(parts)).digest()
+}
+
+function hmac(key, data) {
+  return createHmac('sha256', key).update(data).digest()
+}
+
+function seal({ key, nonce, aad, plaintext }) {
+  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: 16 })
+  cipher.setAAD(aad, { plaintextLength: plaintext.length })
+  return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
+}
+
+function signer(kind, name) {
+  const key = ed25519(fixed(`${name} identity`, 32))
+  return { ...key, public: nkey(kind, key.public) }
+}
+
+function ed25519(seed) {
+  const key = privateKey('302e020100300506032b657004220420', seed)
+  return { seed, public: rawPublicKey(key), sign: (message) => signWith(null, message, key) }
+}
+
+function x25519(secret) {
+  const key = privateKey('302e020100300506032b656e04220420', secret)
+  const agree = (publicKey) =>
+    diffieHellman({
+      privateKey: key,
+      publicKey: createPublicKey({
+        key: Buffer.concat([Buffer.from('302a300506032b656e032100', 'hex'), publicKey]),
+        format: 'der',
+        type: 'spki',
+      }),
+    })
+  return { secret, public: rawPublicKey(key), agree }
+}
+
+function privateKey(derPrefix, secret) {
+  const key = Buffer.concat([Buffer.from(derPrefix, 'hex'), secret])
+  return createPrivateKey({ key, format: 'der', type: 'pkcs8' })
+}
+
+function rawPublicKey(key) {
+  return createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32)
+}
+
+// The program
+
+async function main() {
+  const files = makeVectors()
+  await compareWithLibrary(JSON.parse(files['sealed-message.json']).messages)
+  for (const [name, text] of Object.entries(files)) await writeFile(new URL(name, FOLDER), text)
+  console.error(`subrosa: wrote ${Object.keys(files).join(' and ')}`)
+}
+
+async function compareWithLibrary(messages) {
+  const { chooseEngine } = await import('../dist/crypto/engine.js')
+  const { keyId, wrapContext } = await import('../dist/envelope/keys.js')
+  const { sealWith } = await import('../dist/envelope/seal.js')
+  const { makeMid } = await import('../dist/wire/sealed.js')
+  const bytes = (text) => new Uint8Array(Buffer.from(text, 'hex'))
+  const pairs = (list) => list.map(([name, value]) => ({ name, value }))
+  for (const engine of [chooseEngine('libsodium'), chooseEngine('noble')]) {
+    for (const { name, input, steps } of messages) {
+      const { content } = input
+      const sealed = sealWith(
+        engine,
+        {
+          sender: bytes(content.sender),
+          seq: content.seq,
+          subject: content.subject,
+          reply: content.reply ?? undefined,
+          inReplyTo: content.in_reply_to === null ? undefined : bytes(content.in_reply_to),
+          ttlMs: content.ttl_ms,
+          headers: pairs(content.headers),
+          clearHeaders: pairs(content.clear_headers),
+          payload: bytes(content.payload),
+        },
+        {
+          type: input.type,
+          epoch: input.epoch,
+          recipients: input.recipients.map(({ use, announcement_hash: hash, public_key: publicKey }) => ({
+            kid: keyId(engine, { suite: input.suite, use, announcementHash: bytes(hash) }),
+            context: wrapContext(engine, input.suite, {
+              epochHash: bytes(input.epoch_hash),
+              announcementHash: bytes(hash),
+            }),
+            publicKey: bytes(publicKey),
+          })),
+          messageKey: engine.ed25519KeyPair(bytes(input.message_key.seed)).secretKey,
+          sentAtMs: input.sent_at_ms,
+          padding: input.padding,
+        },
+        {
+          ephemeral: engine.x25519KeyPair(bytes(input.ephemeral_secret)),
+          contentSecret: bytes(input.cek),
+          mid: makeMid(input.sent_at_ms, bytes(input.mid_random)),
+        },
+      )
+      if (Buffer.from(sealed.bytes).toString('hex') !== steps.wire) {
+        throw new Error(`the library gives other bytes for "${name}" on ${engine.name}`)
+      }
+    }
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -1,0 +1,69 @@
+import { SubrosaError } from '../errors.ts'
+import type { Permissions } from '../identity/permissions.ts'
+import { covers } from '../identity/subject.ts'
+import type { Role } from '../identity/token.ts'
+import { protocolSubjects } from '../keys/subjects.ts'
+
+const INBOXES = '_INBOX.>'
+const SAMPLE_TOKEN = 'x'
+
+/** Whose login it is. */
+export interface BrokerRequest {
+  readonly realm: string
+  readonly name: string
+  readonly roles: readonly Role[]
+  readonly permissions: Permissions
+}
+
+/** Everything: for administrators. */
+export const FULL_ACCESS: Permissions = {
+  pub: { allow: ['>'], deny: [] },
+  sub: { allow: ['>'], deny: [] },
+}
+
+/**
+ * What the broker lets an agent do: its own permissions and the protocol's subjects. This is a second fence. What
+ * counts are the permissions in the identity token, which every agent checks by itself.
+ *
+ * @throws SubrosaError ERR_SETUP when a deny pattern would cut the agent off from its realm
+ */
+export function agentBrokerPermissions(request: BrokerRequest): Permissions {
+  const { permissions } = request
+  const protocol = protocolPatterns(request)
+  checkDenied('pub', permissions.pub.deny, protocol.pub)
+  checkDenied('sub', permissions.sub.deny, protocol.sub)
+  return {
+    pub: { allow: [...permissions.pub.allow, ...protocol.pub], deny: permissions.pub.deny },
+    sub: { allow: [...permissions.sub.allow, ...protocol.sub], deny: permissions.sub.deny },
+  }
+}
+
+function protocolPatterns({ realm, name, roles }: BrokerRequest): {
+  readonly pub: readonly string[]
+  readonly sub: readonly string[]
+} {
+  const { root, query, revoke, epoch, tick, announcements } = protocolSubjects(realm)
+  if (roles.includes('rotator')) {
+    const everything = [`${root}.>`, INBOXES]
+    return { pub: everything, sub: everything }
+  }
+  return {
+    pub: [`${root}.announce.${name}.*`, query, revoke, INBOXES],
+    sub: [epoch, tick, announcements, revoke, `${root}.inbox.*`, INBOXES],
+  }
+}
+
+function checkDenied(option: string, deny: readonly string[], needed: readonly string[]): void {
+  for (const denied of deny) {
+    const cut = needed.find((pattern) => covers(denied, sample(pattern)))
+    if (cut === undefined) continue
+    throw new SubrosaError('ERR_SETUP', `the ${option} deny pattern ${denied} covers ${cut}`, {
+      hint: 'every agent needs the subjects of the protocol: what is not allowed is denied already',
+    })
+  }
+}
+
+/** A subject that the pattern matches. */
+function sample(pattern: string): string {
+  return pattern.replace('>', `${SAMPLE_TOKEN}.${SAMPLE_TOKEN}`).replaceAll('*', SAMPLE_TOKEN)
+}

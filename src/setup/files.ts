@@ -1,0 +1,88 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { SubrosaError } from '../errors.ts'
+
+const SECRET_FILE = 0o600
+const SECRET_FOLDER = 0o700
+const PUBLIC_FILE = 0o644
+
+/** How a file is written. */
+export interface WriteOptions {
+  /** Whether only its owner may read it. */
+  readonly secret: boolean
+}
+
+/**
+ * Writes a file that must not be there yet. It is on disk when this resolves.
+ *
+ * @throws SubrosaError ERR_SETUP when it is there, or cannot be written
+ */
+export async function createFile(path: string, text: string, { secret }: WriteOptions): Promise<void> {
+  try {
+    await write(path, text, secret)
+  } catch (cause) {
+    if (hasCode(cause, 'EEXIST')) throw new SubrosaError('ERR_SETUP', `${path} exists already`, { cause })
+    throw new SubrosaError('ERR_SETUP', `cannot write ${path}`, { cause })
+  }
+}
+
+/**
+ * Writes a file whether or not it is there. A crash leaves the old text or the new one, and nothing in between.
+ *
+ * @throws SubrosaError ERR_SETUP when it cannot be written
+ */
+export async function replaceFile(path: string, text: string, { secret }: WriteOptions): Promise<void> {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.new`
+  try {
+    await write(temporary, text, secret)
+    await rename(temporary, path)
+  } catch (cause) {
+    await rm(temporary, { force: true })
+    throw new SubrosaError('ERR_SETUP', `cannot write ${path}`, { cause })
+  }
+}
+
+/** Makes a folder, and those above it, where they are not there. */
+export async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: SECRET_FOLDER })
+  } catch (cause) {
+    throw new SubrosaError('ERR_SETUP', `cannot make the folder ${path}`, { cause })
+  }
+}
+
+/** The text of a file, or `undefined` where there is none. @throws SubrosaError ERR_SETUP */
+export async function readFileIfAny(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (cause) {
+    if (hasCode(cause, 'ENOENT')) return undefined
+    throw new SubrosaError('ERR_SETUP', `cannot read ${path}`, { cause })
+  }
+}
+
+/** The names in a folder, sorted; none where there is no folder. @throws SubrosaError ERR_SETUP */
+export async function listFolder(path: string): Promise<readonly string[]> {
+  try {
+    return (await readdir(path)).sort()
+  } catch (cause) {
+    if (hasCode(cause, 'ENOENT')) return []
+    throw new SubrosaError('ERR_SETUP', `cannot read the folder ${path}`, { cause })
+  }
+}
+
+async function write(path: string, text: string, secret: boolean): Promise<void> {
+  await makeFolder(dirname(path))
+  const file = await open(path, 'wx', secret ? SECRET_FILE : PUBLIC_FILE)
+  try {
+    await file.writeFile(text)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code
+}

@@ -1,0 +1,67 @@
+import { join } from 'node:path'
+
+/** Where everything stands in a realm's folder. */
+export interface RealmLayout {
+  /** Public: what the realm is called and where its broker is. */
+  readonly description: string
+  /** Secret: whoever has it says who is who in this realm. */
+  readonly authoritySeed: string
+  /** Secret: signs the broker's accounts. */
+  readonly operatorSeed: string
+  /** Secret: signs logins to the broker. */
+  readonly accountSeed: string
+  readonly caCertificate: string
+  readonly caKey: string
+  readonly serverCertificate: string
+  readonly serverKey: string
+  readonly serverConfig: string
+  readonly agents: string
+  readonly brokerUsers: string
+  readonly revocations: string
+  /** What the rotation service remembers, where it runs on this folder. */
+  readonly rotation: string
+}
+
+/** The paths of a realm's folder. */
+export function realmLayout(dir: string): RealmLayout {
+  return {
+    description: join(dir, 'realm.json'),
+    authoritySeed: join(dir, 'authority.seed'),
+    operatorSeed: join(dir, 'operator.seed'),
+    accountSeed: join(dir, 'account.seed'),
+    caCertificate: join(dir, 'tls', 'ca.crt'),
+    caKey: join(dir, 'tls', 'ca.key'),
+    serverCertificate: join(dir, 'tls', 'server.crt'),
+    serverKey: join(dir, 'tls', 'server.key'),
+    serverConfig: join(dir, 'nats-server.conf'),
+    agents: join(dir, 'agents'),
+    brokerUsers: join(dir, 'broker-users'),
+    revocations: join(dir, 'revocations'),
+    rotation: join(dir, 'rotation'),
+  }
+}
+
+/** The files of one agent. */
+export interface AgentPaths {
+  /** Secret: who the agent is. */
+  readonly identity: string
+  /** Secret: its login to the broker. */
+  readonly creds: string
+  /** Public: its identity tokens that have not expired, the newest first, one a line. */
+  readonly tokens: string
+}
+
+/** The paths of an agent's files. */
+export function agentPaths(dir: string, name: string): AgentPaths {
+  const { agents } = realmLayout(dir)
+  return {
+    identity: join(agents, `${name}.identity`),
+    creds: join(agents, `${name}.creds`),
+    tokens: join(agents, `${name}.jwt`),
+  }
+}
+
+/** The path of the revocation of one identity of an agent: a name may get a new identity after it. */
+export function revocationPath(dir: string, name: string, identity: string): string {
+  return join(realmLayout(dir).revocations, `${name}.${identity}.json`)
+}

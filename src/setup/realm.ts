@@ -1,0 +1,178 @@
+import { rm } from 'node:fs/promises'
+import { isIP } from 'node:net'
+import { resolve } from 'node:path'
+import { type Clock, systemClock } from '../clock.ts'
+import { chooseEngine } from '../crypto/engine.ts'
+import { SubrosaError } from '../errors.ts'
+import { decodeNkey } from '../identity/nkey.ts'
+import { generateSigningKey } from '../identity/signing-key.ts'
+import { issueAccountJwt, issueOperatorJwt } from './broker-login.ts'
+import { createCertificateAuthority, issueServerCertificate } from './certificates.ts'
+import { createFile, readFileIfAny } from './files.ts'
+import { realmLayout } from './layout.ts'
+import { formatServerConfig } from './server-config.ts'
+
+const FORMAT = 1
+const DEFAULT_PORT = 4222
+const LOOPBACK = ['localhost', '127.0.0.1', '::1']
+const HOST_NAME = /^(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*$/
+
+/** A realm's folder: everything needed to run a realm, the secrets among it. */
+export interface Realm {
+  /** The folder, absolute. */
+  readonly dir: string
+  /** What the realm is called: the public key of its first authority, `A…`. */
+  readonly key: string
+  /** The public keys of its authorities: the `trust.authority` of its agents. */
+  readonly authority: readonly string[]
+  /** Where its broker is. */
+  readonly server: string
+}
+
+/** Options of {@link createRealm}. */
+export interface CreateRealmOptions {
+  /** The folder that is made. */
+  readonly dir: string
+  /**
+   * Names and addresses by which others reach the broker. They go into its certificate, and the broker then listens
+   * on every interface. Without any it listens on 127.0.0.1.
+   */
+  readonly hosts?: readonly string[]
+  /** The port of the broker. Default 4222. */
+  readonly port?: number
+  readonly clock?: Clock
+}
+
+/**
+ * Makes a realm: its authority, a certificate authority with a server certificate, and a broker's configuration.
+ *
+ * @throws SubrosaError ERR_SETUP when there is a realm already, or a file cannot be written
+ * @throws RangeError when the port or a host is none
+ *
+ * @example
+ * ```ts
+ * const realm = await createRealm({ dir: './subrosa-realm' })
+ * console.log(realm.key)
+ * ```
+ */
+export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
+  const { hosts = [], port = DEFAULT_PORT, clock = systemClock } = options
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new RangeError('port must be 1 to 65535')
+  for (const host of hosts) {
+    if (isIP(host) === 0 && !HOST_NAME.test(host)) throw new RangeError(`${host} is no host name or address`)
+  }
+  const dir = resolve(options.dir)
+  const paths = realmLayout(dir)
+  if ((await readFileIfAny(paths.description)) !== undefined) throw existing(dir)
+
+  const engine = chooseEngine()
+  const nowMs = clock.now()
+  const authority = generateSigningKey(engine, 'A')
+  const operator = generateSigningKey(engine, 'O')
+  const account = generateSigningKey(engine, 'A')
+  const system = generateSigningKey(engine, 'A')
+  const byOperator = { signer: operator.key, issuedAtMs: nowMs }
+  const accountOf = (name: string, { publicKey }: { readonly publicKey: string }) => ({
+    publicKey,
+    jwt: issueAccountJwt(engine, { name, publicKey }, byOperator),
+  })
+  const ca = await createCertificateAuthority('subrosa realm', nowMs)
+  const server = await issueServerCertificate(ca, [...new Set([...LOOPBACK, ...hosts])], nowMs)
+  const realm: Realm = {
+    dir,
+    key: authority.key.publicKey,
+    authority: [authority.key.publicKey],
+    server: `tls://${urlHost(hosts[0] ?? '127.0.0.1')}:${port}`,
+  }
+  const isLocal = hosts.every((host) => LOOPBACK.includes(host))
+  const config = formatServerConfig({
+    listen: `${isLocal ? '127.0.0.1' : '0.0.0.0'}:${port}`,
+    certificate: paths.serverCertificate,
+    key: paths.serverKey,
+    operatorJwt: issueOperatorJwt(engine, 'subrosa', byOperator),
+    systemAccount: accountOf('SYS', system.key),
+    account: accountOf('agents', account.key),
+  })
+  await writeAll(dir, [
+    // The first file guards the rest: of two that make a realm here at once, one stops.
+    { path: paths.authoritySeed, text: `${authority.seedText}\n`, secret: true },
+    { path: paths.operatorSeed, text: `${operator.seedText}\n`, secret: true },
+    { path: paths.accountSeed, text: `${account.seedText}\n`, secret: true },
+    { path: paths.caCertificate, text: ca.certificate, secret: false },
+    { path: paths.caKey, text: ca.key, secret: true },
+    { path: paths.serverCertificate, text: server.certificate, secret: false },
+    { path: paths.serverKey, text: server.key, secret: true },
+    { path: paths.serverConfig, text: config, secret: false },
+    // The last file: with it the realm is whole.
+    { path: paths.description, text: formatDescription(realm), secret: false },
+  ])
+  return realm
+}
+
+/**
+ * Opens a realm's folder. No secret is read.
+ *
+ * @throws SubrosaError ERR_SETUP when there is none, or it is damaged
+ */
+export async function openRealm(dir: string): Promise<Realm> {
+  const absolute = resolve(dir)
+  const path = realmLayout(absolute).description
+  const text = await readFileIfAny(path)
+  if (text === undefined) {
+    throw new SubrosaError('ERR_SETUP', `there is no realm in ${absolute}`, {
+      hint: 'make one with: subrosa init; or name its folder with --realm or SUBROSA_REALM',
+    })
+  }
+  const realm = parseDescription(absolute, text)
+  if (realm === undefined) throw new SubrosaError('ERR_SETUP', `${path} is damaged, or of a newer version`)
+  return realm
+}
+
+interface NewFile {
+  readonly path: string
+  readonly text: string
+  readonly secret: boolean
+}
+
+async function writeAll(dir: string, files: readonly NewFile[]): Promise<void> {
+  const written: string[] = []
+  try {
+    for (const { path, text, secret } of files) {
+      await createFile(path, text, { secret })
+      written.push(path)
+    }
+  } catch (error) {
+    // Half a realm is of no use, and would stand in the way of the next try.
+    for (const path of written) await rm(path, { force: true })
+    if (written.length === 0 && error instanceof SubrosaError && error.message.endsWith('exists already'))
+      throw existing(dir)
+    throw error
+  }
+}
+
+function existing(dir: string): SubrosaError {
+  return new SubrosaError('ERR_SETUP', `there is a realm in ${dir} already`, {
+    hint: 'it is never overwritten: choose another folder with --realm',
+  })
+}
+
+function urlHost(host: string): string {
+  return isIP(host) === 6 ? `[${host}]` : host
+}
+
+function formatDescription({ key, authority, server }: Realm): string {
+  return `${JSON.stringify({ format: FORMAT, realm: key, authority, server }, null, 2)}\n`
+}
+
+function parseDescription(dir: string, text: string): Realm | undefined {
+  try {
+    const { format, realm, authority, server } = JSON.parse(text) as Record<string, unknown>
+    if (format !== FORMAT || typeof realm !== 'string' || typeof server !== 'string') return undefined
+    if (!Array.isArray(authority) || authority[0] !== realm) return undefined
+    const keys = authority.map(String)
+    for (const key of keys) decodeNkey('A', key)
+    return { dir, key: realm, authority: keys, server }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,179 @@
+import type { Identity } from '../../src/identity/identity.ts'
+import type { SigningKey } from '../../src/identity/signing-key.ts'
+import { Trust } from '../../src/identity/trust.ts'
+import { type ParsedAnnouncement, parseAnnouncement, signAnnouncement } from '../../src/keys/announcements.ts'
+import { Directory } from '../../src/keys/directory.ts'
+import {
+  type AcceptedEpoch,
+  EpochChain,
+  type EpochFloor,
+  FIRST_PREV_HASH,
+  signEpoch,
+} from '../../src/keys/epochs.ts'
+import { RevocationSet, signRevocation } from '../../src/keys/revocations.ts'
+import type { Announcement, Epoch, Revocation } from '../../src/wire/statements.ts'
+import { engine, type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
+
+/** When these tests take place. */
+export const T0 = 1_800_000_000_000
+export const MINUTE = 60_000
+export const HOUR = 60 * MINUTE
+export const DAY = 24 * HOUR
+
+/** An epoch as a wire message, with what a tick would say of it. */
+export interface MadeEpoch extends EpochFloor {
+  readonly bytes: Uint8Array
+  readonly epoch: Epoch
+}
+
+/** Who signs a statement; `token: undefined` leaves the token out, as an authority does. */
+export interface SignedBy {
+  readonly signer?: Identity | SigningKey
+  readonly token?: string | undefined
+}
+
+/** An authority, a rotator, and what one agent believes: all statements are made by hand, nothing is on a network. */
+export class World {
+  readonly authority: SigningKey
+  readonly rotator: Identity
+  readonly trust: Trust
+  readonly revocations: RevocationSet
+  readonly chain: EpochChain
+  readonly directory: Directory
+  /** Every floor that the chain asked to keep, in order. */
+  readonly kept: EpochFloor[] = []
+  /** Instances (hexadecimal or not) for which a clone alarm was raised. */
+  readonly clones: Uint8Array[] = []
+
+  /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
+  constructor(options: { readonly floor?: EpochFloor; readonly like?: World } = {}) {
+    const { floor, like } = options
+    this.authority = like?.authority ?? newAuthority()
+    this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
+    this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
+    this.revocations = new RevocationSet(engine, this.trust)
+    const { trust, revocations, kept, clones } = this
+    this.chain = new EpochChain({
+      engine,
+      trust,
+      revocations,
+      floor,
+      keepFloor: (next) => kept.push(next),
+    })
+    this.directory = new Directory({
+      engine,
+      trust,
+      epochs: this.chain,
+      revocations,
+      onClone: ({ announcement }) => clones.push(announcement.instance),
+    })
+  }
+
+  get realm(): string {
+    return this.authority.publicKey
+  }
+
+  identity(name: string, options: Partial<IdentityOptions> = {}): Identity {
+    return newIdentity(this.authority, name, {
+      issuedAtMs: T0 - HOUR,
+      expiresAtMs: T0 + 30 * DAY,
+      ...options,
+    }).identity
+  }
+
+  /** An hour's epoch after `previous`, or the first one, signed by the rotator unless said otherwise. */
+  epoch(previous: MadeEpoch | undefined, changes: Partial<Epoch> = {}, by: SignedBy = {}): MadeEpoch {
+    const notBefore =
+      changes.notBefore ?? (previous === undefined ? T0 : previous.epoch.notAfter - 5 * MINUTE)
+    const epoch: Epoch = {
+      realm: this.realm,
+      number: (previous?.number ?? 0) + 1,
+      prevHash: previous?.hash ?? FIRST_PREV_HASH,
+      notBefore,
+      notAfter: notBefore + HOUR,
+      graceMs: 5 * MINUTE,
+      suites: [1],
+      revocations: [],
+      ...changes,
+    }
+    const { signer = this.rotator } = by
+    const token = 'token' in by ? by.token : this.rotator.token
+    const bytes = signEpoch(signer, epoch, token)
+    const { number, hash } = this.chain.peek(bytes)
+    return { bytes, epoch, number, hash }
+  }
+
+  /** An epoch that the authority signs. */
+  anchor(previous: MadeEpoch | undefined, changes: Partial<Epoch> = {}): MadeEpoch {
+    return this.epoch(previous, changes, { signer: this.authority, token: undefined })
+  }
+
+  /** `count` epochs, each after the one before. */
+  epochs(count: number): MadeEpoch[] {
+    const all: MadeEpoch[] = []
+    for (let i = 0; i < count; i++) all.push(this.epoch(all.at(-1)))
+    return all
+  }
+
+  /** Has the chain accept an epoch of which it has the predecessor, at the time at which it begins. */
+  accept(made: MadeEpoch, nowMs = made.epoch.notBefore): AcceptedEpoch {
+    return this.chain.accept([made.bytes], made, nowMs)
+  }
+
+  revocation(identity: Identity, changes: Partial<Revocation> = {}, by: SignedBy = {}): Uint8Array {
+    const revocation = {
+      realm: this.realm,
+      identity: identity.publicKey,
+      since: T0,
+      until: T0 + 30 * DAY,
+      reason: 'lost',
+      ...changes,
+    }
+    return signRevocation(by.signer ?? this.authority, revocation, by.token)
+  }
+
+  /** What a fresh instance announces for an epoch, with changes that are signed along. */
+  announcement(
+    identity: Identity,
+    epoch: AcceptedEpoch,
+    changes: Partial<Announcement> = {},
+    keys: { readonly messageKey?: Uint8Array; readonly signer?: Identity } = {},
+  ): ParsedAnnouncement {
+    const message = engine.ed25519KeyPair()
+    return signAnnouncement(
+      engine,
+      {
+        realm: epoch.realm,
+        agent: identity.name,
+        instance: engine.randomBytes(8),
+        epoch: epoch.number,
+        epochHash: epoch.hash,
+        identity: identity.publicKey,
+        messageKey: message.publicKey,
+        keys: [{ suite: 1, use: 0, publicKey: engine.x25519KeyPair().publicKey }],
+        notBefore: epoch.notBefore,
+        notAfter: epoch.notAfter,
+        storedMs: 0,
+        seq: 1,
+        token: identity.token,
+        ...changes,
+      },
+      { identity: keys.signer ?? identity, messageKey: keys.messageKey ?? message.secretKey },
+    )
+  }
+}
+
+/** A parsed announcement again, from its bytes. */
+export function reparse(bytes: Uint8Array): ParsedAnnouncement {
+  return parseAnnouncement(engine, bytes)
+}
+
+/** The code of the error that a task throws; fails when it throws none. */
+export function codeOf(task: () => unknown): string | undefined {
+  try {
+    task()
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+  }
+  throw new Error('expected a failure')
+}

@@ -1,0 +1,199 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { samePublic } from '../../src/bytes.ts'
+import { WireType } from '../../src/wire/preamble.ts'
+import {
+  decodeContent,
+  decodeSealed,
+  encodeContent,
+  encodeSealed,
+  encodeSealedHeader,
+} from '../../src/wire/sealed.ts'
+import {
+  decodeAnnouncement,
+  decodeEpoch,
+  decodePage,
+  decodeQuery,
+  decodeRevocation,
+  decodeSignedAnnouncement,
+  decodeStatement,
+  decodeTick,
+  encodeAnnouncement,
+  encodeEpoch,
+  encodePage,
+  encodeQuery,
+  encodeRevocation,
+  encodeSignedAnnouncement,
+  encodeStatement,
+  encodeTick,
+  QueryKind,
+} from '../../src/wire/statements.ts'
+import { mutationsOf, packedArrays } from './mutations.ts'
+import { malformed } from './packable.ts'
+import { announcement, content, epoch, header, revocation, tick } from './samples.ts'
+
+interface Codec {
+  readonly name: string
+  /** Good messages, which are changed. */
+  readonly samples: readonly Uint8Array[]
+  /** What stands before the array of fields. */
+  readonly prefix: Uint8Array
+  /** Decodes and encodes again: every encoding is the only one of its meaning. */
+  readonly roundTrip: (bytes: Uint8Array) => Uint8Array
+}
+
+const bare = new Uint8Array(0)
+const wire = (type: number) => Uint8Array.of(0xc1, 0x01, type)
+const signature = new Uint8Array(64).fill(5)
+
+const codecs: readonly Codec[] = [
+  ...([WireType.sealed, WireType.handshake] as const).map((type) => ({
+    name: `decodeSealed of type ${type}`,
+    prefix: wire(type),
+    samples: [
+      encodeSealed(type, encodeSealedHeader(header({ type, recipients: 2 })), new Uint8Array(200).fill(1)),
+    ],
+    roundTrip: (bytes: Uint8Array) => {
+      const { header: read, commitment, ciphertext } = decodeSealed(bytes)
+      const body = new Uint8Array(commitment.length + ciphertext.length)
+      body.set(commitment)
+      body.set(ciphertext, commitment.length)
+      return encodeSealed(read.type, encodeSealedHeader(read), body)
+    },
+  })),
+  {
+    name: 'decodeContent',
+    prefix: bare,
+    samples: [
+      encodeContent(content()),
+      encodeContent(
+        content({
+          reply: 'inbox.1',
+          inReplyTo: new Uint8Array(16),
+          headers: [{ name: 'a', value: 'b' }],
+          clearHeaders: [{ name: 'Nats-Msg-Id', value: '1' }],
+        }),
+      ),
+    ],
+    roundTrip: (bytes) => encodeContent(decodeContent(bytes)),
+  },
+  {
+    name: 'decodeEpoch',
+    prefix: bare,
+    samples: [encodeEpoch(epoch()), encodeEpoch(epoch({ revocations: [new Uint8Array(40)] }))],
+    roundTrip: (bytes) => encodeEpoch(decodeEpoch(bytes)),
+  },
+  {
+    name: 'decodeTick',
+    prefix: bare,
+    samples: [
+      encodeTick(tick()),
+      encodeTick(tick({ nonces: [new Uint8Array(16), new Uint8Array(16).fill(1)] })),
+    ],
+    roundTrip: (bytes) => encodeTick(decodeTick(bytes)),
+  },
+  {
+    name: 'decodeRevocation',
+    prefix: bare,
+    samples: [encodeRevocation(revocation())],
+    roundTrip: (bytes) => encodeRevocation(decodeRevocation(bytes)),
+  },
+  {
+    name: 'decodeAnnouncement',
+    prefix: bare,
+    samples: [
+      encodeAnnouncement(announcement()),
+      encodeAnnouncement(announcement({ keys: [], messageKey: new Uint8Array(0) })),
+    ],
+    roundTrip: (bytes) => encodeAnnouncement(decodeAnnouncement(bytes)),
+  },
+  ...([WireType.epoch, WireType.tick, WireType.revocation] as const).map((type) => ({
+    name: `decodeStatement of type ${type}`,
+    prefix: wire(type),
+    samples: [
+      encodeStatement(type, { structure: encodeEpoch(epoch()), signature, token: undefined }),
+      encodeStatement(type, { structure: encodeTick(tick()), signature, token: 'header.claims.signature' }),
+    ],
+    roundTrip: (bytes: Uint8Array) => encodeStatement(type, decodeStatement(type, bytes)),
+  })),
+  {
+    name: 'decodeSignedAnnouncement',
+    prefix: wire(WireType.announcement),
+    samples: [
+      encodeSignedAnnouncement({
+        structure: encodeAnnouncement(announcement()),
+        signature,
+        proof: signature,
+      }),
+      encodeSignedAnnouncement({ structure: bare, signature, proof: undefined }),
+    ],
+    roundTrip: (bytes) => encodeSignedAnnouncement(decodeSignedAnnouncement(bytes)),
+  },
+  {
+    name: 'decodeQuery',
+    prefix: wire(WireType.query),
+    samples: [
+      encodeQuery({ nonce: new Uint8Array(16), kind: QueryKind.tick, cursor: undefined }),
+      encodeQuery({ nonce: undefined, kind: QueryKind.announcement, cursor: new Uint8Array(32) }),
+    ],
+    roundTrip: (bytes) => encodeQuery(decodeQuery(bytes)),
+  },
+  {
+    name: 'decodePage',
+    prefix: wire(WireType.page),
+    samples: [
+      encodePage({ kind: QueryKind.epochs, statements: [new Uint8Array(9), bare], next: undefined }),
+      encodePage({ kind: QueryKind.revocations, statements: [], next: new Uint8Array(8) }),
+    ],
+    roundTrip: (bytes) => encodePage(decodePage(bytes)),
+  },
+]
+
+describe.each(codecs)('$name', ({ samples, prefix, roundTrip }) => {
+  /** Either ERR_MALFORMED, or the bytes are the one encoding of what was read. */
+  const expectStrict = (bytes: Uint8Array): void => {
+    let again: Uint8Array
+    try {
+      again = roundTrip(bytes)
+    } catch (error) {
+      expect(error).toEqual(malformed)
+      return
+    }
+    expect(samePublic(again, bytes)).toBe(true)
+  }
+
+  it('reads what was written', () => {
+    for (const sample of samples) expect(roundTrip(sample)).toEqual(sample)
+  })
+
+  it('refuses every truncation and every trailing byte', () => {
+    for (const sample of samples) {
+      for (let length = 0; length < sample.length; length++) {
+        expect(() => roundTrip(sample.subarray(0, length))).toThrow(malformed)
+      }
+      for (const extra of [0x00, 0x90, 0xc0]) {
+        const longer = new Uint8Array(sample.length + 1)
+        longer.set(sample)
+        longer[sample.length] = extra
+        expect(() => roundTrip(longer)).toThrow(malformed)
+      }
+    }
+  })
+
+  it('throws nothing but ERR_MALFORMED on changed bytes, and reads no second encoding', () => {
+    fc.assert(fc.property(mutationsOf(samples), expectStrict), { numRuns: 2000 })
+  })
+
+  it('throws nothing but ERR_MALFORMED on arrays of other fields', () => {
+    fc.assert(fc.property(packedArrays(prefix), expectStrict), { numRuns: 1000 })
+  })
+
+  it('throws nothing but ERR_MALFORMED on random bytes, with and without the right beginning', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (random, begins) => {
+        expectStrict(begins ? Uint8Array.from([...prefix, ...random]) : random)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})

@@ -1,0 +1,238 @@
+import { describe, expect, it } from 'vitest'
+import { concat, hex } from '../../src/bytes.ts'
+import { MAX_HEADERS, MAX_RECIPIENTS } from '../../src/limits.ts'
+import { type Packable, pack } from '../../src/wire/msgpack.ts'
+import { encodeWire, WireType } from '../../src/wire/preamble.ts'
+import {
+  decodeContent,
+  decodeSealed,
+  encodeContent,
+  encodeSealed,
+  encodeSealedHeader,
+  makeMid,
+  midTime,
+  type SealedHeader,
+} from '../../src/wire/sealed.ts'
+import { malformed } from './packable.ts'
+import { content, header } from './samples.ts'
+
+const BODY = new Uint8Array(32 + 64 + 4 + 16).fill(9)
+
+/** The fields of H as they are packed, to change one of them. */
+function headerFields(from: SealedHeader): readonly Packable[] {
+  const wraps = concat(...from.wraps.flatMap(({ kid, wrap }) => [kid, wrap]))
+  return [from.type, from.suite, from.epoch, from.mid, from.enc, wraps]
+}
+
+function withField(fields: readonly Packable[], place: number, value: Packable): readonly Packable[] {
+  return fields.map((field, i) => (i === place ? value : field))
+}
+
+function sealedWith(headerBytes: Uint8Array, body = BODY): Uint8Array {
+  return encodeSealed(WireType.sealed, headerBytes, body)
+}
+
+describe('a sealed message on the wire', () => {
+  it.each([1, 2, 3, 200])('is read as it was written, with %i recipients', (recipients) => {
+    const written = header({ recipients })
+    const headerBytes = encodeSealedHeader(written)
+    const read = decodeSealed(sealedWith(headerBytes))
+    expect(read.header).toEqual(written)
+    expect(read.headerBytes).toEqual(headerBytes)
+    expect(concat(read.commitment, read.ciphertext)).toEqual(BODY)
+  })
+
+  it('holds as many recipients as the limit says, and no more', () => {
+    const wrapsOf = (count: number) => {
+      const bytes = new Uint8Array(56 * count)
+      for (let i = 0; i < count; i++) new DataView(bytes.buffer).setUint32(56 * i, i)
+      return bytes
+    }
+    const fields = headerFields(header())
+    const most = sealedWith(pack(withField(fields, 5, wrapsOf(MAX_RECIPIENTS))))
+    expect(decodeSealed(most).header.wraps).toHaveLength(MAX_RECIPIENTS)
+    const more = sealedWith(pack(withField(fields, 5, wrapsOf(MAX_RECIPIENTS + 1))))
+    expect(() => decodeSealed(more)).toThrow(malformed)
+  })
+
+  it.each<[string, number, Packable]>([
+    ['the type of a handshake', 0, 1],
+    ['a type that is none of a sealed message', 0, 3],
+    ['a type that is a string', 0, '0'],
+    ['a suite above one byte', 1, 256],
+    ['no suite', 1, undefined],
+    ['an epoch that is a string', 2, '7'],
+    ['no epoch', 2, undefined],
+    ['a short mid', 3, new Uint8Array(15)],
+    ['a long mid', 3, new Uint8Array(17)],
+    ['a short enc', 4, new Uint8Array(31)],
+    ['a long enc', 4, new Uint8Array(33)],
+    ['no enc', 4, undefined],
+    ['no recipients', 5, new Uint8Array(0)],
+    ['a wrap that is a byte short', 5, new Uint8Array(55)],
+    ['a wrap that is a byte long', 5, new Uint8Array(57)],
+    ['one wrap and a half', 5, new Uint8Array(84)],
+    ['wraps that are an array', 5, [new Uint8Array(56)]],
+    ['the same kid twice', 5, new Uint8Array(112)],
+  ])('is refused with %s', (_, place, value) => {
+    const fields = withField(headerFields(header()), place, value)
+    expect(() => decodeSealed(sealedWith(pack(fields)))).toThrow(malformed)
+  })
+
+  it('is refused with the same kid in the first and the last place', () => {
+    const twice = header({ recipients: 3 })
+    const [first, second] = twice.wraps
+    const wraps = [first, second, first].flatMap((wrap) => wrap ?? [])
+    expect(() => decodeSealed(sealedWith(encodeSealedHeader({ ...twice, wraps })))).toThrow(malformed)
+  })
+
+  it('is refused with a field too few or too many in the header', () => {
+    const fields = headerFields(header())
+    expect(() => decodeSealed(sealedWith(pack(fields.slice(0, 5))))).toThrow(malformed)
+    expect(() => decodeSealed(sealedWith(pack([...fields, undefined])))).toThrow(malformed)
+  })
+
+  it('is refused with bytes behind the fields of the header', () => {
+    const headerBytes = concat(encodeSealedHeader(header()), Uint8Array.of(0))
+    expect(() => decodeSealed(sealedWith(headerBytes))).toThrow(malformed)
+  })
+
+  it('is refused with a field too few or too many outside', () => {
+    const headerBytes = encodeSealedHeader(header())
+    expect(() => decodeSealed(encodeWire(WireType.sealed, [headerBytes]))).toThrow(malformed)
+    expect(() => decodeSealed(encodeWire(WireType.sealed, [headerBytes, BODY, undefined]))).toThrow(malformed)
+    expect(() => decodeSealed(encodeWire(WireType.sealed, [headerBytes, undefined]))).toThrow(malformed)
+    expect(() => decodeSealed(encodeWire(WireType.sealed, [undefined, BODY]))).toThrow(malformed)
+  })
+
+  it('is refused with a body that cannot hold commitment, signature, length and tag', () => {
+    const headerBytes = encodeSealedHeader(header())
+    expect(decodeSealed(sealedWith(headerBytes)).ciphertext).toHaveLength(84)
+    expect(() => decodeSealed(sealedWith(headerBytes, BODY.subarray(1)))).toThrow(malformed)
+    expect(() => decodeSealed(sealedWith(headerBytes, new Uint8Array(0)))).toThrow(malformed)
+  })
+
+  it('is refused where the preamble says another type than the header', () => {
+    const asSealed = encodeSealedHeader(header({ type: WireType.sealed }))
+    const asHandshake = encodeSealedHeader(header({ type: WireType.handshake }))
+    expect(decodeSealed(encodeSealed(WireType.handshake, asHandshake, BODY)).header.type).toBe(1)
+    expect(() => decodeSealed(encodeSealed(WireType.handshake, asSealed, BODY))).toThrow(malformed)
+    expect(() => decodeSealed(encodeSealed(WireType.sealed, asHandshake, BODY))).toThrow(malformed)
+  })
+
+  it.each([2, 3, 4, 5, 6, 7, 8, 9])('is refused as a message of type %i', (type) => {
+    const wire = sealedWith(encodeSealedHeader(header()))
+    wire[2] = type
+    expect(() => decodeSealed(wire)).toThrow(malformed)
+  })
+})
+
+describe('the content of a sealed message', () => {
+  const full = content({
+    reply: '_INBOX.abc',
+    inReplyTo: new Uint8Array(40).fill(1),
+    ttlMs: 30_000,
+    headers: [
+      { name: 'Trace', value: 'ä€𝄞' },
+      { name: 'Trace', value: '' },
+    ],
+    clearHeaders: [{ name: 'Nats-Msg-Id', value: '1' }],
+    payload: new Uint8Array(70_000).fill(2),
+  })
+  const fields: readonly Packable[] = [
+    full.sender,
+    full.seq,
+    full.subject,
+    full.reply,
+    full.inReplyTo,
+    full.ttlMs,
+    [['Trace', 'x']],
+    [],
+    full.payload,
+  ]
+
+  it('is read as it was written', () => {
+    for (const written of [content(), full, content({ payload: new Uint8Array(0) })]) {
+      expect(decodeContent(encodeContent(written))).toEqual(written)
+    }
+  })
+
+  it('tells an empty reply subject from none', () => {
+    expect(decodeContent(encodeContent(content({ reply: '' }))).reply).toBe('')
+    expect(decodeContent(encodeContent(content())).reply).toBeUndefined()
+  })
+
+  it('holds as many headers as the limit says', () => {
+    const headers = Array.from({ length: MAX_HEADERS }, (_, i) => ({ name: `h${i}`, value: '' }))
+    expect(decodeContent(encodeContent(content({ headers }))).headers).toHaveLength(MAX_HEADERS)
+    const more = [...headers, { name: 'one', value: 'more' }]
+    expect(() => decodeContent(encodeContent(content({ headers: more })))).toThrow(malformed)
+    expect(() => decodeContent(encodeContent(content({ clearHeaders: more })))).toThrow(malformed)
+  })
+
+  it.each<[string, number, Packable]>([
+    ['a short sender', 0, new Uint8Array(31)],
+    ['a sender that is a string', 0, 'x'.repeat(32)],
+    ['no seq', 1, undefined],
+    ['a subject that is bytes', 2, new Uint8Array(4)],
+    ['no subject', 2, undefined],
+    ['a subject above 1024 bytes', 2, 'a'.repeat(1025)],
+    ['a reply that is an integer', 3, 1],
+    ['a reply above 1024 bytes', 3, 'a'.repeat(1025)],
+    ['an in_reply_to that is a string', 4, 'abc'],
+    ['an in_reply_to above 64 bytes', 4, new Uint8Array(65)],
+    ['no time to live', 5, undefined],
+    ['headers that are nil', 6, undefined],
+    ['a header with a name alone', 6, [['Trace']]],
+    ['a header with two values', 6, [['Trace', 'x', 'y']]],
+    ['a header that is no pair', 6, ['Trace']],
+    ['a header whose value is an integer', 6, [['Trace', 1]]],
+    ['clear headers that are nil', 7, undefined],
+    ['a payload that is a string', 8, 'payload'],
+    ['no payload', 8, undefined],
+  ])('is refused with %s', (_, place, value) => {
+    expect(decodeContent(pack(fields)).headers).toHaveLength(1)
+    expect(() => decodeContent(pack(withField(fields, place, value)))).toThrow(malformed)
+  })
+
+  it('is refused with a field too few or too many', () => {
+    expect(() => decodeContent(pack(fields.slice(0, 8)))).toThrow(malformed)
+    expect(() => decodeContent(pack([...fields, undefined]))).toThrow(malformed)
+  })
+})
+
+describe('a message id', () => {
+  it('is a UUIDv7 as in the example of RFC 9562', () => {
+    // Appendix A.6: 017F22E2-79B0-7CC3-98C4-DC0C0C07398F
+    const random = Uint8Array.from([0x0c, 0xc3, 0x18, 0xc4, 0xdc, 0x0c, 0x0c, 0x07, 0x39, 0x8f])
+    expect(hex(makeMid(0x017f22e279b0, random))).toBe('017f22e279b07cc398c4dc0c0c07398f')
+  })
+
+  it.each([0, 1, 2 ** 32 - 1, 2 ** 32, 1_800_000_000_123, 2 ** 48 - 1])('carries the time %i', (time) => {
+    expect(midTime(makeMid(time, new Uint8Array(10).fill(0xff)))).toBe(time)
+    expect(midTime(makeMid(time, new Uint8Array(10)))).toBe(time)
+  })
+
+  it('has no time with another version or variant', () => {
+    const mid = makeMid(1_800_000_000_000, new Uint8Array(10))
+    for (let version = 0; version < 16; version++) {
+      const other = new Uint8Array(mid)
+      other[6] = version << 4
+      expect(midTime(other) === undefined).toBe(version !== 7)
+    }
+    for (let variant = 0; variant < 4; variant++) {
+      const other = new Uint8Array(mid)
+      other[8] = variant << 6
+      expect(midTime(other) === undefined).toBe(variant !== 2)
+    }
+  })
+
+  it('keeps 74 bits of its randomness', () => {
+    const zeros = makeMid(0, new Uint8Array(10))
+    const ones = makeMid(0, new Uint8Array(10).fill(0xff))
+    let bits = 0
+    for (const [i, byte] of ones.entries())
+      bits += (byte ^ (zeros[i] ?? 0)).toString(2).replaceAll('0', '').length
+    expect(bits).toBe(74)
+  })
+})
