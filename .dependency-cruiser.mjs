@@ -57,7 +57,10 @@ const upward = rooms
   }))
 
 const placed = packages.map(({ name, places }) => ({
-  name: `${name.replaceAll(/[^a-z0-9]+/g, '-')}-out-of-its-room`,
+  name: `${name
+    .replaceAll(/[^a-z0-9]+/g, ' ')
+    .trim()
+    .replaceAll(' ', '-')}-out-of-its-room`,
   comment: `${name} may be imported only in ${places.join(', ')}`,
   severity: 'error',
   from: { path: '^src/', pathNot: places },

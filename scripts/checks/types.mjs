@@ -2,7 +2,7 @@ import { relative, sep } from 'node:path'
 import { filesBelow, objectionsTo, runTool } from './run.mjs'
 
 /**
- * The TypeScript compiler over src and test, and over the JavaScript of bench and scripts. It must have read every
+ * The TypeScript compiler over src and test, and over the JavaScript of bench and of these checks. It must have read every
  * one of their files.
  *
  * @param {string} directory
@@ -12,7 +12,7 @@ export function checkTypes(directory) {
     /^(src|test|bench)\//.test(path),
   )
   const javascript = filesBelow(directory, '', (name) => name.endsWith('.mjs')).filter((path) =>
-    /^(bench|scripts)\//.test(path),
+    /^(bench|scripts\/checks)\/|^scripts\/(verify|self-test)\./.test(path),
   )
   const objections = [
     ...compile(directory, 'tsconfig.json', typescript),

@@ -289,7 +289,7 @@ export class RealmLink {
     const { revocation } = added
     const self = revocation.identity === identity.publicKey
     feed.emit({ type: 'revoked', identity: revocation.identity, reason: revocation.reason, self })
-    this.directory.invalidate()
+    this.directory.invalidate(this.#options.clock.now())
     this.#settle()
     this.#changed()
   }
@@ -347,7 +347,7 @@ export class RealmLink {
     const before = this.epochs.head
     const accepted = this.epochs.accept(statements, target, this.#options.clock.now())
     if (before !== undefined && samePublic(accepted.hash, before.hash)) return
-    this.directory.invalidate()
+    this.directory.invalidate(this.#options.clock.now())
     if (this.#isJoined) this.#announceSoon(accepted, before)
     this.#changed()
   }

@@ -5,6 +5,10 @@ import { allows } from '../identity/permissions.ts'
 import { type IdentityClaims, readClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
 import {
+  MAX_ANNOUNCEMENTS_PER_INSTANCE,
+  MAX_EARLY_ANNOUNCEMENTS,
+  MAX_EMPTY_AGENTS,
+  MAX_FAILED_VERIFICATIONS_PER_SECOND,
   MAX_UNVERIFIED,
   MAX_UNVERIFIED_PER_AGENT,
   MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
@@ -88,7 +92,11 @@ export class Directory {
   readonly #byHash = new Map<string, Entry>()
   readonly #agents = new Map<string, Agent>()
   readonly #audiences = new Map<string, { readonly audience: Audience; readonly until: number }>()
-  #unverified = 0
+  /** The hashes of what is not proved yet, oldest first. */
+  readonly #unverified = new Set<string>()
+  /** Announcements for an epoch that is not known yet, oldest first: they may be a moment ahead of it. */
+  #early: Uint8Array[] = []
+  readonly #failures = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
   #order = 0
 
   constructor(options: DirectoryOptions) {
@@ -111,14 +119,19 @@ export class Directory {
     const { parsed } = entry
     const key = hex(parsed.hash)
     if (this.#byHash.has(key)) return undefined
+    if (this.#options.epochs.byHash(parsed.announcement.epochHash) === undefined) {
+      this.#keepEarly(parsed)
+      return undefined
+    }
     const agent = this.#agent(parsed.announcement.agent)
     // Junk in an agent's name must not keep its next announcement out: make room by proving what waits.
     if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) this.#verifyPending(agent, nowMs)
-    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT || this.#unverified >= MAX_UNVERIFIED) return undefined
+    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) return undefined
     this.#byHash.set(key, entry)
     agent.entries.set(key, entry)
     agent.unverified++
-    this.#unverified++
+    this.#unverified.add(key)
+    this.#evictUnverified()
     this.#audiences.clear()
     return parsed
   }
@@ -200,17 +213,20 @@ export class Directory {
   }
 
   /** Something outside changed who is in an audience: a revocation, an epoch. */
-  invalidate(): void {
+  invalidate(nowMs: number): void {
+    const early = this.#early
+    this.#early = []
+    for (const bytes of early) this.add(bytes, nowMs)
     this.#audiences.clear()
   }
 
   /** Forgets announcements for epochs that are not held any more. */
   prune(): void {
-    const oldest = Math.min(...this.#options.epochs.all().map(({ number }) => number))
     for (const [key, entry] of this.#byHash) {
-      if (entry.parsed.announcement.epoch < oldest) this.#drop(key, entry)
+      if (this.#options.epochs.byHash(entry.parsed.announcement.epochHash) === undefined)
+        this.#drop(key, entry)
     }
-    for (const [name, agent] of this.#agents) if (agent.entries.size === 0) this.#agents.delete(name)
+    this.#forgetEmptyAgents()
     this.#audiences.clear()
   }
 
@@ -228,6 +244,7 @@ export class Directory {
   #agent(name: string): Agent {
     const known = this.#agents.get(name)
     if (known !== undefined) return known
+    if (this.#agents.size >= this.#byHash.size + MAX_EMPTY_AGENTS) this.#forgetEmptyAgents()
     const agent: Agent = {
       entries: new Map(),
       retired: new Set(),
@@ -238,16 +255,49 @@ export class Directory {
     return agent
   }
 
+  /** Agents of which nothing is held are kept for a while, so that their budgets are not refilled by dropping junk. */
+  #forgetEmptyAgents(): void {
+    for (const [name, { entries }] of this.#agents) if (entries.size === 0) this.#agents.delete(name)
+  }
+
   #drop(key: string, entry: Entry): void {
     const agent = this.#agent(entry.parsed.announcement.agent)
     this.#byHash.delete(key)
     agent.entries.delete(key)
-    if (entry.verified === undefined) this.#noteVerified(agent)
+    this.#noLongerUnverified(key, agent)
   }
 
-  #noteVerified(agent: Agent): void {
-    agent.unverified--
-    this.#unverified--
+  #noLongerUnverified(key: string, agent: Agent): void {
+    if (this.#unverified.delete(key)) agent.unverified--
+  }
+
+  /** A flood of made-up agents pushes out its own oldest, and never what is proved. */
+  #evictUnverified(): void {
+    const [oldest] = this.#unverified
+    if (this.#unverified.size <= MAX_UNVERIFIED || oldest === undefined) return
+    const entry = this.#byHash.get(oldest)
+    if (entry !== undefined) this.#drop(oldest, entry)
+  }
+
+  #keepEarly({ announcement, bytes }: ParsedAnnouncement): void {
+    const head = this.#options.epochs.head
+    if (head !== undefined && announcement.epoch <= head.number) return
+    this.#early.push(bytes)
+    if (this.#early.length > MAX_EARLY_ANNOUNCEMENTS) this.#early.shift()
+  }
+
+  /** An agent that starts again and again leaves announcements behind: those far beyond its limit are forgotten. */
+  #evictInstances(agent: Agent, newest: VerifiedAnnouncement): void {
+    const { epochHash } = newest.announcement
+    const ofEpoch = [...agent.entries.values()].flatMap(({ verified }) => {
+      const isOfEpoch =
+        verified !== undefined && compareBytes(verified.announcement.epochHash, epochHash) === 0
+      return isOfEpoch ? [verified] : []
+    })
+    if (ofEpoch.length <= MAX_ANNOUNCEMENTS_PER_INSTANCE * newest.claims.maxInstances) return
+    const last = ofEpoch.sort(newestFirst).at(-1)
+    const entry = last === undefined ? undefined : this.#byHash.get(hex(last.hash))
+    if (last !== undefined && entry !== undefined) this.#drop(hex(last.hash), entry)
   }
 
   /** Proves one entry, within the agent's budget. What does not hold is dropped; what cannot be judged yet stays. */
@@ -256,19 +306,22 @@ export class Directory {
     if (entry.verified !== undefined)
       return this.#stillHolds(entry.verified, nowMs) ? entry.verified : undefined
     const epoch = epochs.byHash(entry.parsed.announcement.epochHash)
-    if (epoch === undefined || !agent.verifications.take(nowMs)) return undefined
+    if (epoch === undefined || this.#failures.available(nowMs) < 1) return undefined
+    if (!agent.verifications.take(nowMs)) return undefined
     const verified = verifyAnnouncement(this.#options, entry.parsed, { epoch, nowMs })
     if (verified === undefined) {
+      this.#failures.take(nowMs)
       if (!revocations.isRevoked(entry.claims)) this.#drop(hex(entry.parsed.hash), entry)
       return undefined
     }
     entry.verified = verified
-    this.#noteVerified(agent)
+    this.#noLongerUnverified(hex(verified.hash), agent)
     if (verified.recipient === undefined) agent.retired.add(instanceKey(verified))
     for (const other of agent.entries.values()) {
       if (other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified))
         onClone(verified)
     }
+    this.#evictInstances(agent, verified)
     this.#audiences.clear()
     return verified
   }
@@ -358,7 +411,7 @@ export class Directory {
     members: readonly VerifiedAnnouncement[],
     nowMs: number,
   ): number {
-    if (this.#unverified > 0) return nowMs + 1000
+    if (this.#unverified.size > 0) return nowMs + 1000
     const ends = current.map(({ notAfter }) => notAfter)
     const begins = this.#options.epochs.all().map(({ notBefore }) => notBefore)
     const expiries = members.map(({ claims }) => claims.expiresAt * 1000)

@@ -113,17 +113,21 @@ export class EpochChain {
     if (known !== undefined) return known
     const offered = new Map<string, Uint8Array>()
     for (const bytes of statements) offered.set(hex(this.#hash(bytes)), bytes)
-    const chain = this.#chain(offered, target)
+    const { chain, anchor } = this.#anchored(this.#chain(offered, target))
     const [newest] = chain
     if (newest === undefined) throw invalid('the epoch that the tick names is not among the statements')
     this.#verifySignature(newest, nowMs)
     if (newest.number !== target.number) throw invalid('the epoch has another number than the tick says')
-    this.#checkFloor(newest, chain)
-    checkTimes(newest, nowMs)
-    this.#checkRevocations(newest, chain[1] ?? this.byHash(newest.prevHash), nowMs)
+    this.#checkFloor(newest, chain, anchor)
+    for (const [i, epoch] of chain.entries()) {
+      // Those between too: the one before the newest may still run, and what one drops stays dropped.
+      checkTimes(epoch, nowMs)
+      this.#checkRevocations(epoch, chain[i + 1] ?? this.byHash(epoch.prevHash), nowMs)
+    }
     for (const bytes of newest.revocations) this.#options.revocations.add(bytes, nowMs)
-    if (this.#floor === undefined || newest.number > this.#floor.number || newest.byAuthority)
-      this.#raise(newest)
+    const floor = this.#floor
+    const isReplacement = newest === anchor && newest.number === floor?.number
+    if (floor === undefined || newest.number > floor.number || isReplacement) this.#raise(newest, anchor)
     for (const epoch of chain) this.#byHash.set(hex(epoch.hash), epoch)
     return newest
   }
@@ -150,7 +154,11 @@ export class EpochChain {
       const statement = decodeStatement(WireType.epoch, bytes)
       const epoch = decodeEpoch(statement.structure)
       if (epoch.realm !== this.#options.trust.realm) throw invalid('the epoch is of another realm')
-      if (epoch.number !== number) throw invalid('the numbers of the epochs do not follow each other')
+      if (epoch.number !== number) {
+        // What an authority anchors need not follow anything.
+        if (chain.at(-1)?.byAuthority === true) return chain
+        throw invalid('the numbers of the epochs do not follow each other')
+      }
       chain.push({
         ...epoch,
         hash: wanted,
@@ -164,18 +172,43 @@ export class EpochChain {
     }
   }
 
+  /** As much of a chain as counts: what lies before an epoch that an authority signed does not. */
+  #anchored(chain: readonly AcceptedEpoch[]): {
+    readonly chain: readonly AcceptedEpoch[]
+    readonly anchor: AcceptedEpoch | undefined
+  } {
+    const index = chain.findIndex(
+      (epoch) => epoch.byAuthority && this.#isSignedBy(epoch, this.#authorities()),
+    )
+    return index < 0
+      ? { chain, anchor: undefined }
+      : { chain: chain.slice(0, index + 1), anchor: chain[index] }
+  }
+
   #verifySignature(epoch: AcceptedEpoch, nowMs: number): void {
-    const { engine, trust, revocations } = this.#options
-    const { structure, signature, token } = decodeStatement(WireType.epoch, epoch.bytes)
+    const { trust, revocations } = this.#options
+    const { token } = decodeStatement(WireType.epoch, epoch.bytes)
     const keys =
-      token === undefined ? trust.authorityKeys() : [rotatorKey({ trust, revocations }, token, nowMs)]
+      token === undefined ? this.#authorities() : [rotatorKey({ trust, revocations }, token, nowMs)]
+    if (!this.#isSignedBy(epoch, keys)) throw invalid('the signature of the epoch does not fit')
+  }
+
+  #authorities(): readonly Uint8Array[] {
+    return this.#options.trust.authorityKeys()
+  }
+
+  #isSignedBy({ bytes }: AcceptedEpoch, keys: readonly Uint8Array[]): boolean {
+    const { structure, signature } = decodeStatement(WireType.epoch, bytes)
     const message = concat(labels.epoch, structure)
-    if (!keys.some((key) => engine.verify(key, message, signature)))
-      throw invalid('the signature of the epoch does not fit')
+    return keys.some((key) => this.#options.engine.verify(key, message, signature))
   }
 
   /** The new epoch must reach the floor, unless an authority re-anchors the chain at or above it. */
-  #checkFloor(newest: AcceptedEpoch, chain: readonly AcceptedEpoch[]): void {
+  #checkFloor(
+    newest: AcceptedEpoch,
+    chain: readonly AcceptedEpoch[],
+    anchor: AcceptedEpoch | undefined,
+  ): void {
     const floor = this.#floor
     if (floor === undefined) return
     const head = this.head
@@ -189,7 +222,8 @@ export class EpochChain {
     }
     const isFloor = newest.number === floor.number && samePublic(newest.hash, floor.hash)
     if (isFloor) return
-    if (newest.byAuthority && !(newest.number === floor.number && head?.byAuthority === true)) return
+    const isEquivocal = anchor?.number === floor.number && head?.byAuthority === true
+    if (anchor !== undefined && anchor.number >= floor.number && !isEquivocal) return
     if (newest.number === floor.number)
       throw new SubrosaError('ERR_ROLLBACK', `there are two epochs ${newest.number}`)
     const oldest = chain.find(({ number }) => number === floor.number + 1)
@@ -206,6 +240,7 @@ export class EpochChain {
 
   /** A revocation that the previous epoch carried stays until it is over. */
   #checkRevocations(newest: AcceptedEpoch, previous: AcceptedEpoch | undefined, nowMs: number): void {
+    if (previous !== undefined && isSameList(newest.revocations, previous.revocations)) return
     const { engine } = this.#options
     const read = (bytes: Uint8Array) => {
       const { structure } = decodeStatement(WireType.revocation, bytes)
@@ -222,11 +257,12 @@ export class EpochChain {
     }
   }
 
-  #raise(epoch: AcceptedEpoch): void {
+  #raise(epoch: AcceptedEpoch, anchor: AcceptedEpoch | undefined): void {
     const floor = { number: epoch.number, hash: epoch.hash }
     this.#options.keepFloor(floor)
     // What an authority re-anchors, it replaces.
-    for (const [key, { number }] of this.#byHash) if (number >= epoch.number) this.#byHash.delete(key)
+    const replaced = anchor?.number ?? epoch.number
+    for (const [key, { number }] of this.#byHash) if (number >= replaced) this.#byHash.delete(key)
     this.#floor = floor
   }
 }
@@ -246,6 +282,10 @@ export function rotatorKey(
   if (revocations.isRevoked(claims))
     throw new SubrosaError('ERR_REVOKED', `the rotation service ${claims.name} is revoked`)
   return decodeNkey('U', claims.identity)
+}
+
+function isSameList(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((bytes, i) => samePublic(bytes, b[i] ?? bytes.subarray(1)))
 }
 
 function checkTimes({ notBefore, notAfter, graceMs, suites }: Epoch, nowMs: number): void {

@@ -36,6 +36,8 @@ export class RevocationSet {
   readonly #engine: CryptoEngine
   readonly #trust: Trust
   readonly #byHash = new Map<string, VerifiedRevocation>()
+  /** The same by identity: it is asked for every message. */
+  readonly #byIdentity = new Map<string, readonly VerifiedRevocation[]>()
 
   constructor(engine: CryptoEngine, trust: Trust) {
     this.#engine = engine
@@ -54,17 +56,17 @@ export class RevocationSet {
     const key = hex(verified.hash)
     if (this.#byHash.has(key)) return undefined
     this.#byHash.set(key, verified)
+    const { identity } = verified.revocation
+    this.#byIdentity.set(identity, [...(this.#byIdentity.get(identity) ?? []), verified])
     return verified
   }
 
   /** Whether tokens issued to this identity at this time are refused. */
   isRevoked(claims: IdentityClaims): boolean {
-    for (const { revocation, byAuthority } of this.#byHash.values()) {
+    return (this.#byIdentity.get(claims.identity) ?? []).some(({ revocation, byAuthority }) => {
       const reaches = byAuthority || !claims.roles.includes('rotator')
-      const isOlder = claims.issuedAt * 1000 <= revocation.since
-      if (revocation.identity === claims.identity && isOlder && reaches) return true
-    }
-    return false
+      return reaches && claims.issuedAt * 1000 <= revocation.since
+    })
   }
 
   /** The revocations in force at a time, in the order of their hashes. */
@@ -82,7 +84,11 @@ export class RevocationSet {
   /** Forgets what is long over. */
   prune(nowMs: number): void {
     for (const [key, { revocation }] of this.#byHash) {
-      if (revocation.until + CLOCK_WINDOW_MS < nowMs) this.#byHash.delete(key)
+      if (revocation.until + CLOCK_WINDOW_MS >= nowMs) continue
+      this.#byHash.delete(key)
+      const others = (this.#byIdentity.get(revocation.identity) ?? []).filter(({ hash }) => hex(hash) !== key)
+      this.#byIdentity.set(revocation.identity, others)
+      if (others.length === 0) this.#byIdentity.delete(revocation.identity)
     }
   }
 

@@ -183,7 +183,7 @@ export class RotationService {
     this.#statements = [...this.#statements, bytes]
     this.#save()
     const epoch = this.#epochs.accept([bytes], this.#epochs.peek(bytes), nowMs)
-    this.#directory.invalidate()
+    this.#directory.invalidate(this.#clock.now())
     this.#nc.publish(this.#subjects.epoch, bytes)
     this.#onEvent({ type: 'epoch', number: epoch.number, notAfter: epoch.notAfter })
     this.#forget(nowMs)
@@ -240,7 +240,7 @@ export class RotationService {
   #takeRevocation(bytes: Uint8Array): void {
     const added = this.#revocations.add(bytes, this.#clock.now())
     if (added === undefined) return
-    this.#directory.invalidate()
+    this.#directory.invalidate(this.#clock.now())
     this.#save()
     const { identity, reason } = added.revocation
     this.#onEvent({ type: 'revoked', identity, reason })

@@ -63,7 +63,7 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
   }
   const dir = resolve(options.dir)
   const paths = realmLayout(dir)
-  if ((await readFileIfAny(paths.description)) !== undefined) throw existing(dir)
+  await refuseExisting(dir)
 
   const engine = chooseEngine()
   const nowMs = clock.now()
@@ -93,7 +93,7 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
     systemAccount: accountOf('SYS', system.key),
     account: accountOf('agents', account.key),
   })
-  await writeAll(dir, [
+  await writeAll([
     // The first file guards the rest: of two that make a realm here at once, one stops.
     { path: paths.authoritySeed, text: `${authority.seedText}\n`, secret: true },
     { path: paths.operatorSeed, text: `${operator.seedText}\n`, secret: true },
@@ -134,7 +134,7 @@ interface NewFile {
   readonly secret: boolean
 }
 
-async function writeAll(dir: string, files: readonly NewFile[]): Promise<void> {
+async function writeAll(files: readonly NewFile[]): Promise<void> {
   const written: string[] = []
   try {
     for (const { path, text, secret } of files) {
@@ -144,16 +144,18 @@ async function writeAll(dir: string, files: readonly NewFile[]): Promise<void> {
   } catch (error) {
     // Half a realm is of no use, and would stand in the way of the next try.
     for (const path of written) await rm(path, { force: true })
-    if (written.length === 0 && error instanceof SubrosaError && error.message.endsWith('exists already'))
-      throw existing(dir)
     throw error
   }
 }
 
-function existing(dir: string): SubrosaError {
-  return new SubrosaError('ERR_SETUP', `there is a realm in ${dir} already`, {
-    hint: 'it is never overwritten: choose another folder with --realm',
-  })
+async function refuseExisting(dir: string): Promise<void> {
+  const { description, authoritySeed } = realmLayout(dir)
+  for (const path of [description, authoritySeed]) {
+    if ((await readFileIfAny(path)) === undefined) continue
+    throw new SubrosaError('ERR_SETUP', `there is a realm in ${dir} already`, {
+      hint: 'it is never overwritten: choose another folder with --realm',
+    })
+  }
 }
 
 function urlHost(host: string): string {

@@ -1,7 +1,7 @@
 import { chooseEngine } from '../crypto/engine.ts'
+import { SubrosaError } from '../errors.ts'
 import { readSecretFile } from '../identity/key-file.ts'
 import { type SigningKey, signingKeyFromSeed } from '../identity/signing-key.ts'
-import { SubrosaError } from '../errors.ts'
 import { realmLayout } from './layout.ts'
 import type { Realm } from './realm.ts'
 
