@@ -126,6 +126,7 @@ export class Directory {
     const agent = this.#agent(parsed.announcement.agent)
     // Junk in an agent's name must not keep its next announcement out: make room by proving what waits.
     if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) this.#verifyPending(agent, nowMs)
+    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) this.#evictRevoked(agent)
     if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) return undefined
     this.#byHash.set(key, entry)
     agent.entries.set(key, entry)
@@ -227,6 +228,7 @@ export class Directory {
         this.#drop(key, entry)
     }
     this.#forgetEmptyAgents()
+    for (const agent of this.#agents.values()) forgetRetired(agent)
     this.#audiences.clear()
   }
 
@@ -279,6 +281,15 @@ export class Directory {
     if (entry !== undefined) this.#drop(oldest, entry)
   }
 
+  /** What claims a revoked identity is never proved, and must not hold the places of a name that has a new one. */
+  #evictRevoked(agent: Agent): void {
+    for (const [key, entry] of agent.entries) {
+      if (entry.verified !== undefined || !this.#options.revocations.isRevoked(entry.claims)) continue
+      this.#drop(key, entry)
+      return
+    }
+  }
+
   #keepEarly({ announcement, bytes }: ParsedAnnouncement): void {
     const head = this.#options.epochs.head
     if (head !== undefined && announcement.epoch <= head.number) return
@@ -288,10 +299,11 @@ export class Directory {
 
   /** An agent that starts again and again leaves announcements behind: those far beyond its limit are forgotten. */
   #evictInstances(agent: Agent, newest: VerifiedAnnouncement): void {
-    const { epochHash } = newest.announcement
+    const { epochHash, identity } = newest.announcement
     const ofEpoch = [...agent.entries.values()].flatMap(({ verified }) => {
       const isOfEpoch =
-        verified !== undefined && compareBytes(verified.announcement.epochHash, epochHash) === 0
+        verified?.claims.identity === identity &&
+        compareBytes(verified.announcement.epochHash, epochHash) === 0
       return isOfEpoch ? [verified] : []
     })
     if (ofEpoch.length <= MAX_ANNOUNCEMENTS_PER_INSTANCE * newest.claims.maxInstances) return
@@ -306,12 +318,14 @@ export class Directory {
     if (entry.verified !== undefined)
       return this.#stillHolds(entry.verified, nowMs) ? entry.verified : undefined
     const epoch = epochs.byHash(entry.parsed.announcement.epochHash)
-    if (epoch === undefined || this.#failures.available(nowMs) < 1) return undefined
+    // What is revoked is kept, so that messages sealed under it are known as such; it is not worth a signature check.
+    if (epoch === undefined || revocations.isRevoked(entry.claims)) return undefined
+    if (this.#failures.available(nowMs) < 1) return undefined
     if (!agent.verifications.take(nowMs)) return undefined
     const verified = verifyAnnouncement(this.#options, entry.parsed, { epoch, nowMs })
     if (verified === undefined) {
       this.#failures.take(nowMs)
-      if (!revocations.isRevoked(entry.claims)) this.#drop(hex(entry.parsed.hash), entry)
+      this.#drop(hex(entry.parsed.hash), entry)
       return undefined
     }
     entry.verified = verified
@@ -421,6 +435,12 @@ export class Directory {
 
 function instanceKey({ claims, announcement }: VerifiedAnnouncement): string {
   return `${claims.identity} ${hex(announcement.instance)}`
+}
+
+function forgetRetired({ entries, retired }: Agent): void {
+  const held = new Set<string>()
+  for (const { verified } of entries.values()) if (verified !== undefined) held.add(instanceKey(verified))
+  for (const key of retired) if (!held.has(key)) retired.delete(key)
 }
 
 function isSamePlace(a: VerifiedAnnouncement, b: VerifiedAnnouncement): boolean {

@@ -124,7 +124,7 @@ export class EpochChain {
       checkTimes(epoch, nowMs)
       this.#checkRevocations(epoch, chain[i + 1] ?? this.byHash(epoch.prevHash), nowMs)
     }
-    for (const bytes of newest.revocations) this.#options.revocations.add(bytes, nowMs)
+    for (const bytes of newest.revocations) this.#options.revocations.addCarried(bytes, nowMs)
     const floor = this.#floor
     const isReplacement = newest === anchor && newest.number === floor?.number
     if (floor === undefined || newest.number > floor.number || isReplacement) this.#raise(newest, anchor)
@@ -285,7 +285,9 @@ export function rotatorKey(
 }
 
 function isSameList(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
-  return a.length === b.length && a.every((bytes, i) => samePublic(bytes, b[i] ?? bytes.subarray(1)))
+  const isSame = (bytes: Uint8Array, other: Uint8Array | undefined): boolean =>
+    other !== undefined && samePublic(bytes, other)
+  return a.length === b.length && a.every((bytes, i) => isSame(bytes, b[i]))
 }
 
 function checkTimes({ notBefore, notAfter, graceMs, suites }: Epoch, nowMs: number): void {

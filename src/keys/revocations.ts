@@ -3,7 +3,7 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
-import type { IdentityClaims } from '../identity/token.ts'
+import { type IdentityClaims, readClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
 import { CLOCK_WINDOW_MS, MAX_REVOCATIONS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
@@ -51,7 +51,18 @@ export class RevocationSet {
    *   badly signed, by a revoker without the role or itself revoked, or dated more than 120 s ahead.
    */
   add(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
-    const verified = this.#verify(bytes, nowMs)
+    return this.#take(this.#verify(bytes, nowMs, (token) => this.#revokerKey(token, nowMs)))
+  }
+
+  /**
+   * Takes in a revocation that an accepted epoch carries, or the record of the rotation service: its revoker could
+   * revoke when it did, and that its token has ended since does not undo it.
+   */
+  addCarried(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
+    return this.#take(this.#verify(bytes, nowMs, (token) => this.#formerRevokerKey(token)))
+  }
+
+  #take(verified: VerifiedRevocation | undefined): VerifiedRevocation | undefined {
     if (verified === undefined || this.#byHash.size >= MAX_REVOCATIONS) return undefined
     const key = hex(verified.hash)
     if (this.#byHash.has(key)) return undefined
@@ -92,13 +103,17 @@ export class RevocationSet {
     }
   }
 
-  #verify(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
+  #verify(
+    bytes: Uint8Array,
+    nowMs: number,
+    revokerKey: (token: string) => Uint8Array,
+  ): VerifiedRevocation | undefined {
     try {
       const { structure, signature, token } = decodeStatement(WireType.revocation, bytes)
       const revocation = decodeRevocation(structure)
       if (revocation.realm !== this.#trust.realm || revocation.until <= nowMs) return undefined
       if (revocation.since > nowMs + CLOCK_WINDOW_MS) return undefined
-      const keys = token === undefined ? this.#trust.authorityKeys() : [this.#revokerKey(token, nowMs)]
+      const keys = token === undefined ? this.#trust.authorityKeys() : [revokerKey(token)]
       const message = concat(labels.revocation, structure)
       if (!keys.some((key) => this.#engine.verify(key, message, signature))) return undefined
       return {
@@ -115,6 +130,12 @@ export class RevocationSet {
   #revokerKey(token: string, nowMs: number): Uint8Array {
     const claims = this.#trust.verify(token, nowMs)
     if (!claims.roles.includes('revoker') || this.isRevoked(claims)) throw new TypeError('not a revoker')
+    return decodeNkey('U', claims.identity)
+  }
+
+  #formerRevokerKey(token: string): Uint8Array {
+    const claims = this.#trust.verify(token, readClaims(token).issuedAt * 1000)
+    if (!claims.roles.includes('revoker')) throw new TypeError('not a revoker')
     return decodeNkey('U', claims.identity)
   }
 }

@@ -192,8 +192,11 @@ function readState(slot: string): StoredState | undefined {
   let text: string
   try {
     text = readFileSync(statePath(slot), 'utf8')
-  } catch {
-    return undefined
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
+      return undefined
+    // To go on without the floor would be to accept a rollback.
+    throw new SubrosaError('ERR_STATE', `cannot read ${statePath(slot)}`, { cause })
   }
   const stored = parseState(text)
   if (stored === undefined) {

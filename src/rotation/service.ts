@@ -22,7 +22,8 @@ import {
   MAX_TICKS_PER_SECOND,
   STALE_AFTER_MS,
 } from '../limits.ts'
-import { decodeQuery } from '../wire/statements.ts'
+import { WireType } from '../wire/preamble.ts'
+import { decodeQuery, decodeStatement } from '../wire/statements.ts'
 import { QueryDesk } from './queries.ts'
 import { memoryRotationStore, type RotationStore } from './store.ts'
 
@@ -120,8 +121,9 @@ export class RotationService {
       announcements: () => this.#directory.proven(clock.now()),
       revocations: () => revocations.inForce(clock.now()).map(({ bytes }) => bytes),
     })
-    for (const bytes of record.revocations) revocations.add(bytes, clock.now())
+    // The epochs first: a rotator may have been revoked since it signed them.
     this.#restore()
+    for (const bytes of record.revocations) revocations.addCarried(bytes, clock.now())
   }
 
   /** The newest epoch's number. */
@@ -145,7 +147,7 @@ export class RotationService {
       follow(query, (message) => this.#takeQuery(message)),
     ]
     const head = this.#epochs.head
-    if (head === undefined || head.notAfter - this.#times.leadMs <= this.#clock.now()) this.rotate()
+    if (head === undefined || this.#isDue(head) || this.#isOfFormerToken(head)) this.rotate()
     else this.#schedule(head)
     this.#tick()
     await this.#nc.flush()
@@ -159,20 +161,18 @@ export class RotationService {
    */
   rotate(): number {
     if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'the rotation service is closed')
-    const { epochMs, leadMs, graceMs } = this.#times
+    const { epochMs, graceMs } = this.#times
     const nowMs = this.#clock.now()
     const head = this.#epochs.head
-    // On schedule it begins where the overlap with the one before does; otherwise now.
-    const scheduled = head === undefined ? nowMs : head.notAfter - leadMs
-    const notBefore = scheduled <= nowMs && head !== undefined && nowMs < head.notAfter ? scheduled : nowMs
     const bytes = signEpoch(
       this.#identity,
       {
         realm: this.#identity.claims.realm,
         number: (head?.number ?? 0) + 1,
         prevHash: head?.hash ?? FIRST_PREV_HASH,
-        notBefore,
-        notAfter: notBefore + epochMs,
+        // Never earlier: the revocations that it must carry, and the token that signs it, are judged as of then.
+        notBefore: nowMs,
+        notAfter: nowMs + epochMs,
         graceMs,
         suites: [SUITE_X25519],
         revocations: this.#revocations.inForce(nowMs).map((revocation) => revocation.bytes),
@@ -217,6 +217,15 @@ export class RotationService {
     } catch (error) {
       this.#onEvent({ type: 'error', error })
     }
+  }
+
+  #isDue(head: AcceptedEpoch): boolean {
+    return head.notAfter - this.#times.leadMs <= this.#clock.now()
+  }
+
+  /** Whoever joins verifies the newest epoch now: with the token that signed it, when that may have ended. */
+  #isOfFormerToken({ bytes, byAuthority }: AcceptedEpoch): boolean {
+    return !byAuthority && decodeStatement(WireType.epoch, bytes).token !== this.#identity.token
   }
 
   #schedule(head: AcceptedEpoch): void {
@@ -272,6 +281,11 @@ export class RotationService {
   #tick(): void {
     const head = this.#epochs.head
     if (this.#isClosed || head === undefined || this.#nc.isClosed()) return
+    // Timers do not see a suspended machine, nor a wall clock that is set.
+    if (this.#isDue(head)) {
+      this.rotate()
+      return
+    }
     const now = Math.max(this.#clock.now(), this.#lastTickNow + 1)
     this.#lastTickNow = now
     if (now > this.#tickedUntil) {

@@ -53,8 +53,7 @@ export function memoryRotationStore(): RotationStore {
  * @throws SubrosaError ERR_STATE when another process holds it, or it cannot be used or is damaged
  */
 export function fileRotationStore(folder: string): RotationStore {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const release = lockFile(join(folder, 'lock'))
+  const release = lockFolder(folder)
   if (release === undefined) {
     throw new SubrosaError('ERR_STATE', `another rotation service runs on ${folder}`, {
       hint: 'two services on one record would fork the realm: stop the other one first',
@@ -70,6 +69,16 @@ export function fileRotationStore(folder: string): RotationStore {
     setAnnouncements: (all) =>
       writeDurably(announcementsPath, all.map((bytes) => `${encode(bytes)}\n`).join('')),
     close: release,
+  }
+}
+
+function lockFolder(folder: string): (() => void) | undefined {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    return lockFile(join(folder, 'lock'))
+  } catch (cause) {
+    if (cause instanceof SubrosaError) throw cause
+    throw new SubrosaError('ERR_STATE', `cannot use ${folder}`, { cause })
   }
 }
 

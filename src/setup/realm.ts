@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../clock.ts'
 import { chooseEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { decodeNkey } from '../identity/nkey.ts'
-import { generateSigningKey } from '../identity/signing-key.ts'
+import { generateSigningKey, type SigningKey } from '../identity/signing-key.ts'
 import { issueAccountJwt, issueOperatorJwt } from './broker-login.ts'
 import { createCertificateAuthority, issueServerCertificate } from './certificates.ts'
 import { createFile, readFileIfAny } from './files.ts'
@@ -14,7 +14,8 @@ import { formatServerConfig } from './server-config.ts'
 
 const FORMAT = 1
 const DEFAULT_PORT = 4222
-const LOOPBACK = ['localhost', '127.0.0.1', '::1']
+const LOOPBACK_ADDRESS = '127.0.0.1'
+const LOOPBACK = ['localhost', LOOPBACK_ADDRESS, '::1']
 const HOST_NAME = /^(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*$/
 
 /** A realm's folder: everything needed to run a realm, the secrets among it. */
@@ -70,28 +71,21 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
   const authority = generateSigningKey(engine, 'A')
   const operator = generateSigningKey(engine, 'O')
   const account = generateSigningKey(engine, 'A')
-  const system = generateSigningKey(engine, 'A')
-  const byOperator = { signer: operator.key, issuedAtMs: nowMs }
-  const accountOf = (name: string, { publicKey }: { readonly publicKey: string }) => ({
-    publicKey,
-    jwt: issueAccountJwt(engine, { name, publicKey }, byOperator),
-  })
   const ca = await createCertificateAuthority('subrosa realm', nowMs)
   const server = await issueServerCertificate(ca, [...new Set([...LOOPBACK, ...hosts])], nowMs)
+  const publicHost = hosts.find((host) => !LOOPBACK.includes(host))
   const realm: Realm = {
     dir,
     key: authority.key.publicKey,
     authority: [authority.key.publicKey],
-    server: `tls://${urlHost(hosts[0] ?? '127.0.0.1')}:${port}`,
+    server: `tls://${urlHost(publicHost ?? LOOPBACK_ADDRESS)}:${port}`,
   }
-  const isLocal = hosts.every((host) => LOOPBACK.includes(host))
-  const config = formatServerConfig({
-    listen: `${isLocal ? '127.0.0.1' : '0.0.0.0'}:${port}`,
-    certificate: paths.serverCertificate,
-    key: paths.serverKey,
-    operatorJwt: issueOperatorJwt(engine, 'subrosa', byOperator),
-    systemAccount: accountOf('SYS', system.key),
-    account: accountOf('agents', account.key),
+  const config = brokerConfig({
+    dir,
+    listen: `${publicHost === undefined ? LOOPBACK_ADDRESS : '0.0.0.0'}:${port}`,
+    operator: operator.key,
+    account: account.key.publicKey,
+    nowMs,
   })
   await writeAll([
     // The first file guards the rest: of two that make a realm here at once, one stops.
@@ -126,6 +120,31 @@ export async function openRealm(dir: string): Promise<Realm> {
   const realm = parseDescription(absolute, text)
   if (realm === undefined) throw new SubrosaError('ERR_SETUP', `${path} is damaged, or of a newer version`)
   return realm
+}
+
+function brokerConfig(broker: {
+  readonly dir: string
+  readonly listen: string
+  readonly operator: SigningKey
+  readonly account: string
+  readonly nowMs: number
+}): string {
+  const { dir, listen, operator, account, nowMs } = broker
+  const { serverCertificate, serverKey } = realmLayout(dir)
+  const engine = chooseEngine()
+  const options = { signer: operator, issuedAtMs: nowMs }
+  const grant = (name: string, publicKey: string) => ({
+    publicKey,
+    jwt: issueAccountJwt(engine, { name, publicKey }, options),
+  })
+  return formatServerConfig({
+    listen,
+    certificate: serverCertificate,
+    key: serverKey,
+    operatorJwt: issueOperatorJwt(engine, 'subrosa', options),
+    systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey),
+    account: grant('agents', account),
+  })
 }
 
 interface NewFile {

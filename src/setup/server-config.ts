@@ -27,6 +27,9 @@ tls {
   timeout: 5
 }
 
+# Logins carry their permissions: a long list of patterns does not fit into the 4 KB of the default.
+max_control_line: 64KB
+
 # Who may log in: users whose token the account signed, an account that the operator signed.
 # These tokens are public. The seeds that sign them are not needed here.
 operator: ${quote(operatorJwt)}

@@ -118,11 +118,20 @@ export interface PlaintextParts {
 
 /** Makes a message from its parts, with the right keys but none of the checks of an honest sender. */
 export function forge(engine: CryptoEngine, forgery: Forgery): Uint8Array {
-  const { recipients, sender, content = makeContent(), type = 0, suite = SUITE_X25519, epoch = EPOCH } = forgery
+  const {
+    recipients,
+    sender,
+    content = makeContent(),
+    type = 0,
+    suite = SUITE_X25519,
+    epoch = EPOCH,
+  } = forgery
   const mid = forgery.mid ?? makeMid(SENT_AT_MS, engine.randomBytes(10))
   const ephemeral = forgery.ephemeral ?? engine.x25519KeyPair()
   const contentSecret = forgery.contentSecret ?? engine.randomBytes(32)
-  const wraps = recipients.map((recipient) => wrapFor(engine, recipient, { type, mid, ephemeral, contentSecret }))
+  const wraps = recipients.map((recipient) =>
+    wrapFor(engine, recipient, { type, mid, ephemeral, contentSecret }),
+  )
   const changeWraps = forgery.wraps ?? ((bytes) => bytes)
   const headerBytes =
     forgery.headerBytes ??

@@ -1,28 +1,28 @@
+import { chacha20 } from '@noble/ciphers/chacha.js'
 import { concat } from '../../src/bytes.ts'
-import type { CryptoEngine } from '../../src/crypto/engine.ts'
 
 const P = 2n ** 130n - 5n
 const BLOCK = 2n ** 128n
+const NONCE = new Uint8Array(12)
+
+/** How many bytes at the end of the first plaintext are not the caller's: a counter and two solved blocks. */
+export const FREE_BYTES = 48
 
 /**
- * One ciphertext with a tag that ChaCha20-Poly1305 accepts under two keys (Dodis et al., "Fast Message Franking",
- * 2018, call it an invisible salamander): under the first key it opens to `plaintext` and then 32 bytes that solve
- * the two Poly1305 equations, under the second to junk. `plaintext` and `aad` are whole blocks of 16 bytes.
+ * One ciphertext with one tag that ChaCha20-Poly1305 with a zero nonce accepts under two keys (Dodis et al., "Fast
+ * Message Franking", 2018, call it an invisible salamander). Under the first key it opens to `plaintext` and then
+ * {@link FREE_BYTES} bytes of junk, under the second to junk alone. `plaintext` and `aad` are whole blocks of 16.
  */
 export function openUnderTwoKeys(
-  engine: CryptoEngine,
-  keys: readonly [Uint8Array, Uint8Array],
+  keys: { readonly first: Uint8Array; readonly second: Uint8Array },
   { plaintext, aad }: { readonly plaintext: Uint8Array; readonly aad: Uint8Array },
 ): Uint8Array {
-  const [first, second] = keys.map((key) => poly1305Key(engine, key))
-  const stream = keyStream(engine, keys[0], plaintext.length + 16)
-  if (first === undefined || second === undefined) throw new Error('two keys are needed')
-  for (let attempt = 0; ; attempt++) {
-    // One block of the ciphertext varies until the solution fits into two blocks: one in sixteen does.
-    const open = concat(plaintext, littleEndianBytes(BigInt(attempt), 16))
-    const head = open.map((byte, i) => byte ^ (stream[i] ?? 0))
-    const tag = BigInt(attempt + 1)
-    const tail = solve([first, second], { aad, head, tag })
+  const [first, second] = [poly1305Key(keys.first), poly1305Key(keys.second)]
+  // Two blocks solve the two equations modulo p, which has two bits more than a block: one in sixteen fits.
+  for (let attempt = 0n; ; attempt++) {
+    const head = chacha20(keys.first, NONCE, concat(plaintext, littleEndianBytes(attempt, 16)), undefined, 1)
+    const tag = attempt
+    const tail = solve(first, second, { aad, head, tag })
     if (tail !== undefined) return concat(head, tail, littleEndianBytes(tag, 16))
   }
 }
@@ -32,45 +32,69 @@ interface OneTimeKey {
   readonly s: bigint
 }
 
-/** The two blocks after `head` for which both keys give the tag, or `undefined` where they are no 16-byte blocks. */
-function solve(
-  [a, b]: readonly [OneTimeKey, OneTimeKey],
-  message: { readonly aad: Uint8Array; readonly head: Uint8Array; readonly tag: bigint },
-): Uint8Array | undefined {
-  const { aad, head, tag } = message
-  const lengths = concat(
-    littleEndianBytes(BigInt(aad.length), 8),
-    littleEndianBytes(BigInt(head.length + 32), 8),
-  )
-  // tag - s = ((known · r + x) · r + y) · r² + lengths · r, where known is the sum over aad and head.
-  const rightSide = ({ r, s }: OneTimeKey): bigint => {
-    const known = horner(r, concat(aad, head))
-    const sum = mod(tag - s + (tag < s ? BLOCK : 0n))
-    const withoutLengths = mod(sum - blockOf(lengths) * r)
-    return mod(withoutLengths * inverse(mod(r * r)) - known * mod(r * r))
-  }
-  // horner() already multiplied by r once for each block, so x · r + y remains.
-  const [wantedA, wantedB] = [rightSide(a), rightSide(b)]
-  const x = mod((wantedA - wantedB) * inverse(mod(a.r - b.r)))
-  const y = mod(wantedA - x * a.r)
+interface Equation {
+  readonly aad: Uint8Array
+  readonly head: Uint8Array
+  readonly tag: bigint
+}
+
+/** The two blocks after `head` for which both keys give the tag; `undefined` where the solution is no such blocks. */
+function solve(first: OneTimeKey, second: OneTimeKey, equation: Equation): Uint8Array | undefined {
+  const [sumA, sumB] = [wantedSum(first, equation), wantedSum(second, equation)]
+  const x = mod((sumA - sumB) * inverse(mod(first.r - second.r)))
+  const y = mod(sumA - x * first.r)
   if (x < BLOCK || x >= 2n * BLOCK || y < BLOCK || y >= 2n * BLOCK) return undefined
   return concat(littleEndianBytes(x - BLOCK, 16), littleEndianBytes(y - BLOCK, 16))
 }
 
-/** The accumulator of Poly1305 after whole blocks, before the last multiplication. */
-function horner(r: bigint, bytes: Uint8Array): bigint {
-  let sum = 0n
-  for (let at = 0; at < bytes.length; at += 16) sum = mod(sum * r + blockOf(bytes.subarray(at, at + 16)))
-  return sum
+/**
+ * What x · r + y must be. With `a` the accumulator over aad and head, Poly1305 ends at
+ * (a + x) · r³ + y · r² + lengths · r = tag - s.
+ */
+function wantedSum({ r, s }: OneTimeKey, { aad, head, tag }: Equation): bigint {
+  const end = tag >= s ? tag - s : tag - s + BLOCK
+  const lengths = concat(
+    littleEndianBytes(BigInt(aad.length), 8),
+    littleEndianBytes(BigInt(head.length + 32), 8),
+  )
+  let accumulator = 0n
+  for (const block of blocks(concat(aad, head))) accumulator = mod((accumulator + block) * r)
+  const [lengthBlock = 0n] = blocks(lengths)
+  return mod((end - lengthBlock * r) * inverse(mod(r * r)) - accumulator * r)
 }
 
-function poly1305Key(engine: CryptoEngine, key: Uint8Array): OneTimeKey {
-  const bytes = chachaBlockZero(engine, key)
+function poly1305Key(key: Uint8Array): OneTimeKey {
+  const bytes = chacha20(key, NONCE, new Uint8Array(32), undefined, 0)
   const clamp = 0x0ffffffc0ffffffc0ffffffc0fffffffn
-  return { r: littleEndian(bytes.subarray(0, 16)) & clamp, s: littleEndian(bytes.subarray(16, 32)) }
+  return { r: littleEndian(bytes.subarray(0, 16)) & clamp, s: littleEndian(bytes.subarray(16)) }
 }
 
-function keyStream(engine: CryptoEngine, key: Uint8Array, length: number): Uint8Array {
-  const input = { key, nonce: new Uint8Array(12), aad: new Uint8Array(0), data: new Uint8Array(length) }
-  return engine.aeadSeal(input).subarray(0, length)
+function blocks(bytes: Uint8Array): readonly bigint[] {
+  const found: bigint[] = []
+  for (let at = 0; at < bytes.length; at += 16) found.push(littleEndian(bytes.subarray(at, at + 16)) + BLOCK)
+  return found
+}
+
+function mod(value: bigint): bigint {
+  const rest = value % P
+  return rest < 0n ? rest + P : rest
+}
+
+/** By Fermat: p is a prime. */
+function inverse(value: bigint): bigint {
+  let result = 1n
+  let base = value
+  for (let exponent = P - 2n; exponent > 0n; exponent >>= 1n) {
+    if (exponent & 1n) result = mod(result * base)
+    base = mod(base * base)
+  }
+  return result
+}
+
+function littleEndian(bytes: Uint8Array): bigint {
+  return bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n)
+}
+
+function littleEndianBytes(value: bigint, length: number): Uint8Array {
+  return Uint8Array.from({ length }, (_, i) => Number((value >> BigInt(8 * i)) & 0xffn))
 }

@@ -1,0 +1,200 @@
+import { type Clock, systemClock } from '../clock.ts'
+import { chooseEngine } from '../crypto/engine.ts'
+import { SubrosaError } from '../errors.ts'
+import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../identity/identity.ts'
+import { readSecretFile } from '../identity/key-file.ts'
+import type { Permissions } from '../identity/permissions.ts'
+import { isPattern } from '../identity/subject.ts'
+import { isAgentName, issueToken, type Role, readClaims } from '../identity/token.ts'
+import { MAX_MAX_INSTANCES, MAX_TOKEN_BYTES } from '../limits.ts'
+import { type AgentRecord, findAgent } from './agent-records.ts'
+import { issueCreds } from './broker-login.ts'
+import { agentBrokerPermissions } from './broker-permissions.ts'
+import { createFile, readFileIfAny, replaceFile } from './files.ts'
+import { agentPaths } from './layout.ts'
+import type { Realm } from './realm.ts'
+import { loadAccount, loadAuthority } from './signers.ts'
+
+export { addBrokerUser } from './broker-users.ts'
+export { revokeAgent } from './revocations.ts'
+
+const DEFAULT_LIFETIME_MS = 90 * 86_400_000
+
+/** What an agent may be, and for how long. */
+export interface AgentRequest {
+  /** 1 to 64 letters, digits, `_` or `-`. */
+  readonly name: string
+  /** Patterns of subjects that it may publish to. Default none; with `renew`, what it had. */
+  readonly pub?: readonly string[]
+  /** Patterns of subjects that it may read. Default none; with `renew`, what it had. */
+  readonly sub?: readonly string[]
+  readonly denyPub?: readonly string[]
+  readonly denySub?: readonly string[]
+  readonly roles?: readonly Role[]
+  /** How many instances may be live at once. Default 16; with `renew`, what it had. */
+  readonly maxInstances?: number
+  /** How long its token and its login last, in milliseconds. Default 90 days. */
+  readonly expiresInMs?: number
+  /** Gives an agent that is there a new token and a new login. Its identity key stays. */
+  readonly renew?: boolean
+  readonly clock?: Clock
+}
+
+/**
+ * Adds an agent to a realm, or renews it: writes its identity file, its login to the broker and its public token.
+ * A name whose identity was revoked gets a new identity.
+ *
+ * @throws SubrosaError ERR_SETUP (there already, or not there to renew, or denied what it needs), ERR_REVOKED (a
+ *   revoked identity is not renewed), ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
+ * @throws TypeError, RangeError when an option is none
+ *
+ * @example
+ * ```ts
+ * await addAgent(await openRealm('./subrosa-realm'), { name: 'billing', sub: ['orders.>'] })
+ * ```
+ */
+export async function addAgent(realm: Realm, request: AgentRequest): Promise<AgentRecord> {
+  checkRequest(request)
+  const { name, clock = systemClock, expiresInMs = DEFAULT_LIFETIME_MS } = request
+  const former = await findAgent(realm, name)
+  const key = request.renew ? await keyToRenew(realm, name, former) : await newKey(realm, name, former)
+
+  const engine = chooseEngine()
+  const issuedAtMs = clock.now()
+  const expiresAtMs = issuedAtMs + expiresInMs
+  const rights = requestedRights(request, request.renew ? former : undefined)
+  const { roles, permissions } = rights
+  const brokerPermissions = agentBrokerPermissions({ realm: realm.key, name, roles, permissions })
+  const token = issueToken(
+    engine,
+    { realm: realm.key, name, identity: key.identity, ...rights, expiresAtMs },
+    { signer: await loadAuthority(realm), issuedAtMs },
+  )
+  if (token.length > MAX_TOKEN_BYTES)
+    throw new SubrosaError(
+      'ERR_SETUP',
+      `the identity token of ${name} would be over ${MAX_TOKEN_BYTES} bytes`,
+      {
+        hint: 'use fewer and wider patterns',
+      },
+    )
+  const creds = issueCreds(
+    engine,
+    { name, permissions: brokerPermissions, expiresAtMs },
+    { signer: await loadAccount(realm), issuedAtMs },
+  )
+
+  const paths = agentPaths(realm.dir, name)
+  const write = former === undefined ? createFile : replaceFile
+  const earlier = request.renew ? unexpired(former, issuedAtMs) : []
+  // First what a revocation needs to know: no token is about that this folder has not heard of.
+  await write(paths.tokens, `${[token, ...earlier].join('\n')}\n`, { secret: false })
+  await write(paths.identity, key.file(token), { secret: true })
+  await replaceFile(paths.creds, creds, { secret: true })
+  const added = await findAgent(realm, name)
+  if (added === undefined) throw new SubrosaError('ERR_SETUP', `${paths.tokens} has vanished`)
+  return added
+}
+
+/** An identity key that a token can be issued to. */
+interface AgentKey {
+  /** The public key, `U…`. */
+  readonly identity: string
+  /** The text of the identity file with this token. It is a secret. */
+  readonly file: (token: string) => string
+}
+
+async function newKey(realm: Realm, name: string, former: AgentRecord | undefined): Promise<AgentKey> {
+  const path = agentPaths(realm.dir, name).identity
+  const isTaken = former === undefined ? (await readFileIfAny(path)) !== undefined : !former.revocation
+  if (isTaken) {
+    throw new SubrosaError('ERR_SETUP', `there is an agent ${name} already`, {
+      hint: `to give it a new token: subrosa agent add ${name} --renew`,
+    })
+  }
+  const { seed, publicKey } = generateIdentityKey(chooseEngine())
+  return {
+    identity: publicKey,
+    file: (token) => {
+      const text = encodeIdentityFile(token, seed)
+      chooseEngine().wipe(seed)
+      return text
+    },
+  }
+}
+
+async function keyToRenew(realm: Realm, name: string, former: AgentRecord | undefined): Promise<AgentKey> {
+  if (former === undefined) {
+    throw new SubrosaError('ERR_SETUP', `there is no agent ${name} to renew`, {
+      hint: `to add it: subrosa agent add ${name}`,
+    })
+  }
+  if (former.revocation !== undefined) {
+    throw new SubrosaError('ERR_REVOKED', `the identity of ${name} is revoked, and is not renewed`, {
+      hint: `to give the name a new identity: subrosa agent add ${name}, without --renew`,
+    })
+  }
+  const text = await readSecretFile(agentPaths(realm.dir, name).identity)
+  const identity = parseIdentityFile(chooseEngine(), text)
+  if (identity.publicKey !== former.claims.identity)
+    throw new SubrosaError('ERR_SETUP', `the identity file of ${name} holds another key than its token`)
+  return {
+    identity: identity.publicKey,
+    // The seed stays where it is in the text: it is not taken out and put in again.
+    file: (token) => text.replace(identity.token, token),
+  }
+}
+
+interface Rights {
+  readonly roles: readonly Role[]
+  readonly permissions: Permissions
+  readonly maxInstances?: number
+}
+
+function requestedRights(request: AgentRequest, former: AgentRecord | undefined): Rights {
+  const had = former?.claims
+  const maxInstances = request.maxInstances ?? had?.maxInstances
+  return {
+    roles: request.roles ?? had?.roles.filter(isRole) ?? [],
+    permissions: {
+      pub: {
+        allow: request.pub ?? had?.permissions.pub.allow ?? [],
+        deny: request.denyPub ?? had?.permissions.pub.deny ?? [],
+      },
+      sub: {
+        allow: request.sub ?? had?.permissions.sub.allow ?? [],
+        deny: request.denySub ?? had?.permissions.sub.deny ?? [],
+      },
+    },
+    ...(maxInstances === undefined ? {} : { maxInstances }),
+  }
+}
+
+function isRole(role: string): role is Role {
+  return role === 'rotator' || role === 'revoker'
+}
+
+/** A revocation has to reach every token that is still good. */
+function unexpired(former: AgentRecord | undefined, nowMs: number): readonly string[] {
+  return (former?.tokens ?? []).filter((token) => readClaims(token).expiresAt * 1000 > nowMs)
+}
+
+function checkRequest(request: AgentRequest): void {
+  const {
+    name,
+    pub = [],
+    sub = [],
+    denyPub = [],
+    denySub = [],
+    maxInstances = 1,
+    expiresInMs = 1000,
+  } = request
+  if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
+  for (const pattern of [...pub, ...sub, ...denyPub, ...denySub]) {
+    if (!isPattern(pattern)) throw new TypeError(`"${pattern}" is no pattern of subjects`)
+  }
+  if (!Number.isInteger(maxInstances) || maxInstances < 1 || maxInstances > MAX_MAX_INSTANCES)
+    throw new RangeError(`maxInstances must be 1 to ${MAX_MAX_INSTANCES}`)
+  if (!(expiresInMs >= 1000 && Number.isSafeInteger(expiresInMs)))
+    throw new RangeError('expiresInMs must be at least 1000')
+}

@@ -1,0 +1,62 @@
+import { utf8 } from '../bytes.ts'
+import { type Clock, systemClock } from '../clock.ts'
+import { SubrosaError } from '../errors.ts'
+import { signRevocation } from '../keys/revocations.ts'
+import { findAgent } from './agent-records.ts'
+import { replaceFile } from './files.ts'
+import { revocationPath } from './layout.ts'
+import type { Realm } from './realm.ts'
+import { formatRevocation, type RevocationRecord } from './revocation-records.ts'
+import { loadAuthority } from './signers.ts'
+
+const MAX_REASON_BYTES = 256
+
+/** Whom to revoke. */
+export interface RevokeRequest {
+  readonly name: string
+  /** Told to every agent. At most 256 bytes. */
+  readonly reason?: string
+  readonly clock?: Clock
+}
+
+/**
+ * Signs the revocation of an agent's identity and keeps it in the realm's folder. It acts once it is published on the
+ * realm's subject `revoke`. An identity that is revoked already gives the same statement again.
+ *
+ * @throws SubrosaError ERR_SETUP (no such agent, or all its tokens have expired), ERR_KEY_FILE,
+ *   ERR_KEY_FILE_PERMISSIONS
+ * @throws RangeError when the reason is too long
+ *
+ * @example
+ * ```ts
+ * const { statement } = await revokeAgent(realm, { name: 'intern', reason: 'left the company' })
+ * nc.publish(`subrosa.v1.${realm.key}.revoke`, statement)
+ * ```
+ */
+export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise<RevocationRecord> {
+  const { name, reason = '', clock = systemClock } = request
+  if (utf8(reason).length > MAX_REASON_BYTES)
+    throw new RangeError(`reason must be at most ${MAX_REASON_BYTES} bytes`)
+  const agent = await findAgent(realm, name)
+  if (agent === undefined) {
+    throw new SubrosaError('ERR_SETUP', `there is no agent ${name}`, {
+      hint: 'the agents of this realm: subrosa agent list',
+    })
+  }
+  const since = clock.now()
+  const until = agent.lastExpiresAt * 1000
+  if (until <= since)
+    throw new SubrosaError('ERR_SETUP', `every token of ${name} has expired: there is nothing to revoke`)
+  if (agent.revocation !== undefined) return agent.revocation
+
+  const { identity } = agent.claims
+  const revocation = { realm: realm.key, identity, since, until, reason }
+  const record: RevocationRecord = {
+    name,
+    ...revocation,
+    statement: signRevocation(await loadAuthority(realm), revocation),
+    path: revocationPath(realm.dir, name, identity),
+  }
+  await replaceFile(record.path, formatRevocation(record), { secret: false })
+  return record
+}
