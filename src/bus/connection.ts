@@ -9,17 +9,17 @@ import { isPattern } from '../identity/subject.ts'
 import type { Trust } from '../identity/trust.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import { QUEUE_SETTLE_MS } from '../limits.ts'
 import { type HeadersLike, MessageHeaders } from './headers.ts'
 import { type Payload, payloadBytes, type RespondOptions, SecureMessage, type Sender } from './message.ts'
-import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import type { NatsLike } from './nats-like.ts'
 import { Publisher } from './publisher.ts'
 import { RealmLink } from './realm-link.ts'
 import { type Received, Receiver } from './receiver.ts'
 import { ReplayWindows } from './replay.ts'
-import { Requests, STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
+import { Requests } from './requests.ts'
 import { type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
-import { SecureSubscription, type SubscribeOptions } from './subscription.ts'
+import type { SecureSubscription, SubscribeOptions } from './subscription.ts'
+import { Subscriptions } from './subscriptions.ts'
 
 /** Options of a publish. */
 export interface PublishOptions {
@@ -88,9 +88,7 @@ export class SecureConnection {
   readonly #publisher: Publisher
   readonly #receiver: Receiver
   readonly #requests: Requests
-  readonly #subscriptions = new Set<SecureSubscription>()
-  readonly #settling = new Set<Promise<void>>()
-  #joinedAt = 0
+  readonly #subscriptions: Subscriptions
   #isClosed = false
 
   /** Use {@link secure}. */
@@ -112,6 +110,14 @@ export class SecureConnection {
       receiver: this.#receiver,
       windows: this.#windows,
       onUnaddressed: () => this.#link.refresh(),
+      onError: (error) => feed.emit({ type: 'error', error }),
+    })
+    this.#subscriptions = new Subscriptions(nc, {
+      clock,
+      receiver: this.#receiver,
+      windows: this.#windows,
+      feed,
+      toMessage: (received) => this.#toMessage(received),
     })
     this.name = identity.name
     this.instance = hex(this.#link.keyring.instance)
@@ -127,7 +133,7 @@ export class SecureConnection {
       this.#finish()
       throw error
     }
-    this.#joinedAt = this.#parts.clock.monotonic()
+    this.#subscriptions.joined()
     void this.#followNats()
   }
 
@@ -169,7 +175,7 @@ export class SecureConnection {
    * ```
    */
   subscribe(pattern: string, options: SubscribeOptions = {}): SecureSubscription {
-    const { identity, clock } = this.#parts
+    const { identity } = this.#parts
     if (!isPattern(pattern))
       throw new TypeError('subject must be dot-separated tokens, with * and > as wildcards')
     if (this.#isClosed) throw connectionClosed()
@@ -182,48 +188,7 @@ export class SecureConnection {
         },
       )
     }
-    const windows = this.#windows.open(pattern, options.queue)
-    let raw: NatsSubscription | undefined
-    let cancelSettling = (): void => {}
-    const subscription: SecureSubscription = new SecureSubscription(pattern, options, {
-      clock,
-      unsubscribe: () => {
-        cancelSettling()
-        if (!this.#nc.isClosed()) raw?.unsubscribe()
-        this.#subscriptions.delete(subscription)
-        this.#windows.close(pattern, options.queue, windows)
-      },
-      drain: async () => {
-        cancelSettling()
-        if (!this.#nc.isClosed()) await raw?.drain()
-        await this.#receiver.idle()
-      },
-      onCallbackError: (error) => this.#feed.emit({ type: 'error', error }),
-    })
-    this.#subscriptions.add(subscription)
-    const start = (): void => {
-      raw = this.#subscribeRaw(pattern, options.queue, (delivered) =>
-        this.#receiver.take(delivered, {
-          windows,
-          deliver: (received) => subscription.push(this.#toMessage(received)),
-          ...(options.queue === undefined
-            ? {}
-            : { onUnaddressed: (message) => this.#sayUnaddressed(message) }),
-        }),
-      )
-      void raw.closed.then((error) => {
-        if (error instanceof Error) {
-          subscription.fail(
-            new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server ended the subscription to "${pattern}"`, {
-              cause: error,
-            }),
-          )
-        } else subscription.finish()
-      })
-    }
-    if (options.queue === undefined) start()
-    else cancelSettling = this.#whenSettled(start)
-    return subscription
+    return this.#subscriptions.open(pattern, options)
   }
 
   /**
@@ -277,7 +242,7 @@ export class SecureConnection {
 
   /** Resolves when the server has handled everything sent before, and this instance is in its queue groups. */
   async flush(): Promise<void> {
-    await Promise.all(this.#settling)
+    await this.#subscriptions.settled()
     await this.#nc.flush()
   }
 
@@ -303,7 +268,7 @@ export class SecureConnection {
   async drain(): Promise<void> {
     if (this.#isClosed) return
     this.#link.retire()
-    await Promise.all([...this.#subscriptions].map((subscription) => subscription.drain()))
+    await this.#subscriptions.drain()
     this.#finish()
     await this.#nc.drain()
   }
@@ -325,54 +290,11 @@ export class SecureConnection {
   #finish(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const subscription of [...this.#subscriptions]) subscription.finish()
+    this.#subscriptions.finish()
     this.#requests.close()
     this.#receiver.close()
     this.#link.close()
     this.#feed.close()
-  }
-
-  #subscribeRaw(
-    pattern: string,
-    queue: string | undefined,
-    take: (message: NatsMessage) => void,
-  ): NatsSubscription {
-    return this.#nc.subscribe(pattern, {
-      ...(queue === undefined ? {} : { queue }),
-      // Nothing may throw here: it would end the connection's read loop, for every subscription, without a word.
-      callback: (error, message) => {
-        if (error !== null) return
-        try {
-          take(message)
-        } catch (cause) {
-          this.#feed.emit({ type: 'error', error: cause })
-        }
-      },
-    })
-  }
-
-  /** Runs `start` once senders have had time to learn of this instance: before that, they cannot seal to it. */
-  #whenSettled(start: () => void): () => void {
-    const { clock } = this.#parts
-    const delay = this.#joinedAt + QUEUE_SETTLE_MS - clock.monotonic()
-    if (delay <= 0) {
-      start()
-      return () => {}
-    }
-    let cancel = (): void => {}
-    const settled = new Promise<void>((resolve) => {
-      const stop = clock.after(delay, () => {
-        if (!this.#isClosed) start()
-        resolve()
-      })
-      cancel = () => {
-        stop()
-        resolve()
-      }
-    })
-    this.#settling.add(settled)
-    void settled.then(() => this.#settling.delete(settled))
-    return cancel
   }
 
   #toMessage({ message, sender, delivered }: Received): SecureMessage {
@@ -400,13 +322,6 @@ export class SecureConnection {
     const { epoch, member } = this.#publisher.responseTo(message, sender)
     const outgoing = { subject: content.reply, via: delivered.reply, payload, inReplyTo: mid, headers }
     this.#publisher.sealTo(outgoing, epoch, [member])
-  }
-
-  /** An unauthenticated hint to a requester whose request reached this worker and was not sealed to it. */
-  #sayUnaddressed({ reply }: NatsMessage): void {
-    if (reply === undefined || reply === '') return
-    const headers = new MessageHeaders([{ name: STATUS_HEADER, value: STATUS_UNADDRESSED }])
-    this.#nc.publish(reply, new Uint8Array(0), { headers })
   }
 
   #othersInAudience(subject: string): number {

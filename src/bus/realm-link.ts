@@ -1,20 +1,19 @@
-// This file is long for one reason: it is the one place where statements of the realm meet the network.
-import { fromHex, hex, samePublic } from '../bytes.ts'
+// Over 300 lines: joining, following and judging the realm's statements share one small state, and one order.
+import { hex, samePublic } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Trust } from '../identity/trust.ts'
-import { signRetirement } from '../keys/announcements.ts'
 import { RateLimit } from '../keys/budget.ts'
 import { Directory } from '../keys/directory.ts'
-import { type AcceptedEpoch, EpochChain, type EpochFloor } from '../keys/epochs.ts'
+import { EpochChain, type EpochFloor } from '../keys/epochs.ts'
 import { Keyring } from '../keys/keyring.ts'
 import { RevocationSet } from '../keys/revocations.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
-import { MAX_JITTER_MS, MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
+import { MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import {
   decodePage,
@@ -25,8 +24,11 @@ import {
   type Tick,
   writeCursor,
 } from '../wire/statements.ts'
+import { Announcer } from './announcer.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import { subscribeSafely } from './safely.ts'
 import type { StatusFeed } from './status.ts'
+import { Timers } from './timers.ts'
 
 /** What a link is made of. */
 export interface RealmLinkOptions {
@@ -40,6 +42,9 @@ export interface RealmLinkOptions {
   /** Called when announcements of ended epochs have been forgotten. */
   readonly onForgotten: () => void
 }
+
+/** What asking again does not mend: a join ends with it at once. */
+const FINAL: ReadonlySet<string> = new Set(['ERR_SUITE', 'ERR_REVOKED', 'ERR_CLOCK_SKEW', 'ERR_ROLLBACK'])
 
 const MAX_GAP_STATEMENTS = 32_768
 
@@ -56,7 +61,8 @@ export class RealmLink {
   readonly #options: RealmLinkOptions
   readonly #freshness = new Freshness()
   readonly #listeners = new Set<() => void>()
-  readonly #timers = new Set<() => void>()
+  readonly #timers: Timers
+  readonly #announcer: Announcer
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly NatsSubscription[] = []
   /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
@@ -68,6 +74,7 @@ export class RealmLink {
   #isClosed = false
   #trouble: SubrosaError | undefined
   #unwatch: () => void = () => {}
+  #failJoin: (error: SubrosaError) => void = () => {}
 
   constructor(nc: NatsLike, options: RealmLinkOptions) {
     const { engine, trust, state, identity, feed } = options
@@ -90,6 +97,15 @@ export class RealmLink {
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
     })
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
+    this.#timers = new Timers(options.clock, (error) => this.#note(error))
+    this.#announcer = new Announcer(nc, {
+      ...options,
+      keyring: this.keyring,
+      directory: this.directory,
+      timers: this.#timers,
+      onAnnounced: () => this.#changed(),
+      onEpochOver: () => this.#destroyEnded(),
+    })
   }
 
   /** The subject on which this instance is answered by the rotation service. */
@@ -107,11 +123,11 @@ export class RealmLink {
   async join(timeoutMs: number): Promise<void> {
     const { subjects, state, clock } = this.#options
     const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
-      this.#nc.subscribe(subject, {
-        // Nothing may throw here: it would end the connection's read loop.
-        callback: (error, message) => {
-          if (error === null && !this.#isClosed) this.#guard(() => take(message))
+      subscribeSafely(this.#nc, subject, {
+        take: (message) => {
+          if (!this.#isClosed) take(message)
         },
+        onError: (error) => this.#note(error),
       })
     this.#subscriptions = [
       follow(subjects.tick, ({ data }) => this.#takeTick(data)),
@@ -124,10 +140,12 @@ export class RealmLink {
     await this.#nc.flush()
     this.#askForTick()
     await new Promise<void>((resolve, reject) => {
+      this.#failJoin = (error) => finish(() => reject(error))
       const settle = () => {
         if (this.#isJoined) finish(resolve)
       }
       const finish = (end: () => void) => {
+        this.#failJoin = () => {}
         this.#listeners.delete(settle)
         cancel()
         end()
@@ -171,7 +189,7 @@ export class RealmLink {
   refresh(): void {
     this.#askForTick()
     this.#query(QueryKind.announcements)
-    this.#publishAnnouncements()
+    this.#announcer.repeat()
   }
 
   /** Asks for one announcement by its hash, within a budget. @returns whether it was asked for */
@@ -183,35 +201,17 @@ export class RealmLink {
 
   /** Tells everyone that this instance takes no more messages. */
   retire(): void {
-    const { identity, subjects, clock, state } = this.#options
-    const nowMs = clock.now()
-    for (const { announcement } of this.keyring.announcements()) {
-      const epoch = { number: announcement.epoch, hash: announcement.epochHash }
-      const retired = { ...announcement, seq: nowMs }
-      this.#nc.publish(
-        subjects.announce(identity.name, this.keyring.instance),
-        signRetirement(identity, epoch, retired),
-      )
-    }
-    state.forgetInstances()
+    this.#announcer.retire()
   }
 
   /** Stops following, wipes the keys and releases the state. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const stop of this.#timers) stop()
+    this.#timers.close()
     if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.keyring.destroyAll()
     this.#options.state.close()
-  }
-
-  #guard(task: () => void): void {
-    try {
-      task()
-    } catch (error) {
-      this.#note(error)
-    }
   }
 
   /** Malformed and unproved statements are what a hostile broker sends: only what tells a user something is kept. */
@@ -222,6 +222,7 @@ export class RealmLink {
     }
     if (error.code === 'ERR_MALFORMED') return
     this.#trouble = error
+    if (FINAL.has(error.code)) this.#failJoin(error)
     if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
   }
 
@@ -240,7 +241,7 @@ export class RealmLink {
     this.#query(QueryKind.tick, { nonce })
     const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
     // Again until one has come: core NATS may lose the question or the answer.
-    this.#later(QUERY_INTERVAL_MS + jitter, () => {
+    this.#timers.after(QUERY_INTERVAL_MS + jitter, () => {
       if (!this.#isJoined || this.isStale() || this.#tick !== undefined) this.#askForTick()
     })
   }
@@ -277,8 +278,11 @@ export class RealmLink {
 
   #takeEpoch(bytes: Uint8Array): void {
     // Without a floor only the epoch that a fresh tick names is believed.
-    if (this.epochs.head === undefined) return
-    this.#accept([bytes], this.epochs.peek(bytes))
+    const head = this.epochs.head
+    const offered = this.epochs.peek(bytes)
+    // An old one that is played again is no news, and no alarm.
+    if (head === undefined || offered.number < head.number) return
+    this.#accept([bytes], offered)
     this.#settle()
   }
 
@@ -348,7 +352,7 @@ export class RealmLink {
     const accepted = this.epochs.accept(statements, target, this.#options.clock.now())
     if (before !== undefined && samePublic(accepted.hash, before.hash)) return
     this.directory.invalidate(this.#options.clock.now())
-    if (this.#isJoined) this.#announceSoon(accepted, before)
+    if (this.#isJoined) this.#announcer.announceSoon(accepted, before)
     this.#changed()
   }
 
@@ -404,56 +408,12 @@ export class RealmLink {
         'ERR_STALE',
         'the newest epoch is over, and the rotation service has published no other',
       )
-    for (const epoch of [...current].reverse()) this.#announce(epoch)
-    this.#retireFormer(current[0])
+    for (const epoch of [...current].reverse()) this.#announcer.announce(epoch)
+    const [newest] = current
+    if (newest !== undefined) this.#announcer.retireFormer(newest)
     this.#isJoined = true
     this.#trouble = undefined
     this.#changed()
-  }
-
-  /** Early in the overlap with the epoch before, with jitter, so that a realm does not announce all at once. */
-  #announceSoon(epoch: AcceptedEpoch, before: AcceptedEpoch | undefined): void {
-    const { clock, engine } = this.#options
-    const overlap = Math.max(0, (before?.notAfter ?? 0) - Math.max(epoch.notBefore, clock.now()))
-    const random = (engine.randomBytes(1)[0] ?? 0) / 256
-    this.#later(Math.min(overlap / 4, MAX_JITTER_MS) * random, () => {
-      this.#announce(epoch)
-      this.#changed()
-    })
-  }
-
-  #announce(epoch: AcceptedEpoch): void {
-    const { clock, feed } = this.#options
-    if (clock.now() >= epoch.notAfter || this.keyring.has(epoch.hash)) return
-    const { bytes } = this.keyring.announce(epoch, clock.now())
-    this.directory.add(bytes, clock.now())
-    this.#publishAnnouncement(bytes)
-    feed.emit({ type: 'rotated', epoch: epoch.number })
-    const over = epoch.notAfter + epoch.graceMs - clock.now()
-    this.#later(over, () => this.#destroyEnded())
-  }
-
-  #publishAnnouncements(): void {
-    for (const { bytes } of this.keyring.announcements()) this.#publishAnnouncement(bytes)
-  }
-
-  #publishAnnouncement(bytes: Uint8Array): void {
-    const { identity, subjects } = this.#options
-    this.#nc.publish(subjects.announce(identity.name, this.keyring.instance), bytes)
-  }
-
-  #retireFormer(epoch: AcceptedEpoch | undefined): void {
-    const { identity, subjects, state, clock } = this.#options
-    if (epoch === undefined || state.former.length === 0) return
-    for (const former of state.former) {
-      const instance = fromHex(former.instance)
-      const retired = { instance, seq: clock.now(), notBefore: epoch.notBefore, notAfter: epoch.notAfter }
-      const bytes = signRetirement(identity, epoch, retired)
-      this.directory.add(bytes, clock.now())
-      this.#nc.publish(subjects.announce(identity.name, instance), bytes)
-    }
-    state.forgetInstances()
-    state.keepInstance(hex(this.keyring.instance))
   }
 
   #destroyEnded(): void {
@@ -474,7 +434,7 @@ export class RealmLink {
       feed.emit({ type: 'fresh' })
     }
     this.#unwatch()
-    this.#unwatch = this.#later(this.#freshness.staleIn(clock.monotonic()) + 1, () => {
+    this.#unwatch = this.#timers.after(this.#freshness.staleIn(clock.monotonic()) + 1, () => {
       this.#wasStale = true
       feed.emit({ type: 'stale' })
       this.#askForTick()
@@ -483,17 +443,5 @@ export class RealmLink {
 
   #changed(): void {
     for (const listener of [...this.#listeners]) listener()
-  }
-
-  #later(delayMs: number, task: () => void): () => void {
-    const stop = this.#options.clock.after(delayMs, () => {
-      this.#timers.delete(stop)
-      if (!this.#isClosed) this.#guard(task)
-    })
-    this.#timers.add(stop)
-    return () => {
-      this.#timers.delete(stop)
-      stop()
-    }
   }
 }

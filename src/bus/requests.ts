@@ -7,6 +7,7 @@ import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { Published } from './publisher.ts'
 import type { Arrival, Received, Receiver } from './receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './replay.ts'
+import { subscribeSafely } from './safely.ts'
 
 /** Header of the empty reply of a queue worker that a request was not sealed to. It is not authenticated. */
 export const STATUS_HEADER = 'Subrosa-Status'
@@ -30,6 +31,7 @@ export interface RequestsOptions {
   readonly windows: ReplayWindows
   /** A worker says that it could not open a request: it may know something that this agent does not. */
   readonly onUnaddressed: () => void
+  readonly onError: (error: unknown) => void
 }
 
 /**
@@ -93,10 +95,9 @@ export class Requests {
   }
 
   #listen(): void {
-    this.#subscription ??= this.#nc.subscribe(`${this.#inbox}.*`, {
-      callback: (error, message) => {
-        if (error === null) this.#take(message)
-      },
+    this.#subscription ??= subscribeSafely(this.#nc, `${this.#inbox}.*`, {
+      take: (message) => this.#take(message),
+      onError: this.#options.onError,
     })
   }
 

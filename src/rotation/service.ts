@@ -1,4 +1,5 @@
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
+import { subscribeSafely } from '../bus/safely.ts'
 import { hex } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
 import { type CryptoEngine, chooseEngine } from '../crypto/engine.ts'
@@ -134,11 +135,11 @@ export class RotationService {
   /** Subscribes, publishes the first or the next epoch where one is due, and ticks. */
   async start(): Promise<void> {
     const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
-      this.#nc.subscribe(subject, {
-        // Nothing may throw here: it would end the connection's read loop.
-        callback: (error, message) => {
-          if (error === null && !this.#isClosed) this.#guard(() => take(message))
+      subscribeSafely(this.#nc, subject, {
+        take: (message) => {
+          if (!this.#isClosed) take(message)
         },
+        onError: (error) => this.#onEvent({ type: 'error', error }),
       })
     const { query, announcements, revoke } = this.#subjects
     this.#subscriptions = [

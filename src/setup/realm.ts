@@ -71,7 +71,7 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
   const authority = generateSigningKey(engine, 'A')
   const operator = generateSigningKey(engine, 'O')
   const account = generateSigningKey(engine, 'A')
-  const ca = await createCertificateAuthority('subrosa realm', nowMs)
+  const ca = await createCertificateAuthority(`subrosa realm ${authority.key.publicKey.slice(0, 12)}`, nowMs)
   const server = await issueServerCertificate(ca, [...new Set([...LOOPBACK, ...hosts])], nowMs)
   const publicHost = hosts.find((host) => !LOOPBACK.includes(host))
   const realm: Realm = {

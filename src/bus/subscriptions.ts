@@ -1,0 +1,148 @@
+import type { Clock } from '../clock.ts'
+import { SubrosaError } from '../errors.ts'
+import { QUEUE_SETTLE_MS } from '../limits.ts'
+import { MessageHeaders } from './headers.ts'
+import type { SecureMessage } from './message.ts'
+import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import type { Arrival, Received, Receiver } from './receiver.ts'
+import type { ReplayWindows } from './replay.ts'
+import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
+import { subscribeSafely } from './safely.ts'
+import type { StatusFeed } from './status.ts'
+import { SecureSubscription, type SubscribeOptions } from './subscription.ts'
+
+/** What subscriptions work with. */
+export interface SubscriptionsOptions {
+  readonly clock: Clock
+  readonly receiver: Receiver
+  readonly windows: ReplayWindows
+  readonly feed: StatusFeed
+  readonly toMessage: (received: Received) => SecureMessage
+}
+
+/** The subscriptions of one connection: each a NATS subscription, a set of replay windows, and the way in between. */
+export class Subscriptions {
+  readonly #nc: NatsLike
+  readonly #options: SubscriptionsOptions
+  readonly #open = new Set<SecureSubscription>()
+  readonly #settling = new Set<Promise<void>>()
+  #joinedAt = 0
+
+  constructor(nc: NatsLike, options: SubscriptionsOptions) {
+    this.#nc = nc
+    this.#options = options
+  }
+
+  /** This instance has announced itself: the settling time of queue groups begins. */
+  joined(): void {
+    this.#joinedAt = this.#options.clock.monotonic()
+  }
+
+  open(pattern: string, options: SubscribeOptions): SecureSubscription {
+    const { clock, receiver, windows: allWindows, feed, toMessage } = this.#options
+    const { queue } = options
+    const windows = allWindows.open(pattern, queue)
+    let raw: NatsSubscription | undefined
+    let cancelSettling = (): void => {}
+    const subscription: SecureSubscription = new SecureSubscription(pattern, options, {
+      clock,
+      unsubscribe: () => {
+        cancelSettling()
+        if (!this.#nc.isClosed()) raw?.unsubscribe()
+        this.#open.delete(subscription)
+        allWindows.close(pattern, queue, windows)
+      },
+      drain: async () => {
+        cancelSettling()
+        if (!this.#nc.isClosed()) await raw?.drain()
+        await receiver.idle()
+      },
+      onCallbackError: (error) => feed.emit({ type: 'error', error }),
+    })
+    this.#open.add(subscription)
+    const arrival: Arrival = {
+      windows,
+      deliver: (received) => subscription.push(toMessage(received)),
+      ...(queue === undefined ? {} : { onUnaddressed: (message) => this.#sayUnaddressed(message) }),
+    }
+    const start = (): void => {
+      raw = this.#start(pattern, { queue, arrival, subscription })
+    }
+    if (queue === undefined) start()
+    else cancelSettling = this.#whenSettled(start)
+    return subscription
+  }
+
+  /** Resolves when every subscription that waits for its settling time has begun. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#settling)
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all([...this.#open].map((subscription) => subscription.drain()))
+  }
+
+  /** Ends them all; what came before is still read. */
+  finish(): void {
+    for (const subscription of [...this.#open]) subscription.finish()
+  }
+
+  #start(
+    pattern: string,
+    parts: {
+      readonly queue: string | undefined
+      readonly arrival: Arrival
+      readonly subscription: SecureSubscription
+    },
+  ): NatsSubscription {
+    const { queue, arrival, subscription } = parts
+    const { receiver, feed } = this.#options
+    const raw = subscribeSafely(this.#nc, pattern, {
+      queue,
+      take: (message) => receiver.take(message, arrival),
+      onError: (error) => feed.emit({ type: 'error', error }),
+    })
+    void raw.closed.then((error) => {
+      if (error instanceof Error) subscription.fail(refused(pattern, error))
+      else subscription.finish()
+    })
+    return raw
+  }
+
+  /** Runs `start` once senders have had time to learn of this instance: before that, they cannot seal to it. */
+  #whenSettled(start: () => void): () => void {
+    const { clock } = this.#options
+    const delay = this.#joinedAt + QUEUE_SETTLE_MS - clock.monotonic()
+    if (delay <= 0) {
+      start()
+      return () => {}
+    }
+    let cancel = (): void => {}
+    const settled = new Promise<void>((resolve) => {
+      const stop = clock.after(delay, () => {
+        if (!this.#nc.isClosed()) start()
+        resolve()
+      })
+      cancel = () => {
+        stop()
+        resolve()
+      }
+    })
+    this.#settling.add(settled)
+    void settled.then(() => this.#settling.delete(settled))
+    return cancel
+  }
+
+  /** An unauthenticated hint to a requester whose request reached this worker and was not sealed to it. */
+  #sayUnaddressed({ reply }: NatsMessage): void {
+    if (reply === undefined || reply === '') return
+    const headers = new MessageHeaders([{ name: STATUS_HEADER, value: STATUS_UNADDRESSED }])
+    this.#nc.publish(reply, new Uint8Array(0), { headers })
+  }
+}
+
+function refused(pattern: string, cause: Error): SubrosaError {
+  return new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server ended the subscription to "${pattern}"`, {
+    cause,
+  })
+}

@@ -1,0 +1,35 @@
+import type { Clock } from '../clock.ts'
+
+/** Tasks that wait for their time, and end with their owner. */
+export class Timers {
+  readonly #clock: Clock
+  readonly #onError: (error: unknown) => void
+  readonly #cancels = new Set<() => void>()
+
+  constructor(clock: Clock, onError: (error: unknown) => void) {
+    this.#clock = clock
+    this.#onError = onError
+  }
+
+  /** Runs `task` in so many milliseconds, once. @returns how to cancel it */
+  after(delayMs: number, task: () => void): () => void {
+    const stop = this.#clock.after(delayMs, () => {
+      this.#cancels.delete(stop)
+      try {
+        task()
+      } catch (error) {
+        this.#onError(error)
+      }
+    })
+    this.#cancels.add(stop)
+    return () => {
+      this.#cancels.delete(stop)
+      stop()
+    }
+  }
+
+  close(): void {
+    for (const stop of this.#cancels) stop()
+    this.#cancels.clear()
+  }
+}

@@ -1,0 +1,57 @@
+import type { Command } from 'commander'
+import type { AgentRecord } from '../setup/agent-records.ts'
+import { listAgents } from '../setup/agent-records.ts'
+import { openRealm } from '../setup/realm.ts'
+import { addExamples, realmOption } from './options.ts'
+import { formatTable } from './table.ts'
+import { note, type Terminal } from './terminal.ts'
+
+interface AgentListOptions {
+  readonly realm: string
+  readonly json?: true
+}
+
+/** Registers `subrosa agent list`. */
+export function registerAgentList(agent: Command, terminal: Terminal): void {
+  const command = agent
+    .command('list')
+    .description('list the agents of a realm')
+    .option('--json', 'as JSON')
+    .addOption(realmOption(terminal))
+    .action((options: AgentListOptions) => list(terminal, options))
+  addExamples(command, 'subrosa agent list', "subrosa agent list --json | jq -r '.[].name'")
+}
+
+async function list(terminal: Terminal, { realm: dir, json }: AgentListOptions): Promise<void> {
+  const realm = await openRealm(dir)
+  const agents = (await listAgents(realm)).map((agent) => describe(agent, Date.now()))
+  if (json) terminal.data(JSON.stringify(agents, null, 2))
+  else if (agents.length === 0)
+    note(terminal, `no agents in ${realm.dir}; add one with: subrosa agent add NAME`)
+  else {
+    const rows = agents.map(({ name, status, roles, expires, identity }) => [
+      name,
+      status,
+      roles.join(',') || '-',
+      expires,
+      identity,
+    ])
+    for (const line of formatTable([['NAME', 'STATUS', 'ROLES', 'EXPIRES', 'IDENTITY'], ...rows]))
+      terminal.data(line)
+  }
+}
+
+function describe({ claims, revocation }: AgentRecord, nowMs: number) {
+  const { name, identity, roles, permissions, maxInstances, issuedAt, expiresAt } = claims
+  return {
+    name,
+    identity,
+    status: revocation ? 'revoked' : expiresAt * 1000 <= nowMs ? 'expired' : 'active',
+    roles,
+    permissions,
+    maxInstances,
+    issued: new Date(issuedAt * 1000).toISOString(),
+    expires: new Date(expiresAt * 1000).toISOString(),
+    ...(revocation && { revoked: new Date(revocation.since).toISOString(), reason: revocation.reason }),
+  }
+}

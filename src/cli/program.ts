@@ -1,0 +1,73 @@
+import { Command } from 'commander'
+import { registerAgentAdd } from './agent-add.ts'
+import { registerAgentList } from './agent-list.ts'
+import { registerAgentRevoke } from './agent-revoke.ts'
+import { type DemoOptions, runDemo } from './demo.ts'
+import { EXIT_OK, reportFailure } from './failure.ts'
+import { registerIdentity } from './identity-show.ts'
+import { registerInit } from './init.ts'
+import { addExamples } from './options.ts'
+import { registerRotator } from './rotator.ts'
+import { reportError, type Terminal } from './terminal.ts'
+
+/**
+ * Runs one command. Data goes to the terminal's standard output, and everything else to its standard error.
+ *
+ * @param argv the arguments, without the program's own name
+ * @returns the exit code: 0, 1 when the command failed, 2 when it was not understood
+ */
+export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode = EXIT_OK
+  const program = createProgram(terminal, (code) => {
+    exitCode = code
+  })
+  try {
+    await program.parseAsync(argv, { from: 'user' })
+    return exitCode
+  } catch (error) {
+    return reportFailure(terminal, error)
+  }
+}
+
+function createProgram(terminal: Terminal, setExitCode: (code: number) => void): Command {
+  const program = new Command('subrosa')
+    .description('end-to-end encryption for NATS')
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => terminal.data(text.trimEnd()),
+      writeErr: (text) => terminal.say(text.trimEnd()),
+      outputError: (text) => reportError(terminal, text.trim().replace(/^error: /, '')),
+    })
+  addExamples(program, 'subrosa init', "subrosa agent add billing --sub 'orders.>'", 'subrosa rotator')
+
+  registerInit(program, terminal)
+  const agent = program.command('agent').description('add, list and revoke the agents of a realm')
+  addExamples(agent, "subrosa agent add billing --sub 'orders.>'", 'subrosa agent list')
+  registerAgentAdd(agent, terminal)
+  registerAgentList(agent, terminal)
+  registerAgentRevoke(agent, terminal)
+  registerIdentity(program, terminal)
+  registerRotator(program, terminal)
+  registerDemo(program, setExitCode)
+  pointToHelp(program)
+  return program
+}
+
+function registerDemo(program: Command, setExitCode: (code: number) => void): void {
+  const command = program
+    .command('demo')
+    .description('show everything on a real broker, in a temporary folder')
+    .option('--keep', 'leave it running until interrupted', false)
+    .action(async (options: DemoOptions) => setExitCode(await runDemo(options)))
+  addExamples(command, 'subrosa demo')
+}
+
+/** After a usage error, each command names its own help. */
+function pointToHelp(command: Command): void {
+  command.showHelpAfterError(`subrosa: hint: see: ${commandPath(command)} --help`)
+  for (const child of command.commands) pointToHelp(child)
+}
+
+function commandPath(command: Command): string {
+  return command.parent === null ? command.name() : `${commandPath(command.parent)} ${command.name()}`
+}
