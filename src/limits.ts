@@ -6,7 +6,7 @@ export const MAX_STATEMENT_BYTES = 64 * 1024
 export const MAX_EPOCH_BYTES = 1024 * 1024
 export const MAX_TOKEN_BYTES = 16 * 1024
 export const MAX_SUBJECT_BYTES = 1024
-export const MAX_HEADER_BYTES = 64 * 1024
+export const MAX_HEADER_BYTES = 32 * 1024
 export const MIN_PADDED_BYTES = 128
 
 // Counts.
@@ -49,6 +49,7 @@ export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
 export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 export const MAX_EMPTY_AGENTS = 4096
+export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
 export const MAX_QUERIES_PER_SECOND = 1000

@@ -49,7 +49,8 @@ export class Announcer {
     directory.add(bytes, nowMs)
     this.#publish(bytes)
     feed.emit({ type: 'rotated', epoch: epoch.number })
-    timers.after(epoch.notAfter + epoch.graceMs - nowMs, onEpochOver)
+    // A millisecond later: timers may fire early.
+    timers.after(epoch.notAfter + epoch.graceMs - nowMs + 1, onEpochOver)
     onAnnounced()
   }
 

@@ -1,6 +1,6 @@
 import { utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
-import { MAX_HEADERS } from '../limits.ts'
+import { MAX_HEADER_BYTES, MAX_HEADERS } from '../limits.ts'
 import type { HeaderPair } from '../wire/sealed.ts'
 
 /** Anything that yields header names with their values: both clients' headers, a `Map`, or {@link MessageHeaders}. */
@@ -55,6 +55,11 @@ export function sameClearHeaders(delivered: HeadersLike | undefined, sealed: rea
 function checkHeader(name: string, value: string): void {
   if (!/^[\u0021-\u0039\u003b-\u007e]+$/.test(name))
     throw new SubrosaError('ERR_HEADER', 'a header name is not printable ASCII')
+  if (value !== value.trim())
+    throw new SubrosaError('ERR_HEADER', `the value of header ${name} begins or ends with white space`)
+  if (utf8(value).length > MAX_HEADER_BYTES || utf8(name).length > MAX_HEADER_BYTES) {
+    throw new SubrosaError('ERR_HEADER', `a header is longer than ${MAX_HEADER_BYTES} bytes`)
+  }
   if (/[\r\n]/.test(value))
     throw new SubrosaError('ERR_HEADER', `the value of header ${name} has a line break`)
 }

@@ -10,6 +10,7 @@ import { isSubject } from '../identity/subject.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import { type Audience, type AudienceMember, toMember } from '../keys/directory.ts'
 import type { AcceptedEpoch } from '../keys/epochs.ts'
+import { CLOCK_WINDOW_MS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import type { HeaderPair } from '../wire/sealed.ts'
 import { type HeadersLike, MessageHeaders, splitHeaders } from './headers.ts'
@@ -65,6 +66,8 @@ export class Publisher {
     const { subject } = outgoing
     if (!isSubject(subject))
       throw new TypeError('subject must be dot-separated tokens without wildcards or spaces')
+    if (outgoing.reply !== undefined && !isSubject(outgoing.reply))
+      throw new TypeError('reply must be a subject')
     link.assertUsable()
     if (!allows(identity.claims.permissions.pub, subject)) {
       throw new SubrosaError(
@@ -147,16 +150,19 @@ export class Publisher {
     requester: VerifiedAnnouncement,
   ): { readonly epoch: AcceptedEpoch; readonly member: AudienceMember } {
     const { link, clock } = this.#options
-    for (const epoch of link.epochs.current(clock.now())) {
+    const nowMs = clock.now()
+    if (link.directory.sender(request.content.sender, nowMs).standing !== 'known') throw requesterGone()
+    for (const epoch of link.epochs.current(nowMs)) {
       if (!link.keyring.has(epoch.hash)) continue
-      const member = link.directory.memberOf(requester, epoch, clock.now())
+      const member = link.directory.memberOf(requester, epoch, nowMs)
       if (member !== undefined) return { epoch, member }
     }
     const epoch = link.epochs.byHash(request.epochHash)
     const member = toMember(requester)
-    if (epoch === undefined || member === undefined || clock.now() >= epoch.notAfter + epoch.graceMs) {
-      throw new SubrosaError('ERR_EMPTY_AUDIENCE', 'the requester has no keys any more')
-    }
+    // What is sent later than that, no receiver takes: SPEC, "Opening".
+    const lastsMs = Math.min(epoch?.graceMs ?? 0, CLOCK_WINDOW_MS)
+    if (epoch === undefined || member === undefined || nowMs >= epoch.notAfter + lastsMs)
+      throw requesterGone()
     return { epoch, member }
   }
 
@@ -212,4 +218,11 @@ export class Publisher {
 /** `to` takes an agent's name, or `name/instance` for one instance of it. */
 function isNamed({ name, instance }: AudienceMember, wanted: string): boolean {
   return wanted === name || wanted === `${name}/${instance}`
+}
+
+function requesterGone(): SubrosaError {
+  return new SubrosaError(
+    'ERR_EMPTY_AUDIENCE',
+    'the requester is gone: its keys have ended, or it is not trusted any more',
+  )
 }

@@ -13,7 +13,7 @@ import { RevocationSet } from '../keys/revocations.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
-import { MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
+import { LOOKUP_TIMEOUT_MS, MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import {
   decodePage,
@@ -21,6 +21,7 @@ import {
   INSTANCE_BYTES,
   NONCE_BYTES,
   QueryKind,
+  type Revocation,
   type Tick,
   writeCursor,
 } from '../wire/statements.ts'
@@ -43,8 +44,11 @@ export interface RealmLinkOptions {
   readonly onForgotten: () => void
 }
 
-/** What asking again does not mend: a join ends with it at once. */
-const FINAL: ReadonlySet<string> = new Set(['ERR_SUITE', 'ERR_REVOKED', 'ERR_CLOCK_SKEW', 'ERR_ROLLBACK'])
+/** Statements that come in several pages, and since when they are asked for. */
+interface Fetch {
+  readonly statements: Uint8Array[]
+  readonly since: number
+}
 
 const MAX_GAP_STATEMENTS = 32_768
 
@@ -67,7 +71,9 @@ export class RealmLink {
   #subscriptions: readonly NatsSubscription[] = []
   /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
   #tick: Tick | undefined
-  #gap: Uint8Array[] = []
+  /** Pages that are being fetched: of epochs, and of revocations. */
+  #gap: Fetch | undefined
+  #missing: Fetch | undefined
   #hasDirectory = false
   #isJoined = false
   #wasStale = false
@@ -93,6 +99,7 @@ export class RealmLink {
       trust,
       epochs: this.epochs,
       revocations: this.revocations,
+      canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
     })
@@ -222,7 +229,6 @@ export class RealmLink {
     }
     if (error.code === 'ERR_MALFORMED') return
     this.#trouble = error
-    if (FINAL.has(error.code)) this.#failJoin(error)
     if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
   }
 
@@ -263,13 +269,15 @@ export class RealmLink {
     const standing = this.#freshness.standing(tick, nowMs)
     if (standing === 'skewed') {
       const seconds = Math.round((nowMs - tick.now) / 1000)
-      throw new SubrosaError(
+      const skewed = new SubrosaError(
         'ERR_CLOCK_SKEW',
         `the clocks of this agent and of the rotation service are ${seconds} s apart`,
         {
           hint: 'at most 120 s are tolerated: synchronise the clocks',
         },
       )
+      this.#failJoin(skewed)
+      throw skewed
     }
     if (standing === 'old') return
     this.#tick = tick
@@ -280,21 +288,23 @@ export class RealmLink {
     // Without a floor only the epoch that a fresh tick names is believed.
     const head = this.epochs.head
     const offered = this.epochs.peek(bytes)
-    // An old one that is played again is no news, and no alarm.
-    if (head === undefined || offered.number < head.number) return
+    // An old one that is played again is no news. One that leaves a gap waits until a tick names it.
+    if (head === undefined || offered.number < head.number || offered.number > head.number + 1) return
     this.#accept([bytes], offered)
     this.#settle()
   }
 
   #takeRevocation(bytes: Uint8Array): void {
-    const { identity, clock, feed } = this.#options
-    const added = this.revocations.add(bytes, clock.now())
+    const added = this.revocations.add(bytes, this.#options.clock.now())
     if (added === undefined) return
-    const { revocation } = added
-    const self = revocation.identity === identity.publicKey
-    feed.emit({ type: 'revoked', identity: revocation.identity, reason: revocation.reason, self })
-    this.directory.invalidate(this.#options.clock.now())
+    this.#reportRevocation(added.revocation)
     this.#settle()
+  }
+
+  #reportRevocation({ identity, reason }: Revocation): void {
+    const { feed, clock } = this.#options
+    feed.emit({ type: 'revoked', identity, reason, self: identity === this.#options.identity.publicKey })
+    this.directory.invalidate(clock.now())
     this.#changed()
   }
 
@@ -304,46 +314,76 @@ export class RealmLink {
 
   #takePage(bytes: Uint8Array): void {
     if (wireType(bytes) !== WireType.page) return
-    const page = decodePage(bytes)
+    const { kind, statements, next } = decodePage(bytes)
     const nowMs = this.#options.clock.now()
-    switch (page.kind) {
+    switch (kind) {
       case QueryKind.epochs:
-        for (const statement of page.statements)
-          if (this.#gap.length < MAX_GAP_STATEMENTS) this.#gap.push(new Uint8Array(statement))
-        if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
+        this.#collect(this.#gap, statements)
+        if (next !== undefined) this.#query(kind, { cursor: next })
         else this.#closeGap()
         break
       case QueryKind.revocations:
-        for (const statement of page.statements) this.#takeRevocation(statement)
-        if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
-        else this.#shareRevocations(page.statements)
+        this.#collect(this.#missing, statements)
+        if (next !== undefined) this.#query(kind, { cursor: next })
+        else this.#closeMissing()
         break
       case QueryKind.announcements:
       case QueryKind.announcement:
-        for (const statement of page.statements) this.directory.add(statement, nowMs)
-        if (page.next !== undefined) this.#query(page.kind, { cursor: page.next })
-        else if (page.kind === QueryKind.announcements) this.#hasDirectory = true
+        for (const statement of statements) this.directory.add(statement, nowMs)
+        if (next !== undefined) this.#query(kind, { cursor: next })
+        else if (kind === QueryKind.announcements) this.#hasDirectory = true
         this.#changed()
         break
       case QueryKind.tick:
         break
     }
-    this.#settle()
+    if (next === undefined) this.#settle()
+  }
+
+  /** Pages that nobody asked for are dropped. */
+  #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): void {
+    for (const statement of statements) {
+      if (fetch !== undefined && fetch.statements.length < MAX_GAP_STATEMENTS) {
+        fetch.statements.push(new Uint8Array(statement))
+      }
+    }
   }
 
   #closeGap(): void {
     const tick = this.#tick
-    const statements = this.#gap
-    this.#gap = []
-    if (tick !== undefined) this.#accept(statements, { number: tick.number, hash: tick.epochHash })
+    const statements = this.#gap?.statements
+    this.#gap = undefined
+    if (tick === undefined || statements === undefined) return
+    try {
+      this.#accept(statements, { number: tick.number, hash: tick.epochHash })
+    } catch (error) {
+      // It is the very epoch that a fresh tick names: asking again does not mend it.
+      this.#tick = undefined
+      if (error instanceof SubrosaError && error.code === 'ERR_ROLLBACK') this.#failJoin(error)
+      throw error
+    }
+  }
+
+  /**
+   * The rotation service's whole set. Where it is what a tick names, a revoker whose token has ended since is
+   * believed: the service took it in when it had not.
+   */
+  #closeMissing(): void {
+    const tick = this.#tick
+    const statements = this.#missing?.statements
+    this.#missing = undefined
+    if (statements === undefined) return
+    const added = tick === undefined ? [] : this.revocations.adopt(statements, tick)
+    for (const { revocation } of added) this.#reportRevocation(revocation)
+    for (const statement of statements) this.#takeRevocation(statement)
+    this.#shareRevocations(statements)
   }
 
   /** Revocations that this agent holds and the rotation service does not: it verifies them, and ticks agree again. */
   #shareRevocations(theirs: readonly Uint8Array[]): void {
-    const nowMs = this.#options.clock.now()
-    for (const { bytes } of this.revocations.inForce(nowMs)) {
-      if (!theirs.some((statement) => samePublic(statement, bytes)))
-        this.#nc.publish(this.#options.subjects.revoke, bytes)
+    const held = new Set(theirs.map(hex))
+    for (const { bytes } of this.revocations.inForce(this.#options.clock.now())) {
+      if (!held.has(hex(bytes))) this.#nc.publish(this.#options.subjects.revoke, bytes)
     }
   }
 
@@ -369,28 +409,43 @@ export class RealmLink {
     if (head === undefined || !namesEpoch(tick, head)) {
       if (head !== undefined && tick.number < head.number) {
         this.#tick = undefined
-        throw new SubrosaError(
+        const rollback = new SubrosaError(
           'ERR_ROLLBACK',
           `the rotation service names epoch ${tick.number}, and epoch ${head.number} was seen before`,
         )
+        this.#failJoin(rollback)
+        throw rollback
       }
       this.#fetchEpochs(tick)
       return false
     }
     if (!samePublic(this.revocations.hash(tick.now), tick.revocationsHash)) {
-      this.#query(QueryKind.revocations)
+      this.#fetchRevocations()
       return false
     }
     this.#freshness.count(tick, this.#options.clock.monotonic())
     this.#tick = undefined
     this.#watchFreshness()
+    // Timers do not see a suspended machine, nor a wall clock that is set.
+    this.#destroyEnded()
     return true
   }
 
   #fetchEpochs(tick: Tick): void {
-    this.#gap = []
+    if (this.#isUnderWay(this.#gap)) return
+    this.#gap = { statements: [], since: this.#options.clock.monotonic() }
     const from = Math.max(0, Math.min(this.epochs.floor?.number ?? tick.number, tick.number) - 1)
     this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
+  }
+
+  #fetchRevocations(): void {
+    if (this.#isUnderWay(this.#missing)) return
+    this.#missing = { statements: [], since: this.#options.clock.monotonic() }
+    this.#query(QueryKind.revocations)
+  }
+
+  #isUnderWay(fetch: Fetch | undefined): boolean {
+    return fetch !== undefined && this.#options.clock.monotonic() - fetch.since < LOOKUP_TIMEOUT_MS
   }
 
   #completeJoin(): void {
@@ -399,16 +454,14 @@ export class RealmLink {
       // The next own tick asks again where this question or its answer is lost.
       return
     }
-    const { clock, identity } = this.#options
-    if (this.revocations.isRevoked(identity.claims))
-      throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
-    const current = this.epochs.current(clock.now())
-    if (current.length === 0)
-      throw new SubrosaError(
-        'ERR_STALE',
-        'the newest epoch is over, and the rotation service has published no other',
-      )
-    for (const epoch of [...current].reverse()) this.#announcer.announce(epoch)
+    const current = this.epochs.current(this.#options.clock.now())
+    try {
+      this.#assertMayJoin(current.length)
+      for (const epoch of [...current].reverse()) this.#announcer.announce(epoch)
+    } catch (error) {
+      if (error instanceof SubrosaError) this.#failJoin(error)
+      throw error
+    }
     const [newest] = current
     if (newest !== undefined) this.#announcer.retireFormer(newest)
     this.#isJoined = true
@@ -416,10 +469,24 @@ export class RealmLink {
     this.#changed()
   }
 
+  #assertMayJoin(epochs: number): void {
+    const { identity } = this.#options
+    if (this.revocations.isRevoked(identity.claims))
+      throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    if (epochs === 0) {
+      throw new SubrosaError(
+        'ERR_STALE',
+        'the newest epoch is over, and the rotation service has published no other',
+      )
+    }
+  }
+
   #destroyEnded(): void {
     const { clock, feed } = this.#options
     const nowMs = clock.now()
-    for (const epoch of this.keyring.destroyEnded(nowMs)) feed.emit({ type: 'destroyed', epoch })
+    const destroyed = this.keyring.destroyEnded(nowMs)
+    if (destroyed.length === 0) return
+    for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })
     this.epochs.prune(nowMs)
     this.revocations.prune(nowMs)
     this.directory.prune()

@@ -13,7 +13,7 @@ import { subscribeSafely } from './safely.ts'
 export const STATUS_HEADER = 'Subrosa-Status'
 export const STATUS_UNADDRESSED = 'unaddressed'
 
-const INBOX_PREFIX = '_INBOX'
+export const INBOX_PREFIX = '_INBOX'
 const RANDOM_BYTES = 15
 const NO_RESPONDERS = 503
 

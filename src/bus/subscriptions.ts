@@ -1,12 +1,13 @@
 import type { Clock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
-import { QUEUE_SETTLE_MS } from '../limits.ts'
+import { RateLimit } from '../keys/budget.ts'
+import { MAX_HINTS_PER_SECOND, QUEUE_SETTLE_MS } from '../limits.ts'
 import { MessageHeaders } from './headers.ts'
 import type { SecureMessage } from './message.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { Arrival, Received, Receiver } from './receiver.ts'
 import type { ReplayWindows } from './replay.ts'
-import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
+import { INBOX_PREFIX, STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { subscribeSafely } from './safely.ts'
 import type { StatusFeed } from './status.ts'
 import { SecureSubscription, type SubscribeOptions } from './subscription.ts'
@@ -26,6 +27,7 @@ export class Subscriptions {
   readonly #options: SubscriptionsOptions
   readonly #open = new Set<SecureSubscription>()
   readonly #settling = new Set<Promise<void>>()
+  readonly #hints = new RateLimit(MAX_HINTS_PER_SECOND)
   #joinedAt = 0
 
   constructor(nc: NatsLike, options: SubscriptionsOptions) {
@@ -135,7 +137,9 @@ export class Subscriptions {
 
   /** An unauthenticated hint to a requester whose request reached this worker and was not sealed to it. */
   #sayUnaddressed({ reply }: NatsMessage): void {
-    if (reply === undefined || reply === '') return
+    // Whoever published chose the reply subject, in clear: only an inbox is answered, and not without end.
+    if (reply === undefined || !reply.startsWith(`${INBOX_PREFIX}.`)) return
+    if (!this.#hints.take(this.#options.clock.monotonic())) return
     const headers = new MessageHeaders([{ name: STATUS_HEADER, value: STATUS_UNADDRESSED }])
     this.#nc.publish(reply, new Uint8Array(0), { headers })
   }

@@ -1,6 +1,5 @@
 import type { Command } from 'commander'
-import type { AgentRecord } from '../setup/agent-records.ts'
-import { listAgents } from '../setup/agent-records.ts'
+import { type AgentRecord, listAgents } from '../setup/agent-records.ts'
 import { openRealm } from '../setup/realm.ts'
 import { addExamples, realmOption } from './options.ts'
 import { formatTable } from './table.ts'

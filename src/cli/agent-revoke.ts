@@ -37,10 +37,9 @@ async function revoke(terminal: Terminal, name: string, options: AgentRevokeOpti
   const { reason } = options
   const realm = await openRealm(options.realm)
   const record = await revokeAgent(realm, { name, ...(reason !== undefined && { reason }) })
-  note(terminal, `the revocation of ${name} is recorded in ${record.path}`)
   await publish(realm, record, options.server ?? realm.server)
   terminal.data(record.path)
-  note(terminal, 'published, and the rotation service holds it')
+  note(terminal, `${name} is revoked: the rotation service holds it, and agents are told`)
 }
 
 async function publish(realm: Realm, record: RevocationRecord, server: string): Promise<void> {
@@ -71,7 +70,7 @@ function unpublished(error: unknown, realm: Realm, { name, path }: RevocationRec
     code === 'ERR_NO_ROTATION_SERVICE'
       ? `is recorded in ${path} and was published, but is not confirmed`
       : `is recorded in ${path} and not published`
-  const retry = `until it is, agents go on trusting ${name}; then run again: subrosa agent revoke ${name} --realm ${realm.dir}`
+  const retry = `agents go on trusting ${name} until this succeeds: subrosa agent revoke ${name} --realm ${realm.dir}`
   return new SubrosaError(code, `the revocation of ${name} ${standing}: ${message}`, {
     hint: hint === undefined ? retry : `${hint}\n${retry}`,
     cause: error,

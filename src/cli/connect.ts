@@ -41,11 +41,6 @@ export async function connectBroker(login: BrokerLogin): Promise<NatsConnection>
   }
 }
 
-/** Whether a failure means that no broker answered, rather than that one refused. */
-export function isUnreachable(error: unknown): boolean {
-  return error instanceof SubrosaError && error.code === 'ERR_CONNECTION'
-}
-
 async function readCertificate(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')

@@ -15,7 +15,8 @@ export const EXIT_USAGE = 2
  * @returns the exit code
  */
 export function reportFailure(terminal: Terminal, error: unknown): number {
-  if (error instanceof CommanderError) return reportUsage(terminal, error)
+  // What commander has to say, it has said.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE
   if (error instanceof SubrosaError) {
     reportError(terminal, `${error.message}${reasonOf(error.cause)} [${error.code}]`)
     if (error.hint !== undefined) reportHint(terminal, error.hint)
@@ -23,12 +24,6 @@ export function reportFailure(terminal: Terminal, error: unknown): number {
   }
   reportError(terminal, error instanceof Error ? error.message : 'something that is no error was thrown')
   return error instanceof RangeError ? EXIT_USAGE : EXIT_FAILURE
-}
-
-/** What commander has to say was said when it said it, but for an error of its own. */
-function reportUsage(terminal: Terminal, error: CommanderError): number {
-  if (error.exitCode === 0) return EXIT_OK
-  return EXIT_USAGE
 }
 
 /** The system's word on a failed call, such as ENOENT. Other causes may quote data. */

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { registerAgentAdd } from './agent-add.ts'
 import { registerAgentList } from './agent-list.ts'
@@ -32,6 +33,7 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
 function createProgram(terminal: Terminal, setExitCode: (code: number) => void): Command {
   const program = new Command('subrosa')
     .description('end-to-end encryption for NATS')
+    .version(packageVersion(), '--version', 'show the version')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.data(text.trimEnd()),
@@ -60,6 +62,12 @@ function registerDemo(program: Command, setExitCode: (code: number) => void): vo
     .option('--keep', 'leave it running until interrupted', false)
     .action(async (options: DemoOptions) => setExitCode(await runDemo(options)))
   addExamples(command, 'subrosa demo')
+}
+
+function packageVersion(): string {
+  const path = new URL('../../package.json', import.meta.url)
+  const { version } = JSON.parse(readFileSync(path, 'utf8')) as { readonly version: string }
+  return version
 }
 
 /** After a usage error, each command names its own help. */

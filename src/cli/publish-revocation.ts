@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { NatsLike } from '../bus/nats-like.ts'
 import { samePublic } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
@@ -94,7 +93,7 @@ class Proof {
   readonly isGiven: Promise<void>
   readonly #parts: ProofParts
   #give: () => void = () => {}
-  #nonce = new Uint8Array(0)
+  #nonce: Uint8Array = new Uint8Array(0)
   #statements: Uint8Array[] = []
   #isWhole = false
   #ticks: Uint8Array[] = []
@@ -108,7 +107,7 @@ class Proof {
 
   /** Starts anew, with a nonce of its own. */
   ask(): void {
-    this.#nonce = new Uint8Array(randomBytes(NONCE_BYTES))
+    this.#nonce = this.#parts.engine.randomBytes(NONCE_BYTES)
     this.#statements = []
     this.#isWhole = false
     this.#ticks = []

@@ -4,8 +4,13 @@ import { SubrosaError } from '../errors.ts'
 import { loadIdentity, readSecretFile } from '../identity/key-file.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { DEFAULT_EPOCH_MS, DEFAULT_GRACE_MS, DEFAULT_LEAD_MS, DEFAULT_TICK_MS } from '../limits.ts'
-import { type RotationEvent, type RotationService, startRotationService } from '../rotation/service.ts'
-import { fileRotationStore } from '../rotation/store.ts'
+import {
+  type RotationEvent,
+  type RotationOptions,
+  type RotationService,
+  startRotationService,
+} from '../rotation/service.ts'
+import { fileRotationStore, type RotationStore } from '../rotation/store.ts'
 import { agentPaths, realmLayout } from '../setup/layout.ts'
 import { openRealm, type Realm } from '../setup/realm.ts'
 import { listRevocations } from '../setup/revocation-records.ts'
@@ -62,30 +67,40 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
     reconnect: true,
   })
   try {
-    const store = fileRotationStore(options.state ?? realmLayout(realm.dir).rotation)
-    let service: RotationService | undefined
+    const service = await start(nc, {
+      identity,
+      trust: { authority: realm.authority },
+      store: fileRotationStore(options.state ?? realmLayout(realm.dir).rotation),
+      epochMs: options.epoch,
+      leadMs: options.lead,
+      graceMs: options.grace,
+      tickMs: options.tick,
+      onEvent: (event) => report(terminal, event),
+    })
     try {
-      service = await startRotationService(nc, {
-        identity,
-        trust: { authority: realm.authority },
-        store,
-        epochMs: options.epoch,
-        leadMs: options.lead,
-        graceMs: options.grace,
-        tickMs: options.tick,
-        onEvent: (event) => report(terminal, event),
-      })
       await publishRecorded(nc, realm)
       note(terminal, `the rotation service of ${realm.key} runs on ${server}`)
       await ending(terminal, nc)
     } finally {
-      service?.close()
-      store.close()
+      service.close()
     }
   } finally {
     await nc.close()
   }
   note(terminal, 'stopped')
+}
+
+/** A service that does not start leaves its record to the next one. */
+async function start(
+  nc: NatsConnection,
+  options: RotationOptions & { readonly store: RotationStore },
+): Promise<RotationService> {
+  try {
+    return await startRotationService(nc, options)
+  } catch (error) {
+    options.store.close()
+    throw error
+  }
 }
 
 /** Revocations that were signed here while nothing ran. Those that are known already change nothing. */
@@ -104,8 +119,6 @@ async function ending(terminal: Terminal, nc: NatsConnection): Promise<void> {
     })
   })
   await Promise.race([terminal.interrupted(), closed])
-  // The close that follows is ours.
-  closed.catch(() => {})
 }
 
 async function reportStatus(terminal: Terminal, nc: NatsConnection): Promise<void> {

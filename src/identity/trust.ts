@@ -1,6 +1,7 @@
 import { hex, utf8 } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
+import { CLOCK_WINDOW_MS } from '../limits.ts'
 import { decodeNkey } from './nkey.ts'
 import { type IdentityClaims, verifyToken } from './token.ts'
 
@@ -45,6 +46,16 @@ export class Trust {
   verify(token: string, nowMs: number): VerifiedClaims {
     const claims = this.#verifySignature(token)
     if (nowMs >= claims.expiresAt * 1000) throw expired(claims)
+    // A token from the future would outlive every revocation.
+    if (claims.issuedAt * 1000 > nowMs + CLOCK_WINDOW_MS) {
+      throw new SubrosaError(
+        'ERR_TOKEN_INVALID',
+        `the identity token of ${claims.name} was issued in the future`,
+        {
+          hint: 'synchronise the clocks of this machine and of the authority',
+        },
+      )
+    }
     return claims
   }
 

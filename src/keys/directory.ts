@@ -55,6 +55,8 @@ export interface DirectoryOptions {
   readonly trust: Trust
   readonly epochs: EpochChain
   readonly revocations: RevocationSet
+  /** Whether the own instance has keys to seal with in an epoch. Default: in every one. */
+  readonly canSealIn?: (epoch: AcceptedEpoch) => boolean
   /** Called when two verified announcements claim one instance, epoch and sequence number. */
   readonly onClone: (announcement: VerifiedAnnouncement) => void
 }
@@ -166,7 +168,8 @@ export class Directory {
   audience(subject: string, nowMs: number): Audience | undefined {
     const cached = this.#audiences.get(subject)
     if (cached !== undefined && nowMs < cached.until) return cached.audience
-    const current = this.#options.epochs.current(nowMs)
+    const { epochs, canSealIn = () => true } = this.#options
+    const current = epochs.current(nowMs).filter(canSealIn)
     const mayRead = (claims: IdentityClaims) => allows(claims.permissions.sub, subject)
     const perEpoch = current.map((epoch) => ({ epoch, members: this.#live(epoch, nowMs, mayRead) }))
     const everyone = new Set(perEpoch.flatMap(({ members }) => members.map(instanceKey)))
@@ -198,7 +201,7 @@ export class Directory {
     const present = new Set(this.audience(subject, nowMs)?.members.map(({ name }) => name))
     const absences: Absence[] = []
     for (const [name, agent] of this.#agents) {
-      if (present.has(name)) continue
+      if (present.has(name) || agent.entries.size === 0) continue
       absences.push({ name, why: this.#absence(agent, subject, nowMs) })
     }
     return absences.sort((a, b) => a.name.localeCompare(b.name))

@@ -78,10 +78,13 @@ export class EpochChain {
     return this.#byHash.get(hex(hash))
   }
 
-  /** The epochs in which a message may be sealed now, newest first. */
+  /**
+   * The epochs in which a message may be sealed now, newest first. One that begins in a moment by this clock has
+   * begun by the clock of the rotation service.
+   */
   current(nowMs: number): readonly AcceptedEpoch[] {
     return [...this.#byHash.values()]
-      .filter(({ notBefore, notAfter }) => notBefore <= nowMs && nowMs < notAfter)
+      .filter(({ notBefore, notAfter }) => notBefore - CLOCK_WINDOW_MS <= nowMs && nowMs < notAfter)
       .sort((a, b) => b.number - a.number)
   }
 

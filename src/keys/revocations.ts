@@ -1,4 +1,4 @@
-import { compareBytes, concat, hex } from '../bytes.ts'
+import { compareBytes, concat, hex, samePublic } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { decodeNkey } from '../identity/nkey.ts'
@@ -62,10 +62,31 @@ export class RevocationSet {
     return this.#take(this.#verify(bytes, nowMs, (token) => this.#formerRevokerKey(token)))
   }
 
+  /**
+   * Takes in the whole set of the rotation service, where it is the one that a verified tick names: as
+   * {@link addCarried}. Otherwise nothing changes.
+   *
+   * @returns those that are new
+   */
+  adopt(
+    statements: readonly Uint8Array[],
+    tick: { readonly now: number; readonly revocationsHash: Uint8Array },
+  ): readonly VerifiedRevocation[] {
+    const set = new RevocationSet(this.#engine, this.#trust)
+    for (const bytes of statements) set.addCarried(bytes, tick.now)
+    if (!samePublic(set.hash(tick.now), tick.revocationsHash)) return []
+    return statements.flatMap((bytes) => this.addCarried(bytes, tick.now) ?? [])
+  }
+
   #take(verified: VerifiedRevocation | undefined): VerifiedRevocation | undefined {
-    if (verified === undefined || this.#byHash.size >= MAX_REVOCATIONS) return undefined
+    if (verified === undefined) return undefined
     const key = hex(verified.hash)
-    if (this.#byHash.has(key)) return undefined
+    const known = this.#byHash.get(key)
+    // A revoker that goes wild must leave room for the authority.
+    const limit = verified.byAuthority ? MAX_REVOCATIONS : MAX_REVOCATIONS / 2
+    if (known === undefined && this.#byHash.size >= limit) return undefined
+    // A revoker that repeats an authority's words must not take the place of the authority's signature.
+    if (known !== undefined && (known.byAuthority || !verified.byAuthority)) return undefined
     this.#byHash.set(key, verified)
     const { identity } = verified.revocation
     this.#byIdentity.set(identity, [...(this.#byIdentity.get(identity) ?? []), verified])

@@ -213,8 +213,8 @@ function parseState(text: string): StoredState | undefined {
     if (format !== FORMAT || !Array.isArray(instances) || !instances.every(isFormer)) return undefined
     if (floor === undefined) return { floor: undefined, instances }
     const { number, hash } = floor as Record<string, unknown>
-    if (typeof number !== 'number' || typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash))
-      return undefined
+    if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0) return undefined
+    if (typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
     return { floor: { number, hash: fromHex(hash) }, instances }
   } catch {
     return undefined

@@ -49,25 +49,29 @@ export class QueryDesk {
     this.#sources = sources
   }
 
-  /** Publishes the page that is asked for. Only an instance's own inbox is answered: nothing is reflected elsewhere. */
-  answer(query: Query, reply: string | undefined): void {
-    if (query.kind === QueryKind.tick || reply === undefined || !this.#isInbox(reply) || !this.#mayAsk(reply))
-      return
-    const { statements, next } = this.#page(query)
-    this.#nc.publish(reply, encodePage({ kind: query.kind, statements, next }))
-  }
-
-  #isInbox(reply: string): boolean {
-    const prefix = `${this.#sources.subjects.root}.inbox.`
-    return reply.startsWith(prefix) && /^[0-9a-f]{16}$/.test(reply.slice(prefix.length))
-  }
-
-  #mayAsk(asker: string): boolean {
+  /**
+   * Whether this asker is answered now; the question is then counted. Only an instance's own inbox is: nothing is
+   * reflected elsewhere.
+   */
+  mayAsk(asker: string | undefined): asker is string {
+    if (asker === undefined || !this.#isInbox(asker)) return false
     const now = this.#sources.clock.monotonic()
     if (this.#askers.size >= MAX_ASKERS) this.#askers.clear()
     const budget = this.#askers.get(asker) ?? new RateLimit(MAX_QUERIES_PER_ASKER_PER_SECOND)
     this.#askers.set(asker, budget)
     return budget.take(now) && this.#everyone.take(now)
+  }
+
+  /** Publishes the page that is asked for. */
+  answer(query: Query, asker: string): void {
+    if (query.kind === QueryKind.tick) return
+    const { statements, next } = this.#page(query)
+    this.#nc.publish(asker, encodePage({ kind: query.kind, statements, next }))
+  }
+
+  #isInbox(reply: string): boolean {
+    const prefix = `${this.#sources.subjects.root}.inbox.`
+    return reply.startsWith(prefix) && /^[0-9a-f]{16}$/.test(reply.slice(prefix.length))
   }
 
   #page({ kind, cursor }: Query): { statements: readonly Uint8Array[]; next: Uint8Array | undefined } {

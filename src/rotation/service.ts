@@ -58,7 +58,7 @@ export type RotationEvent =
   | { readonly type: 'error'; readonly error: unknown }
 
 const MAX_WAITING_NONCES = 4096
-const TICK_RESERVE_MS = 10_000
+const TICK_RESERVE_MS = 60_000
 
 /**
  * Publishes signed epochs and ticks, takes in revocations, and answers questions about the directory. It never holds
@@ -91,6 +91,7 @@ export class RotationService {
   #cancelTick = (): void => {}
   #cancelRotation = (): void => {}
   #isClosed = false
+  #isRestored = false
 
   /** Use {@link startRotationService}. */
   constructor(nc: NatsLike, options: RotationOptions) {
@@ -107,7 +108,15 @@ export class RotationService {
     this.#subjects = protocolSubjects(trust.realm, options.subjectPrefix)
     const engine = this.#engine
     const revocations = new RevocationSet(engine, trust)
-    const epochs = new EpochChain({ engine, trust, revocations, floor: undefined, keepFloor: () => {} })
+    const epochs = new EpochChain({
+      engine,
+      trust,
+      revocations,
+      floor: undefined,
+      keepFloor: () => {
+        if (this.#isRestored) this.#save()
+      },
+    })
     this.#revocations = revocations
     this.#epochs = epochs
     this.#directory = new Directory({ engine, trust, epochs, revocations, onClone: () => {} })
@@ -180,10 +189,7 @@ export class RotationService {
       },
       this.#identity.token,
     )
-    // Durable first: an epoch that was seen and then forgotten would fork the realm.
-    this.#statements = [...this.#statements, bytes]
-    this.#save()
-    const epoch = this.#epochs.accept([bytes], this.#epochs.peek(bytes), nowMs)
+    const epoch = this.#keep(bytes, nowMs)
     this.#directory.invalidate(this.#clock.now())
     this.#nc.publish(this.#subjects.epoch, bytes)
     this.#onEvent({ type: 'epoch', number: epoch.number, notAfter: epoch.notAfter })
@@ -201,6 +207,21 @@ export class RotationService {
     this.#cancelRotation()
     if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#store.close()
+  }
+
+  /**
+   * Judges an epoch as agents will, and stores it before anybody sees it: one that was seen and then forgotten would
+   * fork the realm, and one that agents refuse would end it.
+   */
+  #keep(bytes: Uint8Array, nowMs: number): AcceptedEpoch {
+    const before = this.#statements
+    this.#statements = [...before, bytes]
+    try {
+      return this.#epochs.accept([bytes], this.#epochs.peek(bytes), nowMs)
+    } catch (error) {
+      this.#statements = before
+      throw error
+    }
   }
 
   #restore(): void {
@@ -260,6 +281,7 @@ export class RotationService {
 
   #takeQuery({ data, reply }: NatsMessage): void {
     const query = decodeQuery(data)
+    if (!this.#desk.mayAsk(reply)) return
     if (query.nonce !== undefined && this.#nonces.length < MAX_WAITING_NONCES) {
       this.#nonces.push(query.nonce)
       this.#tickSoon()
@@ -282,6 +304,8 @@ export class RotationService {
   #tick(): void {
     const head = this.#epochs.head
     if (this.#isClosed || head === undefined || this.#nc.isClosed()) return
+    // First, so that it goes on whatever happens below.
+    this.#tickIn(this.#times.tickMs)
     // Timers do not see a suspended machine, nor a wall clock that is set.
     if (this.#isDue(head)) {
       this.rotate()
@@ -304,7 +328,7 @@ export class RotationService {
     }
     this.#nc.publish(this.#subjects.tick, signTick(this.#identity, tick, this.#identity.token))
     this.#lastTickAt = this.#clock.monotonic()
-    this.#tickIn(this.#nonces.length > 0 ? 1000 / MAX_TICKS_PER_SECOND : this.#times.tickMs)
+    if (this.#nonces.length > 0) this.#tickIn(1000 / MAX_TICKS_PER_SECOND)
   }
 
   #save(): void {
@@ -356,6 +380,9 @@ function checkedTimes(options: RotationOptions) {
     graceMs = DEFAULT_GRACE_MS,
     tickMs = DEFAULT_TICK_MS,
   } = options
+  for (const [name, value] of Object.entries({ epochMs, leadMs, graceMs, tickMs })) {
+    if (!Number.isInteger(value)) throw new RangeError(`${name} must be a whole number of milliseconds`)
+  }
   if (!(epochMs > 0 && epochMs <= MAX_EPOCH_MS))
     throw new RangeError('epochMs must be above 0 and at most 24 hours')
   if (!(leadMs > 0 && leadMs < epochMs)) throw new RangeError('leadMs must be above 0 and below epochMs')

@@ -60,8 +60,9 @@ export class FieldReader {
 
   string(maxBytes: number): string {
     const value = this.#take()
-    // A string has at least as many UTF-8 bytes as UTF-16 units.
-    if (typeof value !== 'string' || value.length > maxBytes) throw malformed(this.#what)
+    if (typeof value !== 'string') throw malformed(this.#what)
+    // A UTF-16 unit takes at most three bytes: most strings need no encoding to see that they fit.
+    if (value.length * 3 > maxBytes && utf8(value).length > maxBytes) throw malformed(this.#what)
     return value
   }
 

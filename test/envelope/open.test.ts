@@ -401,6 +401,10 @@ describe('a malicious sender', () => {
     for (const suite of [0, 2, 3]) expect(fateOfForgery({ suite })).toBe('suite')
   })
 
+  it('names a suite that this version does not have, to a key that claims to be of it', () => {
+    expect(fateOf(forge(sodium, { recipients: [bob], sender, suite: 2 }), { ...bob, suite: 2 })).toBe('suite')
+  })
+
   it('seals in suite 01 to a key of another suite', () => {
     expect(fateOf(forge(sodium, { recipients: [bob], sender }), { ...bob, suite: 2 })).toBe('suite')
   })

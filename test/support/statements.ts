@@ -1,5 +1,7 @@
+import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
+import type { IdentityClaims } from '../../src/identity/token.ts'
 import { Trust } from '../../src/identity/trust.ts'
 import { type ParsedAnnouncement, parseAnnouncement, signAnnouncement } from '../../src/keys/announcements.ts'
 import { Directory } from '../../src/keys/directory.ts'
@@ -11,8 +13,20 @@ import {
   signEpoch,
 } from '../../src/keys/epochs.ts'
 import { RevocationSet, signRevocation } from '../../src/keys/revocations.ts'
-import type { Announcement, Epoch, Revocation } from '../../src/wire/statements.ts'
-import { engine, type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
+import {
+  type Announcement,
+  type Epoch,
+  encodeAnnouncement,
+  encodeSignedAnnouncement,
+  type Revocation,
+} from '../../src/wire/statements.ts'
+import {
+  engine as defaultEngine,
+  type IdentityOptions,
+  NOTHING,
+  newAuthority,
+  newIdentity,
+} from './identities.ts'
 
 /** When these tests take place. */
 export const T0 = 1_800_000_000_000
@@ -46,8 +60,10 @@ export class World {
   readonly clones: Uint8Array[] = []
 
   /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
-  constructor(options: { readonly floor?: EpochFloor; readonly like?: World } = {}) {
-    const { floor, like } = options
+  constructor(
+    options: { readonly floor?: EpochFloor; readonly like?: World; readonly engine?: CryptoEngine } = {},
+  ) {
+    const { floor, like, engine = defaultEngine } = options
     this.authority = like?.authority ?? newAuthority()
     this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
@@ -139,18 +155,18 @@ export class World {
     changes: Partial<Announcement> = {},
     keys: { readonly messageKey?: Uint8Array; readonly signer?: Identity } = {},
   ): ParsedAnnouncement {
-    const message = engine.ed25519KeyPair()
+    const message = defaultEngine.ed25519KeyPair()
     return signAnnouncement(
-      engine,
+      defaultEngine,
       {
         realm: epoch.realm,
         agent: identity.name,
-        instance: engine.randomBytes(8),
+        instance: defaultEngine.randomBytes(8),
         epoch: epoch.number,
         epochHash: epoch.hash,
         identity: identity.publicKey,
         messageKey: message.publicKey,
-        keys: [{ suite: 1, use: 0, publicKey: engine.x25519KeyPair().publicKey }],
+        keys: [{ suite: 1, use: 0, publicKey: defaultEngine.x25519KeyPair().publicKey }],
         notBefore: epoch.notBefore,
         notAfter: epoch.notAfter,
         storedMs: 0,
@@ -163,9 +179,35 @@ export class World {
   }
 }
 
+/** An announcement with this token that nobody signed: junk that looks like one until it is verified. */
+export function junkAnnouncement(
+  token: { readonly claims: IdentityClaims; readonly token: string },
+  epoch: EpochFloor & { readonly notBefore: number; readonly notAfter: number },
+): Uint8Array {
+  const { claims } = token
+  const random = defaultEngine.randomBytes(136)
+  const structure = encodeAnnouncement({
+    realm: claims.realm,
+    agent: claims.name,
+    instance: random.subarray(0, 8),
+    epoch: epoch.number,
+    epochHash: epoch.hash,
+    identity: claims.identity,
+    messageKey: random.subarray(8, 40),
+    keys: [{ suite: 1, use: 0, publicKey: random.subarray(40, 72) }],
+    notBefore: epoch.notBefore,
+    notAfter: epoch.notAfter,
+    storedMs: 0,
+    seq: 1,
+    token: token.token,
+  })
+  const signature = random.subarray(72, 136)
+  return encodeSignedAnnouncement({ structure, signature, proof: signature })
+}
+
 /** A parsed announcement again, from its bytes. */
 export function reparse(bytes: Uint8Array): ParsedAnnouncement {
-  return parseAnnouncement(engine, bytes)
+  return parseAnnouncement(defaultEngine, bytes)
 }
 
 /** The code of the error that a task throws; fails when it throws none. */

@@ -14,7 +14,7 @@ export function readLike(reader: FieldReader, fields: readonly Packable[]): read
 function takeLike(reader: FieldReader, field: Packable): Packable {
   if (field === undefined) return reader.optional((item) => item.uint())
   if (typeof field === 'number') return reader.uint()
-  if (typeof field === 'string') return reader.string(field.length)
+  if (typeof field === 'string') return reader.string(3 * field.length)
   if (field instanceof Uint8Array) return reader.bytes(field.length)
   return readLike(reader.tuple(), field)
 }

@@ -1,0 +1,458 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { hex } from '../../src/bytes.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
+import { RateLimit } from '../../src/keys/budget.ts'
+import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { MAX_UNVERIFIED, MAX_UNVERIFIED_PER_AGENT } from '../../src/limits.ts'
+import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
+import { engine, may, newAuthority, newIdentity } from '../support/identities.ts'
+import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
+
+let world: World
+let made: MadeEpoch
+let epoch: AcceptedEpoch
+let alice: Identity
+let bob: Identity
+
+beforeEach(() => {
+  world = new World()
+  made = world.epoch(undefined)
+  epoch = world.accept(made)
+  alice = world.identity('alice')
+  bob = world.identity('bob')
+})
+
+/** Takes in what a fresh instance of this identity announces. */
+function join(
+  identity: Identity,
+  changes: Parameters<World['announcement']>[2] = {},
+  at: AcceptedEpoch = epoch,
+): ParsedAnnouncement {
+  const parsed = world.announcement(identity, at, changes)
+  expect(world.directory.add(parsed.bytes, T0)).toBeDefined()
+  return parsed
+}
+
+function names(subject = 'orders.new', nowMs = T0): string[] | undefined {
+  return world.directory.audience(subject, nowMs)?.members.map(({ name }) => name)
+}
+
+/** The same announcement with a signature that nobody made. */
+function withBadSignature({ signed }: ParsedAnnouncement): Uint8Array {
+  return encodeSignedAnnouncement({ ...signed, signature: engine.randomBytes(64) })
+}
+
+function retire(identity: Identity, instance: Uint8Array, at: AcceptedEpoch = epoch, seq = T0): Uint8Array {
+  const { notBefore, notAfter } = at
+  return signRetirement(identity, at, { instance, seq, notBefore, notAfter })
+}
+
+describe('an audience', () => {
+  it('is every live instance whose token allows it to read the subject', () => {
+    join(alice)
+    join(alice)
+    join(world.identity('audit', { permissions: may([], ['orders.*']) }))
+    join(world.identity('tools', { permissions: may([], ['tools.>']) }))
+    expect(names()?.sort()).toEqual(['alice', 'alice', 'audit'])
+    expect(names('tools.search')?.sort()).toEqual(['alice', 'alice', 'tools'])
+  })
+
+  it('is undefined without a current epoch, but for the 120 s that clocks may differ', () => {
+    join(alice)
+    expect(world.directory.audience('x', made.epoch.notAfter)).toBeUndefined()
+    expect(world.directory.audience('x', made.epoch.notBefore - 120_001)).toBeUndefined()
+  })
+
+  it('loses who is revoked, and whose token expires, at once', () => {
+    const short = world.identity('short', { expiresAtMs: T0 + MINUTE })
+    for (const identity of [alice, bob, short]) join(identity)
+    expect(names()?.sort()).toEqual(['alice', 'bob', 'short'])
+    world.revocations.add(world.revocation(bob), T0)
+    world.directory.invalidate(T0)
+    expect(names()?.sort()).toEqual(['alice', 'short'])
+    expect(names('orders.new', T0 + MINUTE)).toEqual(['alice'])
+  })
+
+  it('does not hold what announces for another epoch hash, or no epoch of this chain', () => {
+    const parsed = world.announcement(alice, { ...epoch, hash: engine.randomBytes(32) })
+    expect(world.directory.add(parsed.bytes, T0)).toBeUndefined()
+    expect(names()).toEqual([])
+    expect(world.directory.sender(parsed.hash, T0).standing).toBe('unknown')
+  })
+
+  it('takes the newest announcement of an instance in an epoch', () => {
+    const instance = engine.randomBytes(8)
+    join(alice, { instance, seq: 1 })
+    const second = join(alice, { instance, seq: 2 })
+    const members = world.directory.audience('x', T0)?.members
+    expect(members?.map(({ key }) => key.publicKey)).toEqual([second.announcement.keys[0]?.publicKey])
+  })
+
+  it('says why an agent that is known is not in it', () => {
+    join(world.identity('allowed', { permissions: may([], ['other']) }))
+    join(bob)
+    world.revocations.add(world.revocation(bob), T0)
+    join(world.identity('short', { expiresAtMs: T0 + 1000 }))
+    const gone = join(alice)
+    world.directory.add(retire(alice, gone.announcement.instance), T0)
+    const broken = world.announcement(world.identity('broken'), epoch)
+    world.directory.add(withBadSignature(broken), T0)
+    names()
+    const nowMs = T0 + 2000
+    const why = Object.fromEntries(world.directory.absences('x', nowMs).map((a) => [a.name, a.why]))
+    expect(why).toEqual({
+      alice: 'it has retired',
+      allowed: 'its token does not allow it to read this subject',
+      bob: 'its identity is revoked',
+      short: 'its identity token has expired',
+    })
+  })
+
+  it('says that an agent has not announced for the current epoch', () => {
+    join(alice)
+    const next = world.accept(world.epoch(made))
+    join(bob, {}, next)
+    const nowMs = made.epoch.notAfter
+    expect(names('x', nowMs)).toEqual(['bob'])
+    expect(world.directory.absences('x', nowMs)).toEqual([
+      { name: 'alice', why: 'it has not announced keys for the current epoch' },
+    ])
+  })
+})
+
+describe('the epoch of an audience', () => {
+  let next: AcceptedEpoch
+  let overlap: number
+  beforeEach(() => {
+    next = world.accept(world.epoch(made))
+    overlap = next.notBefore
+  })
+
+  it('stays the old one until every live instance has announced the new one', () => {
+    const [a, b] = [engine.randomBytes(8), engine.randomBytes(8)]
+    join(alice, { instance: a })
+    join(bob, { instance: b })
+    expect(world.directory.audience('x', overlap)?.epoch.number).toBe(1)
+    join(alice, { instance: a }, next)
+    expect(world.directory.audience('x', overlap)?.epoch.number).toBe(1)
+    expect(names('x', overlap)).toHaveLength(2)
+    join(bob, { instance: b }, next)
+    expect(world.directory.audience('x', overlap)?.epoch.number).toBe(2)
+    expect(names('x', overlap)).toHaveLength(2)
+  })
+
+  it('is the new one when the old one ends, without those who have not announced', () => {
+    const a = engine.randomBytes(8)
+    join(alice, { instance: a })
+    join(alice, { instance: a }, next)
+    join(bob)
+    expect(world.directory.audience('x', made.epoch.notAfter - 1)?.epoch.number).toBe(1)
+    expect(world.directory.audience('x', made.epoch.notAfter)?.epoch.number).toBe(2)
+    expect(names('x', made.epoch.notAfter)).toEqual(['alice'])
+  })
+
+  it('does not wait for an instance that has retired', () => {
+    const [a, b] = [engine.randomBytes(8), engine.randomBytes(8)]
+    for (const at of [epoch, next]) join(alice, { instance: a }, at)
+    join(bob, { instance: b })
+    expect(world.directory.audience('x', overlap)?.epoch.number).toBe(1)
+    world.directory.add(retire(bob, b), overlap)
+    expect(world.directory.audience('x', overlap)?.epoch.number).toBe(2)
+  })
+
+  it('finds one instance in another epoch only where it has announced itself for it', () => {
+    const a = engine.randomBytes(8)
+    const parsed = join(alice, { instance: a })
+    const known = world.directory.sender(parsed.hash, overlap)
+    if (known.standing !== 'known') throw new Error('unknown')
+    expect(world.directory.memberOf(known.announcement, next, overlap)).toBeUndefined()
+    join(alice, { instance: a }, next)
+    expect(world.directory.memberOf(known.announcement, next, overlap)?.instance).toBe(hex(a))
+  })
+})
+
+describe('a retirement', () => {
+  it('takes one instance out of every epoch, in whatever order it comes', () => {
+    const next = world.accept(world.epoch(made))
+    const instance = engine.randomBytes(8)
+    const other = join(alice)
+    world.directory.add(retire(alice, instance, next), T0)
+    names()
+    for (const at of [epoch, next]) join(alice, { instance }, at)
+    const members = world.directory.audience('x', T0)?.members
+    expect(members?.map((member) => member.instance)).toEqual([hex(other.announcement.instance)])
+    expect(world.directory.audience('x', next.notBefore)?.epoch.number).toBe(1)
+  })
+
+  it('by a different identity changes nothing', () => {
+    const { instance } = join(alice).announcement
+    // One that says it is alice, one with mallory's own token, and one of a second identity of that name.
+    const mallory = world.identity('mallory')
+    const impostor = world.identity('alice', { issuedAtMs: T0 - MINUTE })
+    const parts = decodeSignedAnnouncement(retire(alice, instance))
+    const forged = { ...parts, signature: mallory.sign(parts.structure) }
+    for (const bytes of [
+      encodeSignedAnnouncement(forged),
+      retire(mallory, instance),
+      retire(impostor, instance),
+    ]) {
+      world.directory.add(bytes, T0)
+    }
+    expect(names()).toEqual(['alice'])
+  })
+})
+
+describe('who owns a name', () => {
+  it('is the identity with the earlier token; the other is refused until that one is revoked', () => {
+    const early = world.identity('twin', { issuedAtMs: T0 - 3 * HOUR })
+    const late = world.identity('twin', { issuedAtMs: T0 - 2 * HOUR })
+    const second = join(late)
+    expect(world.directory.sender(second.hash, T0).standing).toBe('known')
+    const first = join(early)
+    expect(world.directory.sender(first.hash, T0).standing).toBe('known')
+    expect(world.directory.sender(second.hash, T0).standing).toBe('refused')
+    const instances = () => world.directory.audience('x', T0)?.members.map(({ instance }) => instance)
+    expect(instances()).toEqual([hex(first.announcement.instance)])
+    world.revocations.add(world.revocation(early), T0)
+    world.directory.invalidate(T0)
+    expect(instances()).toEqual([hex(second.announcement.instance)])
+    expect(world.directory.sender(first.hash, T0).standing).toBe('refused')
+    expect(world.directory.sender(second.hash, T0).standing).toBe('known')
+  })
+
+  it('is the lower identity where both tokens are of the same second', () => {
+    const both = [world.identity('twin'), world.identity('twin')]
+    const parsed = both.map((identity) => join(identity))
+    const lower = (both[0]?.publicKey ?? '') < (both[1]?.publicKey ?? '') ? 0 : 1
+    const standings = parsed.map(({ hash }) => world.directory.sender(hash, T0).standing)
+    expect(standings[lower]).toBe('known')
+    expect(standings[1 - lower]).toBe('refused')
+  })
+
+  it('passes on when the earlier token expires', () => {
+    const early = world.identity('twin', { issuedAtMs: T0 - 3 * HOUR, expiresAtMs: T0 + 1000 })
+    const second = join(world.identity('twin'))
+    join(early)
+    expect(world.directory.sender(second.hash, T0).standing).toBe('refused')
+    expect(world.directory.sender(second.hash, T0 + 1000).standing).toBe('known')
+  })
+
+  it('keeps its announcements however often another identity of that name announces', () => {
+    const first = join(alice)
+    names()
+    const impostor = world.identity('alice', { issuedAtMs: T0 - MINUTE, maxInstances: 1 })
+    for (let i = 1; i <= 20; i++) join(impostor, { notBefore: T0 + i })
+    const members = world.directory.audience('x', T0)?.members
+    expect(members?.map(({ instance }) => instance)).toEqual([hex(first.announcement.instance)])
+  })
+})
+
+describe('a clone', () => {
+  it('is two announcements of one instance, epoch and number: it raises an alarm once', () => {
+    const instance = engine.randomBytes(8)
+    join(alice, { instance })
+    names()
+    expect(world.clones).toEqual([])
+    join(alice, { instance })
+    names()
+    names('another')
+    expect(world.clones).toEqual([instance])
+  })
+
+  it('is not a later number, another epoch, another identity, the same statement again, or a forgery', () => {
+    const next = world.accept(world.epoch(made))
+    const instance = engine.randomBytes(8)
+    const parsed = join(alice, { instance })
+    join(alice, { instance, seq: 2 })
+    join(alice, { instance }, next)
+    join(bob, { instance })
+    expect(world.directory.add(parsed.bytes, T0)).toBeUndefined()
+    world.directory.add(withBadSignature(world.announcement(alice, epoch, { instance })), T0)
+    names()
+    expect(world.clones).toEqual([])
+  })
+})
+
+describe('the limit of instances', () => {
+  it('keeps the newest by not_before, then by hash', () => {
+    const agent = world.identity('fleet', { maxInstances: 3 })
+    const all = [0, 5, 5, 1, 9, 5].map((after) => join(agent, { notBefore: T0 + after }))
+    const byRank = [...all].sort(
+      (a, b) => b.announcement.notBefore - a.announcement.notBefore || (hex(a.hash) < hex(b.hash) ? -1 : 1),
+    )
+    const expected = byRank.slice(0, 3).map(({ announcement }) => hex(announcement.instance))
+    expect(world.directory.audience('x', T0)?.members.map(({ instance }) => instance)).toEqual(expected)
+  })
+
+  it('holds against ten thousand instances of a crash loop, in the audience and in memory', () => {
+    const agent = world.identity('loop', { maxInstances: 4 })
+    const { directory } = world
+    let nowMs = T0
+    let last = ''
+    let largest = 0
+    const keys = engine.ed25519KeyPair()
+    for (let i = 0; i < 10_000; i++) {
+      // As a supervisor starts it, 50 times a second; every process retires the one before.
+      nowMs = T0 + i * 20
+      const instance = engine.randomBytes(8)
+      const changes = { instance, notBefore: nowMs, messageKey: keys.publicKey }
+      const own = { messageKey: keys.secretKey }
+      directory.add(world.announcement(agent, epoch, changes, own).bytes, nowMs)
+      if (i % 100 === 0) expect(directory.audience('x', nowMs)?.members.length).toBeLessThanOrEqual(4)
+      if (i % 2 === 0) directory.add(retire(agent, instance, epoch, nowMs), nowMs)
+      else last = hex(instance)
+      largest = Math.max(largest, directory.size)
+    }
+    expect(largest).toBeLessThan(150)
+    const members = directory.audience('x', nowMs + 10_000)?.members.map(({ instance }) => instance)
+    expect(members).toHaveLength(4)
+    expect(members?.[0]).toBe(last)
+  })
+})
+
+describe('lazy verification', () => {
+  it('proves nothing until somebody asks, and then once', () => {
+    const seen: string[] = []
+    const counting = {
+      ...engine,
+      verify: (key: Uint8Array, message: Uint8Array, signature: Uint8Array) => {
+        seen.push(hex(key))
+        return engine.verify(key, message, signature)
+      },
+    }
+    const slow = new World({ like: world, engine: counting })
+    slow.accept(made)
+    seen.length = 0
+    for (const identity of [alice, bob]) slow.directory.add(world.announcement(identity, epoch).bytes, T0)
+    expect(seen).toHaveLength(0)
+    slow.directory.audience('x', T0)
+    const first = seen.length
+    expect(first).toBeGreaterThan(0)
+    slow.directory.invalidate(T0)
+    slow.directory.audience('x', T0)
+    slow.directory.audience('y', T0)
+    expect(seen).toHaveLength(first)
+  })
+
+  it('never lets what is unproved displace what is proved', () => {
+    const instance = engine.randomBytes(8)
+    const good = join(alice, { instance })
+    names()
+    for (let i = 0; i < 500; i++) {
+      const newer = world.announcement(alice, epoch, { instance, seq: 2 + i, notBefore: T0 + i })
+      world.directory.add(withBadSignature(newer), T0 + i)
+    }
+    const retirement = decodeSignedAnnouncement(retire(alice, instance))
+    world.directory.add(encodeSignedAnnouncement({ ...retirement, signature: engine.randomBytes(64) }), T0)
+    for (const nowMs of [T0, T0 + 1000, T0 + 5000]) {
+      const members = world.directory.audience('x', nowMs)?.members
+      expect(members?.map(({ key }) => key.publicKey)).toEqual([good.announcement.keys[0]?.publicKey])
+    }
+  })
+
+  it('is budgeted for each agent: junk in one name does not slow down another', () => {
+    for (let i = 0; i < 200; i++) {
+      world.directory.add(junkAnnouncement(alice, epoch), T0)
+    }
+    join(bob)
+    expect(names()).toEqual(['bob'])
+    world.directory.add(world.announcement(alice, epoch).bytes, T0 + 1000)
+    expect(names('orders.new', T0 + 2000)?.sort()).toEqual(['alice', 'bob'])
+  })
+
+  it('does not let junk in an agent’s name keep its next announcement out', () => {
+    for (let i = 0; i < MAX_UNVERIFIED_PER_AGENT; i++) {
+      world.directory.add(junkAnnouncement(alice, epoch), T0)
+    }
+    join(alice)
+    expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
+  })
+
+  it('does not let junk for an epoch that nobody knows keep the next announcement out', () => {
+    for (let i = 0; i < 5000; i++) {
+      const unknown = { ...epoch, number: 1000, hash: engine.randomBytes(32) }
+      world.directory.add(junkAnnouncement(alice, unknown), T0)
+    }
+    join(alice)
+    expect(names()).toEqual(['alice'])
+    expect(world.directory.size).toBe(1)
+  })
+
+  it('does not let junk with a revoked token keep the successor’s announcement out', () => {
+    const former = world.identity('alice', { issuedAtMs: T0 - 2 * HOUR })
+    world.revocations.add(world.revocation(former, { since: T0 - HOUR - MINUTE }), T0)
+    for (let i = 0; i < 2 * MAX_UNVERIFIED_PER_AGENT; i++) {
+      world.directory.add(junkAnnouncement(former, epoch), T0)
+    }
+    join(alice)
+    expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
+  })
+
+  it('holds a bounded number of unproved announcements, and new ones of real agents come in after a flood', () => {
+    const stranger = newAuthority()
+    const options = { issuedAtMs: T0 - HOUR, realm: world.realm, permissions: may([], []) }
+    const name = (i: number): string => `made-up-${Math.floor(i / MAX_UNVERIFIED_PER_AGENT)}`
+    let largest = 0
+    let invented = newIdentity(stranger, name(0), options).identity
+    for (let i = 0; i < MAX_UNVERIFIED + 2000; i++) {
+      if (invented.name !== name(i)) invented = newIdentity(stranger, name(i), options).identity
+      world.directory.add(junkAnnouncement(invented, epoch), T0)
+      largest = Math.max(largest, world.directory.size)
+    }
+    expect(largest).toBe(MAX_UNVERIFIED)
+    expect(world.directory.size).toBe(MAX_UNVERIFIED)
+    join(alice)
+    expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
+  })
+
+  it('keeps an announcement that is ahead of its epoch until the epoch is here', () => {
+    const next = world.epoch(made)
+    const parsed = world.announcement(alice, new World({ like: world }).accept(next))
+    world.directory.add(parsed.bytes, T0)
+    expect(world.directory.sender(parsed.hash, T0).standing).toBe('unknown')
+    world.accept(next)
+    world.directory.invalidate(next.epoch.notBefore)
+    expect(world.directory.sender(parsed.hash, next.epoch.notBefore).standing).toBe('known')
+  })
+
+  it('passes on what is proved, in the order in which it came, and nothing else', () => {
+    const first = join(alice)
+    world.directory.add(withBadSignature(world.announcement(bob, epoch)), T0)
+    const second = join(bob)
+    const proven = world.directory.proven(T0)
+    expect(proven.map(({ hash }) => hash)).toEqual([first.hash, second.hash])
+    expect((proven[0]?.order ?? 0) < (proven[1]?.order ?? 0)).toBe(true)
+  })
+
+  it('forgets the announcements of epochs that are forgotten', () => {
+    const old = join(alice)
+    names()
+    let last = made
+    for (let i = 0; i < 3; i++) {
+      last = world.epoch(last)
+      world.accept(last)
+    }
+    world.chain.prune(last.epoch.notBefore)
+    world.directory.prune()
+    expect(world.directory.size).toBe(0)
+    expect(world.directory.has(hex(old.hash))).toBe(false)
+  })
+})
+
+describe('a budget', () => {
+  it('allows a burst of a second and refills with time, never beyond it', () => {
+    const limit = new RateLimit(10)
+    const take = (nowMs: number): number => {
+      let taken = 0
+      while (limit.take(nowMs)) taken++
+      return taken
+    }
+    expect(take(0)).toBe(10)
+    expect(take(99)).toBe(0)
+    expect(take(100)).toBe(1)
+    expect(take(60_000)).toBe(10)
+    expect(take(0)).toBe(0)
+    expect(take(500)).toBe(5)
+  })
+})

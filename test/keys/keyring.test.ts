@@ -1,0 +1,203 @@
+import { inspect } from 'node:util'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { hex } from '../../src/bytes.ts'
+import type { CryptoEngine } from '../../src/crypto/engine.ts'
+import { unseal } from '../../src/envelope/open.ts'
+import { type Sealed, seal } from '../../src/envelope/seal.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import { verifyAnnouncement } from '../../src/keys/announcements.ts'
+import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { Keyring } from '../../src/keys/keyring.ts'
+import { engine } from '../support/identities.ts'
+import { codeOf, MINUTE, T0, World } from '../support/statements.ts'
+
+let world: World
+let alice: Identity
+let epochs: AcceptedEpoch[]
+
+beforeEach(() => {
+  world = new World()
+  alice = world.identity('alice')
+  epochs = world.epochs(4).map((made) => world.accept(made))
+})
+
+function at(index: number): AcceptedEpoch {
+  const epoch = epochs[index]
+  if (epoch === undefined) throw new Error('no such epoch')
+  return epoch
+}
+
+function newKeyring(withEngine: CryptoEngine = engine): Keyring {
+  return new Keyring(withEngine, alice, engine.randomBytes(8))
+}
+
+/** A message that somebody seals to what a keyring announces for an epoch. */
+function sealedTo(keyring: Keyring, epoch: AcceptedEpoch): Sealed {
+  const { trust, revocations } = world
+  const parsed = keyring.announce(epoch, epoch.notBefore)
+  const around = { engine, trust, revocations }
+  const recipient = verifyAnnouncement(around, parsed, { epoch, nowMs: epoch.notBefore })?.recipient
+  if (recipient === undefined) throw new Error('no recipient')
+  const content = {
+    sender: engine.randomBytes(32),
+    seq: 1,
+    subject: 'x',
+    reply: undefined,
+    inReplyTo: undefined,
+    ttlMs: 0,
+    headers: [],
+    clearHeaders: [],
+    payload: new Uint8Array(1),
+  }
+  return seal(engine, content, {
+    type: 0,
+    epoch: epoch.number,
+    recipients: [recipient],
+    messageKey: engine.ed25519KeyPair().secretKey,
+    sentAtMs: epoch.notBefore,
+    padding: 'padme',
+  })
+}
+
+describe('the keys of an instance', () => {
+  it('are fresh for each epoch, and announced once', () => {
+    const keyring = newKeyring()
+    const first = keyring.announce(at(0), T0)
+    const second = keyring.announce(at(1), T0)
+    expect(keyring.announce(at(0), T0)).toBe(first)
+    expect(first.announcement.messageKey).not.toEqual(second.announcement.messageKey)
+    expect(first.announcement.keys[0]?.publicKey).not.toEqual(second.announcement.keys[0]?.publicKey)
+    expect(keyring.announcements()).toEqual([first, second])
+  })
+
+  it('are other ones in each instance of an agent', () => {
+    const [one, two] = [newKeyring(), newKeyring()].map((keyring) => keyring.announce(at(0), T0))
+    expect(one?.announcement.messageKey).not.toEqual(two?.announcement.messageKey)
+    expect(one?.announcement.identity).toBe(two?.announcement.identity)
+  })
+
+  it('are announced for the span of the epoch that is left, whenever it is announced', () => {
+    const { notBefore, notAfter } = at(1)
+    for (const nowMs of [notBefore - MINUTE, notBefore, notBefore + MINUTE, notAfter + MINUTE]) {
+      const { announcement } = newKeyring().announce(at(1), nowMs)
+      expect(announcement.notBefore).toBeGreaterThanOrEqual(notBefore)
+      expect(announcement.notBefore).toBeLessThan(announcement.notAfter)
+      expect(announcement.notAfter).toBe(notAfter)
+    }
+  })
+
+  it('are not made for an epoch that allows only suites that this version does not have', () => {
+    const made = world.epoch(undefined, { suites: [2] })
+    const epoch = new World({ like: world }).accept(made)
+    const keyring = newKeyring()
+    expect(codeOf(() => keyring.announce(epoch, T0))).toBe('ERR_SUITE')
+    expect(keyring.has(epoch.hash)).toBe(false)
+    expect(keyring.sending(epoch.hash)).toBeUndefined()
+  })
+
+  it('count what is sealed in each epoch, from 1', () => {
+    const keyring = newKeyring()
+    keyring.announce(at(0), T0)
+    keyring.announce(at(1), T0)
+    const seq = (index: number): number | undefined => keyring.sending(at(index).hash)?.seq
+    expect([seq(0), seq(0), seq(1), seq(0), seq(2)]).toEqual([1, 2, 1, 3, undefined])
+  })
+})
+
+describe('destroying keys', () => {
+  it('happens when the grace of their epoch is over, and not before', () => {
+    const keyring = newKeyring()
+    const message = sealedTo(keyring, at(0))
+    keyring.announce(at(1), T0)
+    const end = at(0).notAfter + at(0).graceMs
+    expect(keyring.destroyEnded(end - 1)).toEqual([])
+    expect(unseal(engine, message.bytes, keyring).outcome).toBe('opened')
+    expect(keyring.destroyEnded(end)).toEqual([1])
+    expect(keyring.destroyEnded(end)).toEqual([])
+    expect(unseal(engine, message.bytes, keyring).outcome).toBe('not addressed')
+    expect(keyring.has(at(0).hash)).toBe(false)
+    expect(keyring.has(at(1).hash)).toBe(true)
+  })
+
+  it('leaves zeros where the secrets were', () => {
+    const made: Uint8Array[] = []
+    const spying: CryptoEngine = {
+      ...engine,
+      ed25519KeyPair: (seed) => spied(engine.ed25519KeyPair(seed)),
+      x25519KeyPair: (seed) => spied(engine.x25519KeyPair(seed)),
+    }
+    const spied = <Keys extends { secretKey: Uint8Array }>(keys: Keys): Keys => {
+      made.push(keys.secretKey)
+      return keys
+    }
+    const keyring = newKeyring(spying)
+    const kid = kidOf(keyring, at(0))
+    expect(made).toHaveLength(2)
+    expect(made.every((secret) => secret.some((byte) => byte !== 0))).toBe(true)
+    expect(keyring.ownKey(kid)?.secretKey).toBeDefined()
+    keyring.destroyEnded(at(0).notAfter + at(0).graceMs)
+    expect(keyring.ownKey(kid)).toBeUndefined()
+    expect(keyring.sending(at(0).hash)).toBeUndefined()
+    expect(made.every((secret) => secret.every((byte) => byte === 0))).toBe(true)
+  })
+
+  it('of everything leaves nothing that opens', () => {
+    const keyring = newKeyring()
+    const messages = [0, 1].map((index) => sealedTo(keyring, at(index)))
+    keyring.destroyAll()
+    for (const { bytes } of messages) expect(unseal(engine, bytes, keyring).outcome).toBe('not addressed')
+    expect(keyring.announcements()).toEqual([])
+  })
+
+  it('keeps a thief of the live keys of epoch n from opening anything of n − 2', () => {
+    const keyring = newKeyring()
+    const messages = [0, 1, 2].map((index) => sealedTo(keyring, at(index)))
+    keyring.destroyEnded(at(2).notBefore + MINUTE)
+    // The thief holds everything that the keyring still has.
+    const outcomes = messages.map(({ bytes }) => unseal(engine, bytes, keyring).outcome)
+    expect(outcomes).toEqual(['not addressed', 'opened', 'opened'])
+    keyring.destroyEnded(at(1).notAfter + at(1).graceMs)
+    const later = messages.map(({ bytes }) => unseal(engine, bytes, keyring).outcome)
+    expect(later).toEqual(['not addressed', 'not addressed', 'opened'])
+  })
+
+  function kidOf(keyring: Keyring, epoch: AcceptedEpoch): Uint8Array {
+    const { trust, revocations } = world
+    const parsed = keyring.announce(epoch, epoch.notBefore)
+    const around = { engine, trust, revocations }
+    return (
+      verifyAnnouncement(around, parsed, { epoch, nowMs: epoch.notBefore })?.recipient?.kid ??
+      new Uint8Array(0)
+    )
+  }
+})
+
+describe('what is shown of a keyring', () => {
+  it('holds no secret', () => {
+    const secrets: string[] = []
+    const keep = <Keys extends { secretKey: Uint8Array }>(keys: Keys): Keys => {
+      secrets.push(hex(keys.secretKey))
+      return keys
+    }
+    const keyring = newKeyring({
+      ...engine,
+      ed25519KeyPair: (seed) => keep(engine.ed25519KeyPair(seed)),
+      x25519KeyPair: (seed) => keep(engine.x25519KeyPair(seed)),
+    })
+    keyring.announce(at(0), T0)
+    const shown = [
+      inspect(keyring, { depth: 10, showHidden: true }),
+      JSON.stringify(keyring),
+      String(keyring),
+    ].join('\n')
+    expect(shown).toContain('[secret]')
+    expect(shown).toContain(hex(keyring.instance))
+    expect(secrets).toHaveLength(2)
+    for (const secret of secrets) {
+      expect(shown).not.toContain(secret)
+      const bytes = Buffer.from(secret, 'hex')
+      expect(shown).not.toContain(bytes.toString('base64'))
+      expect(shown).not.toContain([...bytes.subarray(0, 6)].join(', '))
+    }
+  })
+})

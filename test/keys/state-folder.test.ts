@@ -1,0 +1,171 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hex } from '../../src/bytes.ts'
+import { memoryState } from '../../src/keys/state.ts'
+import { openStateFolder } from '../../src/keys/state-folder.ts'
+import { Child } from '../support/child.ts'
+import { engine } from '../support/identities.ts'
+import { codeOf } from '../support/statements.ts'
+
+const REALM = 'REALM'
+let root: string
+const children: Child[] = []
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'subrosa-state-'))
+})
+afterEach(async () => {
+  for (const child of children.splice(0)) await child.kill()
+  rmSync(root, { recursive: true, force: true })
+})
+
+const open = (agent = 'alice') => openStateFolder({ root, realm: REALM, agent })
+const hash = (): Uint8Array => engine.randomBytes(32)
+
+/** Another process that holds a slot of alice’s. */
+async function holdElsewhere(wanted: object = {}): Promise<Child> {
+  const json = JSON.stringify({ realm: REALM, agent: 'alice', ...wanted })
+  const child = Child.start('hold-folder.mjs', 'state', root, json)
+  children.push(child)
+  const { held } = await child.message('it holds the folder', (message) => 'held' in message)
+  expect(held).toBe(true)
+  return child
+}
+
+describe('what an agent remembers', () => {
+  it('is the floor and the instances that did not retire', () => {
+    const first = open()
+    expect(first.floor).toBeUndefined()
+    expect(first.former).toEqual([])
+    const floor = { number: 7, hash: hash() }
+    first.keepFloor(floor)
+    first.keepInstance('00112233445566aa')
+    first.close()
+    const second = open()
+    expect(second.floor).toEqual(floor)
+    expect(second.former).toEqual([{ instance: '00112233445566aa' }])
+    second.keepInstance('00112233445566bb')
+    second.close()
+    const third = open()
+    expect(third.former.map(({ instance }) => instance)).toEqual(['00112233445566aa', '00112233445566bb'])
+    third.forgetInstances()
+    third.close()
+    const fourth = open()
+    expect(fourth.former).toEqual([])
+    expect(fourth.floor).toEqual(floor)
+    fourth.close()
+  })
+
+  it('is apart for each agent and each realm', () => {
+    const one = open('alice')
+    one.keepFloor({ number: 7, hash: hash() })
+    const other = open('bob')
+    const elsewhere = openStateFolder({ root, realm: 'OTHER', agent: 'alice' })
+    expect([other.floor, elsewhere.floor]).toEqual([undefined, undefined])
+    for (const state of [one, other, elsewhere]) state.close()
+  })
+
+  it('is on disk when the call returns, readable by its owner alone', () => {
+    const state = open()
+    const floor = { number: 3, hash: hash() }
+    state.keepFloor(floor)
+    const path = join(root, REALM, 'alice', '0', 'state.json')
+    expect(JSON.parse(readFileSync(path, 'utf8')).floor).toEqual({ number: 3, hash: hex(floor.hash) })
+    expect(statSync(path).mode & 0o077).toBe(0)
+    expect(statSync(join(root, REALM, 'alice')).mode & 0o077).toBe(0)
+    expect(readdirSync(join(root, REALM, 'alice', '0')).sort()).toEqual(['lock', 'state.json'])
+    state.close()
+  })
+
+  it('ends with the process where the state is in memory', () => {
+    const state = memoryState()
+    state.keepFloor({ number: 7, hash: hash() })
+    state.keepInstance('00112233445566aa')
+    expect(state.floor?.number).toBe(7)
+    expect(state.former).toEqual([])
+    expect(memoryState().floor).toBeUndefined()
+  })
+})
+
+describe('slots', () => {
+  it('give every running instance a folder of its own, and the first free one to the next', () => {
+    const [a, b, c] = [open(), open(), open()]
+    expect(readdirSync(join(root, REALM, 'alice')).sort()).toEqual(['0', '1', '2'])
+    b.keepInstance('00112233445566bb')
+    b.close()
+    const next = open()
+    expect(next.former).toEqual([{ instance: '00112233445566bb' }])
+    for (const state of [a, c, next]) state.close()
+  })
+
+  it('are held by another process until it is killed', async () => {
+    const child = await holdElsewhere({ instance: 'aaaaaaaaaaaaaaaa' })
+    const meanwhile = open()
+    expect(meanwhile.former).toEqual([])
+    await child.kill()
+    const after = open()
+    expect(after.former).toEqual([{ instance: 'aaaaaaaaaaaaaaaa' }])
+    meanwhile.close()
+    after.close()
+  })
+
+  it('share the highest floor of all of them', async () => {
+    const [low, high] = [hash(), hash()]
+    await holdElsewhere({ floor: { number: 9, hash: hex(high) } })
+    const second = open()
+    expect(second.floor).toEqual({ number: 9, hash: high })
+    const third = open()
+    third.keepFloor({ number: 4, hash: low })
+    third.close()
+    second.close()
+    const again = open()
+    expect(again.floor).toEqual({ number: 9, hash: high })
+    again.close()
+  })
+})
+
+describe('a state folder that is not what it was', () => {
+  const slot = (): string => join(root, REALM, 'alice', '0')
+  const damaged = [
+    '',
+    'null',
+    '[]',
+    '{"format":1}',
+    '{"format":2,"instances":[]}',
+    '{"format":1,"instances":[{"instance":"../.."}]}',
+    '{"format":1,"instances":[],"floor":{"number":1}}',
+    '{"format":1,"instances":[],"floor":{"number":"1","hash":"00"}}',
+    '{"format":1,"instances":[],"floor":{"number":1.5,"hash":"' + '00'.repeat(32) + '"}}',
+    '{"format":1,"instances":[],"floor":{"number":-1,"hash":"' + '00'.repeat(32) + '"}}',
+    '{"format":1,"instances":[],"floor":null}',
+  ]
+
+  it.each(damaged)('is refused, and not taken for a new one: %j', (text) => {
+    mkdirSync(slot(), { recursive: true })
+    writeFileSync(join(slot(), 'state.json'), text)
+    expect(codeOf(() => open())).toBe('ERR_STATE')
+    // It let go of the lock: with the file mended it opens.
+    rmSync(join(slot(), 'state.json'))
+    open().close()
+  })
+
+  it('is refused when another slot is damaged: its floor may have been the highest', () => {
+    const first = open()
+    mkdirSync(join(root, REALM, 'alice', '5'))
+    writeFileSync(join(root, REALM, 'alice', '5', 'state.json'), '{')
+    first.close()
+    expect(codeOf(() => open())).toBe('ERR_STATE')
+  })
+
+  it('is refused when it is there and cannot be read', () => {
+    mkdirSync(join(slot(), 'state.json'), { recursive: true })
+    expect(codeOf(() => open())).toBe('ERR_STATE')
+  })
+
+  it('is refused when it cannot be made', () => {
+    writeFileSync(join(root, REALM), 'a file')
+    expect(codeOf(() => open())).toBe('ERR_STATE')
+  })
+})
