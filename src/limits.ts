@@ -42,13 +42,12 @@ export const MAX_FAILED_LOOKUPS_CACHED = 4096
 export const FAILED_LOOKUP_TTL_MS = 10_000
 export const FAILED_OPENS_PER_SECOND = 64
 export const MAX_UNVERIFIED_PER_AGENT = 64
-export const MAX_UNVERIFIED = 16_384
+export const MAX_UNVERIFIED = 65_536
 export const MAX_EARLY_ANNOUNCEMENTS = 1024
 /** Announcements held of one agent in one epoch, for each instance that it may have. */
 export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
 export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
-export const MAX_EMPTY_AGENTS = 4096
 export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50

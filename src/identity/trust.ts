@@ -59,13 +59,22 @@ export class Trust {
     return claims
   }
 
+  /** Whether verifying this token costs no signature check. */
+  knows(token: string): boolean {
+    return this.#verified.has(this.#cacheKey(token))
+  }
+
   /** The public keys of the authorities in bytes. */
   authorityKeys(): readonly Uint8Array[] {
     return this.authorities.map((key) => decodeNkey('A', key))
   }
 
+  #cacheKey(token: string): string {
+    return hex(this.#engine.sha256(utf8(token)))
+  }
+
   #verifySignature(token: string): VerifiedClaims {
-    const cacheKey = hex(this.#engine.sha256(utf8(token)))
+    const cacheKey = this.#cacheKey(token)
     const known = this.#verified.get(cacheKey)
     if (known !== undefined) return known
     const claims = verifyToken(this.#engine, token, this.authorities)

@@ -50,11 +50,11 @@ export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise
   if (agent.revocation !== undefined) return agent.revocation
 
   const { identity } = agent.claims
-  const revocation = { realm: realm.key, identity, since, until, reason }
+  const revocation = { identity, since, until, reason }
   const record: RevocationRecord = {
     name,
     ...revocation,
-    statement: signRevocation(await loadAuthority(realm), revocation),
+    statement: signRevocation(await loadAuthority(realm), { realm: realm.key, ...revocation }),
     path: revocationPath(realm.dir, name, identity),
   }
   await replaceFile(record.path, formatRevocation(record), { secret: false })

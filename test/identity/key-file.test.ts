@@ -23,15 +23,15 @@ afterAll(async () => {
 })
 
 describe.skipIf(process.platform === 'win32')('the permissions of an identity file', () => {
-  it.each([0o600, 0o400, 0o700])('may be %o', async (mode) => {
-    await chmod(path, mode)
+  it.each(['600', '400', '700'])('may be %s', async (mode) => {
+    await chmod(path, Number.parseInt(mode, 8))
     expect((await loadIdentity(`file:${path}`)).name).toBe('billing')
   })
 
-  it.each([0o644, 0o640, 0o604, 0o660, 0o606, 0o610, 0o601, 0o620, 0o602, 0o777, 0o444])(
-    'may not be %o',
+  it.each(['644', '640', '604', '660', '606', '610', '601', '620', '602', '777', '444'])(
+    'may not be %s',
     async (mode) => {
-      await chmod(path, mode)
+      await chmod(path, Number.parseInt(mode, 8))
       await expect(loadIdentity(`file:${path}`)).rejects.toThrow(
         expect.objectContaining({
           code: 'ERR_KEY_FILE_PERMISSIONS',

@@ -201,6 +201,12 @@ describe('the form of a token', () => {
     expect(() => verify(token)).toThrow(invalid)
   })
 
+  it('is refused above 16 KiB, although the signature fits', () => {
+    const padded = (length: number) => forgeToken({ ...goodClaims(), note: 'x'.repeat(length) })
+    expect(verify(padded(8000)).name).toBe('billing')
+    expect(() => verify(padded(16_384))).toThrow(invalid)
+  })
+
   it('is refused where the spare bits of base64 are not zero, which other readers ignore', () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
     // 64 bytes of signature leave four spare bits in the last character.

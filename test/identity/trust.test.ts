@@ -81,6 +81,17 @@ describe('trust', () => {
     }
   })
 
+  it('refuses a token that was issued more than 120 s ahead, which would outlive every revocation', () => {
+    const token = issue()
+    expect(trust.verify(token, ISSUED_AT_MS - 120_000).name).toBe('billing')
+    expect(() => trust.verify(token, ISSUED_AT_MS - 120_001)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_TOKEN_INVALID',
+        message: expect.stringContaining('in the future'),
+      }),
+    )
+  })
+
   it('remembers a token that it verified and still checks its expiry', () => {
     const token = issue()
     const first = trust.verify(token, ISSUED_AT_MS)

@@ -61,7 +61,11 @@ export class World {
 
   /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
   constructor(
-    options: { readonly floor?: EpochFloor; readonly like?: World; readonly engine?: CryptoEngine } = {},
+    options: {
+      readonly floor?: EpochFloor
+      readonly like?: Pick<World, 'authority' | 'rotator'>
+      readonly engine?: CryptoEngine
+    } = {},
   ) {
     const { floor, like, engine = defaultEngine } = options
     this.authority = like?.authority ?? newAuthority()

@@ -274,6 +274,7 @@ describe('FieldReader', () => {
     ['a string for an integer', ['1'], (reader) => reader.uint()],
     ['nil for an integer', [undefined], (reader) => reader.uint()],
     ['a string above its limit', ['abc'], (reader) => reader.string(2)],
+    ['a string above its limit in bytes, not in characters', ['é€𝄞'], (reader) => reader.string(8)],
     ['bytes for a string', [new Uint8Array(1)], (reader) => reader.string(10)],
     ['too few bytes', [new Uint8Array(31)], (reader) => reader.bytes(32)],
     ['too many bytes', [new Uint8Array(33)], (reader) => reader.bytes(32)],
@@ -292,6 +293,12 @@ describe('FieldReader', () => {
     ['a nil that is left', [undefined], (reader) => reader.end()],
   ])('refuses %s', (_, fields, take) => {
     expect(read(fields, take)).toThrow(malformed)
+  })
+
+  it('counts the limit of a string in bytes', () => {
+    expect(read(['é€𝄞'], (reader) => reader.string(9))()).toBe('é€𝄞')
+    expect(read(['€'.repeat(10)], (reader) => reader.string(30))()).toHaveLength(10)
+    expect(read(['€'.repeat(10)], (reader) => reader.string(29))).toThrow(malformed)
   })
 
   it('takes fields in order', () => {

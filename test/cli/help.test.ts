@@ -1,0 +1,78 @@
+import { describe, expect, test } from 'vitest'
+import { run } from './run.ts'
+
+const COMMANDS = [
+  [],
+  ['init'],
+  ['agent'],
+  ['agent', 'add'],
+  ['agent', 'list'],
+  ['agent', 'revoke'],
+  ['identity'],
+  ['identity', 'show'],
+  ['rotator'],
+  ['demo'],
+]
+
+describe('help', () => {
+  test.each(COMMANDS)('of "%s %s" is data, and has an example that names the command', async (...command) => {
+    const { code, stdout, stderr } = await run(...command, '--help')
+    expect(code).toBe(0)
+    expect(stderr).toBe('')
+    expect(stdout).toMatch(/\nExamples?:\n {2}\$ subrosa/)
+    expect(stdout).toContain(`$ ${['subrosa', ...command].join(' ')}`)
+  })
+
+  test('covers every command that the program lists', async () => {
+    const listed = async (...command: string[]) => {
+      const { stdout } = await run(...command, '--help')
+      const [, section = ''] = stdout.split('Commands:\n')
+      const names = section.split('\n\n')[0]?.matchAll(/^ {2}([a-z]+)/gm) ?? []
+      return [...names].map(([, name = '']) => [...command, name]).filter((path) => path.at(-1) !== 'help')
+    }
+    const found = [...(await listed()), ...(await listed('agent')), ...(await listed('identity'))]
+    expect(found.map(String).sort()).toEqual(
+      COMMANDS.filter((command) => command.length > 0)
+        .map(String)
+        .sort(),
+    )
+  })
+
+  test('says the version', async () => {
+    expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+/)
+  })
+})
+
+describe('a usage error', () => {
+  test.each([
+    [['bogus'], 'subrosa --help'],
+    [['init', '--bogus'], 'subrosa init --help'],
+    [['init', '--port', '70000'], 'subrosa init --help'],
+    [['init', '--port', 'x'], 'subrosa init --help'],
+    [['agent', 'add'], 'subrosa agent add --help'],
+    [['agent', 'add', 'a.b'], 'subrosa agent add --help'],
+    [['agent', 'add', 'x', '--pub', 'a b'], 'subrosa agent add --help'],
+    [['agent', 'add', 'x', '--role', 'king'], 'subrosa agent add --help'],
+    [['agent', 'add', 'x', '--expires', '90'], 'subrosa agent add --help'],
+    [['agent', 'add', 'x', '--max-instances', '0'], 'subrosa agent add --help'],
+    [['agent', 'revoke'], 'subrosa agent revoke --help'],
+    [['identity', 'show'], 'subrosa identity show --help'],
+    [['rotator', '--epoch', 'soon'], 'subrosa rotator --help'],
+  ])('as in %j ends with 2, on standard error alone', async (argv, help) => {
+    const { code, stdout, stderr } = await run(...argv)
+    expect(code).toBe(2)
+    expect(stdout).toBe('')
+    expect(stderr).toMatch(/^subrosa: error: .+\nsubrosa: hint: see: .+$/)
+    expect(stderr).toContain(`see: ${help}`)
+  })
+
+  test.each([[[]], [['agent']], [['identity']]])(
+    'as in %j without a command shows the help',
+    async (argv) => {
+      const { code, stdout, stderr } = await run(...argv)
+      expect(code).toBe(2)
+      expect(stdout).toBe('')
+      expect(stderr).toContain('Commands:')
+    },
+  )
+})

@@ -1,0 +1,67 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { runCli } from '../../src/cli/program.ts'
+import type { Terminal } from '../../src/cli/terminal.ts'
+
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+
+/** What a command did. */
+export interface Outcome {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A command that runs in this process, and what it has said so far. */
+export interface RunningCommand {
+  readonly said: readonly string[]
+  readonly outcome: Promise<Outcome>
+  /** As Ctrl-C. */
+  interrupt(): void
+}
+
+export function start(argv: readonly string[], env: Terminal['env'] = {}): RunningCommand {
+  const data: string[] = []
+  const said: string[] = []
+  let interrupt = (): void => {}
+  const interruption = new Promise<void>((resolve) => {
+    interrupt = resolve
+  })
+  const code = runCli(argv, {
+    data: (line) => void data.push(line),
+    say: (line) => void said.push(line),
+    env,
+    interrupted: () => interruption,
+  })
+  const outcome = code.then((exit) => ({ code: exit, stdout: data.join('\n'), stderr: said.join('\n') }))
+  return { said, outcome, interrupt }
+}
+
+/** Runs a command to its end in this process. */
+export async function run(...argv: readonly string[]): Promise<Outcome> {
+  return start(argv).outcome
+}
+
+/** Runs the built program as a process of its own. */
+export function spawnCli(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): { readonly child: ChildProcess; readonly said: () => string; readonly outcome: Promise<Outcome> } {
+  // Whatever the user's mask, secrets are for the owner alone.
+  const child = spawn('/bin/sh', ['-c', 'umask 000; exec "$@"', 'sh', process.execPath, MAIN, ...argv], {
+    env: { PATH: process.env['PATH'] ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString()
+  })
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString()
+  })
+  const outcome = new Promise<Outcome>((resolve) => {
+    child.once('close', (code) => resolve({ code: code ?? -1, stdout, stderr }))
+  })
+  return { child, said: () => stderr, outcome }
+}

@@ -1,0 +1,46 @@
+import type { ManualClock } from './clock.ts'
+
+const REAL_PAUSE_MS = 2
+const DEADLINE_MS = 25_000
+
+/** Lets a shared clock run, in steps that leave room for the network, until `condition` holds. */
+export async function passingUntil(
+  clock: ManualClock,
+  what: string,
+  condition: () => boolean,
+  stepMs = 20,
+): Promise<void> {
+  const deadline = performance.now() + DEADLINE_MS
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`)
+    clock.advance(stepMs)
+    await pause()
+  }
+}
+
+/** Lets a shared clock run until a task ends. */
+export async function passing<Result>(
+  clock: ManualClock,
+  task: Promise<Result>,
+  stepMs = 20,
+): Promise<Result> {
+  let isOver = false
+  const end = (): void => {
+    isOver = true
+  }
+  task.then(end, end)
+  await passingUntil(clock, 'the task ended', () => isOver, stepMs)
+  return task
+}
+
+/** Lets a shared clock run by so much, in steps that leave room for the network. */
+export async function pass(clock: ManualClock, ms: number, stepMs = 1000): Promise<void> {
+  for (let left = ms; left > 0; left -= stepMs) {
+    clock.advance(Math.min(left, stepMs))
+    await pause()
+  }
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, REAL_PAUSE_MS))
+}
