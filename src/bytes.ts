@@ -71,7 +71,8 @@ export function byte(value: number): Uint8Array {
 
 /** Big-endian 32-bit unsigned integer. */
 export function u32(value: number): Uint8Array {
+  // No DataView: asking a small array for its buffer costs more than all the rest.
   const bytes = new Uint8Array(4)
-  new DataView(bytes.buffer).setUint32(0, value)
+  for (let i = 0; i < 4; i++) bytes[i] = value >>> (24 - 8 * i)
   return bytes
 }

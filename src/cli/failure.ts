@@ -5,9 +5,9 @@ import { reportError, reportHint, type Terminal } from './terminal.ts'
 /** The command did what it should. */
 export const EXIT_OK = 0
 /** It could not. */
-export const EXIT_FAILURE = 1
+const EXIT_FAILURE = 1
 /** It was asked for in a way that it does not understand. */
-export const EXIT_USAGE = 2
+const EXIT_USAGE = 2
 
 /**
  * Says what went wrong on standard error, without a stack trace.

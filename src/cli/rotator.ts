@@ -66,6 +66,8 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
     name: 'subrosa rotator',
     reconnect: true,
   })
+  // From here on an interrupt ends the service in order.
+  const interrupted = terminal.interrupted()
   try {
     const service = await start(nc, {
       identity,
@@ -80,7 +82,7 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
     try {
       await publishRecorded(nc, realm)
       note(terminal, `the rotation service of ${realm.key} runs on ${server}`)
-      await ending(terminal, nc)
+      await ending(terminal, nc, interrupted)
     } finally {
       service.close()
     }
@@ -110,7 +112,7 @@ async function publishRecorded(nc: NatsConnection, realm: Realm): Promise<void> 
 }
 
 /** Resolves when somebody asks for the end. @throws SubrosaError ERR_CONNECTION when the broker sends us away */
-async function ending(terminal: Terminal, nc: NatsConnection): Promise<void> {
+async function ending(terminal: Terminal, nc: NatsConnection, interrupted: Promise<void>): Promise<void> {
   void reportStatus(terminal, nc)
   const closed = nc.closed().then((cause) => {
     throw new SubrosaError('ERR_CONNECTION', 'the broker ended the connection', {
@@ -118,7 +120,7 @@ async function ending(terminal: Terminal, nc: NatsConnection): Promise<void> {
       cause,
     })
   })
-  await Promise.race([terminal.interrupted(), closed])
+  await Promise.race([interrupted, closed])
 }
 
 async function reportStatus(terminal: Terminal, nc: NatsConnection): Promise<void> {

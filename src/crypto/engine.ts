@@ -18,10 +18,10 @@ export type EngineName = 'libsodium' | 'noble'
 export interface CryptoEngine {
   readonly name: EngineName
   randomBytes(length: number): Uint8Array
-  /** SHA-256 (FIPS 180-4), 32 bytes. */
-  sha256(data: Uint8Array): Uint8Array
-  /** HMAC-SHA-256 (RFC 2104), 32 bytes. */
-  hmac(key: Uint8Array, data: Uint8Array): Uint8Array
+  /** SHA-256 (FIPS 180-4) of the parts in order, 32 bytes. */
+  sha256(...parts: readonly Uint8Array[]): Uint8Array
+  /** HMAC-SHA-256 (RFC 2104) of the parts in order, 32 bytes. */
+  hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array
   /** A fresh X25519 key pair, or the one of `seed` (32 bytes). */
   x25519KeyPair(seed?: Uint8Array): KeyPair
   /** X25519 (RFC 7748). `undefined` where the result is all zero: the public key has low order. */

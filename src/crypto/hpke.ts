@@ -48,25 +48,24 @@ export function sharedSecret(
 ): Uint8Array | undefined {
   const dh = engine.x25519(keys.secretKey, keys.publicKey)
   if (dh === undefined) return undefined
-  const keyInput = concat(EAE_PRK, dh)
-  const prk = engine.hmac(NO_SALT, keyInput)
+  const prk = engine.hmac(NO_SALT, EAE_PRK, dh)
   try {
-    return engine.hmac(prk, concat(SHARED_SECRET, context.enc, context.recipient, LAST_BLOCK))
+    return engine.hmac(prk, SHARED_SECRET, context.enc, context.recipient, LAST_BLOCK)
   } finally {
-    engine.wipe(dh, keyInput, prk)
+    engine.wipe(dh, prk)
   }
 }
 
 /** `key_schedule_context` of RFC 9180, section 5.1, in mode base. It depends on `info` alone and may be kept. */
 export function scheduleContext(engine: CryptoEngine, info: Uint8Array): Uint8Array {
-  return concat(MODE_BASE, engine.hmac(NO_SALT, PSK_ID_HASH), engine.hmac(NO_SALT, concat(INFO_HASH, info)))
+  return concat(MODE_BASE, engine.hmac(NO_SALT, PSK_ID_HASH), engine.hmac(NO_SALT, INFO_HASH, info))
 }
 
 /** `KeySchedule` of RFC 9180, section 5.1, from a {@link scheduleContext}, for sequence number 0. */
 export function keySchedule(engine: CryptoEngine, secret: Uint8Array, context: Uint8Array): HpkeKeys {
   const scheduleSecret = engine.hmac(secret, SECRET)
-  const key = engine.hmac(scheduleSecret, concat(KEY, context, LAST_BLOCK))
-  const nonce = engine.hmac(scheduleSecret, concat(BASE_NONCE, context, LAST_BLOCK)).subarray(0, NONCE_BYTES)
+  const key = engine.hmac(scheduleSecret, KEY, context, LAST_BLOCK)
+  const nonce = engine.hmac(scheduleSecret, BASE_NONCE, context, LAST_BLOCK).slice(0, NONCE_BYTES)
   engine.wipe(scheduleSecret)
   return { key, nonce }
 }

@@ -15,8 +15,16 @@ const SEED_BYTES = 32
 export const nobleEngine: CryptoEngine = {
   name: 'noble',
   randomBytes: (length) => randomBytes(length),
-  sha256: (data) => sha256(data),
-  hmac: (key, data) => hmac(sha256, key, data),
+  sha256(...parts) {
+    const hash = sha256.create()
+    for (const part of parts) hash.update(part)
+    return hash.digest()
+  },
+  hmac(key, ...parts) {
+    const mac = hmac.create(sha256, key)
+    for (const part of parts) mac.update(part)
+    return mac.digest()
+  },
   x25519KeyPair(seed = randomBytes(SEED_BYTES)) {
     const secretKey = Uint8Array.from(seed)
     return { secretKey, publicKey: x25519.getPublicKey(secretKey) }

@@ -44,6 +44,13 @@ const XNONCE_BYTES = 24
 const HASH_BLOCK_BYTES = 64
 const HASH_BYTES = 32
 
+// Memory that is used again: in V8 a new array of more than 64 bytes costs as much as a hash, and so does the first
+// native call with a smaller one. Everything here is synchronous, so nobody else is using it, and it is wiped after use.
+const SCRATCH_BYTES = 1024
+const hashInput = new Uint8Array(SCRATCH_BYTES)
+const outerInput = new Uint8Array(HASH_BLOCK_BYTES + HASH_BYTES)
+const aeadKey = new Uint8Array(new ArrayBuffer(KEY_BYTES))
+
 /** The engine on libsodium, or `undefined` where its native module does not load. */
 export const sodiumEngine: CryptoEngine | undefined = loadEngine()
 
@@ -116,7 +123,13 @@ function makeEngine(sodium: Sodium): CryptoEngine {
 
 function seal(encrypt: AeadEncrypt, { key, nonce, aad, data }: AeadInput, nonceBytes: number): Uint8Array {
   const ciphertext = new Uint8Array(data.length + TAG_BYTES)
-  encrypt(ciphertext, data, aad, null, exactly(nonce, nonceBytes), exactly(key, KEY_BYTES))
+  exactly(nonce, nonceBytes)
+  aeadKey.set(exactly(key, KEY_BYTES))
+  try {
+    encrypt(ciphertext, data, aad, null, nonce, aeadKey)
+  } finally {
+    wipe(aeadKey)
+  }
   return ciphertext
 }
 
@@ -128,11 +141,13 @@ function open(
   if (data.length < TAG_BYTES) return undefined
   const plaintext = new Uint8Array(data.length - TAG_BYTES)
   exactly(nonce, nonceBytes)
-  exactly(key, KEY_BYTES)
+  aeadKey.set(exactly(key, KEY_BYTES))
   try {
-    decrypt(plaintext, null, data, aad, nonce, key)
+    decrypt(plaintext, null, data, aad, nonce, aeadKey)
   } catch {
     return undefined
+  } finally {
+    wipe(aeadKey)
   }
   return plaintext
 }
@@ -143,29 +158,54 @@ function exactly(bytes: Uint8Array, length: number): Uint8Array {
   return bytes
 }
 
-/** libsodium's SHA-256 uses no SHA instructions; OpenSSL's one-shot hash does, and is cheapest as a string. */
-function sha256(data: Uint8Array): Uint8Array {
-  const digest = hash('sha256', data, 'binary')
-  const bytes = new Uint8Array(HASH_BYTES)
-  for (let i = 0; i < HASH_BYTES; i++) bytes[i] = digest.charCodeAt(i)
-  return bytes
+function sha256(...parts: readonly Uint8Array[]): Uint8Array {
+  const digest = new Uint8Array(HASH_BYTES)
+  const [only] = parts
+  if (parts.length === 1 && only !== undefined) {
+    digestInto(digest, 0, only)
+    return digest
+  }
+  const input = inputOf(parts, 0)
+  digestInto(digest, 0, input)
+  wipe(input)
+  return digest
 }
 
 /** HMAC from two one-shot hashes: a fraction of the cost of a `crypto.createHmac` object. */
-function hmac(key: Uint8Array, data: Uint8Array): Uint8Array {
+function hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const blockKey = key.length > HASH_BLOCK_BYTES ? sha256(key) : key
-  const inner = new Uint8Array(HASH_BLOCK_BYTES + data.length).fill(0x36, 0, HASH_BLOCK_BYTES)
-  const outer = new Uint8Array(HASH_BLOCK_BYTES + HASH_BYTES).fill(0x5c, 0, HASH_BLOCK_BYTES)
+  const inner = inputOf(parts, HASH_BLOCK_BYTES)
+  inner.fill(0x36, 0, HASH_BLOCK_BYTES)
+  outerInput.fill(0x5c, 0, HASH_BLOCK_BYTES)
   for (let i = 0; i < blockKey.length; i++) {
     const keyByte = blockKey[i] ?? 0
     inner[i] = keyByte ^ 0x36
-    outer[i] = keyByte ^ 0x5c
+    outerInput[i] = keyByte ^ 0x5c
   }
-  inner.set(data, HASH_BLOCK_BYTES)
-  outer.set(sha256(inner), HASH_BLOCK_BYTES)
-  const mac = sha256(outer)
-  wipe(inner, outer)
+  digestInto(outerInput, HASH_BLOCK_BYTES, inner)
+  const mac = new Uint8Array(HASH_BYTES)
+  digestInto(mac, 0, outerInput)
+  wipe(inner, outerInput)
   return mac
+}
+
+/** The parts in order after `start` free bytes, for the caller to wipe: in the scratch memory where they fit. */
+function inputOf(parts: readonly Uint8Array[], start: number): Uint8Array {
+  let length = start
+  for (const part of parts) length += part.length
+  const input = length <= SCRATCH_BYTES ? hashInput.subarray(0, length) : new Uint8Array(length)
+  let at = start
+  for (const part of parts) {
+    input.set(part, at)
+    at += part.length
+  }
+  return input
+}
+
+/** libsodium's SHA-256 uses no SHA instructions; OpenSSL's one-shot hash does, and is cheapest as a string. */
+function digestInto(target: Uint8Array, at: number, data: Uint8Array): void {
+  const digest = hash('sha256', data, 'binary')
+  for (let i = 0; i < HASH_BYTES; i++) target[at + i] = digest.charCodeAt(i)
 }
 
 function wipe(...secrets: readonly Uint8Array[]): void {

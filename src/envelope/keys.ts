@@ -39,7 +39,7 @@ export function keyId(
   key: { readonly suite: number; readonly use: KeyUse; readonly announcementHash: Uint8Array },
 ): Uint8Array {
   const { suite, use, announcementHash } = key
-  return engine.sha256(concat(labels.kid, byte(suite), byte(use), announcementHash)).subarray(0, KID_BYTES)
+  return engine.sha256(labels.kid, byte(suite), byte(use), announcementHash).slice(0, KID_BYTES)
 }
 
 /** What binds a wrap to its recipient, ready for HPKE. The same for every message of one epoch, so it is kept. */
@@ -78,7 +78,7 @@ export function signedBytes(
 
 /** `TH` of SPEC: the hash of the header as it travels. */
 export function headerHash(engine: CryptoEngine, headerBytes: Uint8Array): Uint8Array {
-  return engine.sha256(concat(labels.header, headerBytes))
+  return engine.sha256(labels.header, headerBytes)
 }
 
 /** `K` and `COM` of SPEC, from the content key and the header's hash. */

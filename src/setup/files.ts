@@ -44,7 +44,7 @@ export async function replaceFile(path: string, text: string, { secret }: WriteO
 }
 
 /** Makes a folder, and those above it, where they are not there. */
-export async function makeFolder(path: string): Promise<void> {
+async function makeFolder(path: string): Promise<void> {
   try {
     await mkdir(path, { recursive: true, mode: SECRET_FOLDER })
   } catch (cause) {

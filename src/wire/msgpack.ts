@@ -13,12 +13,13 @@ const MAX_DEPTH = 4
  * This is a codec of its own because a general one must be fenced in on both sides: the usual one writes large
  * unsigned integers as signed ones, reads invalid UTF-8, and hands out views of a shared buffer.
  *
+ * @param start how many bytes are left free before it.
  * @throws RangeError when a number is no unsigned integer below 2^53.
  */
-export function pack(fields: readonly Packable[]): Uint8Array {
+export function pack(fields: readonly Packable[], start = 0): Uint8Array {
   const texts: Uint8Array[] = []
-  const bytes = new Uint8Array(sizeOf(fields, texts))
-  const end = write(fields, { bytes, view: new DataView(bytes.buffer), texts, nextText: 0 }, 0)
+  const bytes = new Uint8Array(start + sizeOf(fields, texts))
+  const end = write(fields, { bytes, view: new DataView(bytes.buffer), texts, nextText: 0 }, start)
   if (end !== bytes.length) throw new RangeError('a field changed while it was written')
   return bytes
 }

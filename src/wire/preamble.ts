@@ -24,12 +24,10 @@ const MAX_TYPE = Math.max(...Object.values(WireType))
 
 /** Magic, version and type, followed by one MessagePack array. */
 export function encodeWire(type: WireType, fields: readonly Packable[]): Uint8Array {
-  const body = pack(fields)
-  const wire = new Uint8Array(PREAMBLE_BYTES + body.length)
+  const wire = pack(fields, PREAMBLE_BYTES)
   wire[0] = MAGIC
   wire[1] = VERSION
   wire[2] = type
-  wire.set(body, PREAMBLE_BYTES)
   return wire
 }
 

@@ -1,4 +1,4 @@
-import { concat, hex } from '../bytes.ts'
+import { concat, hex, u32 } from '../bytes.ts'
 import {
   MAX_HEADER_BYTES,
   MAX_HEADERS,
@@ -186,11 +186,12 @@ export function midTime(mid: Uint8Array): number | undefined {
 /** A UUIDv7 from a time in milliseconds and ten random bytes (RFC 9562, section 5.7). */
 export function makeMid(timeMs: number, random: Uint8Array): Uint8Array {
   const mid = new Uint8Array(MID_BYTES)
-  const view = new DataView(mid.buffer)
-  view.setUint16(0, Math.floor(timeMs / 0x1_0000_0000))
-  view.setUint32(2, timeMs % 0x1_0000_0000)
+  const high = Math.floor(timeMs / 0x1_0000_0000)
+  mid[0] = high >>> 8
+  mid[1] = high
+  mid.set(u32(timeMs % 0x1_0000_0000), 2)
   mid.set(random.subarray(0, 10), 6)
-  view.setUint8(6, (view.getUint8(6) & 0x0f) | 0x70)
-  view.setUint8(8, (view.getUint8(8) & 0x3f) | 0x80)
+  mid[6] = ((mid[6] ?? 0) & 0x0f) | 0x70
+  mid[8] = ((mid[8] ?? 0) & 0x3f) | 0x80
   return mid
 }

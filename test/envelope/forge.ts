@@ -33,16 +33,19 @@ export const EPOCH_HASH = new Uint8Array(32).fill(0xe7)
 /** A recipient of its own announcement, with the secret key. */
 export function newRecipient(
   engine: CryptoEngine,
-  options: { readonly use?: KeyUse; readonly epoch?: number; readonly epochHash?: Uint8Array } = {},
+  options: {
+    readonly use?: KeyUse
+    readonly epochHash?: Uint8Array
+    readonly announcementHash?: Uint8Array
+  } = {},
 ): OwnKey {
-  const { use = KeyUse.live, epoch = EPOCH, epochHash = EPOCH_HASH } = options
-  const announcementHash = engine.randomBytes(32)
+  const { use = KeyUse.live, epochHash = EPOCH_HASH, announcementHash = engine.randomBytes(32) } = options
   return {
     ...engine.x25519KeyPair(),
     kid: keyId(engine, { suite: SUITE_X25519, use, announcementHash }),
     context: wrapContext(engine, SUITE_X25519, { epochHash, announcementHash }),
     suite: SUITE_X25519,
-    epoch,
+    epoch: EPOCH,
     epochHash,
   }
 }
@@ -100,8 +103,6 @@ export interface Forgery {
   readonly mid?: Uint8Array
   readonly ephemeral?: KeyPair
   readonly contentSecret?: Uint8Array
-  /** The Diffie-Hellman result to use for every recipient, in place of the real one. */
-  readonly enc?: Uint8Array
   readonly headerBytes?: Uint8Array
   /** Changes the packed wraps. */
   readonly wraps?: (wraps: Uint8Array) => Uint8Array
@@ -134,8 +135,7 @@ export function forge(engine: CryptoEngine, forgery: Forgery): Uint8Array {
   )
   const changeWraps = forgery.wraps ?? ((bytes) => bytes)
   const headerBytes =
-    forgery.headerBytes ??
-    pack([type, suite, epoch, mid, forgery.enc ?? ephemeral.publicKey, changeWraps(concat(...wraps))])
+    forgery.headerBytes ?? pack([type, suite, epoch, mid, ephemeral.publicKey, changeWraps(concat(...wraps))])
   const header = headerHash(engine, headerBytes)
   const keys = contentKeys(engine, contentSecret, header)
   const contentBytes = encodeContent(content)

@@ -383,10 +383,12 @@ describe('a malicious sender', () => {
   })
 
   it('was shown another epoch of the same number', () => {
-    const { publicKey, kid } = bob
-    const elsewhere = newRecipient(sodium, { epochHash: new Uint8Array(32).fill(0x55) })
-    const split = forge(sodium, { recipients: [{ kid, publicKey, context: elsewhere.context }], sender })
-    expect(fateOf(split, bob)).toBe('wrap')
+    const announcementHash = sodium.randomBytes(32)
+    const own = newRecipient(sodium, { announcementHash })
+    const split = newRecipient(sodium, { announcementHash, epochHash: new Uint8Array(32).fill(0x55) })
+    const recipients = [{ kid: own.kid, publicKey: own.publicKey, context: split.context }]
+    expect(fateOf(forge(sodium, { recipients: [own], sender }), own)).toBe('delivered')
+    expect(fateOf(forge(sodium, { recipients, sender }), own)).toBe('wrap')
   })
 
   it('seals to a public key that somebody else announced too', () => {

@@ -1,11 +1,14 @@
 import type { ManualClock } from './clock.ts'
 
+/** A manual clock, or several that move together. */
+type Advancing = Pick<ManualClock, 'advance'>
+
 const REAL_PAUSE_MS = 2
 const DEADLINE_MS = 25_000
 
 /** Lets a shared clock run, in steps that leave room for the network, until `condition` holds. */
 export async function passingUntil(
-  clock: ManualClock,
+  clock: Advancing,
   what: string,
   condition: () => boolean,
   stepMs = 20,
@@ -19,11 +22,7 @@ export async function passingUntil(
 }
 
 /** Lets a shared clock run until a task ends. */
-export async function passing<Result>(
-  clock: ManualClock,
-  task: Promise<Result>,
-  stepMs = 20,
-): Promise<Result> {
+export async function passing<Result>(clock: Advancing, task: Promise<Result>, stepMs = 20): Promise<Result> {
   let isOver = false
   const end = (): void => {
     isOver = true
@@ -34,7 +33,7 @@ export async function passing<Result>(
 }
 
 /** Lets a shared clock run by so much, in steps that leave room for the network. */
-export async function pass(clock: ManualClock, ms: number, stepMs = 1000): Promise<void> {
+export async function pass(clock: Advancing, ms: number, stepMs = 1000): Promise<void> {
   for (let left = ms; left > 0; left -= stepMs) {
     clock.advance(Math.min(left, stepMs))
     await pause()
