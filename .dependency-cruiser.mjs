@@ -23,7 +23,7 @@ export const rooms = [
 const packages = [
   { name: '@noble/', places: ['^src/crypto/'] },
   { name: 'sodium-native', places: ['^src/crypto/'] },
-  { name: '@scure/base', places: ['^src/identity/', '^src/bus/requests\\.ts$'] },
+  { name: '@scure/base', places: ['^src/identity/'] },
   { name: '@nats-io/', places: ['^src/bus/', '^src/setup/', '^src/cli/'] },
   { name: '@peculiar/x509', places: ['^src/setup/'] },
   { name: 'reflect-metadata', places: ['^src/setup/'] },
@@ -36,7 +36,7 @@ const nodePlaces = [
   '^src/crypto/sodium\\.ts$',
   '^src/identity/key-file\\.ts$',
   '^src/keys/state-folder\\.ts$',
-  '^src/rotation/store\\.ts$',
+  '^src/rotation/file-store\\.ts$',
   '^src/monitor/',
   '^src/setup/',
   '^src/cli/',

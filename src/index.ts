@@ -1,4 +1,5 @@
 export { loadIdentity } from '#key-file'
+export { fileRotationStore } from '#rotation-store'
 export {
   type PublishOptions,
   type RequestOptions,
@@ -23,4 +24,4 @@ export {
   RotationService,
   startRotationService,
 } from './rotation/service.ts'
-export { fileRotationStore, memoryRotationStore, type RotationStore } from './rotation/store.ts'
+export { memoryRotationStore, type RotationStore } from './rotation/store.ts'

@@ -11,18 +11,18 @@ export interface NatsLike {
   status(): AsyncIterable<{ readonly type: string }>
 }
 
-export interface NatsInfo {
+interface NatsInfo {
   readonly max_payload: number
 }
 
 /** Only what `publish` asks of headers: their bytes. The type that the client declares is its own. */
-export interface NatsPublishOptions {
+interface NatsPublishOptions {
   reply?: string
   // biome-ignore lint/suspicious/noExplicitAny: the clients declare their own header class here
   headers?: any
 }
 
-export interface NatsSubscribeOptions {
+interface NatsSubscribeOptions {
   queue?: string
   // biome-ignore lint/suspicious/noConfusingVoidType: this is how the clients declare it
   callback?: (error: Error | null, message: NatsMessage) => void | Promise<never>
@@ -42,6 +42,6 @@ export interface NatsMessage {
   readonly headers?: NatsHeaders
 }
 
-export interface NatsHeaders extends Iterable<[string, string[]]> {
+interface NatsHeaders extends Iterable<[string, string[]]> {
   readonly code: number
 }

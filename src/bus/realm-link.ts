@@ -265,7 +265,7 @@ export class RealmLink {
     const nowMs = clock.now()
     const tick = verifyTick({ engine, trust, revocations: this.revocations }, bytes, nowMs)
     // Until a tick carries an own nonce, any tick may be an old one.
-    if (!this.#isJoined && this.#tick === undefined && !this.#freshness.answers(tick)) return
+    if (!this.#isJoined && !this.#freshness.answers(tick)) return
     const standing = this.#freshness.standing(tick, nowMs)
     if (standing === 'skewed') {
       const seconds = Math.round((nowMs - tick.now) / 1000)

@@ -1,5 +1,4 @@
-import { base32nopad } from '@scure/base'
-import { samePublic } from '../bytes.ts'
+import { hex, samePublic } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
@@ -91,7 +90,7 @@ export class Requests {
   }
 
   #token(): string {
-    return base32nopad.encode(this.#options.engine.randomBytes(RANDOM_BYTES))
+    return hex(this.#options.engine.randomBytes(RANDOM_BYTES))
   }
 
   #listen(): void {

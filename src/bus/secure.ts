@@ -1,6 +1,6 @@
 import { openStateFolder } from '#state-folder'
 import { type Clock, systemClock } from '../clock.ts'
-import { chooseEngine, type EngineName } from '../crypto/engine.ts'
+import type { EngineName } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -8,6 +8,7 @@ import { Trust, type TrustOptions } from '../identity/trust.ts'
 import { memoryState } from '../keys/state.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
+import { engineFor } from './environment.ts'
 import type { NatsLike } from './nats-like.ts'
 
 /** Options of {@link secure}. */
@@ -62,7 +63,7 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
     throw new TypeError('nc must be an open NATS connection')
   }
   if (nc.isClosed()) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed')
-  const engine = chooseEngine(options.engine ?? environmentEngine())
+  const engine = engineFor(options.engine)
   const trust = new Trust(engine, options.trust)
   trust.verify(identity.token, clock.now())
   const state =
@@ -77,9 +78,4 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
   const connection = new SecureConnection(nc, { engine, identity, trust, state, subjects, clock, padding })
   await connection.join(timeout)
   return connection
-}
-
-/** Browsers have no process. */
-function environmentEngine(): string | undefined {
-  return typeof process === 'undefined' ? undefined : process.env['SUBROSA_ENGINE']
 }

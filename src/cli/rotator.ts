@@ -4,13 +4,14 @@ import { SubrosaError } from '../errors.ts'
 import { loadIdentity, readSecretFile } from '../identity/key-file.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { DEFAULT_EPOCH_MS, DEFAULT_GRACE_MS, DEFAULT_LEAD_MS, DEFAULT_TICK_MS } from '../limits.ts'
+import { fileRotationStore } from '../rotation/file-store.ts'
 import {
   type RotationEvent,
   type RotationOptions,
   type RotationService,
   startRotationService,
 } from '../rotation/service.ts'
-import { fileRotationStore, type RotationStore } from '../rotation/store.ts'
+import type { RotationStore } from '../rotation/store.ts'
 import { agentPaths, realmLayout } from '../setup/layout.ts'
 import { openRealm, type Realm } from '../setup/realm.ts'
 import { listRevocations } from '../setup/revocation-records.ts'

@@ -13,7 +13,7 @@ export interface ProtocolSubjects {
   inbox(instance: Uint8Array): string
 }
 
-export const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
+const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
 
 /** @throws TypeError when the prefix is no subject. */
 export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT_PREFIX): ProtocolSubjects {

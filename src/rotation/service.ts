@@ -1,8 +1,9 @@
+import { engineFor } from '../bus/environment.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
 import { subscribeSafely } from '../bus/safely.ts'
 import { hex } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { type CryptoEngine, chooseEngine } from '../crypto/engine.ts'
+import type { CryptoEngine, EngineName } from '../crypto/engine.ts'
 import { SUITE_X25519 } from '../envelope/keys.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -43,6 +44,8 @@ export interface RotationOptions {
   readonly graceMs?: number
   /** Milliseconds between ticks. Default 15,000. Agents are stale after 90,000 without one. */
   readonly tickMs?: number
+  /** Default: libsodium where it loads, or what the environment variable `SUBROSA_ENGINE` says. */
+  readonly engine?: EngineName
   readonly subjectPrefix?: string
   readonly clock?: Clock
   /** Called with what happens, for logs. It holds no secrets. */
@@ -102,7 +105,7 @@ export class RotationService {
     this.#store = store
     this.#onEvent = onEvent
     this.#times = checkedTimes(options)
-    this.#engine = chooseEngine(process.env['SUBROSA_ENGINE'])
+    this.#engine = engineFor(options.engine)
     const trust = new Trust(this.#engine, options.trust)
     checkRotator(trust, identity, clock.now())
     this.#subjects = protocolSubjects(trust.realm, options.subjectPrefix)

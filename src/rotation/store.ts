@@ -1,8 +1,3 @@
-import { appendFileSync, mkdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { SubrosaError } from '../errors.ts'
-import { lockFile, writeDurably } from '../keys/state-folder.ts'
-
 /** What the rotation service must not lose. Statements are whole wire messages. */
 export interface RotationRecord {
   /** Every epoch ever published, oldest first. */
@@ -24,12 +19,12 @@ export interface RotationStore {
   close(): void
 }
 
-const EMPTY: RotationRecord = { epochs: [], revocations: [], tickedUntil: 0 }
-const FORMAT = 1
+/** The record of a service that has published nothing. */
+export const EMPTY_RECORD: RotationRecord = { epochs: [], revocations: [], tickedUntil: 0 }
 
 /** A record that ends with the process: for tests, and for a realm that lives as long. */
 export function memoryRotationStore(): RotationStore {
-  let record = EMPTY
+  let record = EMPTY_RECORD
   let announcements: readonly Uint8Array[] = []
   return {
     load: () => record,
@@ -45,93 +40,4 @@ export function memoryRotationStore(): RotationStore {
     },
     close() {},
   }
-}
-
-/**
- * A record in a folder, held by one process at a time.
- *
- * @throws SubrosaError ERR_STATE when another process holds it, or it cannot be used or is damaged
- */
-export function fileRotationStore(folder: string): RotationStore {
-  const release = lockFolder(folder)
-  if (release === undefined) {
-    throw new SubrosaError('ERR_STATE', `another rotation service runs on ${folder}`, {
-      hint: 'two services on one record would fork the realm: stop the other one first',
-    })
-  }
-  const recordPath = join(folder, 'rotation.json')
-  const announcementsPath = join(folder, 'announcements')
-  return {
-    load: () => readRecord(recordPath),
-    save: (record) => writeDurably(recordPath, formatRecord(record)),
-    loadAnnouncements: () => readLines(announcementsPath),
-    addAnnouncement: (bytes) => appendFileSync(announcementsPath, `${encode(bytes)}\n`, { mode: 0o600 }),
-    setAnnouncements: (all) =>
-      writeDurably(announcementsPath, all.map((bytes) => `${encode(bytes)}\n`).join('')),
-    close: release,
-  }
-}
-
-function lockFolder(folder: string): (() => void) | undefined {
-  try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    return lockFile(join(folder, 'lock'))
-  } catch (cause) {
-    if (cause instanceof SubrosaError) throw cause
-    throw new SubrosaError('ERR_STATE', `cannot use ${folder}`, { cause })
-  }
-}
-
-function formatRecord({ epochs, revocations, tickedUntil }: RotationRecord): string {
-  return JSON.stringify({
-    format: FORMAT,
-    tickedUntil,
-    epochs: epochs.map(encode),
-    revocations: revocations.map(encode),
-  })
-}
-
-function readRecord(path: string): RotationRecord {
-  const text = readText(path)
-  if (text === undefined) return EMPTY
-  try {
-    const { format, epochs, revocations, tickedUntil } = JSON.parse(text) as Record<string, unknown>
-    if (
-      format === FORMAT &&
-      Array.isArray(epochs) &&
-      Array.isArray(revocations) &&
-      typeof tickedUntil === 'number'
-    ) {
-      return { epochs: epochs.map(decode), revocations: revocations.map(decode), tickedUntil }
-    }
-  } catch {
-    // Reported below, without the text.
-  }
-  throw new SubrosaError('ERR_STATE', `${path} is damaged`, {
-    hint: 'restore it from a backup no older than the newest epoch, or re-anchor the realm with the authority',
-  })
-}
-
-function readLines(path: string): readonly Uint8Array[] {
-  const lines = readText(path)?.split('\n') ?? []
-  // The last line is empty, or cut short by a crash.
-  return lines.slice(0, -1).map(decode)
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
-    throw new SubrosaError('ERR_STATE', `cannot read ${path}`, { cause })
-  }
-}
-
-function encode(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('base64')
-}
-
-function decode(text: unknown): Uint8Array {
-  if (typeof text !== 'string') throw new TypeError('not a statement')
-  return new Uint8Array(Buffer.from(text, 'base64'))
 }

@@ -2,7 +2,7 @@ import { malformed, type Packable, pack } from './msgpack.ts'
 
 const MAGIC = 0xc1
 const VERSION = 0x01
-export const PREAMBLE_BYTES = 3
+const PREAMBLE_BYTES = 3
 
 /** The third byte of every wire message. SPEC, "Encoding". */
 export const WireType = {

@@ -9,11 +9,11 @@ import {
 import { type FieldReader, malformed, type Packable, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody, wireType } from './preamble.ts'
 
-export const MID_BYTES = 16
+const MID_BYTES = 16
 export const KID_BYTES = 8
-export const COMMITMENT_BYTES = 32
+const COMMITMENT_BYTES = 32
 export const SIGNATURE_BYTES = 64
-export const AEAD_TAG_BYTES = 16
+const AEAD_TAG_BYTES = 16
 const ENC_BYTES = 32
 const WRAP_BYTES = 48
 const HASH_BYTES = 32

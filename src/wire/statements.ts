@@ -65,7 +65,7 @@ export interface Revocation {
 }
 
 /** One public key that an instance announces. */
-export interface AnnouncedKey {
+interface AnnouncedKey {
   readonly suite: number
   readonly use: number
   readonly publicKey: Uint8Array

@@ -6,8 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hex, utf8 } from '../../src/bytes.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
+import { fileRotationStore } from '../../src/rotation/file-store.ts'
 import { type RotationEvent, type RotationOptions, startRotationService } from '../../src/rotation/service.ts'
-import { fileRotationStore, memoryRotationStore, type RotationStore } from '../../src/rotation/store.ts'
+import { memoryRotationStore, type RotationStore } from '../../src/rotation/store.ts'
 import { WireType } from '../../src/wire/preamble.ts'
 import {
   decodeEpoch,

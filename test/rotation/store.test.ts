@@ -2,7 +2,8 @@ import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { fileRotationStore, memoryRotationStore } from '../../src/rotation/store.ts'
+import { fileRotationStore } from '../../src/rotation/file-store.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { Child } from '../support/child.ts'
 import { codeOf } from '../support/statements.ts'
 

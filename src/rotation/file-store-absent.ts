@@ -1,0 +1,7 @@
+import { SubrosaError } from '../errors.ts'
+import type { RotationStore } from './store.ts'
+
+/** Stands in for the record in a folder where there is no file system, as in browsers. @throws SubrosaError ERR_STATE */
+export function fileRotationStore(_folder: string): RotationStore {
+  throw new SubrosaError('ERR_STATE', 'there is no file system to keep a record in')
+}
