@@ -74,7 +74,7 @@ describe('without ticks', () => {
     await pass(clock, 74_000)
     alice.publish('orders.new', 'still fresh')
     await until('it was delivered', () => got.length === 2 && seen.length === 2)
-    await pass(clock, 17_000)
+    await pass(clock, 20_000)
     for (const all of events) expect(all.filter(({ type }) => type === 'stale')).toHaveLength(1)
     expect(await codeOf(() => alice.publish('orders.new', 'x'))).toBe('ERR_STALE')
     expect(await codeOf(() => alice.request('orders.new', 'x'))).toBe('ERR_STALE')
@@ -120,11 +120,13 @@ describe('a broker that plays old ticks again', () => {
 
   beforeEach(async () => {
     await realm.startService({ tickMs: 5000 })
-    recorded = await realm.tap(`${realm.root}.tick`)
+    const seen = await realm.tap(`${realm.root}.tick`)
     alice = await agent('alice')
     await pass(clock, MINUTE)
     await broker.flush()
-    await until('ticks were recorded', () => recorded.length > 12)
+    await until('ticks were recorded', () => seen.length > 12)
+    // What is played again below passes the tap, too.
+    recorded = [...seen]
     stopService()
   })
 
@@ -161,28 +163,23 @@ describe('a broker that plays old ticks again', () => {
 
 describe('a join under replay', () => {
   it('takes no tick without an own nonce, also after one that has', async () => {
-    // The answer comes, but the epochs are withheld: an older tick must not take its place meanwhile.
     const hand = await HandRotator.start(realm)
-    const first = hand.epochs[0]
+    const [first] = hand.epochs
     if (first === undefined) throw new Error('no epoch')
-    const old = await realm.tap(`${realm.root}.tick`)
+    const seen = await realm.tap(`${realm.root}.tick`)
     hand.tick()
-    await until('it was recorded', () => old.length > 0)
-    const second = hand.world.epoch(first, { notBefore: clock.now() })
-    hand.epochs.splice(0, 1, second)
-    const bare: Tapped[] = old.slice(0, 1)
-    const joining = failure(() => realm.agent('bob', {}, { timeout: 8000 }))
-    const inbox = await realm.tap(`${realm.root}.query`)
-    let isOver = false
-    void joining.then(() => {
-      isOver = true
-    })
-    await passingUntil(clock, 'bob gave up or joined', () => {
-      // A broker that answers every question with the old epoch, behind the old tick.
-      for (const { data } of bare) broker.publish(`${realm.root}.tick`, data)
-      return isOver || inbox.length > 400
-    })
-    expect((await Promise.race([joining, Promise.resolve({ code: 'joined' })])).code).not.toBe('ERR_ROLLBACK')
+    await until('it was recorded', () => seen.length > 0)
+    const old = seen[0]?.data ?? new Uint8Array(0)
+    // The service has gone on to another epoch. The broker lets its ticks through, and puts the old tick and the
+    // old epoch between a tick and the page that it leads to.
+    hand.epochs.push(hand.world.epoch(first, { notBefore: clock.now() }))
+    hand.served = [first]
+    hand.beforePage = () => hand.publish('tick', old)
+    const error = await passing(
+      clock,
+      failure(() => realm.agent('bob', {}, { timeout: 5000 })),
+    )
+    expect(error.code).toBe('ERR_EPOCH_INVALID')
   })
 })
 

@@ -22,6 +22,8 @@ export class HandRotator {
   readonly world: World
   /** Served, oldest first. Ticks name the last one. */
   readonly epochs: MadeEpoch[]
+  /** Served instead of `epochs`, whatever ticks name. */
+  served: readonly MadeEpoch[] | undefined
   /** Served when asked for, and named by ticks unless `namedRevocations` is set. */
   revocations: readonly Uint8Array[] = []
   /** What ticks name instead of what is served. */
@@ -30,6 +32,8 @@ export class HandRotator {
   readonly announcements: Uint8Array[] = []
   readonly root: string
   isTicking = true
+  /** Called before every page, on the connection that sends it. */
+  beforePage = (): void => {}
   readonly #nc: NatsConnection
   readonly #realm: TestRealm
   readonly #signer: Signer & { readonly token: string }
@@ -101,7 +105,8 @@ export class HandRotator {
     if (nonce !== undefined && this.isTicking) this.tick([nonce])
     const page = (statements: readonly Uint8Array[]): void =>
       this.#nc.publish(reply, encodePage({ kind, statements, next: undefined }))
-    if (kind === QueryKind.epochs) page(this.epochs.map((made) => made.bytes))
+    this.beforePage()
+    if (kind === QueryKind.epochs) page((this.served ?? this.epochs).map((made) => made.bytes))
     if (kind === QueryKind.revocations) page(this.revocations)
     if (kind === QueryKind.announcements) page(this.announcements.slice(-100))
   }

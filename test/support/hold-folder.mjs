@@ -1,7 +1,7 @@
 // Opens a state folder or a rotation store in a process of its own and holds it until it is killed.
 // Arguments: 'state' or 'rotation', the folder, and what to write as JSON. It runs on the built package.
 import { openStateFolder } from '../../dist/keys/state-folder.js'
-import { fileRotationStore } from '../../dist/rotation/store.js'
+import { fileRotationStore } from '../../dist/rotation/file-store.js'
 
 const [kind, folder, json] = process.argv.slice(2)
 const wanted = JSON.parse(json ?? '{}')

@@ -1,0 +1,353 @@
+import type { NatsConnection } from '@nats-io/transport-node'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { SecureConnection } from '../../src/bus/connection.ts'
+import type { SecureMessage } from '../../src/bus/message.ts'
+import type { StatusEvent } from '../../src/bus/status.ts'
+import { hex } from '../../src/bytes.ts'
+import { signRevocation } from '../../src/keys/revocations.ts'
+import type { RotationOptions } from '../../src/rotation/service.ts'
+import { ManualClock } from '../support/clock.ts'
+import { HandRotator } from '../support/hand-rotator.ts'
+import { pass, passing, passingUntil } from '../support/passing.ts'
+import { collectStatus, TestRealm } from '../support/realm.ts'
+import { HOUR, MINUTE, World } from '../support/statements.ts'
+import { failure, until } from '../support/until.ts'
+
+/** Far above what a join takes, also on a slow machine: the shared clock runs while the network is waited for. */
+const PATIENT = { timeout: 120_000 }
+
+let clock: ManualClock
+let realm: TestRealm
+
+afterEach(() => realm.stop())
+
+async function start(rotation: Partial<RotationOptions> | false = {}): Promise<void> {
+  clock = new ManualClock()
+  realm = await TestRealm.start({ clock, rotation })
+}
+
+const agent = (
+  name: Parameters<TestRealm['agent']>[0],
+  options: Parameters<TestRealm['agent']>[2] = {},
+): Promise<SecureConnection> => passing(clock, realm.agent(name, {}, { ...PATIENT, ...options }))
+
+const codeOf = async (task: () => unknown): Promise<string | undefined> => (await failure(task)).code
+
+/** Collects what an agent reads on a subject. */
+async function inboxOf(bus: SecureConnection, subject: string): Promise<SecureMessage[]> {
+  const got: SecureMessage[] = []
+  bus.subscribe(subject, { callback: (_error, m) => got.push(m) })
+  await bus.flush()
+  return got
+}
+
+const epochsOf = (events: readonly StatusEvent[], type: 'rotated' | 'destroyed'): number[] =>
+  events.flatMap((event) => (event.type === type ? [event.epoch] : []))
+
+function expectEachOnce(got: readonly SecureMessage[], count: number): void {
+  expect(got.map((m) => m.string())).toEqual(Array.from({ length: count }, (_, i) => String(i)))
+}
+
+describe('messages that flow while epochs change', () => {
+  it('are neither lost nor doubled, and old keys are destroyed', async () => {
+    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    const alice = await agent('alice')
+    const bob = await agent('bob')
+    await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
+    const events = collectStatus(bob)
+    const got = await inboxOf(bob, 'orders.new')
+    let sent = 0
+    await passingUntil(
+      clock,
+      'six epochs have passed',
+      () => {
+        for (let i = 0; i < 5; i++) alice.publish('orders.new', String(sent++))
+        return bob.epoch >= 6 && alice.epoch >= 6
+      },
+      2000,
+    )
+    await until('the last one has come', () => got.length >= sent)
+    expectEachOnce(got, sent)
+    expect(bob.rejections()).toEqual({})
+    expect(new Set(got.map(({ epoch }) => epoch)).size).toBeGreaterThanOrEqual(5)
+    expect(epochsOf(events, 'rotated')).toEqual([2, 3, 4, 5, 6])
+    expect(epochsOf(events, 'destroyed')).toEqual([1, 2, 3, 4])
+  })
+
+  it('are neither lost nor doubled in epochs of 2 s, at full speed and in both directions', async () => {
+    realm = await TestRealm.start({
+      rotation: { epochMs: 2000, leadMs: 800, graceMs: 1000, tickMs: 250 },
+    })
+    const alice = await realm.agent('alice')
+    const bob = await realm.agent('bob')
+    await alice.waitForAudience('to.bob')
+    await bob.waitForAudience('to.alice')
+    const events = collectStatus(bob)
+    const byBob = await inboxOf(bob, 'to.bob')
+    const byAlice = await inboxOf(alice, 'to.alice')
+    let sent = 0
+    const first = bob.epoch
+    while (bob.epoch < first + 4) {
+      for (let i = 0; i < 8; i++) {
+        alice.publish('to.bob', String(sent))
+        bob.publish('to.alice', String(sent++))
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await until('the last ones have come', () => byBob.length >= sent && byAlice.length >= sent)
+    expectEachOnce(byBob, sent)
+    expectEachOnce(byAlice, sent)
+    expect(sent).toBeGreaterThan(1000)
+    expect([alice.rejections(), bob.rejections()]).toEqual([{}, {}])
+    expect(epochsOf(events, 'destroyed').length).toBeGreaterThanOrEqual(2)
+    expect(epochsOf(events, 'destroyed')[0]).toBe(first)
+  })
+})
+
+describe('the keys of an old epoch', () => {
+  it('are gone after its grace: what was recorded is for nobody any more', async () => {
+    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    const broker = await realm.connection()
+    const alice = await agent('alice')
+    const bob = await agent('bob')
+    await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
+    const seen = await realm.tap('orders.new')
+    alice.publish('orders.new', 'secret')
+    await until('it was recorded', () => seen.length === 1)
+    const events = collectStatus(bob)
+    const got = await inboxOf(bob, 'orders.new')
+    broker.publish('orders.new', seen[0]?.data)
+    await until('it opens while the epoch lasts', () => got.length === 1)
+    await passingUntil(clock, 'its keys are destroyed', () => epochsOf(events, 'destroyed').includes(1), 2000)
+    const before = bob.rejections()
+    broker.publish('orders.new', seen[0]?.data)
+    await broker.flush()
+    alice.publish('orders.new', 'marker')
+    await until('the marker behind it has come', () => got.length === 2)
+    expect(got[1]?.string()).toBe('marker')
+    expect(bob.rejections()).toEqual(before)
+  })
+})
+
+describe('moving over to the next epoch', () => {
+  /** An instance that announced itself for the first epoch, and then says nothing more. */
+  async function addMute(): Promise<void> {
+    const epochs = await realm.tap(`${realm.root}.epoch`)
+    realm.service?.rotate()
+    await until('the epoch was seen', () => epochs.length === 1)
+    const world = new World({ like: realm })
+    const bytes = epochs[0]?.data ?? new Uint8Array(0)
+    const epoch = world.chain.accept([bytes], world.chain.peek(bytes), clock.now())
+    const parsed = world.announcement(realm.identity('mute'), epoch)
+    const broker = await realm.connection()
+    broker.publish(`${realm.root}.announce.mute.${hex(parsed.announcement.instance)}`, parsed.bytes)
+    await broker.flush()
+  }
+
+  it('waits for an instance that has not announced it, and at the old one’s end goes on without', async () => {
+    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    await addMute()
+    const beganAt = clock.now()
+    const alice = await agent('alice')
+    const bob = await agent('bob')
+    await passing(clock, alice.waitForAudience('orders.new', { atLeast: 2, timeout: 60_000 }))
+    const got = await inboxOf(bob, 'orders.new')
+    await passingUntil(clock, 'both announced the next one', () => alice.epoch === 3 && bob.epoch === 3, 1000)
+    expect(clock.now()).toBeLessThan(beganAt + 9 * MINUTE)
+    const say = async (text: string): Promise<SecureMessage | undefined> => {
+      const before = got.length
+      alice.publish('orders.new', text)
+      await until('it has come', () => got.length === before + 1)
+      return got.at(-1)
+    }
+    expect((await say('with mute'))?.epoch).toBe(2)
+    expect(alice.audience('orders.new').some(({ name }) => name === 'mute')).toBe(true)
+    clock.advance(beganAt + 10 * MINUTE - 1 - clock.now())
+    expect((await say('with mute'))?.epoch).toBe(2)
+    clock.advance(1)
+    expect((await say('without'))?.epoch).toBe(3)
+    expect(alice.audience('orders.new').some(({ name }) => name === 'mute')).toBe(false)
+  })
+
+  it('happens as soon as everybody has announced it', async () => {
+    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    const alice = await agent('alice')
+    const bob = await agent('bob')
+    await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
+    const got = await inboxOf(bob, 'orders.new')
+    await passingUntil(clock, 'both announced the next one', () => alice.epoch === 2 && bob.epoch === 2, 1000)
+    await Promise.all([alice.flush(), bob.flush()])
+    await until('a message is of the next epoch', () => {
+      alice.publish('orders.new', 'x')
+      return got.at(-1)?.epoch === 2
+    })
+  })
+})
+
+describe('an instance that ends', () => {
+  it.each(['drain', 'close'] as const)('by %s leaves every audience at once', async (how) => {
+    await start()
+    const alice = await agent('alice')
+    const bob = await agent('bob')
+    const twin = await agent('bob')
+    await passing(clock, alice.waitForAudience('orders.new', { atLeast: 2, timeout: 60_000 }))
+    const instances = () => alice.audience('orders.new').map(({ instance }) => instance)
+    expect(instances()).toContain(bob.instance)
+    const at = clock.now()
+    await bob[how]()
+    await until('it is gone', () => !instances().includes(bob.instance))
+    expect(clock.now()).toBe(at)
+    expect(instances()).toContain(twin.instance)
+    // Whoever joins later is not told of it either.
+    const carol = await agent('carol')
+    expect(carol.audience('orders.new').map(({ instance }) => instance)).not.toContain(bob.instance)
+  })
+})
+
+describe('an epoch that allows only a suite that this version does not have', () => {
+  const later = { suites: [2] }
+
+  it('lets nobody join: there is no fallback', async () => {
+    await start(false)
+    await HandRotator.start(realm, {
+      epochs: (world) => [world.epoch(undefined, { ...later, notBefore: clock.now() })],
+    })
+    const error = await passing(
+      clock,
+      failure(() => realm.agent('alice', {}, PATIENT)),
+    )
+    expect(error.code).toBe('ERR_SUITE')
+    expect(error.hint).toContain('2')
+  })
+
+  it('ends the sending of a running agent when the last epoch of the old suite ends', async () => {
+    await start(false)
+    const hand = await HandRotator.start(realm)
+    const [first] = hand.epochs
+    const alice = await agent('alice')
+    await agent('bob')
+    await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
+    const seen = await realm.tap('orders.new')
+    await pass(clock, 50 * MINUTE, 10_000)
+    hand.publishEpoch(hand.world.epoch(first, { ...later, notBefore: clock.now() }))
+    await pass(clock, 2 * MINUTE, 10_000)
+    alice.publish('orders.new', 'in the old epoch, which lasts')
+    await until('it was sent', () => seen.length === 1)
+    await pass(clock, 10 * MINUTE, 10_000)
+    const error = await failure(() => alice.publish('orders.new', 'x'))
+    expect(['ERR_SUITE', 'ERR_EMPTY_AUDIENCE', 'ERR_STALE']).toContain(error.code)
+    await alice.flush()
+    expect(seen).toHaveLength(1)
+    expect(alice.epoch).toBe(1)
+  })
+})
+
+describe('a revocation', () => {
+  it('acts at once: on audiences, on what arrives, and on the agent itself', async () => {
+    await start()
+    const broker: NatsConnection = await realm.connection()
+    const alice = await agent('alice')
+    const bob = await agent('bob')
+    const identity = realm.identity('mallory')
+    const mallory = await agent(identity)
+    await passing(clock, alice.waitForAudience('orders.new', { atLeast: 2, timeout: 60_000 }))
+    await passing(clock, mallory.waitForAudience('orders.new', { atLeast: 2, timeout: 60_000 }))
+    const seen = await realm.tap('orders.*')
+    mallory.publish('orders.held', 'before', { to: ['bob'] })
+    await until('the broker holds it back', () => seen.length === 1)
+    const events = collectStatus(mallory)
+    const bobs = collectStatus(bob)
+    const revocation = signRevocation(realm.authority, {
+      realm: realm.authority.publicKey,
+      identity: identity.publicKey,
+      since: clock.now(),
+      until: clock.now() + 24 * HOUR,
+      reason: 'stolen',
+    })
+    broker.publish(`${realm.root}.revoke`, revocation)
+    const expected = { type: 'revoked', identity: identity.publicKey, reason: 'stolen' }
+    await until('all have heard of it', () =>
+      [events, bobs].every((all) => all.some(({ type }) => type === 'revoked')),
+    )
+    expect(events).toContainEqual({ ...expected, self: true })
+    expect(bobs).toContainEqual({ ...expected, self: false })
+    await until('alice has heard of it', () =>
+      alice.audience('orders.new').every(({ name }) => name !== 'mallory'),
+    )
+    const named = await failure(() => alice.publish('orders.new', 'x', { to: ['mallory'] }))
+    expect(named.code).toBe('ERR_RECIPIENT_NOT_ALLOWED')
+    expect(named.hint).toContain('revoked')
+    expect(await codeOf(() => mallory.publish('orders.new', 'x'))).toBe('ERR_REVOKED')
+    const got = await inboxOf(bob, 'orders.held')
+    broker.publish('orders.held', seen[0]?.data)
+    await until('it is rejected', () => bob.rejections().revoked === 1)
+    expect(got).toHaveLength(0)
+    // Its next process does not come in either, and a new token of it does.
+    const again = await passing(
+      clock,
+      failure(() => realm.agent(identity, {}, PATIENT)),
+    )
+    expect(again.code).toBe('ERR_REVOKED')
+  })
+
+  it('is in the next epoch: who was away learns it from there', async () => {
+    await start()
+    const broker = await realm.connection()
+    const alice = await agent('alice')
+    const identity = realm.identity('mallory')
+    const mallory = await agent(identity)
+    await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
+    const revocation = signRevocation(realm.authority, {
+      realm: realm.authority.publicKey,
+      identity: identity.publicKey,
+      since: clock.now(),
+      until: clock.now() + 24 * HOUR,
+      reason: 'stolen',
+    })
+    broker.publish(`${realm.root}.revoke`, revocation)
+    await until('it acts', () => alice.audience('x').every(({ name }) => name !== 'mallory'))
+    realm.service?.rotate()
+    const late = await agent('late')
+    expect(late.audience('x').map(({ name }) => name)).not.toContain('mallory')
+    await mallory.close()
+  })
+})
+
+describe('an authority that equivocates', () => {
+  it('shows two agents two epochs of one number: they cannot exchange anything', async () => {
+    await start(false)
+    const broker = await realm.connection()
+    const begin = { notBefore: clock.now() }
+    const one = await HandRotator.start(realm, {
+      subjectPrefix: 'view.one',
+      epochs: (world) => [world.anchor(undefined, begin)],
+    })
+    const two = await HandRotator.start(realm, {
+      subjectPrefix: 'view.two',
+      epochs: (world) => [world.anchor(undefined, { ...begin, graceMs: 1 })],
+    })
+    const alice = await agent('alice', { subjectPrefix: 'view.one' })
+    const bob = await agent('bob', { subjectPrefix: 'view.two' })
+    const events = [collectStatus(alice), collectStatus(bob)]
+    const got = await Promise.all([inboxOf(alice, 'talk'), inboxOf(bob, 'talk')])
+    // The broker carries everything across but for the epochs, so that neither notices more than it must.
+    for (const bytes of one.announcements) two.publish('announce.alice.0011223344556677', bytes)
+    for (const bytes of two.announcements) one.publish('announce.bob.0011223344556677', bytes)
+    await pass(clock, 5000)
+    for (const [bus, other] of [
+      [alice, 'bob'],
+      [bob, 'alice'],
+    ] as const) {
+      expect(bus.audience('talk').map(({ name }) => name)).toEqual([bus.name])
+      expect(await codeOf(() => bus.publish('talk', 'x', { to: [other] }))).toBe('ERR_RECIPIENT_NOT_ALLOWED')
+      bus.publish('talk', `of ${bus.name}`)
+    }
+    await until('each has heard itself alone', () => got.every((all) => all.length === 1))
+    await broker.flush()
+    expect(got.map((all) => all.map((m) => m.string()))).toEqual([['of alice'], ['of bob']])
+    // And the other epoch is refused, with an alarm.
+    one.publish('epoch', two.epochs[0]?.bytes ?? new Uint8Array(0))
+    await until('alice reports it', () => events[0]?.some(({ type }) => type === 'rollback') === true)
+    expect(alice.audience('talk').map(({ name }) => name)).toEqual(['alice'])
+  })
+})
