@@ -91,7 +91,7 @@ describe('an agent that is killed with SIGKILL and started again', () => {
     expect(slots).toEqual(['0'])
   })
 
-  it('keeps the floor: it is on disk before the agent acts on an epoch', async () => {
+  it('leaves its floor on disk, whatever moment it was killed at', async () => {
     const { child } = await startWorker()
     realm.service?.rotate()
     await child.kill()
