@@ -10,7 +10,14 @@ export interface Clock {
 
 const MAX_TIMER_MS = 2 ** 31 - 1
 
-/** The clock of the machine. */
+/**
+ * The clock of the machine: what everything uses unless it is given another.
+ *
+ * @example
+ * ```ts
+ * const late: Clock = { ...systemClock, now: () => systemClock.now() - 60_000 }
+ * ```
+ */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),

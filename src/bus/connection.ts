@@ -1,3 +1,4 @@
+// Over 300 lines, half of them the documentation of the public interface.
 import { hex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'

@@ -66,7 +66,12 @@ function checkHeader(name: string, value: string): void {
 
 /**
  * The headers of a sealed message: NATS's reading methods over what was sealed and what travelled in clear and was
- * authenticated. Names are matched exactly, as NATS does by default.
+ * authenticated. Names are matched exactly, as NATS does by default. SPEC, "Publishing".
+ *
+ * @example
+ * ```ts
+ * for await (const m of bus.subscribe('orders.>')) console.log(m.headers?.get('X-Trace'))
+ * ```
  */
 export class MessageHeaders implements Iterable<[string, string[]]> {
   readonly #values = new Map<string, string[]>()

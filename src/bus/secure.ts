@@ -1,6 +1,6 @@
 import { openStateFolder } from '#state-folder'
 import { type Clock, systemClock } from '../clock.ts'
-import type { EngineName } from '../crypto/engine.ts'
+import { type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -8,7 +8,6 @@ import { Trust, type TrustOptions } from '../identity/trust.ts'
 import { memoryState } from '../keys/state.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
-import { engineFor } from './environment.ts'
 import type { NatsLike } from './nats-like.ts'
 
 /** Options of {@link secure}. */

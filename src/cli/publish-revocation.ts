@@ -1,7 +1,7 @@
 import type { NatsLike } from '../bus/nats-like.ts'
 import { samePublic } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import { type CryptoEngine, chooseEngine } from '../crypto/engine.ts'
+import { type CryptoEngine, engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { Trust, type TrustOptions } from '../identity/trust.ts'
 import { RevocationSet } from '../keys/revocations.ts'
@@ -37,7 +37,7 @@ export interface PublishRevocationOptions {
  */
 export async function publishRevocation(nc: NatsLike, options: PublishRevocationOptions): Promise<void> {
   const { statement, timeoutMs = DEFAULT_TIMEOUT_MS, clock = systemClock } = options
-  const engine = chooseEngine()
+  const engine = engineFor()
   const trust = new Trust(engine, options.trust)
   const subjects = protocolSubjects(trust.realm)
   const inbox = subjects.inbox(engine.randomBytes(INSTANCE_BYTES))

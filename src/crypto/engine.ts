@@ -75,3 +75,15 @@ export function chooseEngine(wanted?: string): CryptoEngine {
       throw new SubrosaError('ERR_ENGINE', 'unknown engine name', { hint: 'engines are libsodium and noble' })
   }
 }
+
+/**
+ * The engine that an option asks for, else the one that the environment variable `SUBROSA_ENGINE` names, else the
+ * fastest that loads.
+ *
+ * @throws SubrosaError ERR_ENGINE
+ */
+export function engineFor(option?: EngineName): CryptoEngine {
+  // Browsers have no process.
+  const environment = typeof process === 'undefined' ? undefined : process.env['SUBROSA_ENGINE']
+  return chooseEngine(option ?? environment)
+}

@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
-import { chooseEngine } from '../crypto/engine.ts'
+import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { type Identity, parseIdentityFile } from './identity.ts'
 
@@ -20,7 +20,7 @@ const OTHERS = 0o077
  */
 export async function loadIdentity(source: string): Promise<Identity> {
   if (!source.startsWith('file:')) throw new TypeError('source must be "file:PATH"')
-  return parseIdentityFile(chooseEngine(), await readSecretFile(source.slice('file:'.length)))
+  return parseIdentityFile(engineFor(), await readSecretFile(source.slice('file:'.length)))
 }
 
 /**

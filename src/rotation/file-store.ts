@@ -7,9 +7,14 @@ import { EMPTY_RECORD, type RotationRecord, type RotationStore } from './store.t
 const FORMAT = 1
 
 /**
- * A record in a folder, held by one process at a time.
+ * A record in a folder, held by one process at a time. SPEC, "The rotation service".
  *
  * @throws SubrosaError ERR_STATE when another process holds it, or it cannot be used or is damaged
+ *
+ * @example
+ * ```ts
+ * const store = fileRotationStore('/var/lib/subrosa')
+ * ```
  */
 export function fileRotationStore(folder: string): RotationStore {
   const release = lockFolder(folder)

@@ -1,9 +1,9 @@
-import { engineFor } from '../bus/environment.ts'
+// Over 300 lines: epochs, ticks and revocations of a realm change together, and are stored in one order.
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
 import { subscribeSafely } from '../bus/safely.ts'
 import { hex } from '../bytes.ts'
 import { type Clock, systemClock } from '../clock.ts'
-import type { CryptoEngine, EngineName } from '../crypto/engine.ts'
+import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
 import { SUITE_X25519 } from '../envelope/keys.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'

@@ -22,7 +22,14 @@ export interface RotationStore {
 /** The record of a service that has published nothing. */
 export const EMPTY_RECORD: RotationRecord = { epochs: [], revocations: [], tickedUntil: 0 }
 
-/** A record that ends with the process: for tests, and for a realm that lives as long. */
+/**
+ * A record that ends with the process: for tests, and for a realm that lives as long. SPEC, "The rotation service".
+ *
+ * @example
+ * ```ts
+ * const service = await startRotationService(nc, { identity, trust, store: memoryRotationStore() })
+ * ```
+ */
 export function memoryRotationStore(): RotationStore {
   let record = EMPTY_RECORD
   let announcements: readonly Uint8Array[] = []

@@ -1,4 +1,4 @@
-import { chooseEngine } from '../crypto/engine.ts'
+import { engineFor } from '../crypto/engine.ts'
 import { type IdentityClaims, isAgentName, verifyToken } from '../identity/token.ts'
 import { listFolder, readFileIfAny } from './files.ts'
 import { agentPaths, realmLayout, revocationPath } from './layout.ts'
@@ -44,7 +44,7 @@ export async function findAgent(realm: Realm, name: string): Promise<AgentRecord
   const path = agentPaths(realm.dir, name).tokens
   const text = await readFileIfAny(path)
   if (text === undefined) return undefined
-  const engine = chooseEngine()
+  const engine = engineFor()
   const tokens = text.split('\n').filter((line) => line !== '')
   const all = tokens.map((token) => verifyToken(engine, token, realm.authority))
   const [claims] = all

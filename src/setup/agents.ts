@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../clock.ts'
-import { chooseEngine } from '../crypto/engine.ts'
+import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../identity/identity.ts'
 import { readSecretFile } from '../identity/key-file.ts'
@@ -59,7 +59,7 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Age
   const former = await findAgent(realm, name)
   const key = request.renew ? await keyToRenew(realm, name, former) : await newKey(realm, name, former)
 
-  const engine = chooseEngine()
+  const engine = engineFor()
   const issuedAtMs = clock.now()
   const expiresAtMs = issuedAtMs + expiresInMs
   const rights = requestedRights(request, request.renew ? former : undefined)
@@ -112,12 +112,12 @@ async function newKey(realm: Realm, name: string, former: AgentRecord | undefine
       hint: `to give it a new token: subrosa agent add ${name} --renew`,
     })
   }
-  const { seed, publicKey } = generateIdentityKey(chooseEngine())
+  const { seed, publicKey } = generateIdentityKey(engineFor())
   return {
     identity: publicKey,
     file: (token) => {
       const text = encodeIdentityFile(token, seed)
-      chooseEngine().wipe(seed)
+      engineFor().wipe(seed)
       return text
     },
   }
@@ -135,7 +135,7 @@ async function keyToRenew(realm: Realm, name: string, former: AgentRecord | unde
     })
   }
   const text = await readSecretFile(agentPaths(realm.dir, name).identity)
-  const identity = parseIdentityFile(chooseEngine(), text)
+  const identity = parseIdentityFile(engineFor(), text)
   if (identity.publicKey !== former.claims.identity)
     throw new SubrosaError('ERR_SETUP', `the identity file of ${name} holds another key than its token`)
   return {

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../clock.ts'
-import { chooseEngine } from '../crypto/engine.ts'
+import { engineFor } from '../crypto/engine.ts'
 import { isAgentName } from '../identity/token.ts'
 import { issueCreds } from './broker-login.ts'
 import { FULL_ACCESS } from './broker-permissions.ts'
@@ -49,7 +49,7 @@ export async function issueBrokerUser(
   const { expiresInMs = DEFAULT_LIFETIME_MS, clock = systemClock } = options
   const issuedAtMs = clock.now()
   return issueCreds(
-    chooseEngine(),
+    engineFor(),
     { name, permissions: FULL_ACCESS, expiresAtMs: issuedAtMs + expiresInMs },
     { signer: await loadAccount(realm), issuedAtMs },
   )

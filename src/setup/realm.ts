@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { type Clock, systemClock } from '../clock.ts'
-import { chooseEngine } from '../crypto/engine.ts'
+import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import { generateSigningKey, type SigningKey } from '../identity/signing-key.ts'
@@ -66,7 +66,7 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
   const paths = realmLayout(dir)
   await refuseExisting(dir)
 
-  const engine = chooseEngine()
+  const engine = engineFor()
   const nowMs = clock.now()
   const authority = generateSigningKey(engine, 'A')
   const operator = generateSigningKey(engine, 'O')
@@ -131,7 +131,7 @@ function brokerConfig(broker: {
 }): string {
   const { dir, listen, operator, account, nowMs } = broker
   const { serverCertificate, serverKey } = realmLayout(dir)
-  const engine = chooseEngine()
+  const engine = engineFor()
   const options = { signer: operator, issuedAtMs: nowMs }
   const grant = (name: string, publicKey: string) => ({
     publicKey,

@@ -1,4 +1,4 @@
-import { chooseEngine } from '../crypto/engine.ts'
+import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { readSecretFile } from '../identity/key-file.ts'
 import { type SigningKey, signingKeyFromSeed } from '../identity/signing-key.ts'
@@ -28,5 +28,5 @@ export async function loadAccount(realm: Realm): Promise<SigningKey> {
 }
 
 async function load(path: string): Promise<SigningKey> {
-  return signingKeyFromSeed(chooseEngine(), 'A', await readSecretFile(path))
+  return signingKeyFromSeed(engineFor(), 'A', await readSecretFile(path))
 }

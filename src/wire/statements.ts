@@ -1,3 +1,4 @@
+// Over 300 lines: every statement with its reader and its writer, side by side, and nothing else.
 import { copy } from '../bytes.ts'
 import {
   MAX_EPOCH_BYTES,

@@ -208,6 +208,26 @@ describe('agents on a real server', () => {
     expect(got[0]?.string()).toBe('answer')
   })
 
+  it('talks across engines: the bytes are the same', async () => {
+    const agents = [
+      await realm.agent('on-noble', {}, { engine: 'noble' }),
+      await realm.agent('on-libsodium', {}, { engine: 'libsodium' }),
+    ]
+    const got: string[] = []
+    for (const bus of agents) {
+      bus.subscribe('orders.engines', {
+        callback: (_error, m) => got.push(`${m.sender.name} to ${bus.name}`),
+      })
+      await bus.flush()
+    }
+    for (const bus of agents) {
+      await bus.waitForAudience('orders.engines', { atLeast: 2 })
+      bus.publish('orders.engines', 'x', { to: ['on-noble', 'on-libsodium'] })
+    }
+    await until('each has heard both', () => got.length === 4)
+    await Promise.all(agents.map((bus) => bus.close()))
+  })
+
   it('accepts bytes and strings of every size up to the limit of the server', async () => {
     const got: number[] = []
     billing.subscribe('orders.large', { callback: (_error, m) => got.push(m.data.length) })

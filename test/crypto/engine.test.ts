@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { fromHex, hex, utf8 } from '../../src/bytes.ts'
-import { chooseEngine } from '../../src/crypto/engine.ts'
+import { chooseEngine, engineFor } from '../../src/crypto/engine.ts'
 import { nobleEngine } from '../../src/crypto/noble.ts'
 import { sodiumEngine } from '../../src/crypto/sodium.ts'
 import { sodiumEngine as absentEngine } from '../../src/crypto/sodium-absent.ts'
@@ -208,5 +208,25 @@ describe('both engines', () => {
         noble.xaeadSeal({ ...input, nonce: xnonce }),
       )
     }
+  })
+})
+
+describe('the engine of an agent', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs()
+  })
+
+  it('is the one that the option names, before the one that SUBROSA_ENGINE names', () => {
+    vi.stubEnv('SUBROSA_ENGINE', 'noble')
+    expect(engineFor().name).toBe('noble')
+    expect(engineFor('libsodium').name).toBe('libsodium')
+    vi.stubEnv('SUBROSA_ENGINE', '')
+    expect(engineFor('noble').name).toBe('noble')
+    expect(engineFor().name).toBe('libsodium')
+  })
+
+  it('is an error where SUBROSA_ENGINE names none: a misspelt name must not choose another', () => {
+    vi.stubEnv('SUBROSA_ENGINE', 'sodium')
+    expect(() => engineFor()).toThrow('unknown engine name')
   })
 })

@@ -137,8 +137,8 @@ describe('a state folder that is not what it was', () => {
     '{"format":1,"instances":[{"instance":"../.."}]}',
     '{"format":1,"instances":[],"floor":{"number":1}}',
     '{"format":1,"instances":[],"floor":{"number":"1","hash":"00"}}',
-    '{"format":1,"instances":[],"floor":{"number":1.5,"hash":"' + '00'.repeat(32) + '"}}',
-    '{"format":1,"instances":[],"floor":{"number":-1,"hash":"' + '00'.repeat(32) + '"}}',
+    `{"format":1,"instances":[],"floor":{"number":1.5,"hash":"${'00'.repeat(32)}"}}`,
+    `{"format":1,"instances":[],"floor":{"number":-1,"hash":"${'00'.repeat(32)}"}}`,
     '{"format":1,"instances":[],"floor":null}',
   ]
 

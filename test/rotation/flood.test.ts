@@ -117,10 +117,7 @@ describe('a flood', () => {
     )
     // Nobody holds the key of the real authority, but everybody can write its name into a token.
     const forger = { publicKey: realm.authority.publicKey, sign: () => engine.randomBytes(64) }
-    const forged = Array.from(
-      { length: 100 },
-      (_, i) => newIdentity(forger as typeof stranger, `forged-${i}`, options).identity,
-    )
+    const forged = Array.from({ length: 100 }, (_, i) => newIdentity(forger, `forged-${i}`, options).identity)
     const real = ['carol', 'dave'].map((name) => realm.identity(name))
     const tokens = [...madeUp, ...forged, ...real]
     let largest = 0

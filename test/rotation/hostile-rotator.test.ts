@@ -192,11 +192,13 @@ describe('a rotation service that takes a revocation back', () => {
 })
 
 describe('a rotation service that goes beyond its limits', () => {
-  it.each([
-    ['an epoch of more than 24 hours', { notAfter: DAY + 1 }],
-    ['a grace of more than 15 minutes', { graceMs: 15 * MINUTE + 1 }],
-    ['no suite at all', { suites: [] }],
-  ])('with %s is refused', async (_what, { notAfter, ...rest }: { notAfter?: number }) => {
+  const excesses: readonly (readonly [string, { notAfter?: number; graceMs?: number; suites?: number[] }])[] =
+    [
+      ['an epoch of more than 24 hours', { notAfter: DAY + 1 }],
+      ['a grace of more than 15 minutes', { graceMs: 15 * MINUTE + 1 }],
+      ['no suite at all', { suites: [] }],
+    ]
+  it.each(excesses)('with %s is refused', async (_what, { notAfter, ...rest }) => {
     await startWith()
     const notBefore = clock.now()
     const times = notAfter === undefined ? {} : { notAfter: notBefore + notAfter }

@@ -7,7 +7,7 @@ import {
 } from '../../src/identity/identity.ts'
 import { encodeNkey } from '../../src/identity/nkey.ts'
 import type { Permissions } from '../../src/identity/permissions.ts'
-import { generateSigningKey, type SigningKey } from '../../src/identity/signing-key.ts'
+import { generateSigningKey, type Signer, type SigningKey } from '../../src/identity/signing-key.ts'
 import { issueToken, type Role } from '../../src/identity/token.ts'
 
 export const engine = chooseEngine()
@@ -45,7 +45,7 @@ export interface TestIdentity {
 }
 
 /** A fresh identity with a token of this authority. */
-export function newIdentity(authority: SigningKey, name: string, options: IdentityOptions): TestIdentity {
+export function newIdentity(authority: Signer, name: string, options: IdentityOptions): TestIdentity {
   const { issuedAtMs, permissions = EVERYTHING, roles = [], realm = authority.publicKey } = options
   const seed = new Uint8Array(options.seed ?? generateIdentityKey(engine).seed)
   const token = issueToken(

@@ -1,7 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { SecureConnection } from '../../bus/connection.ts'
 import { secure } from '../../bus/secure.ts'
-import { chooseEngine } from '../../crypto/engine.ts'
+import { engineFor } from '../../crypto/engine.ts'
 import { SubrosaError } from '../../errors.ts'
 import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../../identity/identity.ts'
 import { generateSigningKey } from '../../identity/signing-key.ts'
@@ -62,7 +62,7 @@ function flipLastBit(bytes: Uint8Array): Uint8Array {
 
 /** It has a login to the broker, its own keys, and a token in the name `orders` from an authority that nobody trusts. */
 async function impersonate(world: DemoWorld, connection: NatsConnection): Promise<void> {
-  const engine = chooseEngine()
+  const engine = engineFor()
   const { key: stranger } = generateSigningKey(engine, 'A')
   const { seed, publicKey } = generateIdentityKey(engine)
   const everything = { allow: ['>'], deny: [] }
