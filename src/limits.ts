@@ -4,6 +4,8 @@
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 export const MAX_STATEMENT_BYTES = 64 * 1024
 export const MAX_EPOCH_BYTES = 1024 * 1024
+/** Of all revocations that are held: they travel in every epoch. */
+export const MAX_REVOCATION_BYTES = 512 * 1024
 export const MAX_TOKEN_BYTES = 16 * 1024
 export const MAX_SUBJECT_BYTES = 1024
 export const MAX_HEADER_BYTES = 32 * 1024
@@ -13,7 +15,7 @@ export const MIN_PADDED_BYTES = 128
 export const MAX_RECIPIENTS = 16_384
 export const MAX_HEADERS = 256
 export const MAX_SUITES = 16
-export const MAX_REVOCATIONS = 4096
+export const MAX_REVOCATIONS = 2048
 export const MAX_NONCES_PER_TICK = 64
 export const MAX_STATEMENTS_PER_PAGE = 100
 export const DEFAULT_MAX_INSTANCES = 16
@@ -48,6 +50,8 @@ export const MAX_EARLY_ANNOUNCEMENTS = 1024
 export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
 export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
+/** Fetches of epochs and revocations that an agent begins. */
+export const MAX_FETCHES_PER_SECOND = 4
 export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50

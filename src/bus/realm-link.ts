@@ -13,7 +13,12 @@ import { RevocationSet } from '../keys/revocations.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
-import { LOOKUP_TIMEOUT_MS, MAX_LOOKUPS_PER_SECOND, QUERY_INTERVAL_MS } from '../limits.ts'
+import {
+  LOOKUP_TIMEOUT_MS,
+  MAX_FETCHES_PER_SECOND,
+  MAX_LOOKUPS_PER_SECOND,
+  QUERY_INTERVAL_MS,
+} from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import {
   decodePage,
@@ -47,7 +52,8 @@ export interface RealmLinkOptions {
 /** Statements that come in several pages, and since when they are asked for. */
 interface Fetch {
   readonly statements: Uint8Array[]
-  readonly since: number
+  /** When the last page was asked for, or came. */
+  since: number
 }
 
 const MAX_GAP_STATEMENTS = 32_768
@@ -72,6 +78,7 @@ export class RealmLink {
   /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
   #tick: Tick | undefined
   /** Pages that are being fetched: of epochs, and of revocations. */
+  readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
   #gap: Fetch | undefined
   #missing: Fetch | undefined
   #hasDirectory = false
@@ -229,6 +236,8 @@ export class RealmLink {
     }
     if (error.code === 'ERR_MALFORMED') return
     this.#trouble = error
+    const isLasting = error.code === 'ERR_CLOCK_SKEW' || error.code === 'ERR_SUITE'
+    if (this.#isJoined && isLasting) this.#options.feed.emit({ type: 'error', error })
     if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
   }
 
@@ -342,6 +351,7 @@ export class RealmLink {
 
   /** Pages that nobody asked for are dropped. */
   #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): void {
+    if (fetch !== undefined) fetch.since = this.#options.clock.monotonic()
     for (const statement of statements) {
       if (fetch !== undefined && fetch.statements.length < MAX_GAP_STATEMENTS) {
         fetch.statements.push(new Uint8Array(statement))
@@ -432,14 +442,14 @@ export class RealmLink {
   }
 
   #fetchEpochs(tick: Tick): void {
-    if (this.#isUnderWay(this.#gap)) return
+    if (this.#isUnderWay(this.#gap) || !this.#fetches.take(this.#options.clock.monotonic())) return
     this.#gap = { statements: [], since: this.#options.clock.monotonic() }
     const from = Math.max(0, Math.min(this.epochs.floor?.number ?? tick.number, tick.number) - 1)
     this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
   }
 
   #fetchRevocations(): void {
-    if (this.#isUnderWay(this.#missing)) return
+    if (this.#isUnderWay(this.#missing) || !this.#fetches.take(this.#options.clock.monotonic())) return
     this.#missing = { statements: [], since: this.#options.clock.monotonic() }
     this.#query(QueryKind.revocations)
   }

@@ -38,7 +38,7 @@ export type StatusEvent =
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }
   /** The rotation service, or somebody in its place, named an epoch that cannot follow what was seen. */
   | { readonly type: 'rollback'; readonly message: string }
-  /** A callback of the user's threw. */
+  /** A callback of the user's threw, or this agent's clock or version does not fit the realm any more. */
   | { readonly type: 'error'; readonly error: unknown }
   | { readonly type: 'nats'; readonly status: { readonly type: string } }
 

@@ -1,3 +1,4 @@
+import { utf8 } from '../bytes.ts'
 import { MAX_SUBJECT_BYTES } from '../limits.ts'
 
 /** Whether `subject` may be published to: dot-separated tokens, none empty, no wildcards and no white space. */
@@ -7,11 +8,16 @@ export function isSubject(subject: string): boolean {
 
 /** Whether `pattern` may be subscribed to: as a subject, with `*` for a token and `>` for the rest. */
 export function isPattern(pattern: string): boolean {
-  if (pattern.length === 0 || pattern.length > MAX_SUBJECT_BYTES) return false
+  if (pattern.length === 0 || isTooLong(pattern)) return false
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (/[\s\u0000-\u001f\u007f]/.test(pattern)) return false
   const tokens = pattern.split('.')
   return tokens.every((token, i) => token.length > 0 && (token !== '>' || i === tokens.length - 1))
+}
+
+/** A UTF-16 unit takes at most three bytes: most subjects need no encoding to see that they fit. */
+function isTooLong(pattern: string): boolean {
+  return pattern.length * 3 > MAX_SUBJECT_BYTES && utf8(pattern).length > MAX_SUBJECT_BYTES
 }
 
 /** Whether every subject that `inner` matches is matched by `outer`. A plain subject is a pattern too. */

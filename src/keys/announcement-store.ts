@@ -1,6 +1,6 @@
-import { compareBytes, hex } from '../bytes.ts'
+import { compareBytes, hex, samePublic } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
+import { readClaims } from '../identity/token.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import {
   MAX_ANNOUNCEMENTS_PER_INSTANCE,
@@ -19,6 +19,8 @@ import {
 import { RateLimit } from './budget.ts'
 import type { EpochChain } from './epochs.ts'
 import type { RevocationSet } from './revocations.ts'
+
+const NONE = new Uint8Array(0)
 
 /** What the store works with. */
 export interface AnnouncementStoreOptions {
@@ -71,7 +73,8 @@ export class AnnouncementStore {
   /** The hashes of what is not proved yet, oldest first. */
   readonly #unverified = new Set<string>()
   /** Announcements for the next epoch, which is not known yet, oldest first. */
-  #early: Uint8Array[] = []
+  #early = new Map<string, Uint8Array>()
+  readonly #newTokens = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
   readonly #failures = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
   #order = 0
 
@@ -119,6 +122,7 @@ export class AnnouncementStore {
     this.#makeRoom(agent, nowMs)
     if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) return undefined
     const key = hex(parsed.hash)
+    if (!this.#isNew(key, parsed, nowMs)) return undefined
     this.#byHash.set(key, entry)
     agent.entries.set(key, entry)
     agent.unverified++
@@ -131,8 +135,8 @@ export class AnnouncementStore {
   /** An epoch has been accepted: what came a moment ahead of it is taken in. */
   takeEarly(nowMs: number): void {
     const early = this.#early
-    this.#early = []
-    for (const bytes of early) this.add(bytes, nowMs)
+    this.#early = new Map()
+    for (const bytes of early.values()) this.add(bytes, nowMs)
   }
 
   /**
@@ -189,16 +193,33 @@ export class AnnouncementStore {
     try {
       const parsed = parseAnnouncement(engine, bytes)
       const { agent, token } = parsed.announcement
-      if (this.#byHash.has(hex(parsed.hash))) return undefined
-      // A flood of new tokens must not keep out the announcements of agents that are known.
-      if (!trust.knows(token) && this.#failures.available(nowMs) < 1) return undefined
+      if (samePublic(this.#byHash.get(hex(parsed.hash))?.parsed.bytes ?? NONE, bytes)) return undefined
+      const isNew = !trust.knows(token)
+      if (isNew && !this.#mayVerify(token, nowMs)) return undefined
       const claims = trust.verify(token, nowMs)
+      if (isNew) this.#newTokens.giveBack()
       return claims.name === agent ? { order: this.#order++, parsed, claims, verified: undefined } : undefined
-    } catch (error) {
-      // Malformed bytes and strangers' tokens cost nothing; a trusted name with a bad signature does.
-      if (error instanceof SubrosaError && error.code === 'ERR_TOKEN_INVALID') this.#failures.take(nowMs)
+    } catch {
       return undefined
     }
+  }
+
+  /**
+   * Whether a new token is worth a signature check. Strangers' and malformed ones never are; of those in the name of
+   * a trusted authority only so many a second may be false.
+   */
+  #mayVerify(token: string, nowMs: number): boolean {
+    const { trust } = this.#options
+    return trust.authorities.includes(readClaims(token).issuer) && this.#newTokens.take(nowMs)
+  }
+
+  /** A copy with a bad signature has the hash of the genuine one, and must not stand in its place. */
+  #isNew(hash: string, parsed: ParsedAnnouncement, nowMs: number): boolean {
+    const held = this.#byHash.get(hash)
+    if (held === undefined) return true
+    if (held.verified !== undefined || samePublic(held.parsed.bytes, parsed.bytes)) return false
+    this.prove(hash, nowMs)
+    return !this.#byHash.has(hash)
   }
 
   #agentOf({ claims: { name } }: Entry): Agent {
@@ -228,11 +249,12 @@ export class AnnouncementStore {
     }
   }
 
-  #keepEarly({ announcement, bytes }: ParsedAnnouncement): void {
+  #keepEarly({ announcement, bytes, hash }: ParsedAnnouncement): void {
     const head = this.#options.epochs.head
     if (head !== undefined && announcement.epoch !== head.number + 1) return
-    this.#early.push(bytes)
-    if (this.#early.length > MAX_EARLY_ANNOUNCEMENTS) this.#early.shift()
+    this.#early.set(hex(hash), bytes)
+    const [oldest] = this.#early.keys()
+    if (this.#early.size > MAX_EARLY_ANNOUNCEMENTS && oldest !== undefined) this.#early.delete(oldest)
   }
 
   #drop(hash: string): void {

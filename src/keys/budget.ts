@@ -16,6 +16,11 @@ export class RateLimit {
     return true
   }
 
+  /** What was taken last is not counted after all. */
+  giveBack(): void {
+    this.#tokens = Math.min(this.#perSecond, this.#tokens + 1)
+  }
+
   /** How many are allowed now. */
   available(nowMs: number): number {
     const elapsed = Math.max(0, nowMs - (this.#refilledAt ?? nowMs))

@@ -5,7 +5,7 @@ import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import { type IdentityClaims, readClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
-import { CLOCK_WINDOW_MS, MAX_REVOCATIONS } from '../limits.ts'
+import { CLOCK_WINDOW_MS, MAX_REVOCATION_BYTES, MAX_REVOCATIONS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeRevocation,
@@ -82,15 +82,21 @@ export class RevocationSet {
     if (verified === undefined) return undefined
     const key = hex(verified.hash)
     const known = this.#byHash.get(key)
-    // A revoker that goes wild must leave room for the authority.
-    const limit = verified.byAuthority ? MAX_REVOCATIONS : MAX_REVOCATIONS / 2
-    if (known === undefined && this.#byHash.size >= limit) return undefined
+    if (known === undefined && !this.#hasRoom(verified)) return undefined
     // A revoker that repeats an authority's words must not take the place of the authority's signature.
     if (known !== undefined && (known.byAuthority || !verified.byAuthority)) return undefined
     this.#byHash.set(key, verified)
     const { identity } = verified.revocation
     this.#byIdentity.set(identity, [...(this.#byIdentity.get(identity) ?? []), verified])
     return verified
+  }
+
+  /** All of them must fit into an epoch, and a revoker that goes wild must leave room for the authority. */
+  #hasRoom({ byAuthority, bytes }: VerifiedRevocation): boolean {
+    const share = byAuthority ? 1 : 0.5
+    let held = bytes.length
+    for (const known of this.#byHash.values()) held += known.bytes.length
+    return this.#byHash.size < MAX_REVOCATIONS * share && held <= MAX_REVOCATION_BYTES * share
   }
 
   /** Whether tokens issued to this identity at this time are refused. */

@@ -61,7 +61,7 @@ export type RotationEvent =
   | { readonly type: 'error'; readonly error: unknown }
 
 const MAX_WAITING_NONCES = 4096
-const TICK_RESERVE_MS = 60_000
+const TICK_RESERVE_MS = 2000
 
 /**
  * Publishes signed epochs and ticks, takes in revocations, and answers questions about the directory. It never holds
@@ -137,6 +137,7 @@ export class RotationService {
     // The epochs first: a rotator may have been revoked since it signed them.
     this.#restore()
     for (const bytes of record.revocations) revocations.addCarried(bytes, clock.now())
+    this.#isRestored = true
   }
 
   /** The newest epoch's number. */
@@ -209,6 +210,9 @@ export class RotationService {
     this.#cancelTick()
     this.#cancelRotation()
     if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    // What was reserved and not used is given back: or each restart would begin further ahead of the clock.
+    this.#tickedUntil = this.#lastTickNow
+    this.#guard(() => this.#save())
     this.#store.close()
   }
 
@@ -311,8 +315,8 @@ export class RotationService {
     this.#tickIn(this.#times.tickMs)
     // Timers do not see a suspended machine, nor a wall clock that is set.
     if (this.#isDue(head)) {
-      this.rotate()
-      return
+      this.#guard(() => this.rotate())
+      if (this.#epochs.head !== head) return
     }
     const now = Math.max(this.#clock.now(), this.#lastTickNow + 1)
     this.#lastTickNow = now

@@ -45,6 +45,8 @@ export async function startNatsServer(options: StartOptions): Promise<RunningSer
   const log = openSync(logPath, 'a', 0o600)
   const child = spawn(program.command, [...program.args, '-c', configPath, '--ports_file_dir', folder], {
     stdio: ['ignore', log, log],
+    // A Ctrl-C on the terminal is for this process: it ends the server in its own time.
+    detached: true,
   })
   closeSync(log)
   const gone = new Promise<void>((resolve) => {

@@ -5,7 +5,11 @@ import { decodeNkey } from '../../src/identity/nkey.ts'
 import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
 import { RateLimit } from '../../src/keys/budget.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
-import { MAX_UNVERIFIED_PER_AGENT } from '../../src/limits.ts'
+import {
+  MAX_FAILED_VERIFICATIONS_PER_SECOND,
+  MAX_UNVERIFIED_PER_AGENT,
+  MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
+} from '../../src/limits.ts'
 import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engine, may, newAuthority, newIdentity } from '../support/identities.ts'
 import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
@@ -334,6 +338,30 @@ describe('lazy verification', () => {
     slow.directory.audience('x', T0)
     slow.directory.audience('y', T0)
     expect(seen).toHaveLength(first)
+  })
+
+  it('spends a bounded number of signature checks on a flood, for one agent and for all', () => {
+    let checks = 0
+    const counting = {
+      ...engine,
+      verify: (key: Uint8Array, message: Uint8Array, signature: Uint8Array) => {
+        checks++
+        return engine.verify(key, message, signature)
+      },
+    }
+    const flooded = new World({ like: world, engine: counting })
+    flooded.accept(made)
+    const flood = (identity: Identity, count: number): number => {
+      checks = 0
+      for (let i = 0; i < count; i++) flooded.directory.add(junkAnnouncement(identity, epoch), T0)
+      flooded.directory.audience('x', T0)
+      return checks
+    }
+    // The check of the token comes to it.
+    expect(flood(alice, 1000)).toBeLessThanOrEqual(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND + 1)
+    let all = 0
+    for (let i = 0; i < 50; i++) all += flood(world.identity(`agent-${i}`), 100)
+    expect(all).toBeLessThanOrEqual(MAX_FAILED_VERIFICATIONS_PER_SECOND + 50)
   })
 
   it('never lets what is unproved displace what is proved', () => {

@@ -380,6 +380,16 @@ describe('an epoch that the authority signed', () => {
     expect(codeOf(() => restarted.accept(anchor))).toBe('ERR_ROLLBACK')
   })
 
+  it('below the floor does not open the way for a fork that comes after it', () => {
+    const anchor = world.anchor(undefined)
+    const kept = world.epoch(anchor)
+    const fork = world.epoch(anchor, { graceMs: 1 })
+    const next = world.epoch(fork)
+    const restarted = new World({ like: world, floor: kept })
+    const offered = [anchor.bytes, fork.bytes, next.bytes]
+    expect(codeOf(() => restarted.chain.accept(offered, next, next.epoch.notBefore))).toBe('ERR_ROLLBACK')
+  })
+
   it('is refused where another one of that number was accepted: the authority equivocates', () => {
     world.accept(world.anchor(undefined))
     expect(codeOf(() => world.accept(world.anchor(undefined, { graceMs: 1 })))).toBe('ERR_ROLLBACK')

@@ -13,10 +13,12 @@ import { agentPaths, realmLayout } from '../../setup/layout.ts'
 import { findNatsServer, type NatsServerProgram } from '../../setup/nats-server.ts'
 import { createRealm, type Realm } from '../../setup/realm.ts'
 import { type RunningServer, startNatsServer } from '../../setup/run-server.ts'
+import { pause } from './checks.ts'
 
 /** Epochs of seconds, so that a rotation can be watched. */
 export const DEMO_TIMES = { epochMs: 3000, leadMs: 1000, graceMs: 1500, tickMs: 500 } as const
 
+const LEAVE_MS = 2000
 const LOOPBACK = '127.0.0.1'
 
 /** A message as the broker sees it: someone who may read every subject, and has no keys. */
@@ -107,11 +109,16 @@ export class DemoWorld {
   }
 
   async close(): Promise<void> {
-    for (const agent of this.#agents) await agent.close().catch(() => {})
-    this.#service?.close()
-    for (const connection of this.#connections) await connection.close()
+    // After a Ctrl-C the broker may be gone already: nothing here may wait for it, or keep the folder from going.
+    await Promise.race([this.#leave(), pause(LEAVE_MS)])
     await this.#server.stop()
     await rm(this.folder, { recursive: true, force: true })
+  }
+
+  async #leave(): Promise<void> {
+    for (const agent of this.#agents) await agent.close().catch(() => {})
+    this.#service?.close()
+    for (const connection of this.#connections) await connection.close().catch(() => {})
   }
 }
 
