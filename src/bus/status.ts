@@ -1,14 +1,9 @@
+import type { OpenFailure } from '../envelope/open.ts'
+
 /** Why something that arrived was not delivered. */
 export type RejectReason =
+  | OpenFailure
   | 'plaintext'
-  | 'malformed'
-  | 'suite'
-  | 'epoch'
-  | 'wrap'
-  | 'commitment'
-  | 'ciphertext'
-  | 'padding'
-  | 'content'
   | 'stale'
   | 'unknown sender'
   | 'revoked'
