@@ -150,7 +150,6 @@ export class RealmLink {
       follow(subjects.announcements, (message) => this.#takeAnnouncement(message)),
       follow(this.inbox, ({ data }) => this.#takePage(data)),
     ]
-    state.keepInstance(hex(this.keyring.instance))
     await this.#nc.flush()
     this.#askForTick()
     await new Promise<void>((resolve, reject) => {
@@ -467,6 +466,8 @@ export class RealmLink {
     const current = this.epochs.current(this.#options.clock.now())
     try {
       this.#assertMayJoin(current.length)
+      // Before anybody hears of this instance: whoever comes after a crash retires it.
+      this.#options.state.keepInstance(hex(this.keyring.instance))
       for (const epoch of [...current].reverse()) this.#announcer.announce(epoch)
     } catch (error) {
       if (error instanceof SubrosaError) this.#failJoin(error)

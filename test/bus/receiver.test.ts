@@ -1,4 +1,4 @@
-import type { NatsConnection } from '@nats-io/transport-node'
+import { headers, type NatsConnection } from '@nats-io/transport-node'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/message.ts'
@@ -305,7 +305,10 @@ describe('a response', () => {
       answer(double),
     ]
     for (const bytes of wrong) await expectRejected(bytes, 'not a response', inbox)
-    broker.publish(inbox, answer(mary, { payload: fromHex('01') }))
+    // What the broker adds in clear ends a request only where there is nothing to open.
+    const added = headers()
+    added.set('Subrosa-Status', 'unaddressed')
+    broker.publish(inbox, answer(mary, { payload: fromHex('01') }), { headers: added })
     expect((await reply).data).toEqual(fromHex('01'))
   })
 

@@ -48,6 +48,15 @@ describe('a replay window', () => {
     expect(new ReplayWindow().seen(0)).toBe(true)
   })
 
+  it('does not take a number for one that is a window behind it', () => {
+    for (const newest of [REPLAY_WINDOW + 4, 2 * REPLAY_WINDOW]) {
+      const window = new ReplayWindow()
+      window.mark(1)
+      window.mark(newest)
+      expect(window.seen(REPLAY_WINDOW + 1)).toBe(false)
+    }
+  })
+
   it('merged with another one has seen what either has', () => {
     fc.assert(
       fc.property(sequence, sequence, (first, second) => {
@@ -101,5 +110,8 @@ describe('the windows of a connection', () => {
     windowFor(open, 'new').mark(1)
     windows.prune((announcement) => announcement === 'new')
     expect([...open.keys()]).toEqual(['new'])
+    windows.close('a', undefined, open)
+    windows.prune(() => false)
+    expect(windows.open('a', undefined).size).toBe(0)
   })
 })

@@ -61,10 +61,10 @@ describe('messages that flow while epochs change', () => {
       clock,
       'six epochs have passed',
       () => {
-        for (let i = 0; i < 5; i++) alice.publish('orders.new', String(sent++))
+        for (let i = 0; i < 10; i++) alice.publish('orders.new', String(sent++))
         return bob.epoch >= 6 && alice.epoch >= 6
       },
-      2000,
+      5000,
     )
     await until('the last one has come', () => got.length >= sent)
     expectEachOnce(got, sent)
@@ -97,7 +97,7 @@ describe('messages that flow while epochs change', () => {
     await until('the last ones have come', () => byBob.length >= sent && byAlice.length >= sent)
     expectEachOnce(byBob, sent)
     expectEachOnce(byAlice, sent)
-    expect(sent).toBeGreaterThan(1000)
+    expect(sent).toBeGreaterThan(100)
     expect([alice.rejections(), bob.rejections()]).toEqual([{}, {}])
     expect(epochsOf(events, 'destroyed').length).toBeGreaterThanOrEqual(2)
     expect(epochsOf(events, 'destroyed')[0]).toBe(first)

@@ -1,53 +1,206 @@
+import { base64url } from '@scure/base'
 import { beforeEach, describe, expect, it } from 'vitest'
+import { hex } from '../../src/bytes.ts'
 import type { Identity } from '../../src/identity/identity.ts'
+import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
-import { MAX_FAILED_VERIFICATIONS_PER_SECOND } from '../../src/limits.ts'
-import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
-import { newIdentity } from '../support/identities.ts'
-import { HOUR, junkAnnouncement, T0, World } from '../support/statements.ts'
+import {
+  MAX_EARLY_ANNOUNCEMENTS,
+  MAX_FAILED_VERIFICATIONS_PER_SECOND,
+  MAX_UNVERIFIED_PER_AGENT,
+} from '../../src/limits.ts'
+import { engine, may, newIdentity } from '../support/identities.ts'
+import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
 
-describe('announcements as they arrive', () => {
-  let world: World
-  let epoch: AcceptedEpoch
-  let alice: Identity
+let world: World
+let made: MadeEpoch
+let epoch: AcceptedEpoch
+let alice: Identity
 
-  beforeEach(() => {
-    world = new World()
-    epoch = world.accept(world.epoch(undefined))
-    alice = world.identity('alice')
+beforeEach(() => {
+  world = new World()
+  made = world.epoch(undefined)
+  epoch = world.accept(made)
+  alice = world.identity('alice')
+})
+
+function join(
+  identity: Identity,
+  changes: Parameters<World['announcement']>[2] = {},
+  at: AcceptedEpoch = epoch,
+): ParsedAnnouncement {
+  const parsed = world.announcement(identity, at, changes)
+  expect(world.directory.add(parsed.bytes, T0)).toBeDefined()
+  return parsed
+}
+
+function names(subject = 'orders.new', nowMs = T0): string[] | undefined {
+  return world.directory.audience(subject, nowMs)?.members.map(({ name }) => name)
+}
+
+/** Two tokens of one identity: the second one is a renewal. */
+function renewed(
+  first: Partial<Parameters<typeof newIdentity>[2]>,
+  second: typeof first,
+): [Identity, Identity] {
+  const former = newIdentity(world.authority, 'alice', { issuedAtMs: T0 - 2 * HOUR, ...first })
+  const options = { issuedAtMs: T0 - HOUR, seed: former.seed, ...second }
+  return [former.identity, newIdentity(world.authority, 'alice', options).identity]
+}
+
+describe('at the door', () => {
+  it('an announcement in another name than its token has is not held at all', () => {
+    expect(world.directory.add(world.announcement(alice, epoch, { agent: 'bob' }).bytes, T0)).toBeUndefined()
+    expect(world.directory.size).toBe(0)
   })
 
-  it('are not shadowed by a copy with a bad signature that comes first', () => {
-    const genuine = world.announcement(alice, epoch)
-    const signed = decodeSignedAnnouncement(genuine.bytes)
-    const copy = encodeSignedAnnouncement({ ...signed, signature: new Uint8Array(64).fill(1) })
-    world.directory.add(copy, T0)
-    expect(world.directory.add(genuine.bytes, T0)).toBeDefined()
-    expect(world.directory.sender(genuine.hash, T0).standing).toBe('known')
-    world.directory.add(copy, T0)
-    expect(world.directory.sender(genuine.hash, T0).standing).toBe('known')
-  })
-
-  it('are proved also while false tokens in the name of the authority pour in', () => {
-    const genuine = world.announcement(alice, epoch)
-    world.directory.add(genuine.bytes, T0)
-    const late = world.identity('late')
-    for (let i = 0; i < MAX_FAILED_VERIFICATIONS_PER_SECOND + 100; i++) {
-      const invented = newIdentity(falseAuthority(world.realm), `false-${i}`, {
-        issuedAtMs: T0 - HOUR,
-        realm: world.realm,
-      }).identity
-      world.directory.add(junkAnnouncement(invented, epoch), T0)
+  it('a flood of forged tokens costs so many verifications a second: known tokens pass, new ones later', () => {
+    join(alice)
+    const [head, body] = alice.token.split('.')
+    for (let i = 0; i < MAX_FAILED_VERIFICATIONS_PER_SECOND; i++) {
+      const signature = base64url.encode(engine.randomBytes(64)).replaceAll('=', '')
+      const token = { claims: alice.claims, token: `${head}.${body}.${signature}` }
+      expect(world.directory.add(junkAnnouncement(token, epoch), T0)).toBeUndefined()
     }
-    expect(world.directory.sender(genuine.hash, T0).standing).toBe('known')
-    // A token that is new waits for the next second; those that are known do not.
-    const first = world.announcement(late, epoch)
-    expect(world.directory.add(first.bytes, T0)).toBeUndefined()
-    expect(world.directory.add(first.bytes, T0 + 1000)).toBeDefined()
+    const late = world.announcement(world.identity('late'), epoch)
+    expect(world.directory.add(late.bytes, T0)).toBeUndefined()
+    expect(world.directory.add(world.announcement(alice, epoch).bytes, T0)).toBeDefined()
+    expect(world.directory.add(late.bytes, T0 + 1000)).toBeDefined()
+  })
+
+  it('junk whose agent has no verifications left displaces nothing that may be real', () => {
+    for (let i = 0; i < MAX_UNVERIFIED_PER_AGENT; i++) world.directory.add(junkAnnouncement(alice, epoch), T0)
+    const real = join(alice)
+    for (let i = 1; i < MAX_UNVERIFIED_PER_AGENT; i++) world.directory.add(junkAnnouncement(alice, epoch), T0)
+    expect(world.directory.add(junkAnnouncement(alice, epoch), T0)).toBeUndefined()
+    expect(world.directory.has(hex(real.hash))).toBe(true)
+    expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
   })
 })
 
-/** Says that it is the authority, and signs with nothing. */
-function falseAuthority(publicKey: string) {
-  return { publicKey, sign: () => new Uint8Array(64) }
-}
+describe('the budget of verifications', () => {
+  it('of an agent is 64 a second, whatever is asked for', () => {
+    for (let i = 0; i < MAX_UNVERIFIED_PER_AGENT; i++) world.directory.add(junkAnnouncement(alice, epoch), T0)
+    expect(names()).toEqual([])
+    const real = join(alice)
+    expect(names()).toEqual([])
+    expect(world.directory.proven(T0)).toEqual([])
+    expect(world.directory.sender(real.hash, T0).standing).toBe('unknown')
+    expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
+  })
+
+  it('that fail is one for all agents together, and is spent only on those that are asked for', () => {
+    join(world.identity('quiet', { permissions: may([], ['tools.>']) }))
+    const loud = Array.from(
+      { length: MAX_FAILED_VERIFICATIONS_PER_SECOND / MAX_UNVERIFIED_PER_AGENT },
+      (_, i) => world.identity(`loud-${i}`, { permissions: may([], ['orders.>']) }),
+    )
+    for (const identity of loud) {
+      for (let i = 0; i < MAX_UNVERIFIED_PER_AGENT; i++)
+        world.directory.add(junkAnnouncement(identity, epoch), T0)
+    }
+    expect(names('orders.new')).toEqual([])
+    expect(world.directory.size).toBe(1)
+    expect(names('tools.x')).toEqual([])
+    expect(names('tools.x', T0 + 1000)).toEqual(['quiet'])
+  })
+})
+
+describe('what comes ahead of its epoch', () => {
+  /** An announcement for the next epoch, which nobody here has accepted yet. */
+  function early(): { next: MadeEpoch; parsed: ParsedAnnouncement } {
+    const next = world.epoch(made)
+    return { next, parsed: world.announcement(alice, new World({ like: world }).accept(next)) }
+  }
+  function standing(next: MadeEpoch, { hash }: ParsedAnnouncement): string {
+    world.accept(next)
+    world.directory.invalidate(next.epoch.notBefore)
+    return world.directory.sender(hash, next.epoch.notBefore).standing
+  }
+  function flood(number: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      world.directory.add(junkAnnouncement(alice, { ...epoch, number, hash: engine.randomBytes(32) }), T0)
+    }
+  }
+
+  it('is not displaced by what claims an epoch further ahead', () => {
+    const { next, parsed } = early()
+    world.directory.add(parsed.bytes, T0)
+    flood(3, 2 * MAX_EARLY_ANNOUNCEMENTS)
+    expect(standing(next, parsed)).toBe('known')
+  })
+
+  it('is kept in a bounded number, the newest ones', () => {
+    const { next, parsed } = early()
+    world.directory.add(parsed.bytes, T0)
+    flood(2, MAX_EARLY_ANNOUNCEMENTS)
+    expect(standing(next, parsed)).toBe('unknown')
+  })
+})
+
+describe('instances of one identity with two tokens', () => {
+  it('end each with its own token', () => {
+    const [former, latter] = renewed({ expiresAtMs: T0 + MINUTE }, {})
+    join(former)
+    const second = join(latter)
+    expect(names()).toHaveLength(2)
+    const members = world.directory.audience('orders.new', T0 + MINUTE)?.members
+    expect(members?.map(({ instance }) => instance)).toEqual([hex(second.announcement.instance)])
+  })
+
+  it('read each what its own token allows', () => {
+    const [former, latter] = renewed({ permissions: may([], ['>']) }, { permissions: may([], ['tools.>']) })
+    const first = join(former)
+    join(latter)
+    expect(names('tools.x')).toHaveLength(2)
+    const members = world.directory.audience('orders.new', T0)?.members
+    expect(members?.map(({ instance }) => instance)).toEqual([hex(first.announcement.instance)])
+  })
+
+  it('are as many as the token of the newest allows', () => {
+    const [former, latter] = renewed({ maxInstances: 8 }, { maxInstances: 2 })
+    for (let i = 0; i < 3; i++) join(former, { notBefore: T0 + i })
+    expect(names()).toHaveLength(3)
+    join(latter, { notBefore: T0 + 10 })
+    expect(names()).toHaveLength(2)
+  })
+})
+
+describe('an audience over time', () => {
+  it('is of the oldest epoch where no epoch has everybody', () => {
+    const next = world.accept(world.epoch(made))
+    join(world.identity('bob'))
+    join(alice, {}, next)
+    const audience = world.directory.audience('x', next.notBefore)
+    expect(audience?.epoch.number).toBe(1)
+    expect(audience?.members.map(({ name }) => name)).toEqual(['bob'])
+  })
+
+  it('moves over to an epoch that was accepted before it began', () => {
+    const next = world.accept(world.epoch(made), T0)
+    const instance = engine.randomBytes(8)
+    join(alice, { instance })
+    join(alice, { instance }, next)
+    const begins = next.notBefore - 120_000
+    expect(world.directory.audience('x', begins - 1)?.epoch.number).toBe(1)
+    expect(world.directory.audience('x', begins)?.epoch.number).toBe(2)
+  })
+
+  it('finds the very instance that asked in another epoch, and none of its siblings', () => {
+    const next = world.accept(world.epoch(made))
+    const asked = join(alice)
+    join(alice, {}, next)
+    const known = world.directory.sender(asked.hash, next.notBefore)
+    if (known.standing !== 'known') throw new Error('unknown')
+    expect(world.directory.memberOf(known.announcement, next, next.notBefore)).toBeUndefined()
+  })
+
+  it('stays without an instance that has retired, also when old epochs are forgotten', () => {
+    const { instance } = join(alice).announcement
+    const { notBefore, notAfter } = epoch
+    world.directory.add(signRetirement(alice, epoch, { instance, seq: T0, notBefore, notAfter }), T0)
+    expect(names()).toEqual([])
+    world.directory.prune()
+    expect(names()).toEqual([])
+  })
+})

@@ -124,6 +124,17 @@ describe('slots', () => {
     expect(again.floor).toEqual({ number: 9, hash: high })
     again.close()
   })
+
+  it('share it also where a later slot has the higher one', () => {
+    const [zero, one] = [open(), open()]
+    zero.keepFloor({ number: 4, hash: hash() })
+    one.keepFloor({ number: 9, hash: hash() })
+    zero.close()
+    one.close()
+    const next = open()
+    expect(next.floor?.number).toBe(9)
+    next.close()
+  })
 })
 
 describe('a state folder that is not what it was', () => {

@@ -1,0 +1,92 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { QUEUE_SETTLE_MS } from '../../src/limits.ts'
+import { ManualClock } from '../support/clock.ts'
+import { passing } from '../support/passing.ts'
+import { collectStatus, TestRealm } from '../support/realm.ts'
+import { failure, until } from '../support/until.ts'
+
+let realm: TestRealm
+afterEach(() => realm.stop())
+
+describe('a member of a queue group', () => {
+  it('takes nothing before the others have had a second to learn of it', async () => {
+    const clock = new ManualClock()
+    realm = await TestRealm.start({ clock })
+    const broker = await realm.connection()
+    const worker = await passing(clock, realm.agent('worker', {}, { timeout: 120_000 }))
+    const events = collectStatus(worker)
+    const heard = (subject: string): boolean =>
+      events.some((event) => event.type === 'rejected' && event.subject === subject)
+    worker.subscribe('tools.queue', { queue: 'q', callback: () => {} })
+    worker.subscribe('tools.marker', { callback: () => {} })
+    worker.subscribe('tools.plain', { callback: () => {} })
+    await until('the worker listens', () => {
+      broker.publish('tools.plain', 'x')
+      return heard('tools.plain')
+    })
+    // What comes on one connection is taken in its order.
+    broker.publish('tools.queue', 'too early')
+    broker.publish('tools.marker', 'x')
+    await until('what follows has come', () => heard('tools.marker'))
+    expect(heard('tools.queue')).toBe(false)
+    clock.advance(QUEUE_SETTLE_MS)
+    await worker.flush()
+    broker.publish('tools.queue', 'in time')
+    await until('it has come', () => heard('tools.queue'))
+  })
+})
+
+describe('an agent that a message was not sealed to', () => {
+  it('says nothing where it is not in a queue group', async () => {
+    realm = await TestRealm.start()
+    const alice = await realm.agent('alice')
+    const bob = await realm.agent('bob')
+    await realm.agent('other')
+    await alice.waitForAudience('tools.x', { atLeast: 2 })
+    const got: string[] = []
+    bob.subscribe('tools.x', { callback: (_error, m) => got.push(m.string()) })
+    await bob.flush()
+    const seen = await realm.tap('_INBOX.>')
+    alice.publish('tools.x', 'not for bob', { to: ['other'], reply: '_INBOX.alice' })
+    alice.publish('tools.x', 'for bob', { to: ['bob'] })
+    await until('bob has both', () => got.length === 1)
+    await bob.flush()
+    const broker = await realm.connection()
+    broker.publish('_INBOX.marker', 'x')
+    await until('the marker has come', () => seen.length > 0)
+    expect(seen.map(({ subject }) => subject)).toEqual(['_INBOX.marker'])
+  })
+})
+
+describe('what is published', () => {
+  it('is refused once the own token has expired, whatever others would believe', async () => {
+    const clock = new ManualClock()
+    realm = await TestRealm.start({ clock })
+    await passing(clock, realm.agent('bob', {}, { timeout: 120_000 }))
+    const options = { expiresAtMs: clock.now() + 3_000_000 }
+    const alice = await passing(clock, realm.agent('alice', options, { timeout: 120_000 }))
+    await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
+    alice.publish('orders.new', 'x')
+    clock.jump(3_000_000)
+    expect((await failure(() => alice.publish('orders.new', 'x'))).code).toBe('ERR_TOKEN_EXPIRED')
+  })
+
+  it('is refused where it is too large together with its clear headers', async () => {
+    realm = await TestRealm.start({ serverConfig: 'max_payload: 65536' })
+    const alice = await realm.agent('alice')
+    const headers = new Map([['Nats-Msg-Id', ['x'.repeat(20_000)]]])
+    const error = await failure(() => alice.publish('orders.new', new Uint8Array(30_000), { headers }))
+    expect(error.code).toBe('ERR_MESSAGE_TOO_LARGE')
+    alice.publish('orders.new', new Uint8Array(50_000))
+    await alice.flush()
+    expect(alice.isClosed()).toBe(false)
+  })
+
+  it('is refused where the reply is no subject', async () => {
+    realm = await TestRealm.start()
+    const alice = await realm.agent('alice')
+    for (const reply of ['', 'a b', 'a.*', 'a\r\nPUB x 0']) {
+      expect(await failure(() => alice.publish('orders.new', 'x', { reply }))).toBeInstanceOf(TypeError)
+    }
+  })
+})
