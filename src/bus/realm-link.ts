@@ -135,7 +135,7 @@ export class RealmLink {
    *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
    */
   async join(timeoutMs: number): Promise<void> {
-    const { subjects, state, clock } = this.#options
+    const { subjects, clock } = this.#options
     const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
       subscribeSafely(this.#nc, subject, {
         take: (message) => {
