@@ -3,13 +3,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { SecureMessage } from '../../src/bus/message.ts'
+import { signEpoch } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import type { RotationEvent } from '../../src/rotation/service.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
+import { WireType } from '../../src/wire/preamble.ts'
+import { decodeEpoch, decodeStatement } from '../../src/wire/statements.ts'
 import { ManualClock } from '../support/clock.ts'
-import { may, newIdentity } from '../support/identities.ts'
-import { passing } from '../support/passing.ts'
-import { TestRealm, type TestRealmOptions } from '../support/realm.ts'
+import { engine, may, newIdentity } from '../support/identities.ts'
+import { passing, passingUntil } from '../support/passing.ts'
+import { collectStatus, TestRealm, type TestRealmOptions } from '../support/realm.ts'
 import { failure, until } from '../support/until.ts'
 
 const DAY = 86_400_000
@@ -136,6 +139,41 @@ describe('joining a realm', () => {
     await realm.startService({ identity: renewed.identity, store })
     const agent = await passing(clock, realm.agent('agent'))
     expect(agent.epoch).toBe(2)
+  })
+})
+
+describe('an epoch that arrives out of turn', () => {
+  it('raises no alarm: one that leaves a gap waits until a tick names it, an old one is no news', async () => {
+    const clock = new ManualClock()
+    const realm = await TestRealm.start({ clock, rotation: false })
+    const published = await realm.tap(`${realm.root}.epoch`)
+    await realm.startService()
+    const agent = await passing(clock, realm.agent('agent'))
+    await until('the first epoch was seen', () => published.length === 1)
+    // Its ticks would go on to name the first epoch.
+    realm.service?.close()
+    const events = collectStatus(agent)
+    const first = decodeStatement(WireType.epoch, published[0]?.data ?? new Uint8Array(0)).structure
+    const follow = (structure: Uint8Array) => {
+      const epoch = decodeEpoch(structure)
+      return signEpoch(
+        realm.rotator,
+        { ...epoch, number: epoch.number + 1, prevHash: engine.sha256(structure), notBefore: clock.now() },
+        realm.rotator.token,
+      )
+    }
+    const second = follow(first)
+    const third = follow(decodeStatement(WireType.epoch, second).structure)
+    const broker = await realm.connection()
+    broker.publish(`${realm.root}.epoch`, third)
+    broker.publish(`${realm.root}.epoch`, published[0]?.data)
+    broker.publish(`${realm.root}.epoch`, second)
+    await passingUntil(clock, 'the one that follows was accepted', () => agent.epoch === 2, 500)
+    broker.publish(`${realm.root}.epoch`, published[0]?.data)
+    broker.publish(`${realm.root}.epoch`, third)
+    await passingUntil(clock, 'and then the next one', () => agent.epoch === 3, 500)
+    expect(events.filter(({ type }) => type === 'rollback')).toEqual([])
+    await realm.stop()
   })
 })
 

@@ -9,6 +9,7 @@ import {
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
   MAX_UNVERIFIED_PER_AGENT,
 } from '../../src/limits.ts'
+import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engine, may, newIdentity } from '../support/identities.ts'
 import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
 
@@ -202,5 +203,18 @@ describe('an audience over time', () => {
     expect(names()).toEqual([])
     world.directory.prune()
     expect(names()).toEqual([])
+  })
+})
+
+describe('a copy of an announcement with a bad signature', () => {
+  it('shadows nothing, whichever comes first: both have one hash', () => {
+    const genuine = world.announcement(alice, epoch)
+    const signed = decodeSignedAnnouncement(genuine.bytes)
+    const copy = encodeSignedAnnouncement({ ...signed, signature: new Uint8Array(64).fill(1) })
+    world.directory.add(copy, T0)
+    expect(world.directory.add(genuine.bytes, T0)).toBeDefined()
+    expect(world.directory.sender(genuine.hash, T0).standing).toBe('known')
+    world.directory.add(copy, T0)
+    expect(world.directory.sender(genuine.hash, T0).standing).toBe('known')
   })
 })
