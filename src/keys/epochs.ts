@@ -1,3 +1,4 @@
+// Over 300 lines: what may follow what in a chain of epochs is one rule, best read in one place.
 import { concat, hex, samePublic } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'

@@ -1,3 +1,4 @@
+// Over 300 lines: a reader and a writer of one format, side by side.
 import { fromUtf8, utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 
