@@ -1,12 +1,15 @@
 import { filesBelow, objectionsTo, runTool } from './run.mjs'
 
 /**
- * Biome: format, lint and order of imports. Warnings count, and it must have looked at least at every file of src.
+ * Biome: format, lint and order of imports. Warnings count, and it must have looked at least at every program of ours.
  *
  * @param {string} directory
  */
 export function checkStyle(directory) {
-  const expected = filesBelow(directory, 'src', (name) => name.endsWith('.ts')).length
+  const programs = ['src', 'test', 'bench', 'scripts'].map(
+    (folder) => filesBelow(directory, folder, (name) => /\.(ts|mjs)$/.test(name)).length,
+  )
+  const expected = programs.reduce((sum, count) => sum + count, 0)
   const { status, output } = runTool(
     '@biomejs/biome/bin/biome',
     ['check', '--error-on-warnings', '--colors=off', '.'],
@@ -14,7 +17,8 @@ export function checkStyle(directory) {
   )
   const checked = Number(/Checked (\d+) files?/.exec(output)?.[1] ?? 0)
   const objections = status === 0 ? [] : [output]
-  if (expected === 0) objections.push('there is no file in src')
-  if (checked <= expected) objections.push(`biome looked at ${checked} files, and src alone has ${expected}`)
+  if (programs[0] === 0) objections.push('there is no file in src')
+  if (checked <= expected)
+    objections.push(`biome looked at ${checked} files, and there are ${expected} programs`)
   return objectionsTo(objections, `${checked} files`)
 }
