@@ -45,9 +45,9 @@ export class Lookups {
     this.#options = options
   }
 
-  /** Whether messages of this sender have to wait in line. */
-  mustWait(announcement: string): boolean {
-    return this.#lines.has(announcement) || !this.#options.isKnown(announcement)
+  /** Whether messages of this sender have to wait in line. `isKnown` where the caller has found that out already. */
+  mustWait(announcement: string, isKnown = this.#options.isKnown(announcement)): boolean {
+    return this.#lines.has(announcement) || !isKnown
   }
 
   /** Puts a message in line, and asks for its sender's announcement. */

@@ -1,5 +1,5 @@
 // Over 300 lines: joining, following and judging the realm's statements share one small state, and one order.
-import { hex, samePublic } from '../bytes.ts'
+import { copy, hex, samePublic } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
@@ -350,12 +350,10 @@ export class RealmLink {
 
   /** Pages that nobody asked for are dropped. */
   #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): void {
-    if (fetch !== undefined) fetch.since = this.#options.clock.monotonic()
-    for (const statement of statements) {
-      if (fetch !== undefined && fetch.statements.length < MAX_GAP_STATEMENTS) {
-        fetch.statements.push(new Uint8Array(statement))
-      }
-    }
+    if (fetch === undefined) return
+    fetch.since = this.#options.clock.monotonic()
+    const room = MAX_GAP_STATEMENTS - fetch.statements.length
+    fetch.statements.push(...statements.slice(0, room).map(copy))
   }
 
   #closeGap(): void {

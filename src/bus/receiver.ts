@@ -5,6 +5,7 @@ import { type Unsealed, unseal, verifySender } from '../envelope/open.ts'
 import { allows } from '../identity/permissions.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import { RateLimit } from '../keys/budget.ts'
+import type { SenderStanding } from '../keys/directory.ts'
 import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import { sameClearHeaders } from './headers.ts'
@@ -107,20 +108,29 @@ export class Receiver {
 
   #findSender(message: Unsealed, delivered: NatsMessage, arrival: Arrival): void {
     const announcement = hex(message.content.sender)
-    if (!this.#lookups.mustWait(announcement)) {
-      this.#judge(message, delivered, arrival)
+    const found = this.#standing(message)
+    if (!this.#lookups.mustWait(announcement, found.standing !== 'unknown')) {
+      this.#judge(message, found, { delivered, arrival })
       return
     }
     this.#lookups.wait(announcement, {
       bytes: delivered.data.length,
-      proceed: () => this.#judge(message, delivered, arrival),
+      proceed: () => this.#judge(message, this.#standing(message), { delivered, arrival }),
       giveUp: () => this.#reject('unknown sender', delivered),
     })
   }
 
-  #judge(message: Unsealed, delivered: NatsMessage, arrival: Arrival): void {
-    const { link, clock, engine } = this.#options
-    const found = link.directory.sender(message.content.sender, clock.now())
+  #standing({ content }: Unsealed): SenderStanding {
+    const { link, clock } = this.#options
+    return link.directory.sender(content.sender, clock.now())
+  }
+
+  #judge(
+    message: Unsealed,
+    found: SenderStanding,
+    { delivered, arrival }: { readonly delivered: NatsMessage; readonly arrival: Arrival },
+  ): void {
+    const { clock, engine } = this.#options
     if (found.standing === 'unknown') return this.#reject('unknown sender', delivered)
     if (found.standing === 'refused') return this.#reject('revoked', delivered)
     const sender = found.announcement

@@ -8,6 +8,7 @@ import type { Identity } from '../../src/identity/identity.ts'
 import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { Keyring } from '../../src/keys/keyring.ts'
+import { makeContent } from '../envelope/forge.ts'
 import { engine } from '../support/identities.ts'
 import { codeOf, MINUTE, T0, World } from '../support/statements.ts'
 
@@ -38,17 +39,7 @@ function sealedTo(keyring: Keyring, epoch: AcceptedEpoch): Sealed {
   const around = { engine, trust, revocations }
   const recipient = verifyAnnouncement(around, parsed, { epoch, nowMs: epoch.notBefore })?.recipient
   if (recipient === undefined) throw new Error('no recipient')
-  const content = {
-    sender: engine.randomBytes(32),
-    seq: 1,
-    subject: 'x',
-    reply: undefined,
-    inReplyTo: undefined,
-    ttlMs: 0,
-    headers: [],
-    clearHeaders: [],
-    payload: new Uint8Array(1),
-  }
+  const content = makeContent({ sender: engine.randomBytes(32), subject: 'x', payload: new Uint8Array(1) })
   return seal(engine, content, {
     type: 0,
     epoch: epoch.number,

@@ -13,6 +13,7 @@ import { memoryState } from '../../src/keys/state.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import { MAX_LOOKUPS_PER_SECOND, MAX_UNVERIFIED_PER_AGENT } from '../../src/limits.ts'
 import { decodeQuery, QueryKind } from '../../src/wire/statements.ts'
+import { makeContent } from '../envelope/forge.ts'
 import { engine, newAuthority, newIdentity } from '../support/identities.ts'
 import { TestRealm } from '../support/realm.ts'
 import { junkAnnouncement, reparse, World } from '../support/statements.ts'
@@ -86,17 +87,7 @@ async function expectExchange(count: number): Promise<void> {
 }
 
 function fromNobody(): Sealed {
-  const content = {
-    sender: engine.randomBytes(32),
-    seq: 1,
-    subject: 'orders.new',
-    reply: undefined,
-    inReplyTo: undefined,
-    ttlMs: 0,
-    headers: [],
-    clearHeaders: [],
-    payload: new Uint8Array(1),
-  }
+  const content = makeContent({ sender: engine.randomBytes(32), payload: new Uint8Array(1) })
   return seal(engine, content, {
     type: 0,
     epoch: epoch.number,

@@ -9,6 +9,7 @@ import type { Signer } from '../../src/identity/signing-key.ts'
 import { issueToken } from '../../src/identity/token.ts'
 import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { makeContent } from '../envelope/forge.ts'
 import { ManualClock } from '../support/clock.ts'
 import { HandRotator } from '../support/hand-rotator.ts'
 import { EVERYTHING, engine } from '../support/identities.ts'
@@ -89,17 +90,7 @@ describe('a rotation service that mints an identity', () => {
     const around = { engine, trust, revocations }
     const recipient = verifyAnnouncement(around, announced, { epoch, nowMs: clock.now() })?.recipient
     if (recipient === undefined) throw new Error('no key')
-    const content = {
-      sender,
-      seq: 1,
-      subject: 'orders.new',
-      reply: undefined,
-      inReplyTo: undefined,
-      ttlMs: 0,
-      headers: [],
-      clearHeaders: [],
-      payload: new Uint8Array(1),
-    }
+    const content = makeContent({ sender, payload: new Uint8Array(1) })
     return seal(engine, content, {
       type: 0,
       epoch: epoch.number,
