@@ -7,8 +7,15 @@ export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
     testTimeout: 30_000,
+    projects: [
+      { extends: true, test: { name: 'all', include: ['test/**/*.test.ts'] } },
+      // What goes over a connection, once more over the other client line.
+      {
+        extends: true,
+        test: { name: 'nats 2.29', include: ['test/bus/**/*.test.ts'], env: { SUBROSA_TEST_CLIENT: 'nats' } },
+      },
+    ],
   },
 })

@@ -5,20 +5,27 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
-import { allowsSomeOf } from '../identity/permissions.ts'
-import { isPattern } from '../identity/subject.ts'
-import type { Trust } from '../identity/trust.ts'
+import { isPattern, isSubject } from '../identity/subject.ts'
+import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { type HeadersLike, MessageHeaders } from './headers.ts'
-import { type Payload, payloadBytes, type RespondOptions, SecureMessage, type Sender } from './message.ts'
+import {
+  type MessageLike,
+  type Payload,
+  payloadBytes,
+  type RespondOptions,
+  SecureMessage,
+  type Sender,
+} from './message.ts'
 import type { NatsLike } from './nats-like.ts'
 import { Publisher } from './publisher.ts'
 import { RealmLink } from './realm-link.ts'
 import { type Received, Receiver } from './receiver.ts'
 import { ReplayWindows } from './replay.ts'
-import { Requests } from './requests.ts'
-import { type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
+import { type RequestManyStrategy, Requests } from './requests.ts'
+import { type ConnectionStats, type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
+import type { SubjectPolicy } from './subject-policy.ts'
 import type { SecureSubscription, SubscribeOptions } from './subscription.ts'
 import { Subscriptions } from './subscriptions.ts'
 
@@ -40,6 +47,24 @@ export interface RequestOptions {
   readonly headers?: HeadersLike
 }
 
+/** Options of a request for many responses. Names and defaults are those of either client line. */
+export interface RequestManyOptions {
+  /**
+   * When it is over: at `maxWait` (`timer`, the default), after `maxMessages` responses (`count`), when none has come
+   * for `stall` ms (`stall`, `jitterTimer`), or with an empty response (`sentinel`, `sentinelMsg`).
+   */
+  readonly strategy?: RequestManyStrategy
+  /** Milliseconds after which it is over in any case; under `stall` those for the first response. Default 1000. */
+  readonly maxWait?: number
+  readonly maxMessages?: number
+  /** Milliseconds. Default 300. */
+  readonly stall?: number
+  /** The older line's name for `stall`. */
+  readonly jitter?: number
+  readonly to?: readonly string[]
+  readonly headers?: HeadersLike
+}
+
 /** Options of {@link SecureConnection.waitForAudience}. */
 export interface WaitForAudienceOptions {
   /** How many instances besides this one. Default 1. */
@@ -52,7 +77,12 @@ export interface WaitForAudienceOptions {
 export interface ConnectionParts {
   readonly engine: CryptoEngine
   readonly identity: Identity
+  /** What its token is worth under the trust anchors. */
+  readonly claims: VerifiedClaims
   readonly trust: Trust
+  readonly policy: SubjectPolicy
+  /** The first tokens of reply subjects. */
+  readonly inboxPrefix: string
   readonly state: AgentState
   readonly subjects: ProtocolSubjects
   readonly clock: Clock
@@ -60,6 +90,14 @@ export interface ConnectionParts {
 }
 
 const DEFAULT_TIMEOUT_MS = 1000
+const STRATEGIES: readonly RequestManyStrategy[] = [
+  'timer',
+  'count',
+  'stall',
+  'jitterTimer',
+  'sentinel',
+  'sentinelMsg',
+]
 const DEFAULT_AUDIENCE_TIMEOUT_MS = 5000
 const AUDIENCE_CHECK_MS = 250
 
@@ -90,26 +128,42 @@ export class SecureConnection {
   readonly #receiver: Receiver
   readonly #requests: Requests
   readonly #subscriptions: Subscriptions
+  readonly #closed: Promise<Error | undefined>
+  #resolveClosed: (error: Error | undefined) => void = () => {}
+  #opened = 0
   #isClosed = false
+  #isDraining = false
 
   /** Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
-    const { engine, clock, identity, padding } = parts
+    const { engine, clock, identity, claims, trust, policy, inboxPrefix, padding } = parts
     const feed = this.#feed
     this.#nc = nc
     this.#parts = parts
+    this.#closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve
+    })
     this.#link = new RealmLink(nc, {
       ...parts,
       feed,
       onForgotten: () => this.#windows.prune((announcement) => this.#link.directory.has(announcement)),
     })
-    this.#publisher = new Publisher(nc, { engine, identity, clock, link: this.#link, padding })
-    this.#receiver = new Receiver({ engine, clock, link: this.#link, feed })
+    this.#publisher = new Publisher(nc, {
+      engine,
+      identity,
+      claims,
+      trust,
+      clock,
+      link: this.#link,
+      padding,
+    })
+    this.#receiver = new Receiver({ engine, clock, link: this.#link, feed, policy })
     this.#requests = new Requests(nc, {
       engine,
       clock,
       receiver: this.#receiver,
       windows: this.#windows,
+      inboxPrefix,
       onUnaddressed: () => this.#link.refresh(),
       onError: (error) => feed.emit({ type: 'error', error }),
     })
@@ -118,16 +172,20 @@ export class SecureConnection {
       receiver: this.#receiver,
       windows: this.#windows,
       feed,
+      inboxPrefix,
       toMessage: (received) => this.#toMessage(received),
+      onOpened: () => {
+        this.#opened++
+      },
     })
     this.name = identity.name
     this.instance = hex(this.#link.keyring.instance)
-    this.realm = identity.claims.realm
+    this.realm = trust.realm
   }
 
   /** Joins the realm. Called once, by {@link secure}. */
   async join(timeoutMs: number): Promise<void> {
-    void this.#nc.closed().then(() => this.#finish())
+    void this.#nc.closed().then((error) => this.#finish(error instanceof Error ? error : undefined))
     try {
       await this.#link.join(timeoutMs)
     } catch (error) {
@@ -176,18 +234,16 @@ export class SecureConnection {
    * ```
    */
   subscribe(pattern: string, options: SubscribeOptions = {}): SecureSubscription {
-    const { identity } = this.#parts
+    const { claims, policy, trust } = this.#parts
     if (!isPattern(pattern))
       throw new TypeError('subject must be dot-separated tokens, with * and > as wildcards')
     if (this.#isClosed) throw connectionClosed()
-    if (!allowsSomeOf(identity.claims.permissions.sub, pattern)) {
-      throw new SubrosaError(
-        'ERR_SUBSCRIBE_DENIED',
-        `the identity token of ${identity.name} does not allow it to read "${pattern}"`,
-        {
-          hint: 'ask the authority for a token whose sub list allows it',
-        },
-      )
+    if (!policy.mayReceive(claims.permissions.sub, pattern)) {
+      throw new SubrosaError('ERR_SUBSCRIBE_DENIED', `${this.name} is not allowed to read "${pattern}"`, {
+        hint: trust.isByPins
+          ? 'its own pin does not allow it'
+          : 'ask the authority for a token whose sub list allows it',
+      })
     }
     return this.#subscriptions.open(pattern, options)
   }
@@ -210,7 +266,73 @@ export class SecureConnection {
       (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, to),
       timeout,
     )
+    this.#opened++
     return this.#toMessage(received)
+  }
+
+  /**
+   * Publishes a request and resolves with its valid responses as they come: each sealed to this instance alone, by an
+   * instance that the request was sealed to. Whoever stops reading ends it.
+   *
+   * @throws what {@link publish} throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED
+   * @throws TypeError when the strategy is none
+   *
+   * @example
+   * ```ts
+   * for await (const m of await bus.requestMany('tools.search', 'query', { strategy: 'stall' })) console.log(m.string())
+   * ```
+   */
+  async requestMany(
+    subject: string,
+    payload?: Payload,
+    options: RequestManyOptions = {},
+  ): Promise<AsyncIterable<SecureMessage>> {
+    const { strategy = 'timer', maxWait = DEFAULT_TIMEOUT_MS, maxMessages, to, headers } = options
+    if (!STRATEGIES.includes(strategy))
+      throw new TypeError(`strategy must be one of ${STRATEGIES.join(', ')}`)
+    const bytes = payloadBytes(payload)
+    const received = this.#requests.sendMany(
+      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, to),
+      { strategy, maxWait, maxMessages, stall: options.stall ?? options.jitter },
+    )
+    const open = (response: Received): SecureMessage => {
+      this.#opened++
+      return this.#toMessage(response)
+    }
+    return (async function* () {
+      for await (const response of received) yield open(response)
+    })()
+  }
+
+  /**
+   * Publishes a message as it is: subject, payload, headers and reply subject of one that was received, or made by
+   * hand. It is sealed anew, by this agent.
+   *
+   * @throws what {@link publish} throws
+   *
+   * @example
+   * ```ts
+   * for await (const m of bus.subscribe('orders.>')) bus.publishMessage({ ...m, subject: `archive.${m.subject}` })
+   * ```
+   */
+  publishMessage(message: MessageLike, options: { readonly to?: readonly string[] } = {}): void {
+    const { subject, data, headers, reply } = message
+    this.publish(subject, data, {
+      ...options,
+      ...(headers === undefined ? {} : { headers }),
+      ...(reply === undefined ? {} : { reply }),
+    })
+  }
+
+  /**
+   * Responds to a request with its own payload and headers.
+   *
+   * @returns `false` when the message is no request, as in NATS
+   * @throws what {@link SecureMessage.respond} throws
+   */
+  respondMessage(message: SecureMessage): boolean {
+    const { data, headers } = message
+    return message.respond(data, headers === undefined ? {} : { headers })
   }
 
   /**
@@ -255,6 +377,36 @@ export class SecureConnection {
     return this.#feed.read()
   }
 
+  /** What has passed since the start: the client's own figures, and what was sealed, opened and rejected. */
+  stats(): ConnectionStats {
+    const { inBytes, outBytes, inMsgs, outMsgs } = this.#nc.stats()
+    const rejected = Object.values(this.rejections()).reduce((sum, count) => sum + count, 0)
+    return {
+      inBytes,
+      outBytes,
+      inMsgs,
+      outMsgs,
+      sealed: this.#publisher.sealed,
+      opened: this.#opened,
+      rejected,
+    }
+  }
+
+  /** Milliseconds to the server and back. */
+  rtt(): Promise<number> {
+    return this.#nc.rtt()
+  }
+
+  /** Host and port of the server that the connection is on. */
+  getServer(): string {
+    return this.#nc.getServer()
+  }
+
+  /** Gives up the present connection to the server and makes a new one. */
+  reconnect(): Promise<void> {
+    return this.#nc.reconnect()
+  }
+
   /** How many arrivals were not delivered, by reason, since the start. */
   rejections(): Readonly<Partial<Record<RejectReason, number>>> {
     return this.#feed.rejections()
@@ -265,9 +417,20 @@ export class SecureConnection {
     return this.#isClosed
   }
 
+  /** Whether {@link drain} is under way, here or on the NATS connection. */
+  isDraining(): boolean {
+    return this.#isDraining || this.#nc.isDraining()
+  }
+
+  /** Resolves when this connection is closed: with the error, where one of the NATS connection ended it. */
+  closed(): Promise<Error | undefined> {
+    return this.#closed
+  }
+
   /** Retires this instance, delivers what is under way, wipes the keys, and drains the NATS connection. */
   async drain(): Promise<void> {
     if (this.#isClosed) return
+    this.#isDraining = true
     this.#link.retire()
     await this.#subscriptions.drain()
     this.#finish()
@@ -288,9 +451,10 @@ export class SecureConnection {
     return `SecureConnection { name: '${this.name}', instance: '${this.instance}', epoch: ${this.epoch} }`
   }
 
-  #finish(): void {
+  #finish(error?: Error): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#resolveClosed(error)
     this.#subscriptions.finish()
     this.#requests.close()
     this.#receiver.close()
@@ -304,6 +468,7 @@ export class SecureConnection {
     const isRequest = content.reply !== undefined && delivered.reply !== undefined && delivered.reply !== ''
     return new SecureMessage({
       subject: content.subject,
+      sid: delivered.sid,
       reply: isRequest ? delivered.reply : undefined,
       data: content.payload,
       headers: pairs.length === 0 ? undefined : new MessageHeaders(pairs),
@@ -316,12 +481,17 @@ export class SecureConnection {
     })
   }
 
-  #respond({ message, sender, delivered }: Received, payload: Uint8Array, { headers }: RespondOptions): void {
+  #respond(
+    { message, sender, delivered }: Received,
+    payload: Uint8Array,
+    { headers, reply }: RespondOptions,
+  ): void {
     this.#link.assertUsable()
+    if (reply !== undefined && !isSubject(reply)) throw new TypeError('reply must be a subject')
     const { content, mid } = message
     if (content.reply === undefined || delivered.reply === undefined) return
     const { epoch, member } = this.#publisher.responseTo(message, sender)
-    const outgoing = { subject: content.reply, via: delivered.reply, payload, inReplyTo: mid, headers }
+    const outgoing = { subject: content.reply, via: delivered.reply, payload, reply, inReplyTo: mid, headers }
     this.#publisher.sealTo(outgoing, epoch, [member])
   }
 

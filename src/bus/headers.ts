@@ -13,6 +13,9 @@ export type HeadersLike = Iterable<readonly [string, readonly string[]]>
 const SERVER_HEADERS =
   /^(nats-msg-id|nats-expected-.+|nats-rollup|nats-ttl|nats-schedule.*|nats-batch-.+|kv-operation)$/i
 
+/** How a header's name is compared: `Match` of either client line, a number in the one and a string in the other. */
+export type HeaderMatch = number | string
+
 /** Sealed and clear headers of one message. */
 export interface SplitHeaders {
   readonly sealed: readonly HeaderPair[]
@@ -66,7 +69,8 @@ function checkHeader(name: string, value: string): void {
 
 /**
  * The headers of a sealed message: NATS's reading methods over what was sealed and what travelled in clear and was
- * authenticated. Names are matched exactly, as NATS does by default. SPEC, "Publishing".
+ * authenticated. It is a `MsgHdrs` of either client line. Names are matched exactly, as NATS does by default. SPEC,
+ * "Publishing".
  *
  * @example
  * ```ts
@@ -85,29 +89,58 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
   }
 
   /** The first value of this header, or an empty string. */
-  get(name: string): string {
-    return this.#values.get(name)?.[0] ?? ''
+  get(name: string, match?: HeaderMatch): string {
+    return this.#found(name, match)[0]?.[1][0] ?? ''
+  }
+
+  /** The last value of this header, or an empty string. */
+  last(name: string, match?: HeaderMatch): string {
+    return this.#found(name, match)[0]?.[1].at(-1) ?? ''
   }
 
   /** Every value of this header, in the order in which they were set. */
-  values(name: string): string[] {
-    return [...(this.#values.get(name) ?? [])]
+  values(name: string, match?: HeaderMatch): string[] {
+    return this.#found(name, match).flatMap(([, values]) => values)
   }
 
-  has(name: string): boolean {
-    return this.#values.has(name)
+  has(name: string, match?: HeaderMatch): boolean {
+    return this.#found(name, match).length > 0
   }
 
   keys(): string[] {
     return [...this.#values.keys()]
   }
 
-  set(name: string, value: string): void {
-    this.#values.set(name, [value])
+  set(name: string, value: string, match?: HeaderMatch): void {
+    this.delete(name, match)
+    this.append(name, value, match)
   }
 
-  append(name: string, value: string): void {
-    this.#values.set(name, [...(this.#values.get(name) ?? []), value])
+  append(name: string, value: string, match?: HeaderMatch): void {
+    const [known] = this.#found(name, match)
+    if (known === undefined) this.#values.set(isCanonical(match) ? canonical(name) : name, [value])
+    else known[1].push(value)
+  }
+
+  delete(name: string, match?: HeaderMatch): void {
+    for (const [key] of this.#found(name, match)) this.#values.delete(key)
+  }
+
+  /** Always `false`: what carries a status of the server is no sealed message. The four are there as in NATS. */
+  get hasError(): boolean {
+    return false
+  }
+
+  get status(): string {
+    return ''
+  }
+
+  get code(): number {
+    return 0
+  }
+
+  get description(): string {
+    return ''
   }
 
   /** The bytes that a NATS client puts on the wire. */
@@ -116,4 +149,23 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     for (const [name, values] of this.#values) for (const value of values) text += `${name}: ${value}\r\n`
     return utf8(`${text}\r\n`)
   }
+
+  #found(name: string, match: HeaderMatch | undefined): readonly [string, string[]][] {
+    if (match === undefined || match === 'exact' || match === 0 || isCanonical(match)) {
+      const key = isCanonical(match) ? canonical(name) : name
+      const values = this.#values.get(key)
+      return values === undefined ? [] : [[key, values]]
+    }
+    const wanted = name.toLowerCase()
+    return [...this.#values].filter(([key]) => key.toLowerCase() === wanted)
+  }
+}
+
+function isCanonical(match: HeaderMatch | undefined): boolean {
+  return match === 1 || match === 'canonical'
+}
+
+/** `x-trace-id` as `X-Trace-Id`. */
+function canonical(name: string): string {
+  return name.toLowerCase().replace(/(^|-)[a-z]/g, (start) => start.toUpperCase())
 }

@@ -12,12 +12,24 @@ export interface Sender {
 
 /** Options of a response. */
 export interface RespondOptions {
+  /** Sealed with the payload. */
   readonly headers?: HeadersLike
+  /** Where an answer to this response should go. */
+  readonly reply?: string
+}
+
+/** What {@link SecureConnection.publishMessage} publishes: a message of either client line, or one that was received. */
+export interface MessageLike {
+  readonly subject: string
+  readonly data: Uint8Array
+  readonly reply?: string | undefined
+  readonly headers?: HeadersLike | undefined
 }
 
 /** What a message is made of. */
 export interface MessageParts {
   readonly subject: string
+  readonly sid: number
   readonly reply: string | undefined
   readonly data: Uint8Array
   readonly headers: MessageHeaders | undefined
@@ -29,9 +41,9 @@ export interface MessageParts {
 }
 
 /**
- * A message that was opened, with a sender who is proved. It has what a NATS message has (`data`, `subject`, `reply`,
- * `headers`, `json()`, `string()`, `respond()`), and `sender`, `sentAt` and `epoch` besides. `subject` is the one
- * inside the seal.
+ * A message that was opened, with a sender who is proved. It is a `Msg` of either client line (`data`, `subject`,
+ * `reply`, `headers`, `json()`, `string()`, `respond()`), with `sender`, `sentAt` and `epoch` besides. `subject` is the
+ * one inside the seal.
  *
  * @example
  * ```ts
@@ -40,9 +52,13 @@ export interface MessageParts {
  */
 export class SecureMessage {
   readonly subject: string
-  readonly reply: string | undefined
+  /** The client's number of the NATS subscription that it came by. */
+  readonly sid: number
+  /** Where an answer goes, on the wire. Absent where the message is no request. */
+  declare readonly reply?: string
   readonly data: Uint8Array
-  readonly headers: MessageHeaders | undefined
+  /** Absent where the sender set none. */
+  declare readonly headers?: MessageHeaders
   readonly sender: Sender
   /** When the sender's clock says that it was sealed. */
   readonly sentAt: Date
@@ -52,9 +68,10 @@ export class SecureMessage {
 
   constructor(parts: MessageParts) {
     this.subject = parts.subject
-    this.reply = parts.reply
+    this.sid = parts.sid
+    if (parts.reply !== undefined) this.reply = parts.reply
     this.data = parts.data
-    this.headers = parts.headers
+    if (parts.headers !== undefined) this.headers = parts.headers
     this.sender = parts.sender
     this.sentAt = parts.sentAt
     this.epoch = parts.epoch
@@ -69,8 +86,8 @@ export class SecureMessage {
   }
 
   /** The payload parsed as JSON. @throws SyntaxError when it is none, TypeError when it is not UTF-8. */
-  json<T = unknown>(): T {
-    return JSON.parse(this.string()) as T
+  json<T = unknown>(reviver?: (this: unknown, key: string, value: unknown) => unknown): T {
+    return JSON.parse(this.string(), reviver) as T
   }
 
   /**

@@ -7,6 +7,7 @@ import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { allows } from '../identity/permissions.ts'
 import { isSubject } from '../identity/subject.ts'
+import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import { type Audience, type AudienceMember, toMember } from '../keys/directory.ts'
 import type { AcceptedEpoch } from '../keys/epochs.ts'
@@ -39,6 +40,9 @@ export interface Published {
 export interface PublisherOptions {
   readonly engine: CryptoEngine
   readonly identity: Identity
+  /** What its token is worth under the trust anchors. */
+  readonly claims: VerifiedClaims
+  readonly trust: Trust
   readonly clock: Clock
   readonly link: RealmLink
   readonly padding: Padding
@@ -48,10 +52,16 @@ export interface PublisherOptions {
 export class Publisher {
   readonly #nc: NatsLike
   readonly #options: PublisherOptions
+  #sealed = 0
 
   constructor(nc: NatsLike, options: PublisherOptions) {
     this.#nc = nc
     this.#options = options
+  }
+
+  /** How many messages were sealed and published. */
+  get sealed(): number {
+    return this.#sealed
   }
 
   /**
@@ -62,21 +72,28 @@ export class Publisher {
    * @throws TypeError when the subject is none
    */
   publish(outgoing: Outgoing, to?: readonly string[]): Published {
-    const { identity, link } = this.#options
+    const { identity, claims, trust, link } = this.#options
     const { subject } = outgoing
     if (!isSubject(subject))
       throw new TypeError('subject must be dot-separated tokens without wildcards or spaces')
     if (outgoing.reply !== undefined && !isSubject(outgoing.reply))
       throw new TypeError('reply must be a subject')
     link.assertUsable()
-    if (!allows(identity.claims.permissions.pub, subject)) {
+    if (!allows(claims.permissions.pub, subject)) {
       throw new SubrosaError(
         'ERR_PUBLISH_DENIED',
-        `the identity token of ${identity.name} does not allow it to publish on "${subject}"`,
+        `${identity.name} is not allowed to publish on "${subject}"`,
         {
-          hint: 'ask the authority for a token whose pub list allows it',
+          hint: trust.isByPins
+            ? 'its own pin does not allow it'
+            : 'ask the authority for a token whose pub list allows it',
         },
       )
+    }
+    if (to === undefined && trust.isByPins) {
+      throw new SubrosaError('ERR_RECIPIENT_NOT_ALLOWED', 'under pins every publish names its recipients', {
+        hint: "publish(subject, payload, { to: ['billing'] })",
+      })
     }
     const { epoch, members } = this.audience(subject, to)
     if (members.length === 0) throw this.#emptyAudience(subject)
@@ -136,6 +153,7 @@ export class Publisher {
       },
     )
     this.#send(via, bytes, { reply, clear, recipients: members.length })
+    this.#sealed++
     return { mid, members }
   }
 
@@ -205,12 +223,12 @@ export class Publisher {
   }
 
   #notAllowed(subject: string, name: string): SubrosaError {
-    const { link, clock } = this.#options
+    const { link, clock, trust } = this.#options
     const [agent = name, instance] = name.split('/')
     const absence = link.directory.absences(subject, clock.now()).find((entry) => entry.name === agent)
     const why = instance === undefined ? absence?.why : (absence?.why ?? 'this instance of it is not live')
     return new SubrosaError('ERR_RECIPIENT_NOT_ALLOWED', `"${name}" cannot be a recipient on "${subject}"`, {
-      hint: why ?? 'no agent of this name has announced itself',
+      hint: why ?? trust.pinAbsence(agent) ?? 'no agent of this name has announced itself',
     })
   }
 }

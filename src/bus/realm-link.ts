@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
-import type { Trust } from '../identity/trust.ts'
+import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import { RateLimit } from '../keys/budget.ts'
 import { Directory } from '../keys/directory.ts'
 import { EpochChain, type EpochFloor } from '../keys/epochs.ts'
@@ -12,7 +12,7 @@ import { Keyring } from '../keys/keyring.ts'
 import { RevocationSet } from '../keys/revocations.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import { Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
+import { clockSkew, Freshness, namesEpoch, verifyTick } from '../keys/ticks.ts'
 import {
   LOOKUP_TIMEOUT_MS,
   MAX_FETCHES_PER_SECOND,
@@ -32,6 +32,7 @@ import {
 } from '../wire/statements.ts'
 import { Announcer } from './announcer.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import { noRotationService } from './questions.ts'
 import { subscribeSafely } from './safely.ts'
 import type { StatusFeed } from './status.ts'
 import { Timers } from './timers.ts'
@@ -40,6 +41,8 @@ import { Timers } from './timers.ts'
 export interface RealmLinkOptions {
   readonly engine: CryptoEngine
   readonly identity: Identity
+  /** What its token is worth under the trust anchors. */
+  readonly claims: VerifiedClaims
   readonly trust: Trust
   readonly state: AgentState
   readonly subjects: ProtocolSubjects
@@ -176,11 +179,11 @@ export class RealmLink {
 
   /** Throws the reason why nothing may be sealed or opened now, where there is one. */
   assertUsable(): void {
-    const { identity, clock } = this.#options
+    const { identity, claims, clock } = this.#options
     if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
-    if (this.revocations.isRevoked(identity.claims))
+    if (this.revocations.isRevoked(claims))
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
-    if (clock.now() >= identity.claims.expiresAt * 1000)
+    if (clock.now() >= claims.expiresAt * 1000)
       throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
     if (this.isStale()) {
       throw new SubrosaError(
@@ -241,12 +244,7 @@ export class RealmLink {
   }
 
   #joinError(): SubrosaError {
-    if (this.#trouble !== undefined) return this.#trouble
-    const missing =
-      this.#tick === undefined ? 'no tick from the rotation service' : 'the directory did not come in step'
-    return new SubrosaError('ERR_NO_ROTATION_SERVICE', `${missing} in time`, {
-      hint: 'is `subrosa rotator` running, and may this connection use the subjects below subrosa.v1?',
-    })
+    return this.#trouble ?? noRotationService(this.#tick !== undefined)
   }
 
   #askForTick(): void {
@@ -276,14 +274,7 @@ export class RealmLink {
     if (!this.#isJoined && !this.#freshness.answers(tick)) return
     const standing = this.#freshness.standing(tick, nowMs)
     if (standing === 'skewed') {
-      const seconds = Math.round((nowMs - tick.now) / 1000)
-      const skewed = new SubrosaError(
-        'ERR_CLOCK_SKEW',
-        `the clocks of this agent and of the rotation service are ${seconds} s apart`,
-        {
-          hint: 'at most 120 s are tolerated: synchronise the clocks',
-        },
-      )
+      const skewed = clockSkew(tick, nowMs)
       this.#failJoin(skewed)
       throw skewed
     }
@@ -479,8 +470,8 @@ export class RealmLink {
   }
 
   #assertMayJoin(epochs: number): void {
-    const { identity } = this.#options
-    if (this.revocations.isRevoked(identity.claims))
+    const { identity, claims } = this.#options
+    if (this.revocations.isRevoked(claims))
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
     if (epochs === 0) {
       throw new SubrosaError(

@@ -14,6 +14,7 @@ import type { NatsMessage } from './nats-like.ts'
 import type { RealmLink } from './realm-link.ts'
 import { type SubscriptionWindows, windowFor } from './replay.ts'
 import type { RejectReason, StatusFeed } from './status.ts'
+import type { SubjectPolicy } from './subject-policy.ts'
 
 /** A message that was opened and whose sender, permission, time and novelty were checked. */
 export interface Received {
@@ -42,6 +43,8 @@ export interface ReceiverOptions {
   readonly clock: Clock
   readonly link: RealmLink
   readonly feed: StatusFeed
+  /** On which other subjects than its own a message may arrive. */
+  readonly policy: SubjectPolicy
 }
 
 /**
@@ -153,14 +156,19 @@ export class Receiver {
     delivered: NatsMessage,
     arrival: Arrival,
   ): RejectReason | undefined {
-    const { engine, link, clock } = this.#options
+    const { engine, link, clock, policy } = this.#options
     const { content } = message
     const { announcement, claims } = sender
     const epoch = link.epochs.byHash(message.epochHash)
     const isOfEpoch = epoch !== undefined && hex(announcement.epochHash) === hex(message.epochHash)
     if (!isOfEpoch || sender.recipient === undefined) return 'epoch'
     if (!verifySender(engine, message, announcement.messageKey)) return 'signature'
-    if (content.subject !== delivered.subject) return 'subject'
+    // A response comes back to the very inbox that was sealed in the request, whatever mappings there are.
+    const isWhereItBelongs =
+      arrival.mayRespond === undefined
+        ? policy.accepts(content.subject, delivered.subject)
+        : content.subject === delivered.subject
+    if (!isWhereItBelongs) return 'subject'
     if (!sameClearHeaders(delivered.headers, content.clearHeaders)) return 'headers'
     if (arrival.mayRespond === undefined) {
       if (!allows(claims.permissions.pub, content.subject)) return 'not permitted'

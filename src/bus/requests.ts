@@ -4,6 +4,7 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { Published } from './publisher.ts'
+import { Queue } from './queue.ts'
 import type { Arrival, Received, Receiver } from './receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './replay.ts'
 import { subscribeSafely } from './safely.ts'
@@ -12,14 +13,27 @@ import { subscribeSafely } from './safely.ts'
 export const STATUS_HEADER = 'Subrosa-Status'
 export const STATUS_UNADDRESSED = 'unaddressed'
 
-export const INBOX_PREFIX = '_INBOX'
 const RANDOM_BYTES = 15
 const NO_RESPONDERS = 503
+const DEFAULT_STALL_MS = 300
+
+/** When a request for many responses is over, besides at `maxWait`; by the names of both client lines. */
+export type RequestManyStrategy = 'timer' | 'count' | 'stall' | 'jitterTimer' | 'sentinel' | 'sentinelMsg'
+
+/** When to stop waiting for responses. */
+export interface ManyLimits {
+  readonly strategy: RequestManyStrategy
+  readonly maxWait: number
+  readonly maxMessages: number | undefined
+  readonly stall: number | undefined
+}
 
 interface Pending {
   readonly published: Published
-  readonly resolve: (received: Received) => void
-  readonly reject: (error: Error) => void
+  readonly take: (received: Received) => void
+  readonly fail: (error: Error) => void
+  /** A worker could not open it: others may. */
+  readonly isUnaddressed: () => void
 }
 
 /** What requests work with. */
@@ -28,14 +42,16 @@ export interface RequestsOptions {
   readonly clock: Clock
   readonly receiver: Receiver
   readonly windows: ReplayWindows
+  /** The first tokens of the inbox, without wildcards. */
+  readonly inboxPrefix: string
   /** A worker says that it could not open a request: it may know something that this agent does not. */
   readonly onUnaddressed: () => void
   readonly onError: (error: unknown) => void
 }
 
 /**
- * Requests under way, on one inbox. A request ends with the first valid response: junk, responses of agents that were
- * not asked and replays do not count.
+ * Requests under way, on one inbox. Only valid responses count: junk, responses of agents that were not asked and
+ * replays do not.
  */
 export class Requests {
   readonly #nc: NatsLike
@@ -48,45 +64,98 @@ export class Requests {
   constructor(nc: NatsLike, options: RequestsOptions) {
     this.#nc = nc
     this.#options = options
-    this.#inbox = `${INBOX_PREFIX}.${this.#token()}`
+    this.#inbox = `${options.inboxPrefix}.${this.#token()}`
     this.#windows = options.windows.open(`${this.#inbox}.*`, undefined)
   }
 
   /**
-   * Publishes a request with `publish` and waits for its response.
+   * Publishes a request with `publish` and waits for the first response.
    *
    * @throws what `publish` throws, SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED, ERR_CLOSED
    */
   async send(publish: (reply: string) => Published, timeout: number): Promise<Received> {
-    this.#listen()
-    const reply = `${this.#inbox}.${this.#token()}`
-    const published = publish(reply)
+    const { reply, published } = this.#publish(publish)
     return new Promise<Received>((resolve, reject) => {
-      const cancel = this.#options.clock.after(timeout, () => pending.reject(timedOut(timeout, published)))
       const settle = (): void => {
         cancel()
         this.#pending.delete(reply)
       }
-      const pending: Pending = {
+      const fail = (error: Error): void => {
+        settle()
+        reject(error)
+      }
+      const cancel = this.#options.clock.after(timeout, () => fail(timedOut(timeout, published)))
+      this.#pending.set(reply, {
         published,
-        resolve: (received) => {
+        take: (received) => {
           settle()
           resolve(received)
         },
-        reject: (error) => {
-          settle()
-          reject(error)
-        },
-      }
-      this.#pending.set(reply, pending)
+        fail,
+        isUnaddressed: () => fail(unaddressed()),
+      })
     })
   }
 
+  /**
+   * Publishes a request with `publish` and yields its responses until the strategy has enough. Whoever stops reading
+   * ends it. No response at all is no error, but that nobody subscribes is.
+   *
+   * @throws what `publish` throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED
+   */
+  sendMany(publish: (reply: string) => Published, limits: ManyLimits): AsyncIterable<Received> {
+    const { strategy, maxWait, maxMessages = 0, stall = DEFAULT_STALL_MS } = limits
+    const { clock } = this.#options
+    const { reply, published } = this.#publish(publish)
+    const responses = new Queue<Received>()
+    const end = (error?: Error): void => {
+      cancel()
+      this.#pending.delete(reply)
+      responses.end(error)
+    }
+    let cancel = clock.after(maxWait, end)
+    let count = 0
+    this.#pending.set(reply, {
+      published,
+      take: (received) => {
+        responses.push(received)
+        count++
+        if (strategy === 'count' && count === maxMessages) end()
+        else if (isSentinel(strategy) && received.message.content.payload.length === 0) end()
+        else if (isStall(strategy)) {
+          cancel()
+          cancel = clock.after(stall, end)
+        }
+      },
+      fail: end,
+      isUnaddressed: () => {},
+    })
+    return {
+      async *[Symbol.asyncIterator]() {
+        try {
+          for (;;) {
+            const { value, done } = await responses.next()
+            if (done === true) return
+            yield value
+          }
+        } finally {
+          end()
+        }
+      },
+    }
+  }
+
   close(): void {
-    for (const { reject } of [...this.#pending.values()]) {
-      reject(new SubrosaError('ERR_CLOSED', 'the sealed connection was closed before a response came'))
+    for (const { fail } of [...this.#pending.values()]) {
+      fail(new SubrosaError('ERR_CLOSED', 'the sealed connection was closed before a response came'))
     }
     if (!this.#nc.isClosed()) this.#subscription?.unsubscribe()
+  }
+
+  #publish(publish: (reply: string) => Published): { readonly reply: string; readonly published: Published } {
+    this.#listen()
+    const reply = `${this.#inbox}.${this.#token()}`
+    return { reply, published: publish(reply) }
   }
 
   #token(): string {
@@ -104,26 +173,17 @@ export class Requests {
     const pending = this.#pending.get(message.subject)
     if (pending === undefined) return
     const hint = serverHint(message)
-    if (hint === 'no responders') {
-      pending.reject(
-        new SubrosaError('ERR_NO_RESPONDERS', 'nobody subscribes to the subject of the request', {
-          hint: 'an agent joins queue groups one second after it has announced itself',
-        }),
-      )
-    } else if (hint === 'unaddressed') {
+    if (hint === 'no responders') pending.fail(noResponders())
+    else if (hint === 'unaddressed') {
       this.#options.onUnaddressed()
-      pending.reject(
-        new SubrosaError('ERR_UNADDRESSED', 'the request reached a worker that it was not sealed to', {
-          hint: 'the worker is new, or its announcement has not arrived: the directory is being refreshed, try again',
-        }),
-      )
+      pending.isUnaddressed()
     } else this.#options.receiver.take(message, this.#arrival())
   }
 
   #arrival(): Arrival {
     return {
       windows: this.#windows,
-      deliver: (received) => this.#pending.get(received.delivered.subject)?.resolve(received),
+      deliver: (received) => this.#pending.get(received.delivered.subject)?.take(received),
       mayRespond: ({ content, recipients }, { claims, announcement }) => {
         const pending = this.#pending.get(content.subject)
         if (pending === undefined || recipients !== 1 || content.inReplyTo === undefined) return false
@@ -136,6 +196,14 @@ export class Requests {
   }
 }
 
+function isSentinel(strategy: RequestManyStrategy): boolean {
+  return strategy === 'sentinel' || strategy === 'sentinelMsg'
+}
+
+function isStall(strategy: RequestManyStrategy): boolean {
+  return strategy === 'stall' || strategy === 'jitterTimer'
+}
+
 /** What the server, or a worker, says in clear. It is not authenticated, and so only ever ends a request. */
 function serverHint({ data, headers }: NatsMessage): 'no responders' | 'unaddressed' | undefined {
   if (data.length > 0 || headers === undefined) return undefined
@@ -145,6 +213,18 @@ function serverHint({ data, headers }: NatsMessage): 'no responders' | 'unaddres
       return 'unaddressed'
   }
   return undefined
+}
+
+function noResponders(): SubrosaError {
+  return new SubrosaError('ERR_NO_RESPONDERS', 'nobody subscribes to the subject of the request', {
+    hint: 'an agent joins queue groups one second after it has announced itself',
+  })
+}
+
+function unaddressed(): SubrosaError {
+  return new SubrosaError('ERR_UNADDRESSED', 'the request reached a worker that it was not sealed to', {
+    hint: 'the worker is new, or its announcement has not arrived: the directory is being refreshed, try again',
+  })
 }
 
 function timedOut(timeout: number, { members }: Published): SubrosaError {

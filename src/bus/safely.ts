@@ -5,6 +5,8 @@ export interface Taker {
   readonly queue?: string | undefined
   readonly take: (message: NatsMessage) => void
   readonly onError: (error: unknown) => void
+  /** The server refuses the subscription. Not every client line says so in `closed`. */
+  readonly onRefused?: (error: Error) => void
 }
 
 /**
@@ -12,12 +14,14 @@ export interface Taker {
  * subscription too, without a word.
  */
 export function subscribeSafely(nc: NatsLike, subject: string, taker: Taker): NatsSubscription {
-  const { queue, take, onError } = taker
+  const { queue, take, onError, onRefused } = taker
   return nc.subscribe(subject, {
     ...(queue === undefined ? {} : { queue }),
     callback: (error, message) => {
-      // An error of the subscription itself ends it, and shows in `closed`.
-      if (error !== null) return
+      if (error !== null) {
+        onRefused?.(error)
+        return
+      }
       try {
         take(message)
       } catch (cause) {

@@ -2,13 +2,14 @@ import { openStateFolder } from '#state-folder'
 import { type Clock, systemClock } from '../clock.ts'
 import { type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
-import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
-import { Trust, type TrustOptions } from '../identity/trust.ts'
+import { isSubject } from '../identity/subject.ts'
+import { ownTrust, Trust, type TrustOptions } from '../identity/trust.ts'
 import { memoryState } from '../keys/state.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
-import type { NatsLike } from './nats-like.ts'
+import { assertConnection, inboxPrefixOf, type NatsLike } from './nats-like.ts'
+import { type SubjectMappings, SubjectPolicy } from './subject-policy.ts'
 
 /** Options of {@link secure}. */
 export interface SecureOptions {
@@ -29,19 +30,27 @@ export interface SecureOptions {
   readonly padding?: Padding
   /** The first tokens of the protocol's own subjects. Default `subrosa.v1`. */
   readonly subjectPrefix?: string
+  /** The first tokens of reply subjects. Default: those that the NATS connection was made with, or `_INBOX`. */
+  readonly inboxPrefix?: string
+  /**
+   * Subjects that servers rename on their way here, by account imports or mappings: `{ 'orders.>': 'b.orders.>' }`.
+   * What is subscribed to is the new name; permissions, and the message, keep the sealed one. Default: none.
+   */
+  readonly subjectMappings?: SubjectMappings
   /** Where time comes from, for tests. Default the machine's. */
   readonly clock?: Clock
 }
 
 const DEFAULT_JOIN_TIMEOUT_MS = 10_000
+const DEFAULT_INBOX_PREFIX = '_INBOX'
 
 /**
  * Wraps a NATS connection so that everything on it is sealed. Resolves when this agent has announced its keys, its
  * directory is in step and a fresh tick of the rotation service has come.
  *
- * @param nc an open connection of `@nats-io/transport-node` or another transport of that line
- * @throws SubrosaError ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ERR_CONNECTION,
- *   ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_REVOKED, ERR_SUITE, ERR_STATE, ERR_ENGINE
+ * @param nc an open connection of `nats` 2.29, of `@nats-io/transport-node` 3.4, or of `wsconnect()`
+ * @throws SubrosaError ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ERR_NOT_PINNED, ERR_PIN_MISMATCH,
+ *   ERR_CONNECTION, ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_REVOKED, ERR_SUITE, ERR_STATE, ERR_ENGINE
  * @throws TypeError when the connection or an option is none
  *
  * @example
@@ -58,13 +67,13 @@ const DEFAULT_JOIN_TIMEOUT_MS = 10_000
  */
 export async function secure(nc: NatsLike, options: SecureOptions): Promise<SecureConnection> {
   const { identity, clock = systemClock, padding = 'padme', timeout = DEFAULT_JOIN_TIMEOUT_MS } = options
-  if (typeof nc?.publish !== 'function' || typeof nc.subscribe !== 'function') {
-    throw new TypeError('nc must be an open NATS connection')
-  }
-  if (nc.isClosed()) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed')
+  assertConnection(nc)
+  const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(nc) ?? DEFAULT_INBOX_PREFIX
+  if (!isSubject(inboxPrefix)) throw new TypeError('inboxPrefix must be a subject without wildcards')
+  const policy = new SubjectPolicy(options.subjectMappings)
   const engine = engineFor(options.engine)
-  const trust = new Trust(engine, options.trust)
-  trust.verify(identity.token, clock.now())
+  const trust = new Trust(engine, ownTrust(options.trust, identity))
+  const claims = trust.verify(identity.token, clock.now())
   const state =
     options.state === 'memory'
       ? memoryState()
@@ -74,7 +83,18 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
           ...(options.state === undefined ? {} : { root: options.state }),
         })
   const subjects = protocolSubjects(trust.realm, options.subjectPrefix)
-  const connection = new SecureConnection(nc, { engine, identity, trust, state, subjects, clock, padding })
+  const connection = new SecureConnection(nc, {
+    engine,
+    identity,
+    claims,
+    trust,
+    policy,
+    inboxPrefix,
+    state,
+    subjects,
+    clock,
+    padding,
+  })
   await connection.join(timeout)
   return connection
 }

@@ -1,4 +1,5 @@
 import type { OpenFailure } from '../envelope/open.ts'
+import { Queue } from './queue.ts'
 
 /** Why something that arrived was not delivered. */
 export type RejectReason =
@@ -33,11 +34,27 @@ export type StatusEvent =
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }
   /** The rotation service, or somebody in its place, named an epoch that cannot follow what was seen. */
   | { readonly type: 'rollback'; readonly message: string }
+  /** More messages of a subscription are unread than its option `slow` allows. */
+  | { readonly type: 'slowConsumer'; readonly subject: string; readonly pending: number }
   /** A callback of the user's threw, or this agent's clock or version does not fit the realm any more. */
   | { readonly type: 'error'; readonly error: unknown }
   | { readonly type: 'nats'; readonly status: { readonly type: string } }
 
 const MAX_UNREAD_EVENTS = 1024
+
+/** What has passed over a sealed connection. The first four count what NATS does: bytes and messages on the wire. */
+export interface ConnectionStats {
+  readonly inBytes: number
+  readonly outBytes: number
+  readonly inMsgs: number
+  readonly outMsgs: number
+  /** Messages that were sealed and published, responses among them. */
+  readonly sealed: number
+  /** Messages that were opened and delivered: by each subscription that a message reached. */
+  readonly opened: number
+  /** Arrivals that were not delivered, for whatever reason. */
+  readonly rejected: number
+}
 
 /** Hands events to everyone who reads them. A reader that falls behind loses the oldest, never memory. */
 export class StatusFeed {
@@ -68,10 +85,8 @@ export class StatusFeed {
 }
 
 class Reader implements AsyncIterableIterator<StatusEvent> {
-  readonly #unread: StatusEvent[] = []
+  readonly #events = new Queue<StatusEvent>()
   readonly #onClose: () => void
-  #waiting: ((result: IteratorResult<StatusEvent>) => void) | undefined
-  #closed = false
 
   constructor(onClose: () => void) {
     this.#onClose = onClose
@@ -82,29 +97,17 @@ class Reader implements AsyncIterableIterator<StatusEvent> {
   }
 
   push(event: StatusEvent): void {
-    if (this.#waiting !== undefined) {
-      const waiting = this.#waiting
-      this.#waiting = undefined
-      waiting({ value: event, done: false })
-      return
-    }
-    this.#unread.push(event)
-    if (this.#unread.length > MAX_UNREAD_EVENTS) this.#unread.shift()
+    this.#events.push(event)
+    if (this.#events.length > MAX_UNREAD_EVENTS) this.#events.dropOldest()
   }
 
-  async next(): Promise<IteratorResult<StatusEvent>> {
-    const event = this.#unread.shift()
-    if (event !== undefined) return { value: event, done: false }
-    if (this.#closed) return { value: undefined, done: true }
-    return new Promise((resolve) => {
-      this.#waiting = resolve
-    })
+  next(): Promise<IteratorResult<StatusEvent>> {
+    return this.#events.next()
   }
 
   async return(): Promise<IteratorResult<StatusEvent>> {
-    this.#closed = true
     this.#onClose()
-    this.#waiting?.({ value: undefined, done: true })
+    this.#events.end()
     return { value: undefined, done: true }
   }
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
 import type { SecureMessage } from './message.ts'
+import { Queue } from './queue.ts'
 
 /** Called for each good message, and with an error when the subscription fails. As in NATS. */
 export type MessageCallback = (error: Error | undefined, message: SecureMessage) => unknown
@@ -15,6 +16,8 @@ export interface SubscribeOptions {
   readonly timeout?: number
   /** Takes the messages; without it the subscription is an async iterator. */
   readonly callback?: MessageCallback
+  /** With more unread messages than this, `status()` reports a slow consumer, once until they are fewer again. */
+  readonly slow?: number
 }
 
 /** What a subscription does to the connection. */
@@ -26,13 +29,10 @@ export interface SubscriptionHooks {
   readonly drain: () => Promise<void>
   /** A callback of the user's threw, or its promise failed. */
   readonly onCallbackError: (error: unknown) => void
-}
-
-type Result = IteratorResult<SecureMessage, undefined>
-
-interface Waiter {
-  readonly resolve: (result: Result) => void
-  readonly reject: (error: Error) => void
+  /** So many messages are unread, and that is more than the option `slow` allows. */
+  readonly onSlow: (pending: number) => void
+  /** The client's number of the NATS subscription, once it has begun. */
+  readonly id: () => number
 }
 
 /**
@@ -51,23 +51,31 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   readonly #pattern: string
   readonly #options: SubscribeOptions
   readonly #hooks: SubscriptionHooks
-  readonly #unread: SecureMessage[] = []
-  readonly #waiters: Waiter[] = []
+  readonly #messages = new Queue<SecureMessage>()
   #resolveClosed: (error: Error | undefined) => void = () => {}
   #cancelTimeout: (() => void) | undefined
+  #max: number | undefined
   #received = 0
+  #processed = 0
+  #isSlow = false
+  #isDraining = false
   #isEnded = false
-  #error: Error | undefined
 
+  /** @throws TypeError for `slow` together with a callback, RangeError when `max` or `timeout` is out of bounds */
   constructor(pattern: string, options: SubscribeOptions, hooks: SubscriptionHooks) {
+    const { max, timeout, callback, slow } = options
+    if (max !== undefined && !(Number.isInteger(max) && max > 0))
+      throw new RangeError('max must be a whole number above 0')
+    if (slow !== undefined && callback !== undefined)
+      throw new TypeError('slow counts unread messages, and a callback leaves none')
     this.#pattern = pattern
     this.#options = options
     this.#hooks = hooks
+    this.#max = max
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve
     })
-    if (options.timeout !== undefined) {
-      const { timeout } = options
+    if (timeout !== undefined) {
       this.#cancelTimeout = hooks.clock.after(timeout, () =>
         this.fail(new SubrosaError('ERR_TIMEOUT', `no message on "${pattern}" within ${timeout} ms`)),
       )
@@ -83,14 +91,45 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     return this.#received
   }
 
+  /** How many of them were read, or handed to the callback. */
+  getProcessed(): number {
+    return this.#processed
+  }
+
+  /** How many of them wait to be read. */
+  getPending(): number {
+    return this.#messages.length
+  }
+
+  /** After how many messages the subscription ends, where it does. */
+  getMax(): number | undefined {
+    return this.#max
+  }
+
+  /** The client's number of the NATS subscription; 0 while a member of a queue group waits to begin. */
+  getID(): number {
+    return this.#hooks.id()
+  }
+
   isClosed(): boolean {
     return this.#isEnded
   }
 
-  /** Ends the subscription. Messages that were not read are dropped. */
-  unsubscribe(): void {
+  isDraining(): boolean {
+    return this.#isDraining
+  }
+
+  /**
+   * Ends the subscription at once, and drops messages that were not read; with `max`, when it has received so many
+   * since its beginning.
+   */
+  unsubscribe(max?: number): void {
     if (this.#isEnded) return
-    this.#unread.length = 0
+    if (max !== undefined && max > this.#received) {
+      this.#max = max
+      return
+    }
+    this.#messages.clear()
     this.#end(undefined)
   }
 
@@ -102,20 +141,26 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   /** Takes no more messages, delivers those under way, and ends. */
   async drain(): Promise<void> {
     if (this.#isEnded) return
+    this.#isDraining = true
     await this.#hooks.drain()
     this.#end(undefined)
   }
 
-  /** A message that was opened. Used by the connection. */
-  push(message: SecureMessage): void {
-    const { max, callback } = this.#options
-    if (this.#isEnded) return
+  /** A message that was opened. Used by the connection. @returns whether it was taken */
+  push(message: SecureMessage): boolean {
+    const { callback } = this.#options
+    if (this.#isEnded) return false
     this.#cancelTimeout?.()
     this.#received++
-    const isLast = max !== undefined && this.#received >= max
-    if (callback !== undefined) this.#call(() => callback(undefined, message))
-    else this.#hand(message)
+    const isLast = this.#max !== undefined && this.#received >= this.#max
+    if (callback === undefined) this.#messages.push(message)
+    else {
+      this.#processed++
+      this.#call(() => callback(undefined, message))
+    }
+    this.#watchPending()
     if (isLast) this.#end(undefined)
+    return true
   }
 
   /** Ends the subscription with an error. Used by the connection. */
@@ -132,8 +177,10 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
       throw new TypeError('a subscription with a callback cannot be iterated')
     try {
       for (;;) {
-        const { value, done } = await this.#next()
+        const { value, done } = await this.#messages.next()
         if (done === true) return undefined
+        this.#processed++
+        this.#watchPending()
         yield value
       }
     } finally {
@@ -141,18 +188,12 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     }
   }
 
-  #next(): Promise<Result> {
-    const message = this.#unread.shift()
-    if (message !== undefined) return Promise.resolve({ value: message, done: false })
-    if (this.#error !== undefined) return Promise.reject(this.#error)
-    if (this.#isEnded) return Promise.resolve({ value: undefined, done: true })
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }))
-  }
-
-  #hand(message: SecureMessage): void {
-    const waiter = this.#waiters.shift()
-    if (waiter === undefined) this.#unread.push(message)
-    else waiter.resolve({ value: message, done: false })
+  #watchPending(): void {
+    const { slow } = this.#options
+    if (slow === undefined) return
+    const pending = this.#messages.length
+    if (pending > slow && !this.#isSlow) this.#hooks.onSlow(pending)
+    this.#isSlow = pending > slow
   }
 
   #call(callback: () => unknown): void {
@@ -167,13 +208,9 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   #end(error: Error | undefined): void {
     if (this.#isEnded) return
     this.#isEnded = true
-    this.#error = error
     this.#cancelTimeout?.()
     this.#hooks.unsubscribe()
-    for (const { resolve, reject } of this.#waiters.splice(0)) {
-      if (error === undefined) resolve({ value: undefined, done: true })
-      else reject(error)
-    }
+    this.#messages.end(error)
     this.#resolveClosed(error)
   }
 }

@@ -7,10 +7,13 @@ import type { SecureMessage } from './message.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { Arrival, Received, Receiver } from './receiver.ts'
 import type { ReplayWindows } from './replay.ts'
-import { INBOX_PREFIX, STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
+import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { subscribeSafely } from './safely.ts'
 import type { StatusFeed } from './status.ts'
 import { SecureSubscription, type SubscribeOptions } from './subscription.ts'
+
+/** An inbox by its usual name, or what a server puts in the place of one between accounts. */
+const INBOX = /^(_INBOX[^.]*|_R_)\./
 
 /** What subscriptions work with. */
 export interface SubscriptionsOptions {
@@ -19,6 +22,10 @@ export interface SubscriptionsOptions {
   readonly windows: ReplayWindows
   readonly feed: StatusFeed
   readonly toMessage: (received: Received) => SecureMessage
+  /** Called for each message that a subscription has taken. */
+  readonly onOpened: () => void
+  /** The prefix of this connection's own inboxes. */
+  readonly inboxPrefix: string
 }
 
 /** The subscriptions of one connection: each a NATS subscription, a set of replay windows, and the way in between. */
@@ -41,7 +48,7 @@ export class Subscriptions {
   }
 
   open(pattern: string, options: SubscribeOptions): SecureSubscription {
-    const { clock, receiver, windows: allWindows, feed, toMessage } = this.#options
+    const { clock, receiver, windows: allWindows, feed, toMessage, onOpened } = this.#options
     const { queue } = options
     const windows = allWindows.open(pattern, queue)
     let raw: NatsSubscription | undefined
@@ -60,11 +67,15 @@ export class Subscriptions {
         await receiver.idle()
       },
       onCallbackError: (error) => feed.emit({ type: 'error', error }),
+      onSlow: (pending) => feed.emit({ type: 'slowConsumer', subject: pattern, pending }),
+      id: () => raw?.getID() ?? 0,
     })
     this.#open.add(subscription)
     const arrival: Arrival = {
       windows,
-      deliver: (received) => subscription.push(toMessage(received)),
+      deliver: (received) => {
+        if (subscription.push(toMessage(received))) onOpened()
+      },
       ...(queue === undefined ? {} : { onUnaddressed: (message) => this.#sayUnaddressed(message) }),
     }
     const start = (): void => {
@@ -103,6 +114,7 @@ export class Subscriptions {
       queue,
       take: (message) => receiver.take(message, arrival),
       onError: (error) => feed.emit({ type: 'error', error }),
+      onRefused: (error) => subscription.fail(refused(pattern, error)),
     })
     void raw.closed.then((error) => {
       if (error instanceof Error) subscription.fail(refused(pattern, error))
@@ -138,10 +150,14 @@ export class Subscriptions {
   /** An unauthenticated hint to a requester whose request reached this worker and was not sealed to it. */
   #sayUnaddressed({ reply }: NatsMessage): void {
     // Whoever published chose the reply subject, in clear: only an inbox is answered, and not without end.
-    if (reply === undefined || !reply.startsWith(`${INBOX_PREFIX}.`)) return
+    if (reply === undefined || !this.#isInbox(reply)) return
     if (!this.#hints.take(this.#options.clock.monotonic())) return
     const headers = new MessageHeaders([{ name: STATUS_HEADER, value: STATUS_UNADDRESSED }])
     this.#nc.publish(reply, new Uint8Array(0), { headers })
+  }
+
+  #isInbox(reply: string): boolean {
+    return INBOX.test(reply) || reply.startsWith(`${this.#options.inboxPrefix}.`)
   }
 }
 

@@ -1,11 +1,17 @@
 import { readFile } from 'node:fs/promises'
-import { connect, credsAuthenticator, errors, type NatsConnection } from '@nats-io/transport-node'
+import {
+  type Authenticator,
+  connect,
+  credsAuthenticator,
+  errors,
+  type NatsConnection,
+} from '@nats-io/transport-node'
 import { utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 
 const CONNECT_TIMEOUT_MS = 5000
 
-/** A login to a broker. */
+/** A login to the broker of a realm's folder. */
 export interface BrokerLogin {
   readonly server: string
   /** The text of a creds file. It is a secret. */
@@ -18,40 +24,104 @@ export interface BrokerLogin {
   readonly reconnect?: boolean
 }
 
+/** Everything that a connection to a broker takes. */
+export interface BrokerConnection {
+  /** Hosts with their ports. */
+  readonly servers: readonly string[]
+  /** Nobody logs in without one. */
+  readonly authenticator?: Authenticator | undefined
+  readonly tls: TlsSettings
+  readonly name: string
+  readonly timeoutMs: number
+  readonly reconnect: boolean
+  readonly inboxPrefix?: string | undefined
+}
+
+/** How the connection is secured. */
+export interface TlsSettings {
+  /** Whether a server without TLS is refused. Else TLS is used where the server offers it. */
+  readonly isRequired: boolean
+  /** Paths. Without a certificate authority those of the system count. */
+  readonly caPath?: string | undefined
+  readonly certPath?: string | undefined
+  readonly keyPath?: string | undefined
+  /** Whether TLS begins before the server has said a word. */
+  readonly isFirst?: boolean
+}
+
 /**
- * Connects to a broker by TLS. There is no connection without: the server's certificate is checked first.
+ * Connects to the broker of a realm by TLS. There is no connection without: the server's certificate is checked first.
  *
  * @throws SubrosaError ERR_CONNECTION that says what is in the way, ERR_SETUP without a certificate authority
  */
 export async function connectBroker(login: BrokerLogin): Promise<NatsConnection> {
-  const { server, creds, name, reconnect = false } = login
-  const ca = await readCertificate(login.caPath)
+  const { server, creds, caPath, name, reconnect = false } = login
+  return dialBroker({
+    servers: [server],
+    authenticator: credsAuthenticator(utf8(creds)),
+    tls: { isRequired: true, caPath },
+    name,
+    timeoutMs: CONNECT_TIMEOUT_MS,
+    reconnect,
+  })
+}
+
+/**
+ * Connects to a broker. A certificate that does not fit ends it, whether or not TLS is required.
+ *
+ * @throws SubrosaError ERR_CONNECTION that says what is in the way, ERR_SETUP for a file that cannot be read
+ */
+export async function dialBroker(broker: BrokerConnection): Promise<NatsConnection> {
+  const { isRequired, caPath, certPath, keyPath, isFirst = false } = broker.tls
+  const tls = {
+    ...(caPath !== undefined && { ca: await readTlsFile(caPath, 'the certificate authority') }),
+    ...(certPath !== undefined && { cert: await readTlsFile(certPath, 'the certificate') }),
+    ...(keyPath !== undefined && { key: await readTlsFile(keyPath, 'the key of the certificate') }),
+    ...(isFirst && { handshakeFirst: true }),
+  }
   try {
-    return await connect({
-      servers: server,
-      name,
-      tls: { ca },
-      authenticator: credsAuthenticator(utf8(creds)),
-      timeout: CONNECT_TIMEOUT_MS,
-      reconnect,
-      ...(reconnect ? { maxReconnectAttempts: -1 } : {}),
-    })
+    return await dial(broker, tls)
   } catch (cause) {
-    throw connectionError(server, login.caPath, cause)
+    if (isRequired || !hasNoTls(cause)) throw connectionError(broker, cause)
+  }
+  try {
+    return await dial(broker, null)
+  } catch (cause) {
+    throw connectionError(broker, cause)
   }
 }
 
-async function readCertificate(path: string): Promise<string> {
+function dial(
+  broker: BrokerConnection,
+  tls: NonNullable<Parameters<typeof connect>[0]>['tls'],
+): Promise<NatsConnection> {
+  const { servers, authenticator, name, timeoutMs, reconnect, inboxPrefix } = broker
+  return connect({
+    servers: [...servers],
+    name,
+    tls: tls ?? null,
+    timeout: timeoutMs,
+    reconnect,
+    ...(reconnect && { maxReconnectAttempts: -1 }),
+    ...(authenticator !== undefined && { authenticator }),
+    ...(inboxPrefix !== undefined && { inboxPrefix }),
+  })
+}
+
+async function readTlsFile(path: string, what: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (cause) {
-    throw new SubrosaError('ERR_SETUP', `cannot read the certificate authority ${path}`, { cause })
+    throw new SubrosaError('ERR_SETUP', `cannot read ${what} ${path}`, { cause })
   }
 }
 
-function connectionError(server: string, caPath: string, cause: unknown): SubrosaError {
-  const { what, hint } = explain(cause, caPath)
-  return new SubrosaError('ERR_CONNECTION', `cannot connect to ${server}: ${what}`, { hint, cause })
+function connectionError({ servers, tls }: BrokerConnection, cause: unknown): SubrosaError {
+  const { what, hint } = explain(cause, tls.caPath)
+  return new SubrosaError('ERR_CONNECTION', `cannot connect to ${servers.join(', ')}: ${what}`, {
+    hint,
+    cause,
+  })
 }
 
 interface Explanation {
@@ -59,7 +129,7 @@ interface Explanation {
   readonly hint: string
 }
 
-function explain(cause: unknown, caPath: string): Explanation {
+function explain(cause: unknown, caPath: string | undefined): Explanation {
   const code = systemCode(cause)
   if (cause instanceof errors.AuthorizationError || cause instanceof errors.UserAuthenticationExpiredError) {
     return {
@@ -77,12 +147,17 @@ function explain(cause: unknown, caPath: string): Explanation {
     }
   }
   if (isUntrusted(code)) {
-    return {
-      what: 'its certificate is not of this realm',
-      hint: `another server answers there, or it was set up with another certificate authority than ${caPath}`,
-    }
+    return caPath === undefined
+      ? {
+          what: 'no certificate authority that this machine knows has signed its certificate',
+          hint: "name the right one with --tlsca, or the realm's folder with --realm",
+        }
+      : {
+          what: 'its certificate is not of this realm',
+          hint: `another server answers there, or it was set up with another certificate authority than ${caPath}`,
+        }
   }
-  if (cause instanceof Error && cause.message.includes("does not support 'tls'")) {
+  if (hasNoTls(cause)) {
     return { what: 'it offers no TLS', hint: 'start it with the nats-server.conf of the realm' }
   }
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
@@ -95,6 +170,10 @@ function explain(cause: unknown, caPath: string): Explanation {
     what: code === 'ECONNREFUSED' ? 'nothing listens there' : 'it does not answer as a NATS server does',
     hint: 'start the broker with: nats-server -c FOLDER/nats-server.conf; or name another one with --server',
   }
+}
+
+function hasNoTls(cause: unknown): boolean {
+  return cause instanceof Error && cause.message.includes("does not support 'tls'")
 }
 
 function isUntrusted(code: string): boolean {

@@ -13,6 +13,7 @@ interface InitOptions {
   readonly realm: string
   readonly host?: string[]
   readonly port: number
+  readonly brokerDir?: string
 }
 
 /** Registers `subrosa init`. */
@@ -25,13 +26,14 @@ export function registerInit(program: Command, terminal: Terminal): void {
     .addOption(realmOption(terminal))
     .option('--host <name...>', 'names and addresses by which others reach the broker')
     .option('--port <number>', 'port of the broker', parsePort, DEFAULT_PORT)
+    .option('--broker-dir <dir>', "where the broker's machine has its copies of tls and nats-server.conf")
     .action((options: InitOptions) => init(terminal, options))
   addExamples(command, 'subrosa init', 'subrosa init --realm /etc/subrosa --host nats.example.com')
 }
 
 async function init(terminal: Terminal, options: InitOptions): Promise<void> {
-  const { realm: dir, host: hosts = [], port } = options
-  const realm = await createRealm({ dir, hosts, port })
+  const { realm: dir, host: hosts = [], port, brokerDir } = options
+  const realm = await createRealm({ dir, hosts, port, ...(brokerDir && { brokerDir }) })
   await addAgent(realm, {
     name: 'rotator',
     roles: ['rotator'],

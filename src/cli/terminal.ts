@@ -1,3 +1,5 @@
+import { printable } from './printable.ts'
+
 /** What a command talks to. Tests pass their own. */
 export interface Terminal {
   /** Writes a line of data to standard output. */
@@ -27,5 +29,5 @@ export function reportHint(terminal: Terminal, message: string): void {
 }
 
 function sayLines(terminal: Terminal, kind: string, message: string): void {
-  for (const line of message.split('\n')) terminal.say(`${PROGRAM}: ${kind}${line}`)
+  for (const line of message.split('\n')) terminal.say(`${PROGRAM}: ${kind}${printable(line)}`)
 }

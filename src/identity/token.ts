@@ -1,7 +1,7 @@
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { DEFAULT_MAX_INSTANCES, MAX_MAX_INSTANCES } from '../limits.ts'
-import { decodeJwt, invalidToken, isObject, type JsonObject, signJwt } from './jwt.ts'
+import { type DecodedJwt, decodeJwt, invalidToken, isObject, type JsonObject, signJwt } from './jwt.ts'
 import { decodeNkey } from './nkey.ts'
 import { type Permissions, parseRules } from './permissions.ts'
 import type { Signer } from './signing-key.ts'
@@ -15,9 +15,11 @@ export type Role = 'rotator' | 'revoker'
 
 /** The claims of an identity token, parsed. Times are seconds since 1970. */
 export interface IdentityClaims {
+  /** The public key of the first authority, `A…`; under pins that of the rotation service, `U…`. */
   readonly realm: string
   readonly name: string
   readonly identity: string
+  /** Who signed it: an authority, `A…`, or under pins the identity itself. */
   readonly issuer: string
   readonly roles: readonly string[]
   readonly permissions: Permissions
@@ -36,6 +38,15 @@ export interface TokenRequest {
   readonly permissions: Permissions
   readonly maxInstances?: number
   readonly expiresAtMs: number
+}
+
+/** What an identity says of itself, for those who have pinned its key. */
+export interface SelfSignedTokenRequest {
+  /** The public key of the realm's rotation service, `U…`. */
+  readonly realm: string
+  readonly name: string
+  readonly expiresAtMs: number
+  readonly issuedAtMs: number
 }
 
 /** Whether a name can be an agent's: `[A-Za-z0-9_-]{1,64}`. */
@@ -81,6 +92,28 @@ export function issueToken(
 }
 
 /**
+ * Signs an identity token with the identity's own key, for trust by pins. It grants nothing: what the agent may do is
+ * up to those who have pinned its key. SPEC, "Pins".
+ *
+ * @throws TypeError when the name has the wrong form, SubrosaError ERR_KEY_INVALID when realm or signer is no `U…` key
+ */
+export function issueSelfSignedToken(
+  engine: CryptoEngine,
+  request: SelfSignedTokenRequest,
+  signer: Signer,
+): string {
+  const { realm, name, expiresAtMs, issuedAtMs } = request
+  decodeNkey('U', realm)
+  const nothing = { allow: [], deny: [] }
+  const permissions = { pub: nothing, sub: nothing }
+  return issueToken(
+    engine,
+    { realm, name, identity: signer.publicKey, permissions, expiresAtMs },
+    { signer, issuedAtMs },
+  )
+}
+
+/**
  * Reads an identity token's claims without checking its signature: for showing, and for choosing what to verify.
  *
  * @throws SubrosaError ERR_TOKEN_INVALID
@@ -100,8 +133,8 @@ export function verifyToken(
   token: string,
   authorities: readonly string[],
 ): IdentityClaims {
-  const { claims, signedBytes, signature } = decodeJwt(token)
-  const parsed = parseClaims(claims)
+  const decoded = decodeJwt(token)
+  const parsed = parseClaims(decoded.claims)
   if (!authorities.includes(parsed.issuer)) {
     throw new SubrosaError(
       'ERR_UNKNOWN_AUTHORITY',
@@ -111,10 +144,33 @@ export function verifyToken(
       },
     )
   }
-  if (!engine.verify(decodeNkey('A', parsed.issuer), signedBytes, signature)) {
-    throw invalidToken('the signature of the identity token does not fit')
-  }
+  checkSignature(engine, decodeNkey('A', parsed.issuer), decoded)
   return parsed
+}
+
+/**
+ * Verifies that the identity itself signed the token, and reads it. Whether its key is the right one, and expiry, are
+ * the caller's to check.
+ *
+ * @throws SubrosaError ERR_TOKEN_INVALID
+ */
+export function verifySelfSignedToken(engine: CryptoEngine, token: string): IdentityClaims {
+  const decoded = decodeJwt(token)
+  const parsed = parseClaims(decoded.claims)
+  if (parsed.issuer !== parsed.identity) {
+    throw invalidToken('the identity token is not signed by its own identity, as it must be under pins')
+  }
+  checkSignature(engine, decodeNkey('U', parsed.identity), decoded)
+  return parsed
+}
+
+function checkSignature(
+  engine: CryptoEngine,
+  publicKey: Uint8Array,
+  { signedBytes, signature }: DecodedJwt,
+): void {
+  if (!engine.verify(publicKey, signedBytes, signature))
+    throw invalidToken('the signature of the identity token does not fit')
 }
 
 function parseClaims(claims: JsonObject): IdentityClaims {
@@ -125,14 +181,16 @@ function parseClaims(claims: JsonObject): IdentityClaims {
   const claim = nats['subrosa']
   if (!isObject(claim) || claim['v'] !== VERSION)
     throw invalidToken('the token has no subrosa claim of version 1')
+  // Self-signed, for trust by pins: then the realm is an identity too, that of its rotation service.
+  const kind = claims['iss'] === claims['sub'] ? 'U' : 'A'
   const name = text(claim['name'])
   if (!isAgentName(name))
     throw invalidToken('the name in the identity token is not 1 to 64 letters, digits, "_" or "-"')
   return {
-    realm: key('A', claim['realm']),
+    realm: key(kind, claim['realm']),
     name,
     identity: key('U', claims['sub']),
-    issuer: key('A', claims['iss']),
+    issuer: key(kind, claims['iss']),
     roles: parseRoles(claim['roles']),
     permissions: { pub: parseRules(claim['pub']), sub: parseRules(claim['sub']) },
     maxInstances: parseMaxInstances(claim['max_instances']),

@@ -3,16 +3,21 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { CLOCK_WINDOW_MS } from '../limits.ts'
 import { decodeNkey } from './nkey.ts'
-import { type IdentityClaims, verifyToken } from './token.ts'
+import { Pins, type PinTrust } from './pins.ts'
+import type { Signer } from './signing-key.ts'
+import { type IdentityClaims, verifySelfSignedToken, verifyToken } from './token.ts'
 
-/** Whom an agent trusts to say who is who. */
-export interface TrustOptions {
+/** Trust in authorities, which say who is who and who may do what. */
+export interface AuthorityTrust {
   /**
    * The public keys of the authorities, `A…`. The first one names the realm. Get them by a channel that the broker
    * cannot change.
    */
   readonly authority: readonly string[]
 }
+
+/** Whom an agent trusts to say who is who: authorities, or the keys that it has pinned. */
+export type TrustOptions = AuthorityTrust | PinTrust
 
 declare const verified: unique symbol
 
@@ -24,35 +29,61 @@ const MAX_CACHED_TOKENS = 16_384
 /** The trust anchors of one realm. Verified tokens are remembered by their hash. */
 export class Trust {
   readonly realm: string
+  /** The public keys of the authorities. Under pins there is none. */
   readonly authorities: readonly string[]
   readonly #engine: CryptoEngine
+  readonly #pins: Pins | undefined
   readonly #verified = new Map<string, VerifiedClaims>()
 
-  /** @throws TypeError without an authority, SubrosaError ERR_KEY_INVALID when one is no `A…` nkey. */
+  /**
+   * @throws TypeError without an authority and without pins, or with both; SubrosaError ERR_KEY_INVALID when a key is
+   *   no nkey of its kind, ERR_TOKEN_INVALID for rules of a pin that are none
+   */
   constructor(engine: CryptoEngine, options: TrustOptions) {
-    const [realm] = options.authority
-    if (realm === undefined) throw new TypeError('trust.authority must name at least one authority key')
+    this.#engine = engine
+    if (isPinTrust(options)) {
+      this.realm = options.realm
+      this.authorities = []
+      this.#pins = new Pins(options)
+      return
+    }
+    const [realm] = Array.isArray(options?.authority) ? options.authority : []
+    if (realm === undefined)
+      throw new TypeError(
+        'trust.authority must name at least one authority key, or trust.pins the keys of agents',
+      )
     for (const key of options.authority) decodeNkey('A', key)
     this.realm = realm
     this.authorities = [...options.authority]
-    this.#engine = engine
+    this.#pins = undefined
+  }
+
+  /** Whether trust is by pins: tokens are self-signed, and every publish names its recipients. */
+  get isByPins(): boolean {
+    return this.#pins !== undefined
+  }
+
+  /** Why nothing can be sealed to this name, as far as the pins know. */
+  pinAbsence(name: string): string | undefined {
+    return this.#pins?.absence(name)
   }
 
   /**
-   * The claims of a token that one of the authorities signed for this realm.
+   * The claims of a token that one of the authorities signed for this realm; under pins, of a self-signed one whose
+   * key is pinned, with the permissions and roles that the pins give.
    *
-   * @throws SubrosaError ERR_TOKEN_INVALID, ERR_UNKNOWN_AUTHORITY, ERR_TOKEN_EXPIRED
+   * @throws SubrosaError ERR_TOKEN_INVALID, ERR_UNKNOWN_AUTHORITY, ERR_TOKEN_EXPIRED, ERR_NOT_PINNED, ERR_PIN_MISMATCH
    */
   verify(token: string, nowMs: number): VerifiedClaims {
     const claims = this.#verifySignature(token)
-    if (nowMs >= claims.expiresAt * 1000) throw expired(claims)
+    if (nowMs >= claims.expiresAt * 1000) throw this.#expired(claims)
     // A token from the future would outlive every revocation.
     if (claims.issuedAt * 1000 > nowMs + CLOCK_WINDOW_MS) {
       throw new SubrosaError(
         'ERR_TOKEN_INVALID',
         `the identity token of ${claims.name} was issued in the future`,
         {
-          hint: 'synchronise the clocks of this machine and of the authority',
+          hint: 'synchronise the clocks of this machine and of the one that signed it',
         },
       )
     }
@@ -77,7 +108,7 @@ export class Trust {
     const cacheKey = this.#cacheKey(token)
     const known = this.#verified.get(cacheKey)
     if (known !== undefined) return known
-    const claims = verifyToken(this.#engine, token, this.authorities)
+    const claims = this.#verifyIssuer(token)
     if (claims.realm !== this.realm) {
       throw new SubrosaError('ERR_TOKEN_INVALID', 'the identity token is for another realm')
     }
@@ -86,11 +117,34 @@ export class Trust {
     this.#verified.set(cacheKey, proven)
     return proven
   }
+
+  #verifyIssuer(token: string): IdentityClaims {
+    if (this.#pins === undefined) return verifyToken(this.#engine, token, this.authorities)
+    return this.#pins.grant(verifySelfSignedToken(this.#engine, token))
+  }
+
+  #expired({ name, expiresAt }: IdentityClaims): SubrosaError {
+    const when = new Date(expiresAt * 1000).toISOString()
+    return new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${name} expired at ${when}`, {
+      hint: this.isByPins
+        ? 'sign a new one: subrosa identity new'
+        : 'ask the authority for a new one: subrosa agent add --renew',
+    })
+  }
 }
 
-function expired(claims: IdentityClaims): SubrosaError {
-  const when = new Date(claims.expiresAt * 1000).toISOString()
-  return new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${claims.name} expired at ${when}`, {
-    hint: 'ask the authority for a new one: subrosa agent add --renew',
-  })
+/**
+ * The trust of an agent for its own connection: under pins its own key is among them.
+ *
+ * @throws SubrosaError ERR_PIN_MISMATCH when the pins name another key for it
+ */
+export function ownTrust(options: TrustOptions, own: Signer & { readonly name: string }): TrustOptions {
+  return isPinTrust(options) ? Pins.withOwn(options, own) : options
+}
+
+function isPinTrust(options: TrustOptions): options is PinTrust {
+  const { authority, pins } = options as Partial<AuthorityTrust & PinTrust>
+  if (pins === undefined) return false
+  if (authority !== undefined) throw new TypeError('trust is by an authority or by pins, not by both')
+  return true
 }

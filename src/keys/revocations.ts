@@ -103,7 +103,9 @@ export class RevocationSet {
   isRevoked(claims: IdentityClaims): boolean {
     return (this.#byIdentity.get(claims.identity) ?? []).some(({ revocation, byAuthority }) => {
       const reaches = byAuthority || !claims.roles.includes('rotator')
-      return reaches && claims.issuedAt * 1000 <= revocation.since
+      // Whoever signs its own tokens would sign a newer one.
+      const isSelfSigned = claims.issuer === claims.identity
+      return reaches && (isSelfSigned || claims.issuedAt * 1000 <= revocation.since)
     })
   }
 

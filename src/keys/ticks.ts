@@ -3,7 +3,7 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Signer } from '../identity/signing-key.ts'
-import type { Trust } from '../identity/trust.ts'
+import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import { CLOCK_WINDOW_MS, MAX_NONCES_PER_TICK, STALE_AFTER_MS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import { decodeStatement, decodeTick, encodeStatement, encodeTick, type Tick } from '../wire/statements.ts'
@@ -41,6 +41,24 @@ export function verifyTick(
     throw new SubrosaError('ERR_EPOCH_INVALID', 'the signature of the tick does not fit')
   }
   return tick
+}
+
+/** The rotation service that signed a tick which {@link verifyTick} has verified. */
+export function tickSigner(trust: Trust, bytes: Uint8Array, nowMs: number): VerifiedClaims {
+  const { token = '' } = decodeStatement(WireType.tick, bytes)
+  return trust.verify(token, nowMs)
+}
+
+/** The error for clocks that differ by more than is tolerated. */
+export function clockSkew(tick: Tick, nowMs: number): SubrosaError {
+  const seconds = Math.round((nowMs - tick.now) / 1000)
+  return new SubrosaError(
+    'ERR_CLOCK_SKEW',
+    `the clocks of this agent and of the rotation service are ${seconds} s apart`,
+    {
+      hint: 'at most 120 s are tolerated: synchronise the clocks',
+    },
+  )
 }
 
 /** How a tick stands to what was seen before. */

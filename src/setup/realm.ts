@@ -41,6 +41,8 @@ export interface CreateRealmOptions {
   readonly hosts?: readonly string[]
   /** The port of the broker. Default 4222. */
   readonly port?: number
+  /** The folder of the files that the broker reads, where it runs with copies elsewhere. Default: `dir`. */
+  readonly brokerDir?: string
   readonly clock?: Clock
 }
 
@@ -81,7 +83,7 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
     server: `tls://${urlHost(publicHost ?? LOOPBACK_ADDRESS)}:${port}`,
   }
   const config = brokerConfig({
-    dir,
+    dir: resolve(options.brokerDir ?? dir),
     listen: `${publicHost === undefined ? LOOPBACK_ADDRESS : '0.0.0.0'}:${port}`,
     operator: operator.key,
     account: account.key.publicKey,

@@ -29,54 +29,64 @@ export function pack(fields: readonly Packable[], start = 0): Uint8Array {
  * Reads one MessagePack array of positional fields with nothing after it: only what {@link pack} writes, each in its
  * shortest form. Byte fields are views into `bytes`.
  *
+ * @param what what the bytes should be, for errors; `names` are those of its fields.
  * @throws SubrosaError ERR_MALFORMED for anything else.
  */
-export function unpack(bytes: Uint8Array, what: string): FieldReader {
+export function unpack(bytes: Uint8Array, what: string, names: readonly string[] = []): FieldReader {
   const reader: ByteReader = { bytes, at: 0, what }
   const value = read(reader, 0)
-  if (reader.at !== bytes.length || !Array.isArray(value)) throw malformed(what)
-  return new FieldReader(value, what)
+  if (!Array.isArray(value)) throw malformed(what, 'no array')
+  if (reader.at !== bytes.length) throw malformed(what, `something follows its ${reader.at} bytes`)
+  return new FieldReader(value, { what, names })
 }
 
-/** The error for bytes that do not follow the format. It never quotes them. */
-export function malformed(what: string): SubrosaError {
-  return new SubrosaError('ERR_MALFORMED', `malformed ${what}`)
+/** The error for bytes that do not follow the format, and where. It never quotes them. */
+export function malformed(what: string, where: string): SubrosaError {
+  return new SubrosaError('ERR_MALFORMED', `malformed ${what}: ${where}`)
 }
 
-/** Takes typed fields from a decoded array, in order; anything unexpected throws ERR_MALFORMED. */
+/** What a {@link FieldReader} reads: errors say it. */
+interface Place {
+  readonly what: string
+  readonly names: readonly string[]
+  /** The reader of the array in which this one stands. */
+  readonly within?: FieldReader
+}
+
+/** Takes typed fields from a decoded array, in order; anything unexpected throws ERR_MALFORMED and names the field. */
 export class FieldReader {
   readonly #fields: readonly Packable[]
-  readonly #what: string
+  readonly #place: Place
   #next = 0
 
-  constructor(fields: readonly Packable[], what: string) {
+  constructor(fields: readonly Packable[], place: Place) {
     this.#fields = fields
-    this.#what = what
+    this.#place = place
   }
 
   uint(max: number = Number.MAX_SAFE_INTEGER): number {
     const value = this.#take()
-    if (typeof value !== 'number' || value > max) throw malformed(this.#what)
+    if (typeof value !== 'number' || value > max) throw this.malformed()
     return value
   }
 
   string(maxBytes: number): string {
     const value = this.#take()
-    if (typeof value !== 'string') throw malformed(this.#what)
+    if (typeof value !== 'string') throw this.malformed()
     // A UTF-16 unit takes at most three bytes: most strings need no encoding to see that they fit.
-    if (value.length * 3 > maxBytes && utf8(value).length > maxBytes) throw malformed(this.#what)
+    if (value.length * 3 > maxBytes && utf8(value).length > maxBytes) throw this.malformed()
     return value
   }
 
   bytes(length: number): Uint8Array {
     const value = this.#take()
-    if (!(value instanceof Uint8Array) || value.length !== length) throw malformed(this.#what)
+    if (!(value instanceof Uint8Array) || value.length !== length) throw this.malformed()
     return value
   }
 
   bytesUpTo(maxBytes: number): Uint8Array {
     const value = this.#take()
-    if (!(value instanceof Uint8Array) || value.length > maxBytes) throw malformed(this.#what)
+    if (!(value instanceof Uint8Array) || value.length > maxBytes) throw this.malformed()
     return value
   }
 
@@ -92,27 +102,41 @@ export class FieldReader {
   /** A list of at most `max` items, each read by `read` from a reader of the list. */
   list<T>(max: number, read: (reader: FieldReader) => T): readonly T[] {
     const reader = this.tuple()
-    if (reader.#fields.length > max) throw malformed(this.#what)
+    if (reader.#fields.length > max) throw this.malformed()
     const items: T[] = []
     while (reader.#next < reader.#fields.length) items.push(read(reader))
     return items
   }
 
-  /** A nested array of positional fields. */
-  tuple(): FieldReader {
+  /** A nested array of positional fields, which are called `names`. */
+  tuple(names: readonly string[] = []): FieldReader {
     const value = this.#take()
-    if (!Array.isArray(value)) throw malformed(this.#what)
-    return new FieldReader(value, this.#what)
+    if (!Array.isArray(value)) throw this.malformed()
+    return new FieldReader(value, { what: this.#place.what, names, within: this })
   }
 
   /** Asserts that nothing is left. */
   end(): void {
-    if (this.#next !== this.#fields.length) throw malformed(this.#what)
+    if (this.#next === this.#fields.length) return
+    throw malformed(this.#place.what, `${this.#fields.length - this.#next} fields too many`)
+  }
+
+  /** The error for the field that was taken last: it has the right type, and is wrong. */
+  malformed(): SubrosaError {
+    return malformed(this.#place.what, this.#nameOf(this.#next - 1))
   }
 
   #take(): Packable {
-    if (this.#next >= this.#fields.length) throw malformed(this.#what)
+    if (this.#next >= this.#fields.length) {
+      throw malformed(this.#place.what, `${this.#nameOf(this.#next)} is missing`)
+    }
     return this.#fields[this.#next++]
+  }
+
+  #nameOf(index: number): string {
+    const { names, within } = this.#place
+    const name = names[index] ?? `item ${index + 1}`
+    return within === undefined ? name : `${within.#nameOf(within.#next - 1)}, ${name}`
   }
 }
 
@@ -236,12 +260,16 @@ interface ByteReader {
   at: number
 }
 
+function unreadable({ bytes, what, at }: ByteReader): SubrosaError {
+  return malformed(what, at > bytes.length ? 'it ends too early' : `unreadable near byte ${at} of the array`)
+}
+
 function read(reader: ByteReader, depth: number): Packable {
   const tag = reader.bytes[reader.at++]
-  if (tag === undefined) throw malformed(reader.what)
+  if (tag === undefined) throw unreadable(reader)
   if (tag <= 0x7f) return tag
   if (tag <= 0x9f) {
-    if (tag < 0x90) throw malformed(reader.what)
+    if (tag < 0x90) throw unreadable(reader)
     return readArray(reader, tag & 0x0f, depth)
   }
   if (tag <= 0xbf) return readString(reader, tag & 0x1f)
@@ -269,7 +297,7 @@ function read(reader: ByteReader, depth: number): Packable {
     case 0xdc:
       return readArray(reader, readUint(reader, 2, 0x10), depth)
     default:
-      throw malformed(reader.what)
+      throw unreadable(reader)
   }
 }
 
@@ -277,26 +305,26 @@ function read(reader: ByteReader, depth: number): Packable {
 function readUint(reader: ByteReader, size: number, min: number): number {
   let value = 0
   for (const byte of readRaw(reader, size)) value = value * 256 + byte
-  if (value < min || value > Number.MAX_SAFE_INTEGER) throw malformed(reader.what)
+  if (value < min || value > Number.MAX_SAFE_INTEGER) throw unreadable(reader)
   return value
 }
 
 function readRaw(reader: ByteReader, length: number): Uint8Array {
   const start = reader.at
   reader.at += length
-  if (reader.at > reader.bytes.length) throw malformed(reader.what)
+  if (reader.at > reader.bytes.length) throw unreadable(reader)
   return reader.bytes.subarray(start, reader.at)
 }
 
 function readString(reader: ByteReader, length: number): string {
   const text = fromUtf8(readRaw(reader, length))
-  if (text === undefined) throw malformed(reader.what)
+  if (text === undefined) throw unreadable(reader)
   return text
 }
 
 function readArray(reader: ByteReader, count: number, depth: number): readonly Packable[] {
   // Each item takes at least a byte: a count that the bytes cannot hold reserves nothing.
-  if (depth >= MAX_DEPTH || count > reader.bytes.length - reader.at) throw malformed(reader.what)
+  if (depth >= MAX_DEPTH || count > reader.bytes.length - reader.at) throw unreadable(reader)
   const items: Packable[] = []
   for (let i = 0; i < count; i++) items.push(read(reader, depth + 1))
   return items

@@ -44,6 +44,7 @@ export function wireType(bytes: Uint8Array): number | undefined {
  * @throws SubrosaError ERR_MALFORMED when the message is larger than `maxBytes` or of another type.
  */
 export function wireBody(bytes: Uint8Array, type: WireType, maxBytes: number, what: string): Uint8Array {
-  if (bytes.length > maxBytes || wireType(bytes) !== type) throw malformed(what)
+  if (bytes.length > maxBytes) throw malformed(what, `it has more than ${maxBytes} bytes`)
+  if (wireType(bytes) !== type) throw malformed(what, 'preamble')
   return bytes.subarray(PREAMBLE_BYTES)
 }

@@ -19,6 +19,21 @@ const WRAP_BYTES = 48
 const HASH_BYTES = 32
 const MAX_IN_REPLY_TO_BYTES = 64
 
+// As SPEC calls them.
+const HEADER_FIELDS = ['type', 'suite', 'epoch', 'mid', 'enc', 'wraps']
+const CONTENT_FIELDS = [
+  'sender',
+  'seq',
+  'subject',
+  'reply',
+  'in_reply_to',
+  'ttl_ms',
+  'headers',
+  'clear headers',
+  'payload',
+]
+const PAIR_FIELDS = ['name', 'value']
+
 /** The types that are sealed messages: `0`, and the handshake `1` that opens a session. */
 export type SealedType = typeof WireType.sealed | typeof WireType.handshake
 
@@ -85,13 +100,13 @@ export function encodeSealed(type: SealedType, headerBytes: Uint8Array, body: Ui
 export function decodeSealed(bytes: Uint8Array): SealedMessage {
   const what = 'sealed message'
   const type = wireType(bytes)
-  if (type !== WireType.sealed && type !== WireType.handshake) throw malformed(what)
-  const outer = unpack(wireBody(bytes, type, MAX_MESSAGE_BYTES, what), what)
+  if (type !== WireType.sealed && type !== WireType.handshake) throw malformed(what, 'preamble')
+  const outer = unpack(wireBody(bytes, type, MAX_MESSAGE_BYTES, what), what, ['header', 'body'])
   const headerBytes = outer.bytesUpTo(MAX_MESSAGE_BYTES)
   const body = outer.bytesUpTo(MAX_MESSAGE_BYTES)
   outer.end()
-  if (body.length < COMMITMENT_BYTES + SIGNATURE_BYTES + 4 + AEAD_TAG_BYTES) throw malformed(what)
-  const header = decodeHeader(headerBytes, type, what)
+  if (body.length < COMMITMENT_BYTES + SIGNATURE_BYTES + 4 + AEAD_TAG_BYTES) throw malformed(what, 'body')
+  const header = decodeHeader(headerBytes, type)
   return {
     header,
     headerBytes,
@@ -100,9 +115,10 @@ export function decodeSealed(bytes: Uint8Array): SealedMessage {
   }
 }
 
-function decodeHeader(headerBytes: Uint8Array, type: SealedType, what: string): SealedHeader {
-  const fields = unpack(headerBytes, what)
-  if (fields.uint(255) !== type) throw malformed(what)
+function decodeHeader(headerBytes: Uint8Array, type: SealedType): SealedHeader {
+  const what = 'header of a sealed message'
+  const fields = unpack(headerBytes, what, HEADER_FIELDS)
+  if (fields.uint(255) !== type) throw fields.malformed()
   const suite = fields.uint(255)
   const epoch = fields.uint()
   const mid = fields.bytes(MID_BYTES)
@@ -114,7 +130,7 @@ function decodeHeader(headerBytes: Uint8Array, type: SealedType, what: string): 
 
 function splitWraps(bytes: Uint8Array, what: string): readonly Wrap[] {
   const size = KID_BYTES + WRAP_BYTES
-  if (bytes.length === 0 || bytes.length % size !== 0) throw malformed(what)
+  if (bytes.length === 0 || bytes.length % size !== 0) throw malformed(what, 'wraps')
   const wraps: Wrap[] = []
   const seen = new Set<string>()
   for (let at = 0; at < bytes.length; at += size) {
@@ -122,7 +138,7 @@ function splitWraps(bytes: Uint8Array, what: string): readonly Wrap[] {
     seen.add(hex(kid))
     wraps.push({ kid, wrap: bytes.subarray(at + KID_BYTES, at + size) })
   }
-  if (seen.size !== wraps.length) throw malformed(what)
+  if (seen.size !== wraps.length) throw malformed(what, 'wraps, one kid twice')
   return wraps
 }
 
@@ -151,8 +167,7 @@ function pair({ name, value }: HeaderPair): Packable {
  * @throws SubrosaError ERR_MALFORMED
  */
 export function decodeContent(bytes: Uint8Array): SealedContent {
-  const what = 'sealed content'
-  const fields = unpack(bytes, what)
+  const fields = unpack(bytes, 'sealed content', CONTENT_FIELDS)
   const content: SealedContent = {
     sender: fields.bytes(HASH_BYTES),
     seq: fields.uint(),
@@ -169,7 +184,7 @@ export function decodeContent(bytes: Uint8Array): SealedContent {
 }
 
 function readPair(reader: FieldReader): HeaderPair {
-  const entry = reader.tuple()
+  const entry = reader.tuple(PAIR_FIELDS)
   const name = entry.string(MAX_HEADER_BYTES)
   const value = entry.string(MAX_HEADER_BYTES)
   entry.end()

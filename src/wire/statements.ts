@@ -25,6 +25,36 @@ export const CURSOR_BYTES = 8
 const MAX_KEM_KEY_BYTES = 1216
 const MAX_KEYS = 8
 
+// As SPEC calls them.
+const EPOCH_FIELDS = [
+  'realm',
+  'number',
+  'prev_hash',
+  'not_before',
+  'not_after',
+  'grace_ms',
+  'suites',
+  'revocations',
+]
+const TICK_FIELDS = ['realm', 'number', 'epoch_hash', 'revocations_hash', 'now', 'nonces']
+const REVOCATION_FIELDS = ['realm', 'identity', 'since', 'until', 'reason']
+const ANNOUNCEMENT_FIELDS = [
+  'realm',
+  'agent',
+  'instance',
+  'epoch',
+  'epoch_hash',
+  'identity',
+  'mpk',
+  'keys',
+  'not_before',
+  'not_after',
+  'stored_ms',
+  'seq',
+  'token',
+]
+const KEY_FIELDS = ['suite', 'use', 'public_key']
+
 /** A signed statement as it travels: the structure's bytes as they were signed, its signature and the signer's token. */
 export interface SignedStatement {
   readonly structure: Uint8Array
@@ -136,7 +166,7 @@ export function encodeEpoch(epoch: Epoch): Uint8Array {
 
 /** Reads E. @throws SubrosaError ERR_MALFORMED */
 export function decodeEpoch(bytes: Uint8Array): Epoch {
-  const fields = unpack(bytes, 'epoch')
+  const fields = unpack(bytes, 'epoch', EPOCH_FIELDS)
   const epoch: Epoch = {
     realm: readNkey(fields),
     number: fields.uint(),
@@ -158,7 +188,7 @@ export function encodeTick(tick: Tick): Uint8Array {
 
 /** Reads T. @throws SubrosaError ERR_MALFORMED */
 export function decodeTick(bytes: Uint8Array): Tick {
-  const fields = unpack(bytes, 'tick')
+  const fields = unpack(bytes, 'tick', TICK_FIELDS)
   const tick: Tick = {
     realm: readNkey(fields),
     number: fields.uint(),
@@ -178,7 +208,7 @@ export function encodeRevocation(revocation: Revocation): Uint8Array {
 
 /** Reads R. @throws SubrosaError ERR_MALFORMED */
 export function decodeRevocation(bytes: Uint8Array): Revocation {
-  const fields = unpack(bytes, 'revocation')
+  const fields = unpack(bytes, 'revocation', REVOCATION_FIELDS)
   const revocation: Revocation = {
     realm: readNkey(fields),
     identity: readNkey(fields),
@@ -214,7 +244,7 @@ export function encodeAnnouncement(announcement: Announcement): Uint8Array {
 
 /** Reads C. @throws SubrosaError ERR_MALFORMED */
 export function decodeAnnouncement(bytes: Uint8Array): Announcement {
-  const fields = unpack(bytes, 'announcement')
+  const fields = unpack(bytes, 'announcement', ANNOUNCEMENT_FIELDS)
   const announcement: Announcement = {
     realm: readNkey(fields),
     agent: fields.string(MAX_NAME_BYTES),
@@ -232,12 +262,13 @@ export function decodeAnnouncement(bytes: Uint8Array): Announcement {
   }
   fields.end()
   const isRetirement = announcement.keys.length === 0
-  if (announcement.messageKey.length !== (isRetirement ? 0 : KEY_BYTES)) throw malformed('announcement')
+  if (announcement.messageKey.length !== (isRetirement ? 0 : KEY_BYTES))
+    throw malformed('announcement', 'mpk')
   return announcement
 }
 
 function readKey(reader: FieldReader): AnnouncedKey {
-  const fields = reader.tuple()
+  const fields = reader.tuple(KEY_FIELDS)
   const key = {
     suite: fields.uint(255),
     use: fields.uint(255),
@@ -249,7 +280,7 @@ function readKey(reader: FieldReader): AnnouncedKey {
 
 function readNkey(fields: FieldReader): string {
   const key = fields.string(NKEY_BYTES)
-  if (key.length !== NKEY_BYTES) throw malformed('key')
+  if (key.length !== NKEY_BYTES) throw fields.malformed()
   return key
 }
 
@@ -263,7 +294,8 @@ export function encodeStatement(type: SignedType, statement: SignedStatement): U
 /** Reads the wire message of an epoch, a tick or a revocation. @throws SubrosaError ERR_MALFORMED */
 export function decodeStatement(type: SignedType, bytes: Uint8Array): SignedStatement {
   const maxBytes = type === WireType.epoch ? MAX_EPOCH_BYTES : MAX_STATEMENT_BYTES
-  const fields = unpack(wireBody(bytes, type, maxBytes, 'statement'), 'statement')
+  const what = 'signed statement'
+  const fields = unpack(wireBody(bytes, type, maxBytes, what), what, ['structure', 'signature', 'token'])
   const statement: SignedStatement = {
     structure: copy(fields.bytesUpTo(maxBytes)),
     signature: copy(fields.bytes(SIGNATURE_BYTES)),
@@ -280,15 +312,16 @@ export function encodeSignedAnnouncement({ structure, signature, proof }: Signed
 
 /** Reads the wire message of an announcement. @throws SubrosaError ERR_MALFORMED */
 export function decodeSignedAnnouncement(bytes: Uint8Array): SignedAnnouncement {
-  const what = 'announcement'
-  const fields = unpack(wireBody(bytes, WireType.announcement, MAX_STATEMENT_BYTES, what), what)
+  const what = 'signed announcement'
+  const body = wireBody(bytes, WireType.announcement, MAX_STATEMENT_BYTES, what)
+  const fields = unpack(body, what, ['structure', 'signature', 'proof', 'nil'])
   const signed: SignedAnnouncement = {
     structure: copy(fields.bytesUpTo(MAX_STATEMENT_BYTES)),
     signature: copy(fields.bytes(SIGNATURE_BYTES)),
     proof: fields.optional((reader) => copy(reader.bytes(SIGNATURE_BYTES))),
   }
   // The token of an announcement stands inside the structure; the place after the signatures is always nil.
-  if (fields.optional((reader) => reader.string(0)) !== undefined) throw malformed(what)
+  if (fields.optional((reader) => reader.string(0)) !== undefined) throw fields.malformed()
   fields.end()
   return signed
 }
@@ -300,7 +333,8 @@ export function encodeQuery(query: Query): Uint8Array {
 
 /** Reads a query. @throws SubrosaError ERR_MALFORMED */
 export function decodeQuery(bytes: Uint8Array): Query {
-  const fields = unpack(wireBody(bytes, WireType.query, MAX_STATEMENT_BYTES, 'query'), 'query')
+  const body = wireBody(bytes, WireType.query, MAX_STATEMENT_BYTES, 'query')
+  const fields = unpack(body, 'query', ['nonce', 'kind', 'cursor'])
   const query: Query = {
     nonce: fields.optional((reader) => copy(reader.bytes(NONCE_BYTES))),
     kind: readKind(fields),
@@ -318,7 +352,8 @@ export function encodePage(page: Page): Uint8Array {
 /** Reads a page. Its statements are views into `bytes`. @throws SubrosaError ERR_MALFORMED */
 export function decodePage(bytes: Uint8Array): Page {
   const maxBytes = MAX_EPOCH_BYTES + MAX_STATEMENTS_PER_PAGE * MAX_STATEMENT_BYTES
-  const fields = unpack(wireBody(bytes, WireType.page, maxBytes, 'page'), 'page')
+  const body = wireBody(bytes, WireType.page, maxBytes, 'page')
+  const fields = unpack(body, 'page', ['kind', 'statements', 'next'])
   const page: Page = {
     kind: readKind(fields),
     statements: fields.list(MAX_STATEMENTS_PER_PAGE, (reader) => reader.bytesUpTo(MAX_EPOCH_BYTES)),
@@ -331,7 +366,7 @@ export function decodePage(bytes: Uint8Array): Page {
 function readKind(fields: FieldReader): QueryKind {
   const value = fields.uint(255)
   const kind = Object.values(QueryKind).find((known) => known === value)
-  if (kind === undefined) throw malformed('query')
+  if (kind === undefined) throw fields.malformed()
   return kind
 }
 

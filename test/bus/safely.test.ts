@@ -68,7 +68,13 @@ describe('junk on the subjects of the protocol', () => {
 })
 
 describe('a subscription', () => {
-  const hooks = { clock: systemClock, drain: async () => {}, onCallbackError: () => {} }
+  const hooks = {
+    clock: systemClock,
+    drain: async () => {},
+    onCallbackError: () => {},
+    onSlow: () => {},
+    id: () => 1,
+  }
   const message = {} as Parameters<SecureSubscription['push']>[0]
 
   it('takes nothing any more once it has ended, whatever was under way', () => {

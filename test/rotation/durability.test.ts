@@ -27,10 +27,20 @@ function watch(clock: ManualClock) {
         ticks.push(decodeTick(decodeStatement(WireType.tick, payload).structure).now - clock.now())
       }
     },
-    subscribe: () => ({ closed: new Promise(() => {}), unsubscribe() {}, drain: async () => {} }),
+    subscribe: () => ({
+      closed: new Promise(() => {}),
+      unsubscribe() {},
+      drain: async () => {},
+      getID: () => 1,
+    }),
     flush: async () => {},
     drain: async () => {},
+    reconnect: async () => {},
+    rtt: async () => 0,
+    stats: () => ({ inBytes: 0, outBytes: 0, inMsgs: 0, outMsgs: 0 }),
+    getServer: () => '',
     isClosed: () => false,
+    isDraining: () => false,
     closed: () => new Promise(() => {}),
     status: async function* () {},
   }

@@ -64,9 +64,11 @@ afterEach(async () => {
 /** An agent without its connection, so that what it holds can be counted. */
 async function link(name: string): Promise<RealmLink> {
   const trust = new Trust(engine, realm.trust)
+  const identity = realm.identity(name)
   const joined = new RealmLink(await realm.connection(), {
     engine,
-    identity: realm.identity(name),
+    identity,
+    claims: trust.verify(identity.token, realm.clock.now()),
     trust,
     state: memoryState(),
     subjects: protocolSubjects(trust.realm),

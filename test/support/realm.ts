@@ -1,4 +1,4 @@
-import { connect, type NatsConnection } from '@nats-io/transport-node'
+import type { NatsConnection } from '@nats-io/transport-node'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
@@ -10,6 +10,7 @@ import {
   type RotationService,
   startRotationService,
 } from '../../src/rotation/service.ts'
+import { type ClientOptions, connectClient } from './client.ts'
 import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
 import { startTestServer, type TestServer } from './server.ts'
 
@@ -64,12 +65,8 @@ export class TestRealm {
     return newIdentity(this.authority, name, { issuedAtMs: this.clock.now() - 60_000, ...options }).identity
   }
 
-  async connection(): Promise<NatsConnection> {
-    const connection = await connect({
-      servers: this.server.url,
-      reconnectTimeWait: 20,
-      maxReconnectAttempts: -1,
-    })
+  async connection(options: ClientOptions = {}): Promise<NatsConnection> {
+    const connection = await connectClient({ servers: this.server.url, ...options })
     this.#connections.push(connection)
     return connection
   }

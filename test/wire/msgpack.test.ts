@@ -261,7 +261,7 @@ describe('unpack', () => {
   it('names what was read and quotes none of it', () => {
     const secret = 'hunter2'
     const bytes = concat(pack([secret]), Uint8Array.of(0))
-    expect(() => unpack(bytes, 'tick')).toThrow(/^malformed tick$/)
+    expect(() => unpack(bytes, 'tick')).toThrow(/^malformed tick: something follows its 9 bytes$/)
   })
 })
 
