@@ -107,6 +107,12 @@ function makeStatements() {
     },
     { type: 4, label: 'tic', signer: signedBy.rotator },
   )
+  const orderFields = { realm, number: 2, epoch_hash: second.hash }
+  const orderLabel = { type: 10, label: 'rot' }
+  const orders = [
+    statement('an order by the authority', orderFields, { ...orderLabel, signer: signedBy.authority }),
+    statement('an order by a rotator', orderFields, { ...orderLabel, signer: signedBy.rotator }),
+  ]
   const announce = (name) =>
     announcement(name, { epoch: second, realm, identity: identities[name], token: tokens[name].text })
   const announcements = Object.fromEntries(
@@ -128,7 +134,7 @@ function makeStatements() {
         public: key,
       })),
       tokens: Object.values(tokens),
-      statements: [byAuthority, byRevoker, first, second, anchor, tick],
+      statements: [byAuthority, byRevoker, first, second, anchor, tick, ...orders],
       announcements: [...Object.values(announcements), retirement],
     },
   }

@@ -75,14 +75,18 @@ export function addBrokerOptions(command: Command): Command {
     textOption('--tlscert <file>', 'certificate of this client'),
     textOption('--tlskey <file>', 'its key'),
     new Option('--tlsfirst', 'begin with TLS, before the greeting of the broker'),
-    new Option('--timeout <duration>', `how long to wait for answers; also ${TIMEOUT_VARIABLE} (default: 5s)`)
-      .argParser(parseDuration),
+    new Option(
+      '--timeout <duration>',
+      `how long to wait for answers; also ${TIMEOUT_VARIABLE} (default: 5s)`,
+    ).argParser(parseDuration),
     textOption('--inbox-prefix <prefix>', 'first tokens of reply subjects'),
     new Option('--connection-name <name>', 'what the broker calls this connection'),
     textOption('--realm <dir>', "the realm's folder (default: ./subrosa-realm, where there is one)"),
     textOption('--as <name>', 'an agent of that folder').argParser(parseName),
-    textOption('--authority <key>', 'public key of the authority, or of several, the first of which names the realm')
-      .argParser(collectKeys),
+    textOption(
+      '--authority <key>',
+      'public key of the authority, or of several, the first of which names the realm',
+    ).argParser(collectKeys),
     textOption('--pins <file>', 'trust the keys pinned in this file, and no authority'),
   ])
 }
@@ -111,7 +115,8 @@ export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenO
     if (value) env[option] = value
   }
   // On the command line it is checked already.
-  if (env['as'] !== undefined && !isAgentName(env['as'])) throw new RangeError(`${VARIABLES.as} is no agent's name`)
+  if (env['as'] !== undefined && !isAgentName(env['as']))
+    throw new RangeError(`${VARIABLES.as} is no agent's name`)
   return {
     flags,
     env,

@@ -4,7 +4,7 @@ import type { TrustOptions } from '../identity/trust.ts'
 import { readFileIfAny } from '../setup/files.ts'
 import { agentPaths, realmLayout } from '../setup/layout.ts'
 import { openRealm, type Realm } from '../setup/realm.ts'
-import { type BrokerOptions, type GivenOptions, givenOptions, type TextOptions } from './broker-options.ts'
+import { type BrokerOptions, type GivenOptions, givenOptions } from './broker-options.ts'
 import { dialBroker, type TlsSettings } from './connect.ts'
 import { loadContext, type NatsContext, selectedContext } from './contexts.ts'
 import { type LoginParts, loginOf } from './logins.ts'
@@ -32,6 +32,7 @@ export async function openBroker(
   options: BrokerOptions,
   purpose: string,
 ): Promise<NatsConnection> {
+  refuseProxy(terminal)
   const sources = await findSources(terminal, options)
   const { given, context } = sources
   const address = addressOf(sources)
@@ -93,7 +94,10 @@ async function contextOf(terminal: Terminal, given: GivenOptions): Promise<NatsC
   if (name === undefined) return undefined
   const context = await loadContext(terminal.env, name)
   if (context.unknown.length > 0)
-    note(terminal, `the context ${context.path} has fields that are not known here: ${context.unknown.join(', ')}`)
+    note(
+      terminal,
+      `the context ${context.path} has fields that are not known here: ${context.unknown.join(', ')}`,
+    )
   return context
 }
 
@@ -150,6 +154,14 @@ function tlsOf(
     scheme === 'nats' || (scheme === undefined && isLoopback)
   const isAsked = caPath !== undefined || certPath !== undefined || isFirst
   return { isRequired: isAsked || !servers.every(mayBeClear), caPath, certPath, keyPath, isFirst }
+}
+
+/** To connect without the proxy that was asked for could show to others what it should hide. */
+function refuseProxy({ env }: Terminal): void {
+  if (!env['NATS_SOCKS_PROXY']) return
+  throw new SubrosaError('ERR_CONNECTION', 'NATS_SOCKS_PROXY is set, and proxies are not supported here', {
+    hint: 'unset it, or forward the port by other means',
+  })
 }
 
 function warnOfClearLogin(terminal: Terminal, servers: readonly ServerAddress[]): void {

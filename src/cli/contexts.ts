@@ -31,7 +31,8 @@ export interface NatsContext {
 const REFUSED =
   /^(nsc|socks_proxy|windows_cert_store|windows_cert_match|windows_cert_match_by|windows_ca_certs_match)$/
 /** They change nothing for live traffic. */
-const IGNORED = /^(name|description|color_scheme|jetstream_domain|jetstream_api_prefix|jetstream_event_prefix)$/
+const IGNORED =
+  /^(name|description|color_scheme|jetstream_domain|jetstream_api_prefix|jetstream_event_prefix)$/
 /** A value that says where else to look. */
 const REFERENCE = /^(op|nsc|env|data):/i
 
@@ -80,7 +81,9 @@ type Fields = Readonly<Record<string, unknown>>
 function parseFields(text: string): Fields | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Fields)
+      : undefined
   } catch {
     return undefined
   }

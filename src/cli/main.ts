@@ -1,5 +1,7 @@
 #!/usr/bin/env node
+import { isatty } from 'node:tty'
 import { runCli } from './program.ts'
+import { OutputClosed } from './terminal.ts'
 
 const interrupted = (): Promise<void> =>
   new Promise((resolve) => {
@@ -7,12 +9,42 @@ const interrupted = (): Promise<void> =>
     process.once('SIGTERM', () => resolve())
   })
 
-// A reader that has seen enough, as `head`, is no failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+let outputFailure: NodeJS.ErrnoException | undefined
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // A reader that has seen enough, as `head`, is no failure.
+  if (!isClosed(error)) outputFailure ??= error
+})
 
-process.exitCode = await runCli(process.argv.slice(2), {
+// Where nobody hears what goes wrong, nobody is told.
+process.stderr.on('error', () => {})
+
+let hasRead = false
+
+const exitCode = await runCli(process.argv.slice(2), {
   data: (line) => process.stdout.write(`${line}\n`),
+  write: (data) =>
+    new Promise((resolve, reject) => {
+      process.stdout.write(data, (error) => {
+        if (error) reject(isClosed(error) ? new OutputClosed() : error)
+        else resolve()
+      })
+    }),
+  showsData: isatty(1),
   say: (line) => process.stderr.write(`${line}\n`),
+  input: {
+    isTyped: isatty(0),
+    read: () => {
+      hasRead = true
+      return process.stdin
+    },
+  },
   env: process.env,
   interrupted,
 })
+// What nobody waits for any more must not keep the process from ending.
+if (hasRead) process.stdin.destroy()
+process.exitCode = exitCode === 0 && outputFailure !== undefined ? 1 : exitCode
+
+function isClosed({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EPIPE' || code === 'ERR_STREAM_DESTROYED'
+}

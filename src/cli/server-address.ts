@@ -37,7 +37,8 @@ function parseServer(text: string): ServerAddress {
     throw unusable(`the address of a server does not begin with ${scheme}://`)
   const url = parseUrl(written === undefined ? text : text.slice(written.length + '://'.length))
   const { hostname, host } = url
-  if (hostname === '' || !['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') throw none()
+  if (hostname === '' || !['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '')
+    throw none()
   return {
     host,
     scheme,

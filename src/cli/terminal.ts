@@ -4,12 +4,31 @@ import { printable } from './printable.ts'
 export interface Terminal {
   /** Writes a line of data to standard output. */
   data(line: string): void
+  /**
+   * Writes to standard output as it is, and resolves when there is room for more.
+   *
+   * @throws OutputClosed when nobody reads any more
+   */
+  write(data: Uint8Array | string): Promise<void>
+  /** Whether a person sees the data, and no file or program. */
+  readonly showsData: boolean
   /** Writes a line for people to standard error. */
   say(line: string): void
+  readonly input: Input
   readonly env: Readonly<Record<string, string | undefined>>
   /** Resolves when the user or the system asks this process to end. */
   interrupted(): Promise<void>
 }
+
+/** Standard input. */
+export interface Input {
+  /** Whether a person types it. */
+  readonly isTyped: boolean
+  read(): AsyncIterable<Uint8Array>
+}
+
+/** Whoever read the standard output has seen enough, as `head` does. That is no failure. */
+export class OutputClosed extends Error {}
 
 const PROGRAM = 'subrosa'
 

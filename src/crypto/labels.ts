@@ -14,6 +14,8 @@ export const labels = {
   revocation: label('rev'),
   announcement: label('ann'),
   possession: label('pop'),
+  order: label('rot'),
+  endorsement: label('log'),
   contentKey: utf8('subrosa/1 key\x01'),
   commitment: utf8('subrosa/1 com\x01'),
 } as const

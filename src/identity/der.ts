@@ -31,6 +31,12 @@ export function readDerOnly(bytes: Uint8Array, tag: number): Uint8Array | undefi
   return only?.tag === tag && others.length === 0 ? only.content : undefined
 }
 
+/** The elements of the one sequence that the bytes are, or `undefined`. */
+export function readDerSequence(bytes: Uint8Array): readonly DerElement[] | undefined {
+  const content = readDerOnly(bytes, DER_SEQUENCE)
+  return content && readDer(content)
+}
+
 interface Header {
   readonly tag: number
   /** Where the content begins. */

@@ -1,5 +1,6 @@
 import { createPrivateKey } from 'node:crypto'
-import { DER_INTEGER, DER_SEQUENCE, readDer, readDerOnly } from './der.ts'
+import { SubrosaError } from '../errors.ts'
+import { DER_INTEGER, DER_SEQUENCE, readDer, readDerSequence } from './der.ts'
 import { damagedKey, type KeyPlace } from './key-kinds.ts'
 import { wrongPassphrase } from './passphrase.ts'
 
@@ -13,8 +14,17 @@ const MAX_ITERATIONS = 10_000_000
  * @throws SubrosaError ERR_KEY_PASSPHRASE when the passphrase does not open it, ERR_KEY_FILE when it is damaged
  */
 export function decryptPkcs8(der: Uint8Array, passphrase: Uint8Array, place: KeyPlace): Uint8Array {
-  const [algorithm] = readDer(readDerOnly(der, DER_SEQUENCE) ?? der) ?? []
-  if (algorithm?.tag !== DER_SEQUENCE || asksTooMuch(algorithm.content)) throw damagedKey(place)
+  const [algorithm] = readDerSequence(der) ?? []
+  if (algorithm?.tag !== DER_SEQUENCE) throw damagedKey(place)
+  const work = largestNumber(algorithm.content)
+  if (work === undefined) throw damagedKey(place)
+  if (work > MAX_ITERATIONS) {
+    throw new SubrosaError(
+      'ERR_KEY_FILE',
+      `the key in ${place.where} asks for ${work} iterations, and more than ${MAX_ITERATIONS} are refused`,
+      { hint: 'encrypt it anew: openssl pkcs8 -topk8 -in FILE -out NEWFILE' },
+    )
+  }
   try {
     const key = createPrivateKey({
       key: Buffer.from(der),
@@ -28,16 +38,12 @@ export function decryptPkcs8(der: Uint8Array, passphrase: Uint8Array, place: Key
   }
 }
 
-/** Whether any number in the parameters is above what a key needs, or they are no DER. */
-function asksTooMuch(parameters: Uint8Array): boolean {
+/** The largest number in the parameters of the encryption, or `undefined` where they are no DER. */
+function largestNumber(parameters: Uint8Array): number | undefined {
   const elements = readDer(parameters)
-  if (elements === undefined) return true
-  return elements.some(({ tag, content }) => {
-    if (tag === DER_SEQUENCE) return asksTooMuch(content)
-    return tag === DER_INTEGER && toNumber(content) > MAX_ITERATIONS
+  const numbers = elements?.map(({ tag, content }) => {
+    if (tag === DER_SEQUENCE) return largestNumber(content)
+    return tag === DER_INTEGER ? content.reduce((value, byte) => value * 256 + byte, 0) : 0
   })
-}
-
-function toNumber(bytes: Uint8Array): number {
-  return bytes.reduce((value, byte) => value * 256 + byte, 0)
+  return numbers?.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)), 0)
 }

@@ -1,5 +1,6 @@
 import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
+import { fingerprint } from './fingerprint.ts'
 import { decodeSeed, encodeNkey, encodeSeed } from './nkey.ts'
 import type { Signer } from './signing-key.ts'
 import { type IdentityClaims, readClaims } from './token.ts'
@@ -32,7 +33,11 @@ export class Identity implements Signer {
     this.publicKey = encodeNkey('U', keys.publicKey)
     this.claims = readClaims(token)
     if (this.claims.identity !== this.publicKey) {
-      throw new SubrosaError('ERR_TOKEN_INVALID', 'the identity token is for another key')
+      throw new SubrosaError(
+        'ERR_TOKEN_INVALID',
+        `the identity token is for another key: it names ${fingerprint(this.claims.identity)}, and this key is ${fingerprint(this.publicKey)}`,
+        { hint: `use the token that was issued for this key, or have one issued for ${this.publicKey}` },
+      )
     }
     this.name = this.claims.name
     this.token = token

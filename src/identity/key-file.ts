@@ -1,47 +1,121 @@
-import { readFile, stat } from 'node:fs/promises'
+import { systemClock } from '../clock.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
-import { type Identity, parseIdentityFile } from './identity.ts'
+import { Identity, parseIdentityFile } from './identity.ts'
+import type { IdentitySource, KeyAndName, KeyAndToken, LoadIdentityOptions } from './identity-source.ts'
+import { recogniseKey } from './key-text.ts'
+import type { AskPassphrase } from './passphrase.ts'
+import { readPrivateKey, viewPrivateKey } from './private-key.ts'
+import { isSource, readKeyText, readPublicText, readSecret } from './secret-source.ts'
+import { SigningKey } from './signing-key.ts'
+import { issueSelfSignedToken } from './token.ts'
 
-const OTHERS = 0o077
+export { loadPins } from './pin-file.ts'
+export { readSecretFile } from './text-file.ts'
+
+const DEFAULT_LIFETIME_MS = 90 * 86_400_000
 
 /**
- * Loads an agent's identity.
+ * Loads an agent's identity: an identity file, or a private key that people already have with the token that an
+ * authority issued for it, or with a name for trust by pins. Files that hold a secret must be readable by their owner
+ * alone.
  *
- * @param source `file:PATH`, an identity file that only its owner can read
- * @throws SubrosaError ERR_KEY_FILE (missing or no identity file), ERR_KEY_FILE_PERMISSIONS (others can read it),
- *   ERR_KEY_INVALID, ERR_TOKEN_INVALID
- * @throws TypeError when the source is of no known kind
+ * @throws SubrosaError ERR_KEY_FILE (missing, damaged, or not what was asked for), ERR_KEY_FILE_PERMISSIONS (others
+ *   can read it), ERR_KEY_INVALID (a key of a kind that does not work), ERR_KEY_PASSPHRASE (encrypted, and the
+ *   passphrase is missing or wrong), ERR_TOKEN_INVALID
+ * @throws TypeError when a source is of no known kind, RangeError when a lifetime is none
  *
  * @example
  * ```ts
  * const identity = await loadIdentity('file:billing.identity')
+ * const fromSsh = await loadIdentity(
+ *   { key: 'file:id_ed25519', token: 'file:billing.jwt' },
+ *   { passphrase: 'env:KEY_PASSPHRASE' },
+ * )
  * ```
  */
-export async function loadIdentity(source: string): Promise<Identity> {
-  if (!source.startsWith('file:')) throw new TypeError('source must be "file:PATH"')
-  return parseIdentityFile(engineFor(), await readSecretFile(source.slice('file:'.length)))
+export async function loadIdentity(
+  source: IdentitySource,
+  options: LoadIdentityOptions = {},
+): Promise<Identity> {
+  if (typeof source === 'string') return loadIdentityFile(source)
+  if (typeof source !== 'object' || source === null || typeof source.key !== 'string')
+    throw new TypeError('source must be "file:PATH", "env:NAME", { key, token } or { key, name, realm }')
+  if ('token' in source) return loadWithToken(source, options)
+  return loadSelfSigned(source, options)
 }
 
-/**
- * Reads a file that holds a secret.
- *
- * @throws SubrosaError ERR_KEY_FILE when it cannot be read, ERR_KEY_FILE_PERMISSIONS when group or others can.
- */
-export async function readSecretFile(path: string): Promise<string> {
-  let mode: number
-  let text: string
+async function loadIdentityFile(source: string): Promise<Identity> {
+  const text = await readKeyText(source, 'source')
+  const key = recogniseKey(text)
+  if (key.found === 'private key' || (key.found === 'other' && key.isKey)) {
+    // A key of a kind that does not work needs no token: this throws for it.
+    await viewPrivateKey(text, source)
+    throw new SubrosaError(
+      'ERR_KEY_FILE',
+      `${source} is a private key without the token that says whose it is`,
+      {
+        hint: `give both: { key: "${source}", token: "file:NAME.jwt" }; subrosa agent add NAME --key PUBLICKEY makes the token`,
+      },
+    )
+  }
+  return parseIdentityFile(engineFor(), text)
+}
+
+async function loadWithToken({ key, token }: KeyAndToken, options: LoadIdentityOptions): Promise<Identity> {
+  return withKey(key, options, async (seed) => {
+    const engine = engineFor()
+    return new Identity(engine, engine.ed25519KeyPair(seed), await readToken(token))
+  })
+}
+
+async function loadSelfSigned(source: KeyAndName, options: LoadIdentityOptions): Promise<Identity> {
+  const { key, name, realm, expiresInMs = DEFAULT_LIFETIME_MS } = source
+  if (typeof name !== 'string' || typeof realm !== 'string')
+    throw new TypeError('source must have a token, or a name and a realm')
+  if (!(expiresInMs >= 1000 && Number.isSafeInteger(expiresInMs)))
+    throw new RangeError('expiresInMs must be at least 1000')
+  const issuedAtMs = (options.clock ?? systemClock).now()
+  return withKey(key, options, async (seed) => {
+    const engine = engineFor()
+    const keys = engine.ed25519KeyPair(seed)
+    const request = { realm, name, issuedAtMs, expiresAtMs: issuedAtMs + expiresInMs }
+    return new Identity(
+      engine,
+      keys,
+      issueSelfSignedToken(engine, request, new SigningKey(engine, 'U', keys)),
+    )
+  })
+}
+
+async function withKey(
+  key: string,
+  { passphrase }: LoadIdentityOptions,
+  use: (seed: Uint8Array) => Promise<Identity>,
+): Promise<Identity> {
+  const ask = passphrase === undefined ? undefined : toAsk(passphrase)
+  const text = await readKeyText(key, 'key')
+  const seed = await readPrivateKey(text, { where: key, passphrase: ask })
   try {
-    mode = (await stat(path)).mode
-    text = await readFile(path, 'utf8')
-  } catch (cause) {
-    throw new SubrosaError('ERR_KEY_FILE', `cannot read the key file ${path}`, { cause })
+    return await use(seed)
+  } finally {
+    engineFor().wipe(seed)
   }
-  // Windows has no such bits: there the folder's access list decides.
-  if (process.platform !== 'win32' && (mode & OTHERS) !== 0) {
-    throw new SubrosaError('ERR_KEY_FILE_PERMISSIONS', `others can read the key file ${path}`, {
-      hint: `chmod 600 ${path}, and think about replacing the key`,
-    })
-  }
-  return text
+}
+
+function toAsk(passphrase: string | AskPassphrase): AskPassphrase {
+  if (typeof passphrase === 'function') return passphrase
+  // A passphrase that is given as it is must not be taken for the name of a file, and stands in no message.
+  if (typeof passphrase !== 'string' || !isSource(passphrase))
+    throw new TypeError('passphrase must be "file:PATH", "env:NAME" or a function')
+  return async () => (await readSecret(passphrase, 'passphrase')).replace(/\r?\n$/, '')
+}
+
+/** A file of tokens has the newest first, as `subrosa agent add` writes it. */
+async function readToken(token: string): Promise<string> {
+  if (typeof token !== 'string' || !(isSource(token) || token.startsWith('eyJ')))
+    throw new TypeError('token must be "file:PATH", "env:NAME" or the text of an identity token')
+  const text = isSource(token) ? await readPublicText(token, 'token') : token
+  const [newest = ''] = text.trim().split(/\s+/)
+  return newest
 }

@@ -1,5 +1,5 @@
 import { base64 } from '@scure/base'
-import { kindOfNkey } from './key-kinds.ts'
+import { damagedKey, type KeyPlace, kindOfNkey } from './key-kinds.ts'
 
 /** The forms in which a private key of an identity comes. */
 export type PrivateKeyFormat = 'nkey' | 'pkcs8' | 'encrypted-pkcs8' | 'openssh'
@@ -40,18 +40,23 @@ export function recogniseKey(text: string): KeyText {
   if (/-----BEGIN NATS \w+ JWT-----/.test(text)) return other('a NATS creds file')
   const lines = text.split('\n').map((line) => line.replace('\uFEFF', '').trim())
   const seeds = new Set(lines.filter((line) => SEED.test(line)))
-  if (seeds.size > 0) return recogniseSeeds([...seeds], lines.find((line) => PUBLIC_NKEY.test(line)))
+  if (seeds.size > 0)
+    return recogniseSeeds(
+      [...seeds],
+      lines.find((line) => PUBLIC_NKEY.test(line)),
+    )
   const blocks = pemBlocks(text)
   if (blocks.length > 0) return recognisePem(blocks)
   return recogniseLines(lines.filter((line) => line !== ''))
 }
 
-/** The bytes of base64 that may be broken into lines, or `undefined` where it is none. */
-export function decodeKeyBody(body: string): Uint8Array | undefined {
+/** The bytes of a body in base64, which may be broken into lines. @throws SubrosaError ERR_KEY_FILE */
+export function decodeKeyBody(body: string, place: KeyPlace): Uint8Array {
   try {
     return base64.decode(body.replaceAll(/\s+/g, ''))
   } catch {
-    return undefined
+    // The error underneath may quote the text.
+    throw damagedKey(place)
   }
 }
 
@@ -121,7 +126,8 @@ function recogniseLines(lines: readonly string[]): KeyText {
   if (lines.length === 0) return other('empty')
   if (first.startsWith('PuTTY-User-Key-File'))
     return other('a key of PuTTY (export it there as an OpenSSH key)', true)
-  if (first.startsWith('---- BEGIN SSH2')) return other('a key in the SSH2 form (convert it: ssh-keygen -i)', true)
+  if (first.startsWith('---- BEGIN SSH2'))
+    return other('a key in the SSH2 form (convert it: ssh-keygen -i)', true)
   if (first.startsWith('{')) {
     const isJwk = lines.some((line) => line.includes('"kty"'))
     return other(isJwk ? 'a JSON Web Key' : 'JSON', isJwk)

@@ -74,12 +74,14 @@ export async function openOpensshKey(
     parts = type === 'ed25519' ? found : []
   } catch (error) {
     // The message may quote the key: it is read, and not passed on.
-    if (passphrase !== undefined && String(error).includes('Incorrect passphrase')) throw wrongPassphrase(place.where)
+    if (passphrase !== undefined && String(error).includes('Incorrect passphrase'))
+      throw wrongPassphrase(place.where)
     throw damagedKey(place)
   }
   const seed = parts.find(({ name }) => name === 'k')?.data
   const publicKey = parts.find(({ name }) => name === 'A')?.data
-  if (seed?.length !== 32 || publicKey === undefined || !samePublic(publicKey, key.publicKey)) throw damagedKey(place)
+  if (seed?.length !== 32 || publicKey === undefined || !samePublic(publicKey, key.publicKey))
+    throw damagedKey(place)
   return seed
 }
 

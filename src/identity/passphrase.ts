@@ -15,9 +15,13 @@ export type AskPassphrase = () => string | Promise<string>
  */
 export async function askPassphrase(ask: AskPassphrase | undefined, where: string): Promise<Uint8Array> {
   if (ask === undefined) {
-    throw new SubrosaError('ERR_KEY_PASSPHRASE', `the key in ${where} is encrypted, and no passphrase is given`, {
-      hint: 'name where the passphrase is: passphrase: "env:NAME" or "file:PATH" (a command: --passphrase)',
-    })
+    throw new SubrosaError(
+      'ERR_KEY_PASSPHRASE',
+      `the key in ${where} is encrypted, and no passphrase is given`,
+      {
+        hint: 'name where the passphrase is: passphrase: "env:NAME" or "file:PATH" (a command: --passphrase)',
+      },
+    )
   }
   const passphrase = await ask()
   if (typeof passphrase !== 'string') throw new TypeError('passphrase must give a string')

@@ -1,4 +1,5 @@
 import { SubrosaError } from '../errors.ts'
+import { DEFAULT_MAX_INSTANCES } from '../limits.ts'
 import { fingerprint } from './fingerprint.ts'
 import { decodeNkey } from './nkey.ts'
 import { parseRules, type SubjectRules } from './permissions.ts'
@@ -51,17 +52,22 @@ export class Pins {
   grant(claims: IdentityClaims): IdentityClaims {
     const { name, identity } = claims
     const pin = this.#byName.get(name)
-    if (pin !== undefined && pin.key !== identity) {
-      this.#mismatches.set(name, identity)
-      throw mismatch(name, pin.key, identity)
-    }
     // The rotation service needs no name: its key is that of the realm.
-    if (pin === undefined && identity !== this.#realm) throw notPinned(name)
+    if (!this.matches(claims)) throw pin === undefined ? notPinned(name) : mismatch(name, pin.key, identity)
     return {
       ...claims,
       roles: identity === this.#realm ? ROTATES_AND_REVOKES : [],
       permissions: { pub: pin?.pub ?? NOTHING, sub: pin?.sub ?? NOTHING },
+      maxInstances: DEFAULT_MAX_INSTANCES,
     }
+  }
+
+  /** Whether these claims are of a pinned key. That another key came by a pinned name is remembered. */
+  matches({ name, identity }: IdentityClaims): boolean {
+    const pin = this.#byName.get(name)
+    if (pin === undefined) return identity === this.#realm
+    if (pin.key !== identity) this.#mismatches.set(name, identity)
+    return pin.key === identity
   }
 
   /**

@@ -5,8 +5,10 @@ import {
   DER_OCTET_STRING,
   DER_OID,
   DER_SEQUENCE,
+  type DerElement,
   readDer,
   readDerOnly,
+  readDerSequence,
 } from './der.ts'
 import { damagedKey, type KeyPlace, kindOfOid, wrongKind } from './key-kinds.ts'
 
@@ -31,9 +33,9 @@ export interface Pkcs8Key {
  * @throws SubrosaError ERR_KEY_INVALID for a key of another kind, ERR_KEY_FILE when it is damaged
  */
 export function readPkcs8(der: Uint8Array, place: KeyPlace): Pkcs8Key {
-  const [version, algorithm, key, ...options] = readDer(readDerOnly(der, DER_SEQUENCE) ?? der) ?? []
+  const [version, algorithm, key, ...options] = readDerSequence(der) ?? []
   if (version?.tag !== DER_INTEGER || key?.tag !== DER_OCTET_STRING) throw damagedKey(place)
-  checkAlgorithm(algorithm?.content, place)
+  checkAlgorithm(algorithm, place)
   const seed = readDerOnly(key.content, DER_OCTET_STRING)
   if (seed?.length !== KEY_BYTES) throw damagedKey(place)
   let publicKey: Uint8Array | undefined
@@ -51,16 +53,17 @@ export function readPkcs8(der: Uint8Array, place: KeyPlace): Pkcs8Key {
  * @throws SubrosaError ERR_KEY_INVALID for a key of another kind, ERR_KEY_FILE when it is damaged
  */
 export function readSubjectPublicKey(der: Uint8Array, place: KeyPlace): Uint8Array {
-  const [algorithm, key, ...others] = readDer(readDerOnly(der, DER_SEQUENCE) ?? der) ?? []
+  const [algorithm, key, ...others] = readDerSequence(der) ?? []
   if (key?.tag !== DER_BIT_STRING || others.length > 0) throw damagedKey(place)
-  checkAlgorithm(algorithm?.content, place)
+  checkAlgorithm(algorithm, place)
   const publicKey = readBits(key.content)
   if (publicKey === undefined) throw damagedKey(place)
   return publicKey
 }
 
-function checkAlgorithm(content: Uint8Array | undefined, place: KeyPlace): void {
-  const [oid] = (content && readDer(content)) ?? []
+function checkAlgorithm(algorithm: DerElement | undefined, place: KeyPlace): void {
+  if (algorithm?.tag !== DER_SEQUENCE) throw damagedKey(place)
+  const [oid] = readDer(algorithm.content) ?? []
   if (oid?.tag !== DER_OID) throw damagedKey(place)
   const name = hex(oid.content)
   if (name !== ED25519_OID) throw wrongKind(place, kindOfOid(name))

@@ -5,7 +5,7 @@ import { CLOCK_WINDOW_MS } from '../limits.ts'
 import { decodeNkey } from './nkey.ts'
 import { Pins, type PinTrust } from './pins.ts'
 import type { Signer } from './signing-key.ts'
-import { type IdentityClaims, verifySelfSignedToken, verifyToken } from './token.ts'
+import { type IdentityClaims, readClaims, verifySelfSignedToken, verifyToken } from './token.ts'
 
 /** Trust in authorities, which say who is who and who may do what. */
 export interface AuthorityTrust {
@@ -47,7 +47,7 @@ export class Trust {
       this.#pins = new Pins(options)
       return
     }
-    const [realm] = Array.isArray(options?.authority) ? options.authority : []
+    const [realm] = Array.isArray(options.authority) ? options.authority : []
     if (realm === undefined)
       throw new TypeError(
         'trust.authority must name at least one authority key, or trust.pins the keys of agents',
@@ -88,6 +88,17 @@ export class Trust {
       )
     }
     return claims
+  }
+
+  /**
+   * Whether the token names somebody who is trusted as its signer: an authority, or a pinned key. Its signature is not
+   * checked.
+   *
+   * @throws SubrosaError ERR_TOKEN_INVALID when it is malformed
+   */
+  claimsTrust(token: string): boolean {
+    const claims = readClaims(token)
+    return this.#pins === undefined ? this.authorities.includes(claims.issuer) : this.#pins.matches(claims)
   }
 
   /** Whether verifying this token costs no signature check. */
@@ -143,7 +154,9 @@ export function ownTrust(options: TrustOptions, own: Signer & { readonly name: s
 }
 
 function isPinTrust(options: TrustOptions): options is PinTrust {
-  const { authority, pins } = options as Partial<AuthorityTrust & PinTrust>
+  if (typeof options !== 'object' || options === null)
+    throw new TypeError('trust must be { authority } or { realm, pins }')
+  const { authority, pins }: Partial<AuthorityTrust & PinTrust> = options
   if (pins === undefined) return false
   if (authority !== undefined) throw new TypeError('trust is by an authority or by pins, not by both')
   return true

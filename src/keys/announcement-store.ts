@@ -1,6 +1,5 @@
 import { compareBytes, hex, samePublic } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
-import { readClaims } from '../identity/token.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import {
   MAX_ANNOUNCEMENTS_PER_INSTANCE,
@@ -206,11 +205,10 @@ export class AnnouncementStore {
 
   /**
    * Whether a new token is worth a signature check. Strangers' and malformed ones never are; of those in the name of
-   * a trusted authority only so many a second may be false.
+   * somebody who is trusted only so many a second may be false.
    */
   #mayVerify(token: string, nowMs: number): boolean {
-    const { trust } = this.#options
-    return trust.authorities.includes(readClaims(token).issuer) && this.#newTokens.take(nowMs)
+    return this.#options.trust.claimsTrust(token) && this.#newTokens.take(nowMs)
   }
 
   /** A copy with a bad signature has the hash of the genuine one, and must not stand in its place. */

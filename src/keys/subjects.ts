@@ -8,6 +8,7 @@ export interface ProtocolSubjects {
   readonly tick: string
   readonly revoke: string
   readonly query: string
+  readonly rotate: string
   readonly announcements: string
   announce(agent: string, instance: Uint8Array): string
   inbox(instance: Uint8Array): string
@@ -25,6 +26,7 @@ export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT
     tick: `${root}.tick`,
     revoke: `${root}.revoke`,
     query: `${root}.query`,
+    rotate: `${root}.rotate`,
     announcements: `${root}.announce.*.*`,
     announce: (agent, instance) => `${root}.announce.${agent}.${hex(instance)}`,
     inbox: (instance) => `${root}.inbox.${hex(instance)}`,

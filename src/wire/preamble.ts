@@ -16,6 +16,7 @@ export const WireType = {
   query: 7,
   page: 8,
   sessionRequest: 9,
+  order: 10,
 } as const
 
 export type WireType = (typeof WireType)[keyof typeof WireType]

@@ -38,6 +38,7 @@ const EPOCH_FIELDS = [
 ]
 const TICK_FIELDS = ['realm', 'number', 'epoch_hash', 'revocations_hash', 'now', 'nonces']
 const REVOCATION_FIELDS = ['realm', 'identity', 'since', 'until', 'reason']
+const ORDER_FIELDS = ['realm', 'number', 'epoch_hash']
 const ANNOUNCEMENT_FIELDS = [
   'realm',
   'agent',
@@ -93,6 +94,13 @@ export interface Revocation {
   readonly since: number
   readonly until: number
   readonly reason: string
+}
+
+/** O of SPEC: the order to rotate now. It holds for as long as this epoch is the newest. */
+export interface Order {
+  readonly realm: string
+  readonly number: number
+  readonly epochHash: Uint8Array
 }
 
 /** One public key that an instance announces. */
@@ -220,6 +228,23 @@ export function decodeRevocation(bytes: Uint8Array): Revocation {
   return revocation
 }
 
+/** The bytes of O that are signed. */
+export function encodeOrder(order: Order): Uint8Array {
+  return pack([order.realm, order.number, order.epochHash])
+}
+
+/** Reads O. @throws SubrosaError ERR_MALFORMED */
+export function decodeOrder(bytes: Uint8Array): Order {
+  const fields = unpack(bytes, 'order', ORDER_FIELDS)
+  const order: Order = {
+    realm: readNkey(fields),
+    number: fields.uint(),
+    epochHash: copy(fields.bytes(HASH_BYTES)),
+  }
+  fields.end()
+  return order
+}
+
 /** The bytes of C that are signed and hashed. */
 export function encodeAnnouncement(announcement: Announcement): Uint8Array {
   const { realm, agent, instance, epoch, epochHash, identity, messageKey, keys } = announcement
@@ -284,14 +309,18 @@ function readNkey(fields: FieldReader): string {
   return key
 }
 
-type SignedType = typeof WireType.epoch | typeof WireType.tick | typeof WireType.revocation
+type SignedType =
+  | typeof WireType.epoch
+  | typeof WireType.tick
+  | typeof WireType.revocation
+  | typeof WireType.order
 
-/** The wire message of an epoch, a tick or a revocation. */
+/** The wire message of an epoch, a tick, a revocation or an order. */
 export function encodeStatement(type: SignedType, statement: SignedStatement): Uint8Array {
   return encodeWire(type, [statement.structure, statement.signature, statement.token])
 }
 
-/** Reads the wire message of an epoch, a tick or a revocation. @throws SubrosaError ERR_MALFORMED */
+/** Reads the wire message of an epoch, a tick, a revocation or an order. @throws SubrosaError ERR_MALFORMED */
 export function decodeStatement(type: SignedType, bytes: Uint8Array): SignedStatement {
   const maxBytes = type === WireType.epoch ? MAX_EPOCH_BYTES : MAX_STATEMENT_BYTES
   const what = 'signed statement'

@@ -15,26 +15,47 @@ export interface Outcome {
 /** A command that runs in this process, and what it has said so far. */
 export interface RunningCommand {
   readonly said: readonly string[]
+  /** What it has written to standard output so far. */
+  readonly written: () => string
   readonly outcome: Promise<Outcome>
   /** As Ctrl-C. */
   interrupt(): void
 }
 
-export function start(argv: readonly string[], env: Terminal['env'] = {}): RunningCommand {
-  const data: string[] = []
+/** Starts a command in this process. `input` is its standard input; without one a person sits there, and waits. */
+export function start(
+  argv: readonly string[],
+  env: Terminal['env'] = {},
+  input?: AsyncIterable<Uint8Array> | Iterable<string>,
+): RunningCommand {
+  const output: Buffer[] = []
   const said: string[] = []
+  const written = (): string => Buffer.concat(output).toString()
   let interrupt = (): void => {}
   const interruption = new Promise<void>((resolve) => {
     interrupt = resolve
   })
   const code = runCli(argv, {
-    data: (line) => void data.push(line),
+    data: (line) => void output.push(Buffer.from(`${line}\n`)),
+    write: async (data) => void output.push(Buffer.from(data)),
+    showsData: false,
     say: (line) => void said.push(line),
+    input: { isTyped: input === undefined, read: () => readInput(input) },
     env,
     interrupted: () => interruption,
   })
-  const outcome = code.then((exit) => ({ code: exit, stdout: data.join('\n'), stderr: said.join('\n') }))
-  return { said, outcome, interrupt }
+  const outcome = code.then((exit) => ({
+    code: exit,
+    stdout: written().replace(/\n$/, ''),
+    stderr: said.join('\n'),
+  }))
+  return { said, written, outcome, interrupt }
+}
+
+async function* readInput(
+  input: AsyncIterable<Uint8Array> | Iterable<string> = [],
+): AsyncIterable<Uint8Array> {
+  for await (const chunk of input) yield Buffer.from(chunk)
 }
 
 /** Runs a command to its end in this process. */

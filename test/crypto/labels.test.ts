@@ -14,6 +14,8 @@ describe('labels', () => {
       'subrosa/1 rev\0',
       'subrosa/1 ann\0',
       'subrosa/1 pop\0',
+      'subrosa/1 rot\0',
+      'subrosa/1 log\0',
       'subrosa/1 key\x01',
       'subrosa/1 com\x01',
     ])

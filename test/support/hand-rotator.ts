@@ -32,6 +32,8 @@ export class HandRotator {
   readonly announcements: Uint8Array[] = []
   readonly root: string
   isTicking = true
+  /** Whether it answers queries with pages. */
+  isAnswering = true
   /** Called before every page, on the connection that sends it. */
   beforePage = (): void => {}
   readonly #nc: NatsConnection
@@ -105,6 +107,7 @@ export class HandRotator {
     if (nonce !== undefined && this.isTicking) this.tick([nonce])
     const page = (statements: readonly Uint8Array[]): void =>
       this.#nc.publish(reply, encodePage({ kind, statements, next: undefined }))
+    if (!this.isAnswering) return
     this.beforePage()
     if (kind === QueryKind.epochs) page((this.served ?? this.epochs).map((made) => made.bytes))
     if (kind === QueryKind.revocations) page(this.revocations)

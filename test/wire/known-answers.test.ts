@@ -8,12 +8,14 @@ import {
   type Announcement,
   decodeAnnouncement,
   decodeEpoch,
+  decodeOrder,
   decodeRevocation,
   decodeSignedAnnouncement,
   decodeStatement,
   decodeTick,
   encodeAnnouncement,
   encodeEpoch,
+  encodeOrder,
   encodeRevocation,
   encodeSignedAnnouncement,
   encodeStatement,
@@ -23,7 +25,7 @@ import { engines, readVectors } from '../crypto/vectors.ts'
 
 interface StatementVector {
   readonly name: string
-  readonly type: 3 | 4 | 5
+  readonly type: 3 | 4 | 5 | 10
   readonly fields: Readonly<Record<string, unknown>>
   readonly structure: string
   readonly hash: string
@@ -91,15 +93,22 @@ const kinds = {
     again: (structure: Uint8Array) => encodeRevocation(decodeRevocation(structure)),
     fields: (structure: Uint8Array) => decodeRevocation(structure),
   },
+  [WireType.order]: {
+    label: labels.order,
+    again: (structure: Uint8Array) => encodeOrder(decodeOrder(structure)),
+    fields: (structure: Uint8Array) => decodeOrder(structure),
+  },
 }
 
 describe('the known answers of statements', () => {
-  it('cover epochs, ticks, revocations, announcements and a retirement', () => {
-    expect(file.statements.map(({ type }) => type)).toEqual([5, 5, 3, 3, 3, 4])
+  it('cover epochs, ticks, revocations, orders, announcements and a retirement', () => {
+    expect(file.statements.map(({ type }) => type)).toEqual([5, 5, 3, 3, 3, 4, 10, 10])
     expect(file.statements.map(({ token }) => token === null)).toEqual([
       true,
       false,
       false,
+      false,
+      true,
       false,
       true,
       false,

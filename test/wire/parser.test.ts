@@ -12,6 +12,7 @@ import {
 import {
   decodeAnnouncement,
   decodeEpoch,
+  decodeOrder,
   decodePage,
   decodeQuery,
   decodeRevocation,
@@ -20,6 +21,7 @@ import {
   decodeTick,
   encodeAnnouncement,
   encodeEpoch,
+  encodeOrder,
   encodePage,
   encodeQuery,
   encodeRevocation,
@@ -30,7 +32,7 @@ import {
 } from '../../src/wire/statements.ts'
 import { mutationsOf, packedArrays } from './mutations.ts'
 import { malformed } from './packable.ts'
-import { announcement, content, epoch, header, revocation, tick } from './samples.ts'
+import { announcement, content, epoch, header, order, revocation, tick } from './samples.ts'
 
 interface Codec {
   readonly name: string
@@ -99,6 +101,12 @@ const codecs: readonly Codec[] = [
     roundTrip: (bytes) => encodeRevocation(decodeRevocation(bytes)),
   },
   {
+    name: 'decodeOrder',
+    prefix: bare,
+    samples: [encodeOrder(order())],
+    roundTrip: (bytes) => encodeOrder(decodeOrder(bytes)),
+  },
+  {
     name: 'decodeAnnouncement',
     prefix: bare,
     samples: [
@@ -107,7 +115,7 @@ const codecs: readonly Codec[] = [
     ],
     roundTrip: (bytes) => encodeAnnouncement(decodeAnnouncement(bytes)),
   },
-  ...([WireType.epoch, WireType.tick, WireType.revocation] as const).map((type) => ({
+  ...([WireType.epoch, WireType.tick, WireType.revocation, WireType.order] as const).map((type) => ({
     name: `decodeStatement of type ${type}`,
     prefix: wire(type),
     samples: [

@@ -1,6 +1,6 @@
 import { WireType } from '../../src/wire/preamble.ts'
 import type { SealedContent, SealedHeader } from '../../src/wire/sealed.ts'
-import type { Announcement, Epoch, Revocation, Tick } from '../../src/wire/statements.ts'
+import type { Announcement, Epoch, Order, Revocation, Tick } from '../../src/wire/statements.ts'
 
 const REALM = `A${'B'.repeat(55)}`
 const IDENTITY = `U${'C'.repeat(55)}`
@@ -73,6 +73,10 @@ export function revocation(changes: Partial<Revocation> = {}): Revocation {
     reason: 'lost',
     ...changes,
   }
+}
+
+export function order(changes: Partial<Order> = {}): Order {
+  return { realm: REALM, number: 7, epochHash: new Uint8Array(32).fill(1), ...changes }
 }
 
 export function announcement(changes: Partial<Announcement> = {}): Announcement {

@@ -12,6 +12,7 @@ import { encodeWire, WireType } from '../../src/wire/preamble.ts'
 import {
   decodeAnnouncement,
   decodeEpoch,
+  decodeOrder,
   decodePage,
   decodeQuery,
   decodeRevocation,
@@ -20,6 +21,7 @@ import {
   decodeTick,
   encodeAnnouncement,
   encodeEpoch,
+  encodeOrder,
   encodePage,
   encodeQuery,
   encodeRevocation,
@@ -31,7 +33,7 @@ import {
   writeCursor,
 } from '../../src/wire/statements.ts'
 import { malformed } from './packable.ts'
-import { announcement, epoch, revocation, tick } from './samples.ts'
+import { announcement, epoch, order, revocation, tick } from './samples.ts'
 
 const bytes = (length: number) => new Uint8Array(length)
 const many = <T>(count: number, item: T): readonly T[] => new Array<T>(count).fill(item)
@@ -110,6 +112,30 @@ describe('a revocation', () => {
   })
 })
 
+describe('an order', () => {
+  it('is read as it was written', () => {
+    for (const written of [order(), order({ number: 0 })]) {
+      expect(decodeOrder(encodeOrder(written))).toEqual(written)
+    }
+  })
+
+  it.each<[string, Parameters<typeof order>[0]]>([
+    ['a realm that is too short', { realm: short }],
+    ['a realm that is too long', { realm: long }],
+    ['a short epoch hash', { epochHash: bytes(31) }],
+    ['a long epoch hash', { epochHash: bytes(33) }],
+  ])('is refused with %s', (_, changes) => {
+    expect(() => decodeOrder(encodeOrder(order(changes)))).toThrow(malformed)
+  })
+
+  it('is refused with a fourth field, and without the third', () => {
+    const { realm, number, epochHash } = order()
+    expect(decodeOrder(pack([realm, number, epochHash]))).toEqual(order())
+    expect(() => decodeOrder(pack([realm, number, epochHash, 1]))).toThrow(malformed)
+    expect(() => decodeOrder(pack([realm, number]))).toThrow(malformed)
+  })
+})
+
 describe('an announcement', () => {
   const key = { suite: 1, use: 0, publicKey: bytes(32) }
 
@@ -183,7 +209,7 @@ describe('an announcement', () => {
 })
 
 describe('a signed statement', () => {
-  const types = [WireType.epoch, WireType.tick, WireType.revocation] as const
+  const types = [WireType.epoch, WireType.tick, WireType.revocation, WireType.order] as const
 
   it.each(types)('of type %i is read as it was written, with a token and without', (type) => {
     for (const token of ['a.b.c', undefined]) {
@@ -205,7 +231,7 @@ describe('a signed statement', () => {
   it('may be larger than 64 KiB as an epoch only', () => {
     const large = { structure: bytes(MAX_STATEMENT_BYTES), signature, token: undefined }
     expect(decodeStatement(WireType.epoch, encodeStatement(WireType.epoch, large))).toEqual(large)
-    for (const type of [WireType.tick, WireType.revocation] as const) {
+    for (const type of [WireType.tick, WireType.revocation, WireType.order] as const) {
       expect(() => decodeStatement(type, encodeStatement(type, large))).toThrow(malformed)
     }
   })

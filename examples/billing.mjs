@@ -1,0 +1,22 @@
+// billing.mjs: waits for one sealed order. Run it with: node billing.mjs [REALM-FOLDER] [SERVER]
+import { readFile } from 'node:fs/promises'
+import { connect, credsAuthenticator } from '@nats-io/transport-node'
+import { loadIdentity, secure } from 'subrosa'
+
+const [dir = 'subrosa-realm', url] = process.argv.slice(2)
+const { authority, server } = JSON.parse(await readFile(`${dir}/realm.json`, 'utf8'))
+const nc = await connect({
+  servers: url ?? server,
+  tls: { caFile: `${dir}/tls/ca.crt` },
+  authenticator: credsAuthenticator(await readFile(`${dir}/agents/billing.creds`)),
+})
+const bus = await secure(nc, {
+  identity: await loadIdentity(`file:${dir}/agents/billing.identity`),
+  trust: { authority },
+})
+
+const orders = bus.subscribe('orders.>', { max: 1, timeout: 60_000 })
+await bus.flush()
+console.log('waiting for an order')
+for await (const m of orders) console.log('order', m.json().id, 'from', m.sender.name, 'on', m.subject)
+await bus.drain()

@@ -1,0 +1,46 @@
+/**
+ * Who gets which files of the realm. Each container has a volume of its own with what it needs and no more: the
+ * authority's seed, and everything else that signs, stay in the volume `realm`, which only setup mounts.
+ *
+ * @typedef {{ readonly volume: string, readonly files: readonly string[] }} Share
+ */
+
+/** The realm itself, with every secret. */
+export const REALM_VOLUME = 'realm'
+
+/** What the broker reads. */
+export const BROKER_VOLUME = 'broker'
+
+/** The public description of a realm. Each volume holds it: so a volume of another realm is known as such. */
+export const DESCRIPTION = 'realm.json'
+
+/** The agents of this stack, and how `subrosa agent add` is told about them. */
+export const AGENTS = [
+  { name: 'rotator', options: ['--role', 'rotator'] },
+  { name: 'orders', options: ['--pub', 'orders.>', '--sub', 'invoices.>'] },
+  { name: 'billing', options: ['--pub', 'invoices.>', '--sub', 'orders.>'] },
+]
+
+/** @type {readonly Share[]} */
+export const SHARES = [
+  { volume: BROKER_VOLUME, files: ['nats-server.conf', 'tls/server.crt', 'tls/server.key'] },
+  { volume: 'jetstream', files: [] },
+  { volume: 'rotator-1', files: login('rotator') },
+  { volume: 'rotator-2', files: login('rotator') },
+  { volume: 'orders', files: login('orders') },
+  { volume: 'billing', files: login('billing') },
+]
+
+/** @param {string} agent */
+function login(agent) {
+  return [`agents/${agent}.identity`, `agents/${agent}.creds`, 'tls/ca.crt']
+}
+
+/**
+ * Whether only its owner may read a file.
+ *
+ * @param {string} file
+ */
+export function isSecret(file) {
+  return /\.(identity|creds|key)$/.test(file)
+}
