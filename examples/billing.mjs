@@ -1,4 +1,4 @@
-// billing.mjs: waits for one sealed order. Run it with: node billing.mjs [REALM-FOLDER] [SERVER]
+// billing.mjs: waits for one sealed order. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'
@@ -18,5 +18,8 @@ const bus = await secure(nc, {
 const orders = bus.subscribe('orders.>', { max: 1, timeout: 60_000 })
 await bus.flush()
 console.log('waiting for an order')
-for await (const m of orders) console.log('order', m.json().id, 'from', m.sender.name, 'on', m.subject)
+for await (const m of orders) {
+  const order = m.json()
+  console.log(m.sender.name, m.subject, order, m.epoch)
+}
 await bus.drain()

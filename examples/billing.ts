@@ -1,4 +1,4 @@
-// billing.ts: waits for one sealed order. Run it, compiled, with: node billing.js [REALM-FOLDER] [SERVER]
+// billing.ts: waits for one sealed order. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'
@@ -22,5 +22,8 @@ const bus = await secure(nc, {
 const orders = bus.subscribe('orders.>', { max: 1, timeout: 60_000 })
 await bus.flush()
 console.log('waiting for an order')
-for await (const m of orders) console.log('order', m.json<Order>().id, 'from', m.sender.name, 'on', m.subject)
+for await (const m of orders) {
+  const order = m.json<Order>()
+  console.log(m.sender.name, m.subject, order, m.epoch)
+}
 await bus.drain()

@@ -1,4 +1,4 @@
-// monitor.mjs: watches what is rejected, and why. Run it with: node monitor.mjs [REALM-FOLDER] [SERVER]
+// monitor.mjs: watches what is rejected, and why. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'

@@ -1,4 +1,4 @@
-// monitor.ts: watches what is rejected, and why. Run it, compiled, with: node monitor.js [REALM-FOLDER] [SERVER]
+// monitor.ts: watches what is rejected, and why. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'

@@ -1,4 +1,4 @@
-// orders-nats.mjs: sends one sealed order. Run it with: node orders-nats.mjs [REALM-FOLDER] [SERVER]
+// orders-nats.mjs: sends one sealed order. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from 'nats'
 import { loadIdentity, secure } from 'subrosa'

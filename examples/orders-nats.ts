@@ -1,4 +1,4 @@
-// orders-nats.ts: sends one sealed order. Run it, compiled, with: node orders-nats.js [REALM-FOLDER] [SERVER]
+// orders-nats.ts: sends one sealed order. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from 'nats'
 import { loadIdentity, secure } from 'subrosa'

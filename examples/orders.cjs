@@ -1,4 +1,4 @@
-// orders.cjs: sends one sealed order, from CommonJS. Run it with: node orders.cjs [REALM-FOLDER] [SERVER]
+// orders.cjs: sends one sealed order, from CommonJS. Arguments: [REALM-FOLDER [SERVER]]
 const { readFile } = require('node:fs/promises')
 const { connect, credsAuthenticator } = require('@nats-io/transport-node')
 const { loadIdentity, secure } = require('subrosa')

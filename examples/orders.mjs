@@ -1,4 +1,4 @@
-// orders.mjs: sends one sealed order. Run it with: node orders.mjs [REALM-FOLDER] [SERVER]
+// orders.mjs: sends one sealed order. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'

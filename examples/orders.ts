@@ -1,4 +1,4 @@
-// orders.ts: sends one sealed order. Run it, compiled, with: node orders.js [REALM-FOLDER] [SERVER]
+// orders.ts: sends one sealed order. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'

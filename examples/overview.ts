@@ -1,4 +1,4 @@
-// overview.ts: the calls of a sealed connection. Run it, compiled, with: node overview.js [REALM-FOLDER] [SERVER]
+// overview.ts: the calls of a sealed connection. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 // #region readme
 import { connect, credsAuthenticator } from '@nats-io/transport-node'

@@ -1,4 +1,4 @@
-// requests.mjs: three workers share the requests of one asker. Run it with: node requests.mjs [REALM-FOLDER] [SERVER]
+// requests.mjs: three workers share the requests of one asker. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'

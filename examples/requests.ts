@@ -1,4 +1,4 @@
-// requests.ts: three workers share the requests of one asker. Run it, compiled, with: node requests.js [REALM-FOLDER] [SERVER]
+// requests.ts: three workers share the requests of one asker. Arguments: [REALM-FOLDER [SERVER]]
 import { readFile } from 'node:fs/promises'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
 import { loadIdentity, secure } from 'subrosa'

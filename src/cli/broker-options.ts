@@ -83,12 +83,13 @@ export function addBrokerOptions(command: Command): Command {
     new Option('--connection-name <name>', 'what the broker calls this connection'),
     textOption('--realm <dir>', "the realm's folder (default: ./subrosa-realm, where there is one)"),
     textOption('--as <name>', 'an agent of that folder').argParser(parseName),
-    textOption(
-      '--authority <key>',
-      'public key of the authority, or of several, the first of which names the realm',
-    ).argParser(collectKeys),
-    textOption('--pins <file>', 'trust the keys pinned in this file, and no authority'),
+    ...trustOptions(),
   ])
+}
+
+/** Adds what says whom to trust, for commands that connect to nobody. */
+export function addTrustOptions(command: Command): Command {
+  return addGroup(command, 'Trust:', [textOption('--realm <dir>', "the realm's folder"), ...trustOptions()])
 }
 
 /** Adds {@link addBrokerOptions} and what says who this agent is. */
@@ -145,6 +146,16 @@ function textOption(flags: string, description: string): Option {
   const [, text = description, standard = ''] = /^(.+?)( \(default: .+\))?$/.exec(description) ?? []
   option.description = `${text}; also ${variable}${standard}`
   return option
+}
+
+function trustOptions(): readonly Option[] {
+  return [
+    textOption(
+      '--authority <key>',
+      'public key of the authority, or of several, the first of which names the realm',
+    ).argParser(collectKeys),
+    textOption('--pins <file>', 'trust the keys pinned in this file, and no authority'),
+  ]
 }
 
 function collectKeys(text: string, before: string | undefined): string {

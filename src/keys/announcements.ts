@@ -103,19 +103,36 @@ export function verifyAnnouncement(
   parsed: ParsedAnnouncement,
   at: { readonly epoch: AcceptedEpoch; readonly nowMs: number },
 ): VerifiedAnnouncement | undefined {
-  const { engine, trust, revocations } = around
-  const { announcement, signed, hash } = parsed
+  const { announcement, hash } = parsed
   if (!fitsEpoch(announcement, at.epoch)) return undefined
-  const claims = verifyClaims(trust, announcement, at.nowMs)
+  const claims = verifyAnnouncer(around, parsed, at.nowMs)
+  if (claims === undefined) return undefined
+  const isRetirement = announcement.keys.length === 0
+  const recipient = isRetirement ? undefined : liveKey(around.engine, parsed)
+  if (!isRetirement && recipient === undefined) return undefined
+  return { hash, announcement, claims, recipient } as VerifiedAnnouncement
+}
+
+/**
+ * Proves who made an announcement, for whatever epoch: token, the identity's signature and the message key's proof of
+ * possession.
+ *
+ * @returns `undefined` where anything does not hold.
+ */
+export function verifyAnnouncer(
+  around: { readonly engine: CryptoEngine; readonly trust: Trust; readonly revocations: RevocationSet },
+  parsed: ParsedAnnouncement,
+  nowMs: number,
+): VerifiedClaims | undefined {
+  const { engine, trust, revocations } = around
+  const { announcement, signed } = parsed
+  const claims = verifyClaims(trust, announcement, nowMs)
   if (claims === undefined || revocations.isRevoked(claims)) return undefined
   const identityKey = decodeNkey('U', claims.identity)
   if (!engine.verify(identityKey, concat(labels.announcement, signed.structure), signed.signature))
     return undefined
   const isRetirement = announcement.keys.length === 0
-  if (!isRetirement && !provesPossession(engine, parsed)) return undefined
-  const recipient = isRetirement ? undefined : liveKey(engine, parsed)
-  if (!isRetirement && recipient === undefined) return undefined
-  return { hash, announcement, claims, recipient } as VerifiedAnnouncement
+  return isRetirement || provesPossession(engine, parsed) ? claims : undefined
 }
 
 function fitsEpoch(announcement: Announcement, epoch: AcceptedEpoch): boolean {
