@@ -87,6 +87,8 @@ export class OutgoingSession {
   seal(sealer: FrameSealer, frames: readonly PendingFrame[]): readonly Uint8Array[] {
     if (frames.length === 0 || frames.length > MAX_FRAMES_PER_BATCH)
       throw new RangeError(`a batch has 1 to ${MAX_FRAMES_PER_BATCH} frames`)
+    // Its key is zeros by now.
+    if (this.#isEnded) throw new RangeError('the session has ended')
     const { secrets, messageKey } = this.#parts
     const leaves = frames.flatMap(({ leaf }) => leaf ?? [])
     const auths =
