@@ -142,7 +142,6 @@ export class SecureConnection {
   readonly #windows = new ReplayWindows()
   readonly #senders = new WeakMap<VerifiedAnnouncement, Sender>()
   readonly #link: RealmLink
-  readonly #streams: Streams
   readonly #publisher: Publisher
   readonly #receiver: Receiver
   readonly #requests: Requests
@@ -172,11 +171,10 @@ export class SecureConnection {
         this.#windows.prune((key) => this.#receiver.needsWindow(key))
       },
     })
-    this.#streams = new Streams(nc, clock, parts.captured)
     this.#publisher = new Publisher(nc, {
       ...parts,
       link: this.#link,
-      streams: this.#streams,
+      streams: new Streams(nc, clock, parts.captured),
       onError,
     })
     this.#receiver = new Receiver(nc, { ...parts, link: this.#link, feed })
@@ -404,8 +402,7 @@ export class SecureConnection {
 
   /** Resolves when the server has handled everything sent before, and this instance is in its queue groups. */
   async flush(): Promise<void> {
-    this.#publisher.flush()
-    await Promise.all([this.#subscriptions.settled(), this.#streams.settled()])
+    await this.#subscriptions.settled()
     this.#publisher.flush()
     await this.#nc.flush()
   }

@@ -21,7 +21,6 @@ export class Streams {
   readonly #clock: Clock
   readonly #configured: readonly string[] | undefined
   readonly #answers = new Map<string, Answer>()
-  readonly #pending = new Set<Promise<void>>()
 
   /** @param configured patterns of the subjects that are captured; without them JetStream is asked */
   constructor(nc: NatsLike, clock: Clock, configured: readonly string[] | undefined) {
@@ -40,19 +39,12 @@ export class Streams {
     return false
   }
 
-  /** Resolves when every question that was asked is answered, or will not be. */
-  async settled(): Promise<void> {
-    await Promise.all(this.#pending)
-  }
-
   #ask(subject: string): void {
     if (this.#answers.size >= MAX_SUBJECTS) this.#answers.clear()
     this.#answers.set(subject, { askAgainAt: this.#clock.monotonic() + ASK_AGAIN_MS })
-    const asked = this.#query(subject).then((answer) => {
+    void this.#query(subject).then((answer) => {
       if (answer !== undefined) this.#answers.set(subject, answer)
     })
-    this.#pending.add(asked)
-    void asked.then(() => this.#pending.delete(asked))
   }
 
   /** What the server says; `undefined` where it says nothing that is understood. */

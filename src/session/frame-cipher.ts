@@ -110,7 +110,7 @@ export interface OpenedFrame {
 }
 
 /** Why a frame was not decrypted. */
-export type FrameFailure = 'ciphertext' | 'padding'
+export type FrameFailure = 'ciphertext' | 'padding' | 'signature'
 
 /** Decrypts frames. Everything is synchronous, so its memory serves one frame at a time. */
 export class FrameOpener {
@@ -145,7 +145,7 @@ export class FrameOpener {
     const input = { key, nonce: this.#nonce, aad: this.#header, data: ciphertext }
     if (this.#engine.xaeadOpen(input, plaintext) === undefined) return 'ciphertext'
     const authBytes = authLength(plaintext)
-    if (authBytes === undefined) return 'padding'
+    if (authBytes === undefined) return 'signature'
     const start = authBytes + LENGTH_BYTES
     if (plaintext.length < start) return 'padding'
     const end = start + readU32(plaintext, authBytes)
