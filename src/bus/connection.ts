@@ -555,9 +555,7 @@ export class SecureConnection {
       inReplyTo: opened.id,
       headers,
     }
-    // No session begins in an epoch that is over: its grace is for single messages.
-    const isOver = audience.epoch.notAfter <= this.#parts.clock.now()
-    this.#publisher.send(outgoing, audience, isOver ? 'message' : opened.mode)
+    this.#publisher.respond(outgoing, audience, opened.mode)
   }
 
   #othersInAudience(subject: string): number {

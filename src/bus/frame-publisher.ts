@@ -45,28 +45,39 @@ export class FramePublisher {
   /**
    * Seals one payload to the audience, in a session.
    *
+   * @returns `undefined` where no session can be had: it is to be sealed in a message
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_KEY_INVALID
    */
-  publish(outgoing: Outgoing, audience: SessionAudience, mode: SessionMode): Published {
+  publish(outgoing: Outgoing, audience: SessionAudience, mode: SessionMode): Published | undefined {
     return this.#publish(outgoing, outgoing.payload, { audience, mode, meta: this.#metaOf(outgoing) })
   }
 
-  /** Seals many payloads, as many in one frame as fit. @throws as {@link publish} */
+  /**
+   * Seals many payloads, as many in one frame as fit. Where one of them is too large, none is published.
+   *
+   * @returns whether a session could be had
+   * @throws as {@link publish}
+   */
   publishMany(
     outgoing: Omit<Outgoing, 'payload'>,
     payloads: readonly Uint8Array[],
     { audience, mode }: { readonly audience: SessionAudience; readonly mode: SessionMode },
-  ): void {
+  ): boolean {
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const empty = encode(outgoing, { sealed, clear, lengths: [0] }).length
     const session = this.#sessions.get(audience, mode, outgoing.subject)
-    const isSmallEnough = (bytes: number): boolean =>
-      session.maxSize(this.#sealer, bytes, 1) <= this.#options.wire.room(clear)
-    for (const group of grouped(payloads, empty, isSmallEnough)) {
+    if (session === undefined) return false
+    const { wire } = this.#options
+    const room = wire.room(clear)
+    const sizeOf = (bytes: number): number => session.maxSize(this.#sealer, bytes, 1)
+    const largest = sizeOf(empty + payloads.reduce((most, { length }) => Math.max(most, length), 0))
+    if (largest > room) throw wire.tooLarge(largest, audience.members.length)
+    for (const group of grouped(payloads, empty, (bytes) => sizeOf(bytes) <= room)) {
       const lengths = group.map(({ length }) => length)
       const meta = encode(outgoing, { sealed, clear, lengths })
       this.#publish(outgoing, join(group), { audience, mode, meta })
     }
+    return true
   }
 
   /** Seals and publishes what waits for the end of the turn. */
@@ -75,6 +86,12 @@ export class FramePublisher {
   }
 
   close(): void {
+    try {
+      this.#outbox.flush()
+    } catch (error) {
+      // The connection has ended before the turn has.
+      this.#options.onError(error)
+    }
     this.#sessions.close()
   }
 
@@ -86,11 +103,12 @@ export class FramePublisher {
       mode,
       meta,
     }: { readonly audience: SessionAudience; readonly mode: SessionMode; readonly meta: Uint8Array },
-  ): Published {
+  ): Published | undefined {
     const { clock, wire } = this.#options
     const { subject, via = subject, reply, headers } = outgoing
     const clear = headers === undefined ? NONE : splitHeaders(headers).clear
     const session = this.#sessions.get(audience, mode, via)
+    if (session === undefined) return undefined
     const isAlone = this.#mustGoAlone(session, meta.length + payload.length, {
       room: wire.room(clear),
       recipients: audience.members.length,
@@ -158,7 +176,7 @@ function encode(
   })
 }
 
-/** Payloads in groups that fit into a frame. One that does not fit alone makes a group of its own, and fails there. */
+/** Payloads in groups that fit into a frame. Each of them fits alone. */
 function grouped(
   payloads: readonly Uint8Array[],
   metaBytes: number,

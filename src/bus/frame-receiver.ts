@@ -111,7 +111,7 @@ export class FrameReceiver {
       }
     }
     if (nowMs >= held.sender.claims.expiresAt * 1000) return 'revoked'
-    if (held.isEnded || nowMs >= held.session.endsAtMs || !held.session.takes(header)) return 'session'
+    if (held.isEnded || held.session.isOver(nowMs) || !held.session.takes(header)) return 'session'
     return undefined
   }
 
@@ -166,7 +166,7 @@ export class FrameReceiver {
   /** The same number again with another salt, under the same key: two processes go on from one state. */
   #suspectClone(held: HeldSession, { counter }: FrameHeader, frame: Uint8Array): void {
     const { clock, feed } = this.#options
-    if (!held.hasOther(counter, saltOf(frame)) || !held.failures.take(clock.monotonic())) return
+    if (!held.hasOther(counter, saltOf(frame)) || !held.suspicions.take(clock.monotonic())) return
     const content = held.session.open(this.#opener, frame, frame.subarray(0, FRAME_HEADER_BYTES))
     if (typeof content === 'string') return
     const { claims, announcement } = held.sender

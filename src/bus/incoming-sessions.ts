@@ -46,6 +46,8 @@ export class HeldSession {
   readonly recipients: number
   /** Frames that came to nothing though the key fits: only somebody else with the key makes them. */
   readonly failures = new RateLimit(FAILED_OPENS_PER_SECOND)
+  /** Frames that are opened only to find a clone. Anybody can make one that looks like it. */
+  readonly suspicions = new RateLimit(FAILED_OPENS_PER_SECOND)
   /** As of which change of the directory the sender was looked up. */
   checkedAt = -1
   isEnded = false
@@ -220,7 +222,12 @@ export class IncomingSessions {
     const ask = (): void => this.#nc.publish(subjects.session(sidBytes), encodeSessionRequest(sidBytes))
     ask()
     clock.after(ASK_AGAIN_MS, () => {
-      if (this.#asking.get(sid) === subscription && !this.#nc.isClosed()) ask()
+      try {
+        const isMissing = this.#asking.get(sid) === subscription && !this.#nc.isClosed()
+        if (isMissing && this.#requests.take(clock.monotonic())) ask()
+      } catch (error) {
+        onError(error)
+      }
     })
     return true
   }
@@ -244,7 +251,7 @@ export class IncomingSessions {
     const nowMs = this.#options.clock.now()
     for (const [sid, held] of this.#bySid) {
       const { session, sender } = held
-      if (nowMs >= session.endsAtMs || nowMs >= held.epoch.notAfter + held.epoch.graceMs) this.end(held)
+      if (session.isOver(nowMs) || nowMs >= held.epoch.notAfter + held.epoch.graceMs) this.end(held)
       if (nowMs < session.endsAtMs + SESSION_TOMBSTONE_MS) continue
       this.#bySid.delete(sid)
       const left = (this.#perSender.get(hex(sender.hash)) ?? 1) - 1

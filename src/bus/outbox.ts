@@ -43,13 +43,14 @@ export class Outbox {
   flush(): void {
     const waiting = this.#waiting
     if (waiting.length === 0) return
+    const sessions = [...this.#counts.keys()]
     this.#waiting = []
+    this.#counts.clear()
     const sealed = new Map<OutgoingSession, Iterator<Uint8Array>>()
-    for (const session of this.#counts.keys()) {
+    for (const session of sessions) {
       const frames = waiting.filter((item) => item.session === session).map(({ frame }) => frame)
       sealed.set(session, session.seal(this.#sealer, frames)[Symbol.iterator]())
     }
-    this.#counts.clear()
     for (const { session, emit } of waiting) {
       const frame = sealed.get(session)?.next()
       if (frame?.done === false) emit(frame.value)

@@ -15,6 +15,10 @@ import { WireType } from '../wire/preamble.ts'
 import type { NatsLike, NatsSubscription } from './nats-like.ts'
 import type { RealmLink } from './realm-link.ts'
 import { subscribeSafely } from './safely.ts'
+import { SessionQuota } from './session-quota.ts'
+
+/** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
+const MAX_OPEN_SESSIONS = 4096
 
 /** What outgoing sessions work with. */
 export interface OutgoingSessionsOptions {
@@ -39,6 +43,12 @@ interface Open {
   readonly requests: NatsSubscription
 }
 
+/** An audience by the key ids of its members. */
+interface AudienceKey {
+  readonly text: string
+  readonly kids: readonly string[]
+}
+
 /**
  * The sessions that this instance has opened, one for each audience and mode. A session serves exactly the audience
  * that its handshake was sealed to: whoever comes or goes makes a new one. SPEC, "Sessions".
@@ -47,8 +57,9 @@ export class OutgoingSessions {
   readonly #nc: NatsLike
   readonly #options: OutgoingSessionsOptions
   readonly #byAudience = new Map<string, Open>()
+  readonly #quota = new SessionQuota()
   /** Audiences are kept by the directory while nothing changes: then their keys need not be written down again. */
-  readonly #keys = new WeakMap<readonly AudienceMember[], string>()
+  readonly #keys = new WeakMap<readonly AudienceMember[], AudienceKey>()
 
   constructor(nc: NatsLike, options: OutgoingSessionsOptions) {
     this.#nc = nc
@@ -59,16 +70,21 @@ export class OutgoingSessions {
    * The session for this audience: the one that is open, or a new one whose handshake is published first.
    *
    * @param subject where a handshake for several goes; one for a single instance goes to its inbox
+   * @returns `undefined` where a recipient remembers so many sessions of this instance that it takes no other
    * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_KEY_INVALID
    */
-  get(audience: SessionAudience, mode: SessionMode, subject: string): OutgoingSession {
-    const key = `${mode} ${this.#keyOf(audience)}`
+  get(audience: SessionAudience, mode: SessionMode, subject: string): OutgoingSession | undefined {
+    const { text, kids } = this.#keyOf(audience)
+    const key = `${mode} ${text}`
     const known = this.#byAudience.get(key)
-    if (known?.session.isOpen(this.#options.clock.now()) === true) return known.session
+    const nowMs = this.#options.clock.now()
+    if (known?.session.isOpen(nowMs) === true) return known.session
     if (known !== undefined) this.#end(key, known)
+    if (!this.#quota.hasRoom(kids, nowMs)) return undefined
     this.#prune()
     const open = this.#open(audience, mode, subject)
     this.#byAudience.set(key, open)
+    this.#quota.add(kids, open.session.expiresAtMs)
     return open.session
   }
 
@@ -77,13 +93,13 @@ export class OutgoingSessions {
     for (const [key, open] of [...this.#byAudience]) this.#end(key, open)
   }
 
-  #keyOf({ epoch, members }: SessionAudience): string {
+  #keyOf({ epoch, members }: SessionAudience): AudienceKey {
     const known = this.#keys.get(members)
     if (known !== undefined) return known
     const kids = members.map(({ key }) => hex(key.kid)).sort()
-    const text = `${hex(epoch.hash)} ${kids.join(' ')}`
-    this.#keys.set(members, text)
-    return text
+    const key = { text: `${hex(epoch.hash)} ${kids.join(' ')}`, kids }
+    this.#keys.set(members, key)
+    return key
   }
 
   #open({ epoch, members }: SessionAudience, mode: SessionMode, subject: string): Open {
@@ -157,7 +173,9 @@ export class OutgoingSessions {
   /** Ends what is over: nothing else reminds of an audience that is not written to any more. */
   #prune(): void {
     const nowMs = this.#options.clock.now()
-    for (const [key, open] of this.#byAudience) if (!open.session.isOpen(nowMs)) this.#end(key, open)
+    for (const [key, open] of this.#byAudience) {
+      if (!open.session.isOpen(nowMs) || this.#byAudience.size >= MAX_OPEN_SESSIONS) this.#end(key, open)
+    }
   }
 
   #end(key: string, { session, requests }: Open): void {

@@ -39,6 +39,11 @@ export interface Published {
   readonly members: readonly AudienceMember[]
 }
 
+/** A sealed message on its way. */
+interface Ready extends Published {
+  readonly publish: () => void
+}
+
 /** What a publisher works with. */
 export interface PublisherOptions {
   readonly engine: CryptoEngine
@@ -110,11 +115,15 @@ export class Publisher {
   ): void {
     const audience = this.#audienceFor(outgoing, to)
     const kind = this.#modeFor(outgoing.subject, audience, mode)
-    if (kind === 'message') {
-      for (const payload of payloads) this.send({ ...outgoing, payload }, audience, kind)
-      return
+    const isInSession =
+      kind !== 'message' &&
+      this.#frames.publishMany(outgoing, payloads, { audience, mode: sessionMode(kind) })
+    if (!isInSession) {
+      this.#frames.flush()
+      // All of them are sealed before the first is published: where one is too large, none goes out.
+      const messages = payloads.map((payload) => this.#sealMessage({ ...outgoing, payload }, audience))
+      for (const message of messages) message.publish()
     }
-    this.#frames.publishMany(outgoing, payloads, { audience, mode: sessionMode(kind) })
     this.#sealed += payloads.length
   }
 
@@ -150,14 +159,38 @@ export class Publisher {
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
    */
   send(outgoing: Outgoing, audience: Audience, mode: SealMode): Published {
+    const published = this.#send(outgoing, audience, mode)
     this.#sealed++
-    if (mode !== 'message') return this.#frames.publish(outgoing, audience, sessionMode(mode))
-    // What was published before goes before.
-    this.#frames.flush()
-    return this.#sealMessage(outgoing, audience)
+    return published
   }
 
-  #sealMessage(outgoing: Outgoing, { epoch, members }: Audience): Published {
+  /**
+   * Seals a response in the way of its request, but in a message where a stream captures the reply subject, or where
+   * its epoch is over: no session begins in one, its grace is for single messages.
+   *
+   * @throws as {@link send}
+   */
+  respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
+    const { clock, streams } = this.#options
+    const { subject, via = subject } = outgoing
+    const isOver = audience.epoch.notAfter <= clock.now()
+    const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)
+    this.send(outgoing, audience, isSingle ? 'message' : mode)
+  }
+
+  #send(outgoing: Outgoing, audience: Audience, mode: SealMode): Published {
+    if (mode !== 'message') {
+      const published = this.#frames.publish(outgoing, audience, sessionMode(mode))
+      if (published !== undefined) return published
+    }
+    // What was published before goes before.
+    this.#frames.flush()
+    const message = this.#sealMessage(outgoing, audience)
+    message.publish()
+    return message
+  }
+
+  #sealMessage(outgoing: Outgoing, { epoch, members }: Audience): Ready {
     const { engine, clock, link, padding } = this.#options
     const { subject, via = subject, payload, reply, inReplyTo } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
@@ -187,8 +220,7 @@ export class Publisher {
       },
     )
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
-    this.#wire.publish(via, bytes, { reply, clear })
-    return { id: mid, members }
+    return { id: mid, members, publish: () => this.#wire.publish(via, bytes, { reply, clear }) }
   }
 
   /**

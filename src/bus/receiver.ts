@@ -71,8 +71,8 @@ export class Receiver {
       reject: (reason, delivered) => this.#reject(reason, delivered),
     })
     this.#stopListening = link.onChange(() => {
-      this.#lookups.check()
       this.#frames.directoryChanged()
+      this.#lookups.check()
     })
   }
 

@@ -1,6 +1,7 @@
 import { fromUtf8, utf8 } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { covers } from '../identity/subject.ts'
+import { isUsualInbox } from './inbox.ts'
 import type { NatsLike } from './nats-like.ts'
 
 const API_SUBJECT = '$JS.API.STREAM.NAMES'
@@ -32,10 +33,20 @@ export class Streams {
   /** Whether nothing stores what is published on this subject. */
   isLive(subject: string): boolean {
     if (this.#configured !== undefined) return !this.#configured.some((pattern) => covers(pattern, subject))
-    const answer = this.#answers.get(subject)
+    return this.#isKnownAsLive(subject)
+  }
+
+  /** The same for a reply subject. Each is another one, so JetStream is asked about all that differ in their end. */
+  isLiveReply(reply: string): boolean {
+    if (this.#configured !== undefined) return this.isLive(reply)
+    return isUsualInbox(reply) || this.#isKnownAsLive(`${reply.slice(0, reply.lastIndexOf('.') + 1)}*`)
+  }
+
+  #isKnownAsLive(pattern: string): boolean {
+    const answer = this.#answers.get(pattern)
     if (answer === 'live') return true
     if (answer === 'captured') return false
-    if (answer === undefined || this.#clock.monotonic() >= answer.askAgainAt) this.#ask(subject)
+    if (answer === undefined || this.#clock.monotonic() >= answer.askAgainAt) this.#ask(pattern)
     return false
   }
 
@@ -77,9 +88,9 @@ function readAnswer(data: Uint8Array): 'live' | 'captured' | undefined {
   }
 }
 
-/** `RequestError` with a `NoRespondersError` in it in the one client line, `NatsError` with code 503 in the other. */
+/** `RequestError` caused by an error named `NoResponders` in the one client line, `NatsError` with code 503 in the other. */
 function isNoResponders(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   if ('code' in error && String(error.code) === String(NO_RESPONDERS)) return true
-  return error.name === 'NoRespondersError' || isNoResponders(error.cause)
+  return /^NoResponders(Error)?$/.test(error.name) || isNoResponders(error.cause)
 }

@@ -6,7 +6,7 @@ import { FRAME_HEADER_BYTES, FRAME_NONCE_START, writeFrameHeader } from '../wire
 const TAG_BYTES = 16
 const LENGTH_BYTES = 4
 const RANDOM_BYTES = 10
-/** Frames for which randomness is drawn at once: each draw is a call into native code. */
+/** Frames of one millisecond for which randomness is drawn at once: each draw is a call into native code. */
 const RANDOM_FRAMES = 64
 /** Up to here a copy costs less than handing native code a view that it has not seen before. */
 const MAX_SCRATCH_BYTES = 4096
@@ -47,6 +47,7 @@ export class FrameSealer {
   readonly #header = new Uint8Array(new ArrayBuffer(FRAME_HEADER_BYTES))
   readonly #nonce = this.#header.subarray(FRAME_NONCE_START)
   #randomAt: number
+  #drawnAtMs = -1
 
   constructor(engine: CryptoEngine, padding: Padding) {
     this.#engine = engine
@@ -61,9 +62,11 @@ export class FrameSealer {
     sid: Uint8Array,
     { sentAtMs, counter }: { readonly sentAtMs: number; readonly counter: number },
   ): void {
-    if (this.#randomAt === this.#random.length) {
+    // What is left of another millisecond is not used: a copy of this process has it too.
+    if (this.#randomAt === this.#random.length || sentAtMs !== this.#drawnAtMs) {
       this.#random.set(this.#engine.randomBytes(this.#random.length))
       this.#randomAt = 0
+      this.#drawnAtMs = sentAtMs
     }
     writeFrameHeader(target, sid, { sentAtMs, random: this.#random, at: this.#randomAt, counter })
     this.#randomAt += RANDOM_BYTES
@@ -138,10 +141,11 @@ export class FrameOpener {
     if (bytes < TAG_BYTES) return 'ciphertext'
     for (let i = 0; i < FRAME_HEADER_BYTES; i++) this.#header[i] = frame[i] ?? 0
     const body = frame.subarray(FRAME_HEADER_BYTES)
-    const scratch = this.#ciphertexts.view(bytes)
-    scratch?.set(body)
-    const ciphertext = scratch ?? body
-    const plaintext = this.#plaintexts.view(bytes - TAG_BYTES) ?? allocate(bytes - TAG_BYTES)
+    const copied = this.#ciphertexts.view(bytes)
+    copied?.set(body)
+    const ciphertext = copied ?? body
+    const scratch = this.#plaintexts.view(bytes - TAG_BYTES)
+    const plaintext = scratch ?? allocate(bytes - TAG_BYTES)
     const input = { key, nonce: this.#nonce, aad: this.#header, data: ciphertext }
     if (this.#engine.xaeadOpen(input, plaintext) === undefined) return 'ciphertext'
     const authBytes = authLength(plaintext)

@@ -44,6 +44,7 @@ export class IncomingSession {
   readonly #engine: CryptoEngine
   readonly #parts: IncomingSessionParts
   readonly #batches: BatchVerifier
+  #isEnded = false
   /** What came before the payload in earlier frames, and what was read there: most frames repeat it. */
   #lastMeta: { readonly bytes: Uint8Array; readonly content: FrameContent } | undefined
 
@@ -58,6 +59,11 @@ export class IncomingSession {
     this.endsAtMs = sentAtMs + handshake.lifetimeMs
   }
 
+  /** Whether no frame can come any more: the last ones take their time, and the sender's clock may be behind. */
+  isOver(nowMs: number): boolean {
+    return nowMs >= this.endsAtMs + CLOCK_WINDOW_MS
+  }
+
   /** Whether a frame of this number and time can be one of this session. The sender's clock may have been set back. */
   takes({ counter, sentAtMs }: FrameHeader): boolean {
     return (
@@ -70,6 +76,8 @@ export class IncomingSession {
   /** The steps of SPEC, "Opening a frame", from the AEAD to the scope. It never throws, whatever the bytes are. */
   open(opener: FrameOpener, frame: Uint8Array, header: Uint8Array): OpenedContent | SessionFailure {
     const { secrets, handshake } = this.#parts
+    // Its key is zeros by now, which anybody has.
+    if (this.#isEnded) return 'session'
     const isSigned = this.mode === SessionMode.signed
     const opened = opener.open(frame, secrets.key, isSigned ? signedAuthLength : channelAuthLength)
     if (typeof opened === 'string') return opened
@@ -84,8 +92,9 @@ export class IncomingSession {
     return { meta, payload: isScratch ? copyOf(payload) : payload }
   }
 
-  /** Wipes the key. */
+  /** Wipes the key. No frame is opened any more. */
   end(): void {
+    this.#isEnded = true
     this.#engine.wipe(this.#parts.secrets.key)
   }
 

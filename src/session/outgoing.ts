@@ -61,13 +61,19 @@ export class OutgoingSession {
     return sealer.size(isChannel ? CHANNEL_AUTH.length : maxAuthLength(batch), contentBytes)
   }
 
-  /** Takes the next number and fixes a frame. The payload must not change until it is sealed. */
+  /**
+   * Takes the next number and fixes a frame. The payload must not change until it is sealed.
+   *
+   * @throws RangeError when the session has ended, or has had all its frames
+   */
   nextFrame(
     sealer: FrameSealer,
     nowMs: number,
     content: { readonly meta: Uint8Array; readonly payload: Uint8Array },
   ): PendingFrame {
     const { meta, payload } = content
+    if (this.#isEnded || this.#counter >= this.#parts.maxFrames)
+      throw new RangeError('the session takes no more frames')
     const header = new Uint8Array(FRAME_HEADER_BYTES)
     sealer.writeHeader(header, this.#parts.secrets.sid, { sentAtMs: nowMs, counter: this.#counter++ })
     const isSigned = this.mode === SessionMode.signed

@@ -5,6 +5,8 @@ import type { Role } from '../identity/token.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 
 const INBOXES = '_INBOX.>'
+/** Where an agent asks which streams capture a subject. It can do without: it then seals every message by itself. */
+const STREAM_NAMES = '$JS.API.STREAM.NAMES'
 const SAMPLE_TOKEN = 'x'
 
 /** Whose login it is. */
@@ -33,7 +35,7 @@ export function agentBrokerPermissions(request: BrokerRequest): Permissions {
   checkDenied('pub', permissions.pub.deny, protocol.pub)
   checkDenied('sub', permissions.sub.deny, protocol.sub)
   return {
-    pub: { allow: [...permissions.pub.allow, ...protocol.pub], deny: permissions.pub.deny },
+    pub: { allow: [...permissions.pub.allow, ...protocol.pub, STREAM_NAMES], deny: permissions.pub.deny },
     sub: { allow: [...permissions.sub.allow, ...protocol.sub], deny: permissions.sub.deny },
   }
 }
@@ -47,9 +49,10 @@ function protocolPatterns({ realm, name, roles }: BrokerRequest): {
     const everything = [`${root}.>`, INBOXES]
     return { pub: everything, sub: everything }
   }
+  const sessions = [`${root}.inbox.*`, `${root}.session.*`, `${root}.handshake.*`]
   return {
-    pub: [`${root}.announce.${name}.*`, query, revoke, INBOXES],
-    sub: [epoch, tick, announcements, revoke, `${root}.inbox.*`, INBOXES],
+    pub: [`${root}.announce.${name}.*`, query, revoke, ...sessions, INBOXES],
+    sub: [epoch, tick, announcements, revoke, ...sessions, INBOXES],
   }
 }
 

@@ -1,4 +1,4 @@
-import { concat, fromUtf8, utf8 } from '../bytes.ts'
+import { concat, copy, fromUtf8, utf8 } from '../bytes.ts'
 import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../limits.ts'
 import { malformed } from './msgpack.ts'
 import { WireType, wireType } from './preamble.ts'
@@ -130,7 +130,7 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
   if ((flags & ~ALL_FLAGS) !== 0) throw malformed(WHAT, 'flags')
   const subject = reader.text(MAX_SUBJECT_BYTES, 'subject')
   const reply = flags & Flag.reply ? reader.text(MAX_SUBJECT_BYTES, 'reply') : undefined
-  const inReplyTo = flags & Flag.inReplyTo ? reader.bytes(reader.uint(1), 'in_reply_to') : undefined
+  const inReplyTo = flags & Flag.inReplyTo ? copy(reader.bytes(reader.uint(1), 'in_reply_to')) : undefined
   if (inReplyTo !== undefined && inReplyTo.length > MAX_IN_REPLY_TO_BYTES)
     throw malformed(WHAT, 'in_reply_to')
   const headers = flags & Flag.headers ? reader.pairs() : []
