@@ -33,6 +33,11 @@ export const MAX_GRACE_MS = 15 * 60_000
 export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
 export const QUERY_INTERVAL_MS = 1000
+/** Between an epoch and one that is ordered. */
+export const MIN_ROTATION_MS = 1000
+export const DEFAULT_LEASE_MS = 3000
+export const MIN_LEASE_MS = 300
+export const MAX_LEASE_MS = 60_000
 
 // Replay, lookups and floods.
 export const REPLAY_WINDOW = 4096
@@ -54,5 +59,9 @@ export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 export const MAX_FETCHES_PER_SECOND = 4
 export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
+/** Orders to rotate that the rotation service verifies. */
+export const MAX_ORDERS_PER_SECOND = 16
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
 export const MAX_QUERIES_PER_SECOND = 1000
+/** Entries that are read of a log at once: junk in it costs time. */
+export const MAX_LOG_ENTRIES = 131_072

@@ -28,6 +28,7 @@ import { type ConnectionStats, type RejectReason, type StatusEvent, StatusFeed }
 import type { SubjectPolicy } from './subject-policy.ts'
 import type { SecureSubscription, SubscribeOptions } from './subscription.ts'
 import { Subscriptions } from './subscriptions.ts'
+import { assertDelay } from './timers.ts'
 
 /** Options of a publish. */
 export interface PublishOptions {
@@ -90,6 +91,7 @@ export interface ConnectionParts {
 }
 
 const DEFAULT_TIMEOUT_MS = 1000
+const DEFAULT_STALL_MS = 300
 const STRATEGIES: readonly RequestManyStrategy[] = [
   'timer',
   'count',
@@ -252,7 +254,9 @@ export class SecureConnection {
    * Publishes a request and resolves with the first valid response: sealed to this instance alone, by an instance
    * that the request was sealed to.
    *
-   * @throws what {@link publish} throws, and SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED
+   * @throws what {@link publish} throws, and SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED,
+   *   ERR_SUBSCRIBE_DENIED when the server refuses the inbox
+   * @throws RangeError when the timeout is none
    *
    * @example
    * ```ts
@@ -261,6 +265,7 @@ export class SecureConnection {
    */
   async request(subject: string, payload?: Payload, options: RequestOptions = {}): Promise<SecureMessage> {
     const { timeout = DEFAULT_TIMEOUT_MS, to, headers } = options
+    assertDelay('timeout', timeout)
     const bytes = payloadBytes(payload)
     const received = await this.#requests.send(
       (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, to),
@@ -274,8 +279,9 @@ export class SecureConnection {
    * Publishes a request and resolves with its valid responses as they come: each sealed to this instance alone, by an
    * instance that the request was sealed to. Whoever stops reading ends it.
    *
-   * @throws what {@link publish} throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED
-   * @throws TypeError when the strategy is none
+   * @throws what {@link publish} throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED,
+   *   ERR_SUBSCRIBE_DENIED
+   * @throws TypeError when the strategy is none, RangeError when `maxWait` or `stall` is none
    *
    * @example
    * ```ts
@@ -290,10 +296,13 @@ export class SecureConnection {
     const { strategy = 'timer', maxWait = DEFAULT_TIMEOUT_MS, maxMessages, to, headers } = options
     if (!STRATEGIES.includes(strategy))
       throw new TypeError(`strategy must be one of ${STRATEGIES.join(', ')}`)
+    const stall = options.stall ?? options.jitter ?? DEFAULT_STALL_MS
+    assertDelay('maxWait', maxWait)
+    assertDelay('stall', stall)
     const bytes = payloadBytes(payload)
     const received = this.#requests.sendMany(
       (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, to),
-      { strategy, maxWait, maxMessages, stall: options.stall ?? options.jitter },
+      { strategy, maxWait, maxMessages, stall },
     )
     const open = (response: Received): SecureMessage => {
       this.#opened++
@@ -320,7 +329,8 @@ export class SecureConnection {
     this.publish(subject, data, {
       ...options,
       ...(headers === undefined ? {} : { headers }),
-      ...(reply === undefined ? {} : { reply }),
+      // The clients say with an empty one that there is none.
+      ...(reply === undefined || reply === '' ? {} : { reply }),
     })
   }
 
@@ -340,6 +350,7 @@ export class SecureConnection {
    * together.
    *
    * @throws SubrosaError ERR_TIMEOUT; the hint says who is missing and why
+   * @throws RangeError when the timeout is none
    *
    * @example
    * ```ts
@@ -348,6 +359,7 @@ export class SecureConnection {
    */
   async waitForAudience(subject: string, options: WaitForAudienceOptions = {}): Promise<void> {
     const { atLeast = 1, timeout = DEFAULT_AUDIENCE_TIMEOUT_MS } = options
+    assertDelay('timeout', timeout)
     const { clock } = this.#parts
     const deadline = clock.monotonic() + timeout
     while (this.#othersInAudience(subject) < atLeast) {

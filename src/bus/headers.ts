@@ -81,7 +81,7 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
   readonly #values = new Map<string, string[]>()
 
   constructor(pairs: Iterable<HeaderPair> = []) {
-    for (const { name, value } of pairs) this.append(name, value)
+    for (const { name, value } of pairs) this.#add(name, value)
   }
 
   [Symbol.iterator](): IterableIterator<[string, string[]]> {
@@ -111,15 +111,19 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     return [...this.#values.keys()]
   }
 
+  /** @throws SubrosaError ERR_HEADER for a name or value that NATS cannot carry */
   set(name: string, value: string, match?: HeaderMatch): void {
+    checkHeader(name, value.trim())
     this.delete(name, match)
     this.append(name, value, match)
   }
 
+  /** Adds a value, without the white space at its edges. @throws SubrosaError ERR_HEADER as {@link set} */
   append(name: string, value: string, match?: HeaderMatch): void {
+    checkHeader(name, value.trim())
     const [known] = this.#found(name, match)
-    if (known === undefined) this.#values.set(isCanonical(match) ? canonical(name) : name, [value])
-    else known[1].push(value)
+    const [key] = known ?? [isCanonical(match) ? canonical(name) : name]
+    this.#add(key, value.trim())
   }
 
   delete(name: string, match?: HeaderMatch): void {
@@ -132,7 +136,7 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
   }
 
   get status(): string {
-    return ''
+    return '0'
   }
 
   get code(): number {
@@ -143,11 +147,27 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     return ''
   }
 
-  /** The bytes that a NATS client puts on the wire. */
+  /**
+   * The bytes that a NATS client puts on the wire.
+   *
+   * @throws SubrosaError ERR_HEADER where a sender has sealed a name or value that would become another header there
+   */
   encode(): Uint8Array {
+    if (this.#values.size === 0) return new Uint8Array(0)
     let text = 'NATS/1.0\r\n'
-    for (const [name, values] of this.#values) for (const value of values) text += `${name}: ${value}\r\n`
+    for (const [name, values] of this.#values) {
+      for (const value of values) {
+        checkHeader(name, value)
+        text += `${name}: ${value}\r\n`
+      }
+    }
     return utf8(`${text}\r\n`)
+  }
+
+  #add(name: string, value: string): void {
+    const known = this.#values.get(name)
+    if (known === undefined) this.#values.set(name, [value])
+    else known.push(value)
   }
 
   #found(name: string, match: HeaderMatch | undefined): readonly [string, string[]][] {

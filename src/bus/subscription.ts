@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
 import type { SecureMessage } from './message.ts'
 import { Queue } from './queue.ts'
+import { assertDelay } from './timers.ts'
 
 /** Called for each good message, and with an error when the subscription fails. As in NATS. */
 export type MessageCallback = (error: Error | undefined, message: SecureMessage) => unknown
@@ -61,13 +62,15 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   #isDraining = false
   #isEnded = false
 
-  /** @throws TypeError for `slow` together with a callback, RangeError when `max` or `timeout` is out of bounds */
+  /** @throws TypeError for `slow` together with a callback, RangeError when `max`, `timeout` or `slow` is out of bounds */
   constructor(pattern: string, options: SubscribeOptions, hooks: SubscriptionHooks) {
     const { max, timeout, callback, slow } = options
     if (max !== undefined && !(Number.isInteger(max) && max > 0))
       throw new RangeError('max must be a whole number above 0')
+    if (timeout !== undefined) assertDelay('timeout', timeout)
     if (slow !== undefined && callback !== undefined)
       throw new TypeError('slow counts unread messages, and a callback leaves none')
+    if (slow !== undefined && !(slow >= 0)) throw new RangeError('slow must be a number of messages')
     this.#pattern = pattern
     this.#options = options
     this.#hooks = hooks
@@ -120,8 +123,8 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   }
 
   /**
-   * Ends the subscription at once, and drops messages that were not read; with `max`, when it has received so many
-   * since its beginning.
+   * Takes no more messages; with `max`, when it has received so many since its beginning. What came before is still
+   * read, as in NATS.
    */
   unsubscribe(max?: number): void {
     if (this.#isEnded) return
@@ -129,7 +132,6 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
       this.#max = max
       return
     }
-    this.#messages.clear()
     this.#end(undefined)
   }
 
@@ -184,7 +186,8 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
         yield value
       }
     } finally {
-      this.unsubscribe()
+      this.#messages.clear()
+      this.#end(undefined)
     }
   }
 

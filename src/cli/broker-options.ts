@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { isAgentName } from '../identity/token.ts'
-import { parseDuration, parseName } from './options.ts'
+import { parseDuration, parseName, passphraseOption } from './options.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The environment variable of each option. */
@@ -23,6 +23,7 @@ const VARIABLES = {
   authority: 'SUBROSA_AUTHORITY',
   pins: 'SUBROSA_PINS',
   identity: 'SUBROSA_IDENTITY',
+  identityToken: 'SUBROSA_IDENTITY_TOKEN',
   state: 'SUBROSA_STATE',
 } as const
 
@@ -37,6 +38,8 @@ export type TextOptions = { readonly [option in TextOption]?: string }
 
 /** What the command line says about how to connect and whom to trust, as commander hands it over. */
 export interface BrokerOptions extends Omit<TextOptions, 'context'> {
+  /** Where the passphrase of an encrypted identity key is. */
+  readonly passphrase?: string
   /** `false` for `--no-context`. */
   readonly context?: string | false
   readonly tlsfirst?: true
@@ -56,6 +59,7 @@ export interface GivenOptions {
   readonly tlsFirst: boolean
   readonly timeoutMs: number
   readonly connectionName: string | undefined
+  readonly passphrase: string | undefined
 }
 
 /** Adds what says where the broker is, how to log in, and which realm it is: the names are those of `nats`. */
@@ -82,7 +86,9 @@ export function addBrokerOptions(command: Command): Command {
     textOption('--inbox-prefix <prefix>', 'first tokens of reply subjects'),
     new Option('--connection-name <name>', 'what the broker calls this connection'),
     textOption('--realm <dir>', "the realm's folder (default: ./subrosa-realm, where there is one)"),
-    textOption('--as <name>', 'an agent of that folder').argParser(parseName),
+    textOption('--as <name>', 'an agent of that folder; under --pins the name of a private key').argParser(
+      parseName,
+    ),
     ...trustOptions(),
   ])
 }
@@ -95,7 +101,9 @@ export function addTrustOptions(command: Command): Command {
 /** Adds {@link addBrokerOptions} and what says who this agent is. */
 export function addAgentOptions(command: Command): Command {
   return addGroup(addBrokerOptions(command), 'Connection:', [
-    textOption('--identity <source>', 'who this is: an identity file, or env:NAME'),
+    textOption('--identity <source>', 'who this is: an identity file, a private key, or env:NAME'),
+    textOption('--identity-token <source>', 'the token of a private key: a file, or env:NAME'),
+    passphraseOption(),
     textOption('--state <dir>', "what this agent must not forget, or 'memory'"),
   ])
 }
@@ -106,7 +114,7 @@ export function addAgentOptions(command: Command): Command {
  * @throws RangeError when a variable has no value that the option would take
  */
 export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenOptions {
-  const { tlsfirst, timeout, connectionName, context, ...texts } = options
+  const { tlsfirst, timeout, connectionName, context, passphrase, ...texts } = options
   const flags: Record<string, string> = {}
   const env: Record<string, string> = {}
   for (const [option, variable] of Object.entries(VARIABLES)) {
@@ -126,6 +134,7 @@ export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenO
     tlsFirst: tlsfirst === true,
     timeoutMs: timeout ?? timeoutOf(terminal) ?? DEFAULT_TIMEOUT_MS,
     connectionName,
+    passphrase,
   }
 }
 

@@ -23,12 +23,16 @@ export function toOption(): Option {
 
 /** `--translate`. */
 export function translateOption(): Option {
-  return new Option('--translate <command>', 'show what this command makes of the payload on its standard input')
+  return new Option(
+    '--translate <command>',
+    'show what this command makes of the payload on its standard input',
+  )
 }
 
 /** The subject of a subscription. @throws InvalidArgumentError */
 export function parsePattern(text: string): string {
-  if (!isPattern(text)) throw new InvalidArgumentError('Use a subject, or a pattern such as orders.* or orders.>.')
+  if (!isPattern(text))
+    throw new InvalidArgumentError('Use a subject, or a pattern such as orders.* or orders.>.')
   return text
 }
 
@@ -39,16 +43,9 @@ export function collectSubjects(text: string, before: readonly string[] | undefi
 
 /** A subject to publish on. @throws InvalidArgumentError */
 export function parseSubject(text: string): string {
-  if (!isSubject(text)) throw new InvalidArgumentError('Use dot-separated tokens without wildcards and spaces.')
+  if (!isSubject(text))
+    throw new InvalidArgumentError('Use dot-separated tokens without wildcards and spaces.')
   return text
-}
-
-/** A whole number. @throws InvalidArgumentError */
-export function parseAmount(text: string): number {
-  const amount = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(amount))
-    throw new InvalidArgumentError('Use a whole number.')
-  return amount
 }
 
 function collectHeaders(text: string, before: readonly HeaderOption[] | undefined): readonly HeaderOption[] {

@@ -23,7 +23,9 @@ const RETURN = 0x0d
 export function payloadOptions(): readonly Option[] {
   return [
     new Option('--force-stdin', 'read the payload from standard input, whatever it is'),
-    new Option('--send-on <when>', 'when to send what comes on standard input').choices(['eof', 'newline']).default('eof'),
+    new Option('--send-on <when>', 'when to send what comes on standard input')
+      .choices(['eof', 'newline'])
+      .default('eof'),
     new Option('--no-templates', 'send body and subject as they are'),
   ]
 }

@@ -42,6 +42,10 @@ export function issueAccountJwt(
     wildcards: true,
     conn: UNLIMITED,
     leaf: UNLIMITED,
+    mem_storage: UNLIMITED,
+    disk_storage: UNLIMITED,
+    streams: UNLIMITED,
+    consumer: UNLIMITED,
   }
   const { name, publicKey } = account
   const nats = { type: 'account', version: 2, limits, default_permissions: { pub: {}, sub: {} } }

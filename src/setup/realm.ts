@@ -132,7 +132,7 @@ function brokerConfig(broker: {
   readonly nowMs: number
 }): string {
   const { dir, listen, operator, account, nowMs } = broker
-  const { serverCertificate, serverKey } = realmLayout(dir)
+  const { serverCertificate, serverKey, jetStream } = realmLayout(dir)
   const engine = engineFor()
   const options = { signer: operator, issuedAtMs: nowMs }
   const grant = (name: string, publicKey: string) => ({
@@ -143,6 +143,7 @@ function brokerConfig(broker: {
     listen,
     certificate: serverCertificate,
     key: serverKey,
+    jetStream,
     operatorJwt: issueOperatorJwt(engine, 'subrosa', options),
     systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey),
     account: grant('agents', account),

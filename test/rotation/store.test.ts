@@ -95,7 +95,7 @@ describe('a store in a folder', () => {
     '',
     '{',
     'null',
-    '{"format":2,"epochs":[],"revocations":[],"tickedUntil":1}',
+    '{"format":3,"epochs":[],"revocations":[],"tickedUntil":1}',
     '{"format":1,"epochs":[],"revocations":[]}',
     '{"format":1,"epochs":{},"revocations":[],"tickedUntil":1}',
     '{"format":1,"epochs":[1],"revocations":[],"tickedUntil":1}',

@@ -180,7 +180,7 @@ describe('the permissions of a login', () => {
     expect((await orders.request('orders.new', '7')).string()).toBe('paid')
     await orders.close()
     await billing.close()
-    service.close()
+    await service.close()
   })
 })
 
