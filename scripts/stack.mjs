@@ -38,6 +38,8 @@ const guard = startGuard()
 
 /** @type {Map<string, Promise<RunningService>>} */
 const starting = new Map()
+/** @type {Map<string, Promise<void>>} */
+const healthy = new Map()
 /** @type {RunningService[]} */
 const running = []
 let isStopping = false
@@ -83,7 +85,7 @@ async function startAfter(service) {
     service.dependsOn.map(async ({ service: name, condition }) => {
       const other = services.find((candidate) => candidate.name === name)
       if (other === undefined) throw new Error(`${service.name} depends on ${name}, which is not there`)
-      await reaches(other, await start(other), condition)
+      await reaches(other, condition)
     }),
   )
   if (isStopping) throw new Error('stopped')
@@ -103,16 +105,28 @@ async function startAfter(service) {
 }
 
 /**
+ * Resolves when a service is as far as those that depend on it ask.
+ *
  * @param {Service} service
- * @param {RunningService} process
  * @param {string} condition
  */
-async function reaches(service, process, condition) {
+async function reaches(service, condition) {
+  const process = await start(service)
   if (condition === 'service_completed_successfully') {
     const code = await process.ended()
     if (code !== 0) throw new Error(`${service.name} has ended with ${code}`)
     return
   }
+  const known = healthy.get(service.name) ?? becomesHealthy(service, process)
+  healthy.set(service.name, known)
+  await known
+}
+
+/**
+ * @param {Service} service
+ * @param {RunningService} process
+ */
+async function becomesHealthy(service, process) {
   const deadline = performance.now() + HEALTH_TIMEOUT_MS
   while (!(await isHealthy(service))) {
     if (isStopping) throw new Error('stopped')

@@ -69,7 +69,7 @@ export class Questions {
   /**
    * Subscribes, and flushes, so that no answer is missed.
    *
-   * @throws SubrosaError ERR_CONNECTION on a closed connection, ERR_NO_ROTATION_SERVICE on one that is cut off
+   * @throws SubrosaError ERR_CONNECTION on a closed connection or a lost one, ERR_NO_ROTATION_SERVICE on a silent one
    */
   static async open(nc: NatsLike, options: QuestionsOptions): Promise<Questions> {
     if (nc.isClosed()) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed')
@@ -179,7 +179,9 @@ export class Questions {
       this.#giveUp()
     })
     await this.#wait<void>((done, fail) => {
-      this.#nc.flush().then(done, fail)
+      const lost = (cause: unknown) =>
+        fail(new SubrosaError('ERR_CONNECTION', 'the connection to the broker is lost', { cause }))
+      this.#nc.flush().then(done, lost)
     })
   }
 

@@ -70,7 +70,8 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     if (timeout !== undefined) assertDelay('timeout', timeout)
     if (slow !== undefined && callback !== undefined)
       throw new TypeError('slow counts unread messages, and a callback leaves none')
-    if (slow !== undefined && !(slow >= 0)) throw new RangeError('slow must be a number of messages')
+    if (slow !== undefined && !(Number.isFinite(slow) && slow >= 0))
+      throw new RangeError('slow must be a number of messages')
     this.#pattern = pattern
     this.#options = options
     this.#hooks = hooks

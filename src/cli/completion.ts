@@ -54,7 +54,11 @@ export function registerCompletion(program: Command, terminal: Terminal): void {
     .description('print what makes a shell complete commands, options, contexts and agents')
     .addArgument(new Argument('<shell>', 'which shell').choices(shells))
     .action((shell: Shell) => terminal.data(SCRIPTS[shell]))
-  addExamples(command, 'source <(subrosa completion bash)', 'subrosa completion fish | source')
+  addExamples(
+    command,
+    'subrosa completion bash > ~/.local/share/bash-completion/completions/subrosa',
+    'subrosa completion fish | source',
+  )
   program
     .command(ASKED, { hidden: true })
     .argument('[words...]')

@@ -94,7 +94,7 @@ export function realmOption(terminal: Terminal): Option {
 
 /** The option that names the broker. */
 export function serverOption(): Option {
-  return new Option('--server <url>', "where the broker is, when it is not where the realm's folder says")
+  return new Option('-s, --server <url>', "where the broker is, when it is not where the realm's folder says")
 }
 
 /** Adds examples at the end of a command's help. */

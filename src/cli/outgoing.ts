@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { MessageHeaders } from '../bus/headers.ts'
 import { isSubject } from '../identity/subject.ts'
+import type { GivenOptions } from './broker-options.ts'
 import { type HeaderOption, headerOption, toOption } from './message-options.ts'
 import { parseAmount, parseCount } from './options.ts'
 import { type PayloadOptions, payloadOptions, payloadsOf } from './payloads.ts'
@@ -37,6 +38,12 @@ export function addOutgoingOptions(command: Command): Command {
   ]
   for (const option of options) command.addOption(option)
   return command
+}
+
+/** Under pins nobody else says who may read a message. @throws RangeError when nobody is named */
+export function assertNamed({ all }: GivenOptions, { to }: OutgoingOptions): void {
+  if (all.pins !== undefined && to === undefined)
+    throw new RangeError('under --pins a message names its recipients: --to NAME')
 }
 
 /**

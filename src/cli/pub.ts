@@ -8,6 +8,7 @@ import { parseSubject } from './message-options.ts'
 import { addExamples, parseDuration } from './options.ts'
 import {
   addOutgoingOptions,
+  assertNamed,
   type OutgoingMessage,
   type OutgoingOptions,
   outgoingMessages,
@@ -39,6 +40,7 @@ export function registerPub(program: Command, terminal: Terminal): void {
     .option('-q, --quiet', 'say nothing of what is sent')
     .option('--json', 'print what was sent and to whom, one line of JSON for each message')
   addAgentOptions(command).action((subject: string, body: string | undefined, options: PubOptions) => {
+    assertNamed(givenOptions(terminal, options), options)
     const messages = outgoingMessages(terminal, { subject, body }, options)
     return inRealm(terminal, options, {
       purpose: 'subrosa pub',

@@ -10,6 +10,7 @@ import { MessagePrinter, type ShowOptions } from './message-printer.ts'
 import { addExamples, parseAmount, parseDuration } from './options.ts'
 import {
   addOutgoingOptions,
+  assertNamed,
   type OutgoingMessage,
   type OutgoingOptions,
   outgoingMessages,
@@ -47,6 +48,7 @@ export function registerRequest(program: Command, terminal: Terminal): void {
     )
     .addOption(translateOption())
   addAgentOptions(command).action((subject: string, body: string | undefined, options: RequestOptions) => {
+    assertNamed(givenOptions(terminal, options), options)
     const printer = new MessagePrinter(terminal, options)
     const messages = outgoingMessages(terminal, { subject, body }, options)
     return inRealm(terminal, options, {

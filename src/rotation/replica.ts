@@ -87,9 +87,10 @@ export class Replica {
   async start(): Promise<void> {
     const { record } = this.#options
     await this.#turns.run(() => this.#sync.read())
-    if (!record.isBelieved) await this.#ask()
-    else await this.#stand()
-    if (!this.isLeading) void this.#followUp()
+    if (record.isBelieved) await this.#stand()
+    if (this.isLeading) return
+    await this.#ask()
+    void this.#followUp()
   }
 
   /** Something may have been appended. */
@@ -159,8 +160,8 @@ export class Replica {
   /** Asks the replica that leads, until it has answered or this one leads. */
   async #followUp(): Promise<void> {
     while (!this.#isClosed && !this.isLeading && !this.#isInStep) {
-      await this.#ask()
       await new Promise<void>((resolve) => this.#timers.after(QUERY_INTERVAL_MS, resolve))
+      await this.#ask()
     }
   }
 

@@ -126,7 +126,7 @@ export class DailyRealm {
 
   async stop(): Promise<void> {
     for (const agent of this.#agents) await agent.close().catch(() => {})
-    this.#service.close()
+    await this.#service.close()
     await this.running.stop()
   }
 }

@@ -14,11 +14,16 @@ const COMMANDS = [
   ['pin'],
   ['keys'],
   ['inspect'],
+  ['pub'],
+  ['sub'],
+  ['request'],
+  ['reply'],
   ['rotate'],
   ['rotate', 'now'],
   ['rotate', 'status'],
   ['rotator'],
   ['demo'],
+  ['completion'],
 ]
 
 describe('help', () => {

@@ -190,24 +190,14 @@ describe('the body', () => {
 
 describe('the audience', () => {
   it('is waited for', async () => {
-    const command = realm.start('orders', [
-      'pub',
-      'tools.x',
-      'for audit',
-      '--to',
-      'billing',
-      '--wait-for',
-      '9',
-    ])
-    expect((await command.outcome).code).toBe(0)
-    const waiting = realm.start('orders', ['pub', 'orders.new', 'x', '--to', 'audit', '--timeout', '10s'])
-    await until('it is there', () => billing.audience('orders.new').length > 0)
+    const argv = ['pub', 'orders.new', 'x', '--to', 'audit', '--timeout', '10s', '--json', '-q']
+    const command = realm.start('orders', argv)
+    await until('it is in the realm', () => billing.audience('alone.x').length > 0)
+    expect(command.written()).toBe('')
     const audit = await realm.join('audit')
-    const heard: string[] = []
-    audit.subscribe('orders.>', { callback: (_, message) => void heard.push(message.string()) })
-    await audit.flush()
-    expect((await waiting.outcome).code).toBe(0)
-    await until('audit has heard', () => heard.length === 1)
+    const { code, stdout } = await command.outcome
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toMatchObject({ recipients: [{ name: 'audit', instance: audit.instance }] })
     await audit.close()
   })
 

@@ -178,14 +178,14 @@ describe.concurrent('subrosa reply --command', () => {
     expect((await command.outcome).stderr).toMatch(said)
   })
 
-  it('ends the command when it is interrupted', async () => {
+  it('ends the command when it is interrupted, and says so to whoever asked', async () => {
     const subject = newSubject()
     const command = await reply(subject, '--command', 'sleep 60')
-    const asking = failure(() => orders.request(subject, 'x', { timeout: 1000 }))
+    const asking = ask(subject, 'x')
     await until('it was asked', () => command.written() !== '')
     command.interrupt()
     expect((await command.outcome).code).toBe(0)
-    await asking
+    expect((await asking).headers?.get('Nats-Service-Error')).toBe('the command failed')
   })
 
   it('gives no secret of its own to the command', async () => {

@@ -11,7 +11,7 @@ export const OPENSSH_FINGERPRINT = 'SHA256:++0WfNZYJ9w1isZgKPGfHNc+z93o4L3OSuWS1
 export const PKCS8_FINGERPRINT = 'SHA256:xotl2DFFgK1JZs2wKP4vuVyx9KoRuuu2HEnSpP3Etlg'
 
 /** The path of a file that ssh-keygen or openssl has made; SOURCES.md says how. */
-export function samplePath(name: string): URL {
+function samplePath(name: string): URL {
   return new URL(`../vectors/keys/${name}`, import.meta.url)
 }
 

@@ -95,10 +95,15 @@ export class ReplicaRealm {
     return logNames(this.realm.root)
   }
 
-  async replica(
-    options: Partial<RotationOptions> & { readonly leaseMs?: number } = {},
-  ): Promise<TestReplica> {
-    const { leaseMs = LEASE_MS, store = memoryRotationStore(), ...rest } = options
+  /** A record with these epochs, and what else is given. */
+  storeWith(epochs: readonly MadeEpoch[], rest: Partial<RotationRecord> = {}): RotationStore {
+    const store = memoryRotationStore()
+    store.save({ epochs: epochs.map(({ bytes }) => bytes), revocations: [], tickedUntil: 0, ...rest })
+    return store
+  }
+
+  async replica(options: ReplicaOptions = {}): Promise<TestReplica> {
+    const { leaseMs = LEASE_MS, store = this.storeWith([this.first]), tampered = {}, ...rest } = options
     const nc = await this.realm.connection()
     const events: RotationEvent[] = []
     const service = await startRotationService(nc, {

@@ -20,6 +20,11 @@ const ROTATORS = ['rotator-1', 'rotator-2']
 const AGENTS = ['orders', 'billing']
 const SERVICES = ['nats', ...ROTATORS, ...AGENTS]
 const HAND_OVER_MS = 5000
+/** Ends the process that the container's first process looks after, and says when. */
+const KILL = `
+const [child] = require('node:fs').readFileSync('/proc/1/task/1/children', 'utf8').split(' ')
+console.log(Date.now())
+process.kill(Number(child), 'SIGKILL')`
 const LEADS = /this replica leads$/
 const FOLLOWS = /this replica (follows|leads no more)/
 
@@ -176,10 +181,9 @@ async function handedOver(project) {
   held(`exactly one rotation service leads: ${leader}`)
 
   const restarts = Number(project.inspect(leader, '{{.RestartCount}}'))
-  const killedAt = Date.now()
-  const since = new Date(killedAt).toISOString()
   // From within, as a crash: what the engine kills by request it does not start again.
-  project.exec(leader, 'sh', '-c', 'kill -9 $(pgrep -P 1)')
+  const killedAt = Number(project.exec(leader, 'node', '--eval', KILL))
+  const since = new Date(killedAt).toISOString()
   const taken = () => project.logs(other, since).find(({ text }) => LEADS.test(text))
   await project.until(`${other} leads`, () => taken() !== undefined)
   const tookMs = (taken()?.at ?? Number.NaN) - killedAt

@@ -69,7 +69,7 @@ class Stack {
 
   leader(): string {
     const leaders = ['rotator-1', 'rotator-2'].filter((service) =>
-      /leads$/.test(this.said(service).findLast((line) => /this replica/.test(line)) ?? ''),
+      /this replica leads$/.test(this.said(service).findLast((line) => /this replica/.test(line)) ?? ''),
     )
     expect(leaders).toHaveLength(1)
     return leaders[0] ?? ''
