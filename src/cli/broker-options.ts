@@ -57,7 +57,10 @@ export interface GivenOptions {
   readonly all: TextOptions
   readonly mayUseContext: boolean
   readonly tlsFirst: boolean
+  /** How long to wait for answers. */
   readonly timeoutMs: number
+  /** How long connecting and joining may take: who wants quick answers does not mean these. */
+  readonly joinTimeoutMs: number
   readonly connectionName: string | undefined
   readonly passphrase: string | undefined
 }
@@ -126,13 +129,15 @@ export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenO
   // On the command line it is checked already.
   if (env['as'] !== undefined && !isAgentName(env['as']))
     throw new RangeError(`${VARIABLES.as} is no agent's name`)
+  const timeoutMs = timeout ?? timeoutOf(terminal) ?? DEFAULT_TIMEOUT_MS
   return {
     flags,
     env,
     all: { ...env, ...flags },
     mayUseContext: context !== false,
     tlsFirst: tlsfirst === true,
-    timeoutMs: timeout ?? timeoutOf(terminal) ?? DEFAULT_TIMEOUT_MS,
+    timeoutMs,
+    joinTimeoutMs: Math.max(timeoutMs, DEFAULT_TIMEOUT_MS),
     connectionName,
     passphrase,
   }

@@ -47,7 +47,7 @@ export async function openBroker(
     authenticator,
     tls,
     name: given.connectionName ?? purpose,
-    timeoutMs: given.timeoutMs,
+    timeoutMs: given.joinTimeoutMs,
     reconnect: true,
     inboxPrefix: given.all.inboxPrefix ?? context?.inboxPrefix,
   })

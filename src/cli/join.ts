@@ -34,7 +34,7 @@ export async function joinRealm(
   const nc = await openBroker(terminal, options, purpose)
   try {
     const { state } = given.all
-    const bus = await secure(nc, { identity, trust, timeout: given.timeoutMs, ...(state && { state }) })
+    const bus = await secure(nc, { identity, trust, timeout: given.joinTimeoutMs, ...(state && { state }) })
     return { bus, nc }
   } catch (error) {
     await nc.close()

@@ -53,7 +53,7 @@ describe('a log that is gone', () => {
     const broker = await replicas.realm.connection()
     broker.publish(`${replicas.realm.root}.revoke`, revocation)
     await until('it is held', () => replica.store.load().revocations.length === 1)
-    await (await replicas.manager()).streams.delete(replicas.names.stream)
+    await replicas.deleteLog()
     expect(await replica.service.rotate()).toBe(4)
     expect(await loggedEpochs()).toEqual(recorded(replica))
     await replica.crash()
@@ -68,7 +68,7 @@ describe('a log that is gone', () => {
     const { service, store } = await threeEpochs()
     await service.close()
     const manager = await replicas.manager()
-    await manager.streams.delete(replicas.names.stream)
+    await replicas.deleteLog()
     await manager.streams.delete(replicas.names.bucketStream)
     const again = await replicas.replica({ store })
     await leads(again)
@@ -110,8 +110,8 @@ describe('a log that was set back', () => {
 
   it('is no beginning for a replica without a record, as long as nobody vouches for it', async () => {
     const first = await threeEpochs()
-    await replicas.replaceLog((await replicas.logged()).slice(0, 1))
     await first.crash()
+    await replicas.replaceLog((await replicas.logged()).slice(0, 1))
     const store = memoryRotationStore()
     const newcomer = await replicas.replica({ store })
     await until('it says so', () => troubles(newcomer).length > 0)

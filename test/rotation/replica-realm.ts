@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
@@ -161,10 +161,18 @@ export class ReplicaRealm {
   ): Promise<void> {
     const manager = await this.manager()
     const { config } = await manager.streams.info(this.names.stream)
-    await manager.streams.delete(this.names.stream)
+    await this.deleteLog()
     await manager.streams.add(config)
     const client = jetstream(await this.realm.connection())
     for (const { subject, data } of entries) await client.publish(subject, data)
+  }
+
+  async deleteLog(): Promise<void> {
+    const { stream } = this.names
+    await (await this.manager()).streams.delete(stream)
+    // The server says so before the files are gone, and would remove those of the next stream of this name.
+    const files = join(this.#folder, 'jetstream', '$G', 'streams', stream)
+    await until('its files are gone', () => !existsSync(files))
   }
 
   async manager() {
