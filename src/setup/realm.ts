@@ -135,9 +135,9 @@ function brokerConfig(broker: {
   const { serverCertificate, serverKey, jetStream } = realmLayout(dir)
   const engine = engineFor()
   const options = { signer: operator, issuedAtMs: nowMs }
-  const grant = (name: string, publicKey: string) => ({
+  const grant = (name: string, publicKey: string, hasStreams: boolean) => ({
     publicKey,
-    jwt: issueAccountJwt(engine, { name, publicKey }, options),
+    jwt: issueAccountJwt(engine, { name, publicKey, hasStreams }, options),
   })
   return formatServerConfig({
     listen,
@@ -145,8 +145,8 @@ function brokerConfig(broker: {
     key: serverKey,
     jetStream,
     operatorJwt: issueOperatorJwt(engine, 'subrosa', options),
-    systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey),
-    account: grant('agents', account),
+    systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey, false),
+    account: grant('agents', account, true),
   })
 }
 

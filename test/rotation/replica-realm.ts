@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { hex } from '../../src/bytes.ts'
+import { SubrosaError } from '../../src/errors.ts'
 import { jetStreamRotationLog } from '../../src/rotation/jetstream-log.ts'
 import type { OpenLog, RotationLog } from '../../src/rotation/log.ts'
 import { logNames } from '../../src/rotation/log-names.ts'
@@ -19,6 +20,9 @@ import { until } from '../support/until.ts'
 
 /** Long enough for a machine that is busy with other tests. */
 export const LEASE_MS = 900
+
+/** Longer than a replica waits before it reads what it was told of. */
+const QUIET_MS = 100
 
 /** One replica, and what it has said. */
 export interface TestReplica {
@@ -169,9 +173,14 @@ export class ReplicaRealm {
 
   async deleteLog(): Promise<void> {
     const { stream } = this.names
-    await (await this.manager()).streams.delete(stream)
-    // The server says so before the files are gone, and would remove those of the next stream of this name.
+    const manager = await this.manager()
     const files = join(this.#folder, 'jetstream', '$G', 'streams', stream)
+    // The server says so before the files are gone, and would remove those of the next stream of this name. A replica
+    // that was about to read may make that one: then it goes, too.
+    do {
+      await manager.streams.delete(stream)
+      await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+    } while (await manager.streams.info(stream).catch(() => undefined))
     await until('its files are gone', () => !existsSync(files))
   }
 
@@ -194,6 +203,18 @@ export class ReplicaRealm {
 /** Resolves when a replica leads. */
 export async function leads({ service }: TestReplica): Promise<void> {
   await until('the replica leads', () => service.role === 'leader')
+}
+
+/** Has a replica rotate, as soon as it can: one that was disturbed leads again after a while. */
+export async function rotated(replica: TestReplica): Promise<number> {
+  for (;;) {
+    await leads(replica)
+    try {
+      return await replica.service.rotate()
+    } catch (error) {
+      if (!(error instanceof SubrosaError) || error.code === 'ERR_ROLLBACK') throw error
+    }
+  }
 }
 
 /** What a replica has reported as wrong. */

@@ -40,7 +40,13 @@ try {
       },
     )
     console.log(`compose: Docker engine ${versions[0]}, docker-compose ${versions[1]}`)
-    await prove(engine)
+    const project = new Project(engine, 'subrosa-proof')
+    try {
+      await prove(project)
+    } catch (error) {
+      console.error(project.compose(['logs', '--timestamps', '--tail', '20']))
+      throw error
+    }
   } finally {
     await engine.stop()
   }
@@ -55,9 +61,9 @@ try {
   }
 }
 
-/** @param {Engine} engine */
-async function prove(engine) {
-  const project = new Project(engine, 'subrosa-proof')
+/** @param {Project} project */
+async function prove(project) {
+  const { engine } = project
   project.compose(['config', '--quiet'])
   held('docker-compose 1.29 reads the file')
 
