@@ -8,9 +8,11 @@ import { encodeNkey } from '../identity/nkey.ts'
 import { viewPrivateKey } from '../identity/private-key.ts'
 import { readKey, readKeyText, readPublicText } from '../identity/secret-source.ts'
 import { addExamples, passphraseOption } from './options.ts'
+import { printable, printableJson } from './printable.ts'
 import { isInlineKey, resolvePublicKey, toSource } from './public-key.ts'
 import { formatTable } from './table.ts'
 import type { Terminal } from './terminal.ts'
+import { whenShown } from './times.ts'
 
 const FORMATS: Readonly<Record<PrivateKeyFormat, string>> = {
   nkey: 'nkey seed',
@@ -49,8 +51,8 @@ export function registerIdentityShow(identity: Command, terminal: Terminal): voi
 
 async function show(terminal: Terminal, source: string, options: IdentityShowOptions): Promise<void> {
   const { json, rows } = await describe(source, options.passphrase)
-  if (options.json) terminal.data(JSON.stringify(json, null, 2))
-  else for (const line of formatTable(rows)) terminal.data(line)
+  if (options.json) terminal.data(printableJson(json))
+  else for (const line of formatTable(rows)) terminal.data(printable(line))
 }
 
 async function describe(argument: string, passphrase: string | undefined): Promise<Shown> {
@@ -119,8 +121,8 @@ async function publicKeyOf(source: string, passphrase: string | undefined): Prom
 }
 
 function describeIdentity({ claims }: Identity): Shown {
-  const issued = new Date(claims.issuedAt * 1000).toISOString()
-  const expires = new Date(claims.expiresAt * 1000).toISOString()
+  const issued = whenShown(claims.issuedAt * 1000)
+  const expires = whenShown(claims.expiresAt * 1000)
   const { name, identity, realm, issuer, roles, permissions, maxInstances } = claims
   const print = fingerprint(identity)
   const isSelfSigned = issuer === identity
