@@ -1,32 +1,36 @@
-// pins.mjs: two agents that have pinned each other's keys, and no authority. Arguments: [FOLDER [SERVER]]
+// pins.mjs: agents that have pinned each other's keys, and no authority. Arguments: [FOLDER [SERVER]]
 import { connect } from '@nats-io/transport-node'
-import { fileRotationStore, fingerprint, loadIdentity, loadPins, secure, startRotationService } from 'subrosa'
+import { fileRotationStore, loadIdentity, loadPins, secure, startRotationService } from 'subrosa'
 
 const [dir = 'pinned', servers = '127.0.0.1:4222'] = process.argv.slice(2)
-const trust = await loadPins(`${dir}/subrosa-pins.json`)
+process.chdir(dir)
 
-const nc = await connect({ servers })
-const service = await startRotationService(nc, {
-  identity: await loadIdentity(`file:${dir}/rotator.identity`),
+// #region readme
+const trust = await loadPins('subrosa-pins.json')
+// #endregion
+
+const rotator = await connect({ servers })
+const service = await startRotationService(rotator, {
+  identity: await loadIdentity('file:rotator.identity'),
   trust,
-  store: fileRotationStore(`${dir}/rotation`),
+  store: fileRotationStore('rotation'),
 })
 
-/** @param {string} name */
-async function join(name) {
-  const identity = await loadIdentity(`file:${dir}/${name}.identity`)
-  console.log(name, 'is', fingerprint(identity.publicKey))
-  return secure(await connect({ servers }), { identity, trust })
-}
+const billing = await secure(await connect({ servers }), {
+  identity: await loadIdentity('file:billing.identity'),
+  trust,
+})
+const orders = billing.subscribe('orders.>', { max: 1 })
+await billing.flush()
 
-const bob = await join('bob')
-const greetings = bob.subscribe('greetings', { max: 1 })
-await bob.flush()
+const nc = await connect({ servers })
+// #region readme
+const identity = await loadIdentity({ key: 'file:orders.key', name: 'orders', realm: trust.realm })
+const bus = await secure(nc, { identity, trust })
+bus.publish('orders.new', 'hello', { to: ['billing'] })
+// #endregion
+for await (const m of orders) console.log(m.sender.name, 'says', m.string(), 'on', m.subject)
 
-const alice = await join('alice')
-alice.publish('greetings', 'hello', { to: ['bob'] }) // under pins every publish names its recipients
-for await (const m of greetings) console.log(m.sender.name, 'says', m.string())
-
-await Promise.all([alice.drain(), bob.drain()])
+await Promise.all([bus.drain(), billing.drain()])
 service.close()
-await nc.close()
+await rotator.close()

@@ -3,10 +3,8 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 
 const STOP_TIMEOUT_MS = 10_000
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 10_000
-/** A process that lived so long starts again at once. */
-const STEADY_MS = 10_000
+/** Longer than the lease of a leader, so that the other rotation service takes over meanwhile. */
+const RESTART_PAUSE_MS = 5000
 
 /**
  * How a service runs here.
@@ -24,7 +22,7 @@ export class RunningService {
   #plan
   /** @type {import('node:child_process').ChildProcess | undefined} */
   #process
-  #isStopping = false
+  #stopping = new AbortController()
   /** @type {Error | undefined} */
   #failure
   #life
@@ -46,7 +44,7 @@ export class RunningService {
   }
 
   async stop() {
-    this.#isStopping = true
+    this.#stopping.abort()
     this.#process?.kill('SIGTERM')
     const killer = setTimeout(() => this.#process?.kill('SIGKILL'), STOP_TIMEOUT_MS)
     await this.#life
@@ -55,14 +53,13 @@ export class RunningService {
 
   async #live() {
     const { name, restarts, say } = this.#plan
-    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-      const startedAt = performance.now()
+    const { signal } = this.#stopping
+    for (;;) {
       const code = await this.#runOnce()
-      if (this.#isStopping || !restarts || this.#failure !== undefined) return code
-      if (performance.now() - startedAt > STEADY_MS) pauseMs = FIRST_PAUSE_MS
-      say('stack', `${name} has ended with ${code}, and is started again`)
-      await pause(pauseMs)
-      if (this.#isStopping) return code
+      if (signal.aborted || !restarts || this.#failure !== undefined) return code
+      say('stack', `${name} has ended with ${code}, and is started again in ${RESTART_PAUSE_MS / 1000} s`)
+      await pause(RESTART_PAUSE_MS, undefined, { signal }).catch(() => {})
+      if (signal.aborted) return code
     }
   }
 

@@ -136,7 +136,7 @@ export class SecureConnection {
   #isClosed = false
   #isDraining = false
 
-  /** Use {@link secure}. */
+  /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
     const { engine, clock, identity, claims, trust, policy, inboxPrefix, padding } = parts
     const feed = this.#feed
@@ -185,7 +185,7 @@ export class SecureConnection {
     this.realm = trust.realm
   }
 
-  /** Joins the realm. Called once, by {@link secure}. */
+  /** @internal Joins the realm. Called once, by {@link secure}. */
   async join(timeoutMs: number): Promise<void> {
     void this.#nc.closed().then((error) => this.#finish(error instanceof Error ? error : undefined))
     try {

@@ -80,10 +80,12 @@ function checkHeader(name: string, value: string): void {
 export class MessageHeaders implements Iterable<[string, string[]]> {
   readonly #values = new Map<string, string[]>()
 
+  /** @internal Made by the connection. A publish takes any iterable of names and values. */
   constructor(pairs: Iterable<HeaderPair> = []) {
     for (const { name, value } of pairs) this.#add(name, value)
   }
 
+  /** Each name with its values, in the order in which they were set. */
   [Symbol.iterator](): IterableIterator<[string, string[]]> {
     return this.#values.entries()
   }
@@ -103,10 +105,12 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     return this.#found(name, match).flatMap(([, values]) => values)
   }
 
+  /** Whether there is a header of this name. */
   has(name: string, match?: HeaderMatch): boolean {
     return this.#found(name, match).length > 0
   }
 
+  /** Every name. */
   keys(): string[] {
     return [...this.#values.keys()]
   }
@@ -126,6 +130,7 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     this.#add(key, value.trim())
   }
 
+  /** Removes every value of this header. */
   delete(name: string, match?: HeaderMatch): void {
     for (const [key] of this.#found(name, match)) this.#values.delete(key)
   }
@@ -135,14 +140,17 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     return false
   }
 
+  /** Always as without a status. */
   get status(): string {
     return '0'
   }
 
+  /** Always 0. */
   get code(): number {
     return 0
   }
 
+  /** Always empty. */
   get description(): string {
     return ''
   }

@@ -66,6 +66,7 @@ export class SecureMessage {
   readonly epoch: number
   readonly #respond: MessageParts['respond']
 
+  /** @internal Made by the connection. */
   constructor(parts: MessageParts) {
     this.subject = parts.subject
     this.sid = parts.sid

@@ -62,7 +62,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   #isDraining = false
   #isEnded = false
 
-  /** @throws TypeError for `slow` together with a callback, RangeError when `max`, `timeout` or `slow` is out of bounds */
+  /** @internal @throws TypeError for `slow` together with a callback, RangeError when `max`, `timeout` or `slow` is out of bounds */
   constructor(pattern: string, options: SubscribeOptions, hooks: SubscriptionHooks) {
     const { max, timeout, callback, slow } = options
     if (max !== undefined && !(Number.isInteger(max) && max > 0))
@@ -86,6 +86,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     }
   }
 
+  /** The pattern that was subscribed to. */
   getSubject(): string {
     return this.#pattern
   }
@@ -115,10 +116,12 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     return this.#hooks.id()
   }
 
+  /** Whether it has ended. */
   isClosed(): boolean {
     return this.#isEnded
   }
 
+  /** Whether {@link drain} is under way. */
   isDraining(): boolean {
     return this.#isDraining
   }
@@ -149,7 +152,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     this.#end(undefined)
   }
 
-  /** A message that was opened. Used by the connection. @returns whether it was taken */
+  /** @internal A message that was opened. Used by the connection. @returns whether it was taken */
   push(message: SecureMessage): boolean {
     const { callback } = this.#options
     if (this.#isEnded) return false
@@ -166,7 +169,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     return true
   }
 
-  /** Ends the subscription with an error. Used by the connection. */
+  /** @internal Ends the subscription with an error. Used by the connection. */
   fail(error: Error): void {
     const { callback } = this.#options
     if (this.#isEnded) return
@@ -175,6 +178,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     this.#end(error)
   }
 
+  /** Each message as it comes, until the subscription ends. @throws TypeError where there is a callback */
   async *[Symbol.asyncIterator](): AsyncIterator<SecureMessage, undefined> {
     if (this.#options.callback !== undefined)
       throw new TypeError('a subscription with a callback cannot be iterated')

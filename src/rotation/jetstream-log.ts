@@ -1,4 +1,4 @@
-import type { JetStreamClient, JetStreamManager, StreamInfo } from '@nats-io/jetstream'
+import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/nats-core'
 import type { NatsSubscription } from '../bus/nats-like.ts'
 import { subscribeSafely } from '../bus/safely.ts'
@@ -51,6 +51,10 @@ interface Position {
   /** When the stream was made: another time is another stream. */
   readonly created: string
   readonly sequence: number
+  /** The last entry among the epochs that was read or appended, whatever it is. Where it is gone, others may be. */
+  readonly epoch: number
+  /** The same as the server sees it. They differ where entries were deleted. */
+  readonly lastEpoch: number
 }
 
 class JetStreamLog implements OpenLog {
@@ -60,8 +64,6 @@ class JetStreamLog implements OpenLog {
   readonly #names: LogNames
   readonly #subscriptions: readonly NatsSubscription[]
   #position: Position | undefined
-  /** The sequence of the last entry among the epochs, whatever it is. */
-  #lastEpoch = 0
 
   static async open(nc: NatsConnection, { names, onAppended, leaseMs }: OpenOptions): Promise<JetStreamLog> {
     // Only a replica needs it: agents load this package too.
@@ -98,17 +100,20 @@ class JetStreamLog implements OpenLog {
 
   async read(): Promise<LogReading> {
     return asked(async () => {
-      const { created, state } = await streamInfo(this.#manager, this.#names)
+      const { created, first, last, lastEpoch } = await this.#state()
       const before = this.#position
-      const isWhole = before?.created !== created || state.last_seq < before.sequence
-      if (isWhole) this.#lastEpoch = 0
-      const first = isWhole ? Math.max(1, state.first_seq) : before.sequence + 1
-      if (state.last_seq - first >= MAX_LOG_ENTRIES) throw tooMany(this.#names.stream)
-      const entries: LogEntry[] = []
-      for (let next = first; next <= state.last_seq; next += READS_AT_ONCE) {
-        entries.push(...(await this.#readSome(next, Math.min(next + READS_AT_ONCE - 1, state.last_seq))))
-      }
-      this.#position = { created, sequence: state.last_seq }
+      const isWhole = before?.created !== created || last < before.sequence || lastEpoch < before.epoch
+      const next = isWhole ? first : before.sequence + 1
+      if (last - next >= MAX_LOG_ENTRIES) throw tooMany(this.#names.stream)
+      const messages = await this.#messages(next, last)
+      const { epochs, revocations } = this.#names
+      const ofEpochs = messages.filter(({ subject }) => subject === epochs).map(({ seq }) => seq)
+      const epoch = Math.max(isWhole ? 0 : before.epoch, ...ofEpochs)
+      this.#position = { created, sequence: last, epoch, lastEpoch }
+      const entries = messages.flatMap(({ subject, data }): LogEntry[] => {
+        if (subject === epochs) return [{ kind: 'epoch', bytes: copy(data) }]
+        return subject === revocations ? [{ kind: 'revocation', bytes: copy(data) }] : []
+      })
       return { entries, isWhole }
     })
   }
@@ -119,9 +124,12 @@ class JetStreamLog implements OpenLog {
 
   async appendEpoch(bytes: Uint8Array): Promise<boolean> {
     return asked(async () => {
+      const position = this.#position
+      if (position === undefined) return false
       try {
-        const expect = { streamName: this.#names.stream, lastSubjectSequence: this.#lastEpoch }
-        this.#lastEpoch = (await this.#client.publish(this.#names.epochs, bytes, { expect })).seq
+        const expect = { streamName: this.#names.stream, lastSubjectSequence: position.lastEpoch }
+        const { seq } = await this.#client.publish(this.#names.epochs, bytes, { expect })
+        this.#position = { ...position, epoch: seq, lastEpoch: seq }
         return true
       } catch (error) {
         if (isWrongSequence(error)) return false
@@ -139,19 +147,30 @@ class JetStreamLog implements OpenLog {
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
   }
 
-  async #readSome(first: number, last: number): Promise<readonly LogEntry[]> {
-    const { epochs, revocations, stream } = this.#names
-    const sequences = Array.from({ length: last - first + 1 }, (_, i) => first + i)
-    const messages = await Promise.all(
-      sequences.map((seq) => this.#manager.streams.getMessage(stream, { seq })),
-    )
-    return messages.flatMap((message, i): LogEntry[] => {
-      // Somebody has deleted it.
-      if (message === null) return []
-      if (message.subject === epochs) this.#lastEpoch = Math.max(this.#lastEpoch, sequences[i] ?? 0)
-      else if (message.subject !== revocations) return []
-      return [{ kind: message.subject === epochs ? 'epoch' : 'revocation', bytes: copy(message.data) }]
-    })
+  /** From where to where the stream reaches, and its last entry among the epochs: none that is not within. */
+  async #state() {
+    const { stream, epochs } = this.#names
+    for (;;) {
+      const { created, state } = await streamInfo(this.#manager, this.#names)
+      const newest = await this.#manager.streams.getMessage(stream, { last_by_subj: epochs })
+      const lastEpoch = newest?.seq ?? 0
+      const { first_seq: first, last_seq: last } = state
+      if (lastEpoch <= last) return { created, first: Math.max(1, first), last, lastEpoch }
+    }
+  }
+
+  /** Those that nobody has deleted. */
+  async #messages(first: number, last: number): Promise<readonly StoredMsg[]> {
+    const { stream } = this.#names
+    const messages: StoredMsg[] = []
+    for (let next = first; next <= last; next += READS_AT_ONCE) {
+      const count = Math.min(READS_AT_ONCE, last - next + 1)
+      const some = Array.from({ length: count }, (_, i) =>
+        this.#manager.streams.getMessage(stream, { seq: next + i }),
+      )
+      messages.push(...(await Promise.all(some)).filter((message) => message !== null))
+    }
+    return messages
   }
 }
 

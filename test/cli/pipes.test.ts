@@ -1,4 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../src/bus/connection.ts'
@@ -107,6 +109,20 @@ describe('pipes', () => {
     const lines = sub.stdout().trimEnd().split('\n')
     const numbers = lines.map((line) => Number((JSON.parse(line) as { data: string }).data.split(' ')[0]))
     expect(numbers).toEqual(Array.from({ length: count }, (_, i) => i))
+  })
+
+  it('to a slow reader lose nothing of what is printed in the end', async () => {
+    const contexts = join(realm.path('config'), 'nats', 'context')
+    await mkdir(contexts, { recursive: true })
+    const names = Array.from({ length: 2000 }, (_, i) => `${'context-'.repeat(10)}${i}`)
+    for (const name of names) await writeFile(join(contexts, `${name}.json`), '{}')
+    const script = `XDG_CONFIG_HOME='${realm.path('config')}' subrosa __complete -- sub --context ''`
+    const printing = shell('audit', script)
+    printing.child.stdout?.pause()
+    await until('it prints', () => (printing.child.stdout?.readableLength ?? 0) > 0)
+    printing.child.stdout?.resume()
+    expect(await printing.ended).toBe(0)
+    expect(printing.stdout().trimEnd().split('\n')).toEqual([...names].sort())
   })
 
   it('bring what is published, line by line', async () => {

@@ -2,15 +2,18 @@ import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promis
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../src/bus/connection.ts'
+import { runCli } from '../../src/cli/program.ts'
 import { until } from '../support/until.ts'
 import { DailyRealm } from './daily-realm.ts'
-import { run } from './run.ts'
+import { run, terminalThat } from './run.ts'
 
 let realm: DailyRealm
 let orders: SecureConnection
+let audit: SecureConnection
 beforeAll(async () => {
   realm = await DailyRealm.start()
   orders = await realm.join('orders')
+  audit = await realm.join('audit')
 })
 afterAll(() => realm.stop())
 
@@ -111,7 +114,7 @@ describe('subrosa sub', () => {
   it('shares work in a queue group', async () => {
     const flags = ['orders.>', '--queue', 'workers', '--json', '--wait', '700ms']
     const commands = await Promise.all([sub(...flags), sub(...flags)])
-    await until('the sender knows both', () => orders.audience('orders.x').length === 2)
+    await until('the sender knows both', () => orders.audience('tools.x').length === 2)
     for (let i = 0; i < 20; i++) orders.publish('orders.new', String(i))
     const outcomes = await Promise.all(commands.map(({ outcome }) => outcome))
     const received = outcomes.flatMap(({ stdout }) => (stdout === '' ? [] : lines(stdout)))
@@ -128,6 +131,36 @@ describe('subrosa sub', () => {
     await until('it has told that it is gone', () => {
       return orders.audience('orders.x').every(({ name }) => name !== 'billing')
     })
+  })
+
+  it('prints the next message when there is room for it', async () => {
+    const written: string[] = []
+    let makeRoom = (): void => {}
+    const terminal = terminalThat({
+      env: realm.env('billing'),
+      say: (line) => void said.push(line),
+      write: (data) => {
+        written.push(String(data))
+        return new Promise((resolve) => {
+          makeRoom = resolve
+        })
+      },
+    })
+    const said: string[] = []
+    const code = runCli(['sub', 'orders.>', '--json', '--count', '3'], terminal)
+    await until('it listens', () => said.length > 0)
+    await orders.waitForAudience('tools.x')
+    const copies = audit.subscribe('orders.>', { max: 3 })
+    await audit.flush()
+    for (const text of ['1', '2', '3']) orders.publish('orders.new', text)
+    await copies.closed
+    for (let i = 1; i <= 3; i++) {
+      await until('it prints', () => written.length > 0)
+      expect(written).toHaveLength(1)
+      expect(JSON.parse(written.pop() ?? '')).toMatchObject({ data: String(i) })
+      makeRoom()
+    }
+    expect(await code).toBe(0)
   })
 
   it('says what it refused and why, in the end in one line', async () => {
@@ -268,7 +301,7 @@ describe('subrosa sub --translate', () => {
     }
     const command = realm.startWith(env, ['sub', 'orders.>', '-r', '--translate', 'env', '--count', '1'])
     await until('it listens', () => command.said.some((line) => line.includes('subscribed')))
-    await orders.waitForAudience('orders.new')
+    await orders.waitForAudience('tools.x')
     orders.publish('orders.new', 'x')
     const { stdout } = await command.outcome
     expect(stdout).toContain('SUBROSA_AGENT=billing')

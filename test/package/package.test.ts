@@ -28,7 +28,8 @@ const EXAMPLES: readonly Run[] = [
   { names: ['billing', 'orders-nats'], prints: /^sent order 7\n$/, heard: ONE_ORDER },
   { names: ['requests'], prints: /^(\w+: found by worker\n){6}six answers from [123] of 3 workers\n$/ },
   { names: ['monitor'], prints: /^delivered order 9\n(rejected .*\n){2}\{ plaintext: 1, replay: 1 \}\n$/ },
-  { names: ['pins'], prints: /^bob is SHA256:\S{43}\nalice is SHA256:\S{43}\nalice says hello\n$/ },
+  { names: ['own-key'], prints: /^shipping is SHA256:\S{43}\njoined in epoch 1\n$/ },
+  { names: ['pins'], prints: /^orders says hello on orders\.new\n$/ },
 ]
 
 const SHARED = {
@@ -114,7 +115,7 @@ async function follow(command: string): Promise<void> {
     rotator = await app.startUntil('the rotation service of', 'node_modules/.bin/subrosa', ['rotator'])
     return
   }
-  if (!/^npx subrosa (init|agent add \w+)\b/.test(command))
+  if (!/^(npx subrosa (init|agent add \w+)|ssh-keygen|install)\b/.test(command))
     throw new Error(`this test does not know what to do with "${command}"`)
   const port = command === 'npx subrosa init' ? ` --port ${await freePort()}` : ''
   const { code, output } = await app.shell(command + port)

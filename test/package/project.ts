@@ -148,6 +148,8 @@ export class Project {
         .filter((folder) => !folder.includes('node_modules'))
         .join(delimiter),
       XDG_STATE_HOME: join(this.folder, 'state'),
+      // What the examples are told to be run with.
+      KEY_PASSPHRASE: 'correct horse',
       NO_COLOR: '1',
     }
   }

@@ -21,9 +21,9 @@ const AGENTS = ['orders', 'billing']
 const SERVICES = ['nats', ...ROTATORS, ...AGENTS]
 const HAND_OVER_MS = 5000
 /** Ends the process that the container's first process looks after, and says when. */
-const KILL = `
+const CRASH = `
 const [child] = require('node:fs').readFileSync('/proc/1/task/1/children', 'utf8').split(' ')
-console.log(Date.now())
+console.log(new Date().toISOString())
 process.kill(Number(child), 'SIGKILL')`
 const LEADS = /this replica leads$/
 const FOLLOWS = /this replica (follows|leads no more)/
@@ -72,6 +72,7 @@ async function prove(project) {
   importImage(engine, project.image('nats'), {
     fill: (root) => addProgram(root, command, '/usr/local/bin/nats-server'),
   })
+  runsContainers(project)
   held(`base images are imported from this machine: Node ${process.version}, nats-server of ${origin}`)
 
   project.compose(['build', 'setup'])
@@ -108,6 +109,15 @@ async function prove(project) {
 
   anotherRealm(project, realm)
   held('volumes of another realm are refused: with a reason, a hint, and nothing written')
+}
+
+/** @param {Project} project */
+function runsContainers(project) {
+  try {
+    project.docker(['run', '--rm', '--network', 'none', baseImage(), 'node', '--version'])
+  } catch (error) {
+    throw new NoEngine(`it starts no container: ${error instanceof Error ? error.message : ''}`)
+  }
 }
 
 /** @param {Project} project */
@@ -186,26 +196,39 @@ async function handedOver(project) {
   const other = ROTATORS.find((service) => service !== leader) ?? ''
   held(`exactly one rotation service leads: ${leader}`)
 
-  const restarts = Number(project.inspect(leader, '{{.RestartCount}}'))
-  // From within, as a crash: what the engine kills by request it does not start again.
-  const killedAt = Number(project.exec(leader, 'node', '--eval', KILL))
-  const since = new Date(killedAt).toISOString()
+  const since = new Date().toISOString()
+  // What is killed on request the engine does not start again: nobody is faster than the other replica.
+  project.compose(['kill', '-s', 'KILL', leader])
   const taken = () => project.logs(other, since).find(({ text }) => LEADS.test(text))
   await project.until(`${other} leads`, () => taken() !== undefined)
-  const tookMs = (taken()?.at ?? Number.NaN) - killedAt
+  const tookMs = (taken()?.at ?? Number.NaN) - Date.parse(project.inspect(leader, '{{.State.FinishedAt}}'))
   if (!(tookMs < HAND_OVER_MS)) throw new Error(`the hand-over took ${tookMs} ms`)
+  await exchange(project, new Date().toISOString())
+  held(`it was killed: ${other} led after ${tookMs} ms, and messages flow`)
 
+  project.compose(['start', leader])
+  await untilFollows(project, leader, since)
+  const restarts = Number(project.inspect(leader, '{{.RestartCount}}'))
+  const crashedAt = project.exec(leader, 'node', '--eval', CRASH)
   await project.until(
-    `${leader} is back`,
+    'the engine starts it again',
     () => Number(project.inspect(leader, '{{.RestartCount}}')) > restarts,
   )
-  await project.until(`${leader} follows`, () =>
-    project.logs(leader, since).some(({ text }) => FOLLOWS.test(text)),
-  )
-  await exchange(project, since)
+  await untilFollows(project, leader, crashedAt)
   await project.untilHealthy(SERVICES)
   equal(leaderOf(project), other, 'who leads afterwards')
-  held(`it was killed: ${other} led after ${tookMs} ms, messages flow, and ${leader} is back and follows`)
+  held(`${leader} is back and follows; its process was killed, and the engine has started it again`)
+}
+
+/**
+ * @param {Project} project
+ * @param {string} service
+ * @param {string} since
+ */
+async function untilFollows(project, service, since) {
+  await project.until(`${service} follows`, () =>
+    project.logs(service, since).some(({ text }) => FOLLOWS.test(text)),
+  )
 }
 
 /**

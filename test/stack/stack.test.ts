@@ -131,7 +131,11 @@ describe('npm run stack', () => {
     process.kill(stack.pids().get(leader) ?? 0, 'SIGKILL')
     await stack.says(other, /this replica leads$/, from)
     expect(performance.now() - killedAt).toBeLessThan(5000)
-    await stack.says('stack', new RegExp(`^${leader} has ended with SIGKILL, and is started again$`), from)
+    await stack.says(
+      'stack',
+      new RegExp(`^${leader} has ended with SIGKILL, and is started again in 5 s$`),
+      from,
+    )
     await stack.says(leader, /this replica follows/, from)
     await stack.exchanges(stack.lines.length)
     expect(stack.leader()).toBe(other)
