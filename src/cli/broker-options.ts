@@ -34,7 +34,7 @@ const DEFAULT_TIMEOUT_MS = 5000
 type TextOption = keyof typeof VARIABLES
 
 /** Texts by option, where they are given. */
-export type TextOptions = { readonly [option in TextOption]?: string }
+type TextOptions = { readonly [option in TextOption]?: string }
 
 /** What the command line says about how to connect and whom to trust, as commander hands it over. */
 export interface BrokerOptions extends Omit<TextOptions, 'context'> {
@@ -74,10 +74,10 @@ export function addBrokerOptions(command: Command): Command {
     textOption('--creds <file>', 'login: a creds file'),
     textOption('--nkey <file>', 'login: a file with an nkey seed'),
     textOption('--user <user>', 'login: a user, or without --password a token'),
-    textOption('--password <password>', 'its password'),
+    textOption('--password <password>', 'its password; others can see a command line'),
     textOption('--token <token>', 'login: a token'),
     textOption('--jwt <jwt>', 'login: a user JWT'),
-    textOption('--seed <seed>', 'the seed for it'),
+    textOption('--seed <seed>', 'the seed for it; others can see a command line'),
     textOption('--tlsca <file>', 'certificate authority that the broker must be of'),
     textOption('--tlscert <file>', 'certificate of this client'),
     textOption('--tlskey <file>', 'its key'),
@@ -88,7 +88,7 @@ export function addBrokerOptions(command: Command): Command {
     ).argParser(parseDuration),
     textOption('--inbox-prefix <prefix>', 'first tokens of reply subjects'),
     new Option('--connection-name <name>', 'what the broker calls this connection'),
-    textOption('--realm <dir>', "the realm's folder (default: ./subrosa-realm, where there is one)"),
+    textOption('--realm <dir>', "the realm's folder", './subrosa-realm, where there is one'),
     textOption('--as <name>', 'an agent of that folder; under --pins the name of a private key').argParser(
       parseName,
     ),
@@ -154,11 +154,10 @@ function timeoutOf({ env }: Terminal): number | undefined {
   }
 }
 
-function textOption(flags: string, description: string): Option {
+function textOption(flags: string, description: string, standard?: string): Option {
   const option = new Option(flags)
   const variable = VARIABLES[option.attributeName() as TextOption]
-  const [, text = description, standard = ''] = /^(.+?)( \(default: .+\))?$/.exec(description) ?? []
-  option.description = `${text}; also ${variable}${standard}`
+  option.description = `${description}; also ${variable}${standard === undefined ? '' : ` (default: ${standard})`}`
   return option
 }
 

@@ -26,7 +26,7 @@ import { reportError, type Terminal } from './terminal.ts'
  * Runs one command. Data goes to the terminal's standard output, and everything else to its standard error.
  *
  * @param argv the arguments, without the program's own name
- * @returns the exit code: 0, 1 when the command failed, 2 when it was not understood
+ * @returns the exit code: see {@link EXIT_CODES_HELP}
  */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode = EXIT_OK

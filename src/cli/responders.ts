@@ -13,7 +13,7 @@ import { note, reportError, type Terminal } from './terminal.ts'
 const MAX_VARIABLE_BYTES = 100_000
 
 /** A request that is to be answered. */
-export interface RequestToAnswer {
+interface RequestToAnswer {
   readonly message: SecureMessage
   /** Its number. */
   readonly count: number

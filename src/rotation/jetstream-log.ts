@@ -5,7 +5,7 @@ import { subscribeSafely } from '../bus/safely.ts'
 import { copy, hex } from '../bytes.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
-import { DEFAULT_LEASE_MS, MAX_LEASE_MS, MAX_LOG_ENTRIES, MIN_LEASE_MS } from '../limits.ts'
+import { DEFAULT_LEASE_MS, MAX_LEASE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, MIN_LEASE_MS } from '../limits.ts'
 import { isStreamMissing, isWrongSequence, jetStreamError } from './jetstream-errors.ts'
 import { JetStreamLease } from './jetstream-lease.ts'
 import type { Lease, LogEntry, LogReading, OpenLog, RotationLog } from './log.ts'
@@ -20,6 +20,7 @@ export interface JetStreamLogOptions {
 const HOLDER_BYTES = 8
 const TIMEOUT_MS = 2000
 const READS_AT_ONCE = 64
+const MAX_ATTEMPTS = 8
 
 /**
  * A log in a JetStream stream, with a lease in a key-value bucket: both are made where they are not there. The
@@ -103,17 +104,19 @@ class JetStreamLog implements OpenLog {
       const { created, first, last, lastEpoch } = await this.#state()
       const before = this.#position
       const isWhole = before?.created !== created || last < before.sequence || lastEpoch < before.epoch
-      const next = isWhole ? first : before.sequence + 1
-      if (last - next >= MAX_LOG_ENTRIES) throw tooMany(this.#names.stream)
-      const messages = await this.#messages(next, last)
-      const { epochs, revocations } = this.#names
-      const ofEpochs = messages.filter(({ subject }) => subject === epochs).map(({ seq }) => seq)
-      const epoch = Math.max(isWhole ? 0 : before.epoch, ...ofEpochs)
+      let epoch = isWhole ? 0 : before.epoch
+      const entries: LogEntry[] = []
+      for (const { seq, subject, data } of await this.#messages(
+        isWhole ? first : before.sequence + 1,
+        last,
+      )) {
+        if (subject === this.#names.epochs) {
+          epoch = seq
+          entries.push({ kind: 'epoch', bytes: copy(data) })
+        } else if (subject === this.#names.revocations)
+          entries.push({ kind: 'revocation', bytes: copy(data) })
+      }
       this.#position = { created, sequence: last, epoch, lastEpoch }
-      const entries = messages.flatMap(({ subject, data }): LogEntry[] => {
-        if (subject === epochs) return [{ kind: 'epoch', bytes: copy(data) }]
-        return subject === revocations ? [{ kind: 'revocation', bytes: copy(data) }] : []
-      })
       return { entries, isWhole }
     })
   }
@@ -150,25 +153,31 @@ class JetStreamLog implements OpenLog {
   /** From where to where the stream reaches, and its last entry among the epochs: none that is not within. */
   async #state() {
     const { stream, epochs } = this.#names
-    for (;;) {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const { created, state } = await streamInfo(this.#manager, this.#names)
       const newest = await this.#manager.streams.getMessage(stream, { last_by_subj: epochs })
       const lastEpoch = newest?.seq ?? 0
       const { first_seq: first, last_seq: last } = state
       if (lastEpoch <= last) return { created, first: Math.max(1, first), last, lastEpoch }
     }
+    throw new SubrosaError('ERR_STATE', `the stream ${stream} does not hold still`)
   }
 
   /** Those that nobody has deleted. */
   async #messages(first: number, last: number): Promise<readonly StoredMsg[]> {
     const { stream } = this.#names
     const messages: StoredMsg[] = []
+    let bytes = 0
     for (let next = first; next <= last; next += READS_AT_ONCE) {
       const count = Math.min(READS_AT_ONCE, last - next + 1)
-      const some = Array.from({ length: count }, (_, i) =>
-        this.#manager.streams.getMessage(stream, { seq: next + i }),
+      const some = await Promise.all(
+        Array.from({ length: count }, (_, i) => this.#manager.streams.getMessage(stream, { seq: next + i })),
       )
-      messages.push(...(await Promise.all(some)).filter((message) => message !== null))
+      for (const message of some) {
+        bytes += message?.data.length ?? 0
+        if (message !== null) messages.push(message)
+      }
+      if (bytes > MAX_LOG_BYTES || next - first > MAX_LOG_ENTRIES) throw tooMuch(stream)
     }
     return messages
   }
@@ -198,8 +207,8 @@ async function asked<T>(task: () => Promise<T>): Promise<T> {
   }
 }
 
-function tooMany(stream: string): SubrosaError {
-  return new SubrosaError('ERR_STATE', `the stream ${stream} holds more than ${MAX_LOG_ENTRIES} entries`, {
+function tooMuch(stream: string): SubrosaError {
+  return new SubrosaError('ERR_STATE', `the stream ${stream} holds more than a realm ever needs`, {
     hint: 'somebody has filled it with junk: stop every replica and delete it, and the replicas fill it anew',
   })
 }

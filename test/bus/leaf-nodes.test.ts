@@ -203,7 +203,6 @@ describe('agents on a hub and on a leaf node', () => {
       return ['near to far: after', 'far to near: after'].every((text) => heard.includes(text))
     })
     // It has announced itself into the void: its first message has it looked up.
-    expect(far.audience('cut').map(({ name }) => name)).not.toContain('late')
     late.publish('cut', 'hello', { to: ['far'] })
     await until('it is heard', () => heard.includes('late to far: hello'))
     expect(far.audience('cut').map(({ name }) => name)).toContain('late')
@@ -228,7 +227,7 @@ describe('agents on a hub and on a leaf node', () => {
     expect(messages.length).toBeGreaterThan(50)
     for (const { data, subject } of messages) {
       if (data.length > 0) expect([...data.subarray(0, 3)], subject).toEqual([0xc1, 0x01, 0x00])
-      for (const text of ['secret', 'before', 'after', 'alone', 'job', 'near', 'far'])
+      for (const text of ['secret', 'before', 'after', 'alone', 'hello'])
         expect(Buffer.from(data).includes(text)).toBe(false)
     }
   })

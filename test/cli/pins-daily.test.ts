@@ -71,6 +71,21 @@ describe('trust by pins', () => {
     })
   })
 
+  it('takes replies on an inbox of its own choice', async () => {
+    const replies: (string | undefined)[] = []
+    const answering = bob.subscribe('inbox.>', {
+      callback: (_, message) => {
+        replies.push(message.reply)
+        message.respond('hi')
+      },
+    })
+    await bob.flush()
+    const argv = ['request', 'inbox.x', '', '--to', 'bob', '-r', '--inbox-prefix', '_MINE.ann']
+    expect(await run(...argv)).toMatchObject({ code: 0, stdout: 'hi' })
+    expect(replies).toEqual([expect.stringMatching(/^_MINE\.ann\./)])
+    answering.unsubscribe()
+  })
+
   it('hears those that are pinned', async () => {
     const command = start(['sub', 'hello.>', '--raw', '--count', '1'], env)
     await until('it listens', () => command.said.some((line) => line.includes('subscribed')))

@@ -94,7 +94,7 @@ describe('subrosa request', () => {
       message.respond('one')
       message.respond('two')
     }, 2)
-    const { code, stdout } = await request(['tools.x', '', '-r', '--replies', '0', '--timeout', '400ms'])
+    const { code, stdout } = await request(['tools.x', '', '-r', '--replies', '0', '--timeout', '1s'])
     expect(code).toBe(0)
     expect(stdout.split('\n').sort()).toEqual(['one', 'one', 'two', 'two'])
   })
@@ -129,7 +129,7 @@ describe('subrosa request', () => {
   it('asks only those whom --to names', async () => {
     await answer((message) => message.respond('here'), 2)
     const [first] = workers
-    const flags = ['--to', `billing/${first?.instance}`, '--replies', '0', '--timeout', '300ms', '--json']
+    const flags = ['--to', `billing/${first?.instance}`, '--replies', '0', '--timeout', '1s', '--json']
     const { stdout } = await request(['tools.x', '', ...flags])
     expect(stdout.split('\n').map((line) => JSON.parse(line).sender.instance)).toEqual([first?.instance])
   })

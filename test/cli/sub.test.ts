@@ -112,13 +112,20 @@ describe('subrosa sub', () => {
   })
 
   it('shares work in a queue group', async () => {
-    const flags = ['orders.>', '--queue', 'workers', '--json', '--wait', '700ms']
+    const flags = ['orders.>', '--queue', 'workers', '--json']
     const commands = await Promise.all([sub(...flags), sub(...flags)])
     await until('the sender knows both', () => orders.audience('tools.x').length === 2)
     for (let i = 0; i < 20; i++) orders.publish('orders.new', String(i))
-    const outcomes = await Promise.all(commands.map(({ outcome }) => outcome))
-    const received = outcomes.flatMap(({ stdout }) => (stdout === '' ? [] : lines(stdout)))
-    const numbers = received.map((message) => Number((message as { data: string }).data))
+    const received = () =>
+      commands.flatMap(({ written }) =>
+        written()
+          .split('\n')
+          .filter((line) => line !== ''),
+      )
+    await until('all have come', () => received().length >= 20)
+    for (const command of commands) command.interrupt()
+    for (const { outcome } of commands) expect((await outcome).code).toBe(0)
+    const numbers = received().map((line) => Number((JSON.parse(line) as { data: string }).data))
     expect(numbers.sort((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, i) => i))
   })
 

@@ -42,6 +42,17 @@ export function findPrograms() {
 }
 
 /**
+ * The last thing that a program said before it failed.
+ *
+ * @param {unknown} error
+ */
+export function reasonOf(error) {
+  if (!(error instanceof Error)) return 'unknown'
+  const said = 'stderr' in error ? String(error.stderr).trim() : ''
+  return said.split('\n').at(-1) || error.message
+}
+
+/**
  * @param {string} program
  * @param {NodeJS.ProcessEnv} env
  */
@@ -67,9 +78,7 @@ function unpack(cache, root) {
     for (const name of ['iptables', 'ip6tables']) symlinkSync(`../sbin/${name}-nft`, join(bin, name))
     renameSync(join(work, 'packages'), root)
   } catch (error) {
-    throw new NoEngine(
-      `Debian's packages cannot be had: ${error instanceof Error ? error.message.split('\n')[0] : ''}`,
-    )
+    throw new NoEngine(`Debian's packages cannot be had: ${reasonOf(error)}`)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { reasonOf } from './programs.mjs'
 
 /** @typedef {import('./engine.mjs').Engine} Engine */
 
@@ -50,6 +51,16 @@ export class Project {
       throw error
     }
     throw new Error(`docker-compose ${args.join(' ')} did not fail`)
+  }
+
+  /** Whether `docker compose` is there too. */
+  hasPlugin() {
+    try {
+      this.docker(['compose', 'version'])
+      return true
+    } catch {
+      return false
+    }
   }
 
   /** @param {readonly string[]} args */
@@ -144,6 +155,15 @@ export class Project {
         at: Date.parse(line.slice(0, line.indexOf(' '))),
         text: line.slice(line.indexOf(' ') + 1),
       }))
+  }
+
+  /** The end of what each container has said, to see what went wrong. */
+  lastWords() {
+    try {
+      return this.compose(['logs', '--timestamps', '--tail', '20'])
+    } catch (error) {
+      return reasonOf(error)
+    }
   }
 
   /**

@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findNatsServer } from '../../src/setup/nats-server.ts'
 import { spawnCli } from '../cli/run.ts'
 
@@ -19,27 +19,28 @@ interface Run {
 
 let folder: string
 let volumes: string
-/** Volumes as setup leaves them, to be copied: making a realm takes time. */
-let pristine: string
+/** The volumes as setup has left them, to begin each test with: making a realm takes time. */
+let saved: string
 let first: Run
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'subrosa-test-setup-'))
-  pristine = join(folder, 'pristine')
-  for (const volume of VOLUMES) await mkdir(join(pristine, volume), { recursive: true })
-  first = await setup(pristine)
+  volumes = join(folder, 'volumes')
+  saved = join(folder, 'saved')
+  for (const volume of VOLUMES) await mkdir(join(volumes, volume), { recursive: true })
+  first = await setup()
+  await cp(volumes, saved, { recursive: true, preserveTimestamps: true })
 }, 60_000)
 afterAll(() => rm(folder, { recursive: true, force: true }))
 beforeEach(async () => {
-  volumes = join(folder, 'volumes')
-  await cp(pristine, volumes, { recursive: true, preserveTimestamps: true })
+  await rm(volumes, { recursive: true, force: true })
+  await cp(saved, volumes, { recursive: true, preserveTimestamps: true })
 })
-afterEach(() => rm(volumes, { recursive: true, force: true }))
 
 /** Runs the one-shot container's command as a process. */
-async function setup(where = volumes, env: Record<string, string> = {}): Promise<Run> {
+async function setup(env: Record<string, string> = {}): Promise<Run> {
   return new Promise((resolve) => {
-    const options = { env: { PATH: process.env['PATH'], STACK_VOLUMES: where, ...env } }
+    const options = { env: { PATH: process.env['PATH'], STACK_VOLUMES: volumes, ...env } }
     execFile(process.execPath, ['stack/setup.mjs'], options, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })
@@ -63,8 +64,8 @@ async function filesIn(where: string): Promise<readonly string[]> {
   return Object.keys(await snapshot(where)).sort()
 }
 
-async function realmKey(where = pristine): Promise<string> {
-  return JSON.parse(await readFile(join(where, 'realm', 'realm.json'), 'utf8')).realm
+async function realmKey(): Promise<string> {
+  return JSON.parse(await readFile(join(saved, 'realm', 'realm.json'), 'utf8')).realm
 }
 
 /** Has a volume belong to another realm, as one that was kept from an earlier stack does. */
@@ -77,7 +78,7 @@ async function belongToAnother(volume: string): Promise<void> {
 
 async function expectRefusal(env: Record<string, string>, ...parts: readonly string[]): Promise<void> {
   const before = await snapshot(volumes)
-  const { code, stdout, stderr } = await setup(volumes, env)
+  const { code, stdout, stderr } = await setup(env)
   expect(code).toBe(1)
   expect(stdout).toBe('')
   for (const part of parts) expect(stderr).toContain(part)
@@ -89,7 +90,7 @@ describe('the setup of the stack', () => {
   test('makes a realm, and prints its key alone on standard output', async () => {
     expect(first).toMatchObject({ code: 0, stdout: `${await realmKey()}\n` })
     expect(first.stderr).not.toContain('error')
-    expect(await readdir(join(pristine, 'realm', 'agents'))).toEqual(
+    expect(await readdir(join(volumes, 'realm', 'agents'))).toEqual(
       ['billing', 'orders', 'rotator'].flatMap((name) =>
         ['creds', 'identity', 'jwt'].map((kind) => `${name}.${kind}`),
       ),
@@ -103,22 +104,22 @@ describe('the setup of the stack', () => {
       'realm.json',
       'tls/ca.crt',
     ]
-    expect(await filesIn(join(pristine, 'broker'))).toEqual([
+    expect(await filesIn(join(volumes, 'broker'))).toEqual([
       'broker.conf',
       'nats-server.conf',
       'realm.json',
       'tls/server.crt',
       'tls/server.key',
     ])
-    expect(await filesIn(join(pristine, 'jetstream'))).toEqual(['realm.json'])
-    expect(await filesIn(join(pristine, 'rotator-1'))).toEqual(login('rotator'))
-    expect(await filesIn(join(pristine, 'rotator-2'))).toEqual(login('rotator'))
-    expect(await filesIn(join(pristine, 'orders'))).toEqual(login('orders'))
-    expect(await filesIn(join(pristine, 'billing'))).toEqual(login('billing'))
+    expect(await filesIn(join(volumes, 'jetstream'))).toEqual(['realm.json'])
+    expect(await filesIn(join(volumes, 'rotator-1'))).toEqual(login('rotator'))
+    expect(await filesIn(join(volumes, 'rotator-2'))).toEqual(login('rotator'))
+    expect(await filesIn(join(volumes, 'orders'))).toEqual(login('orders'))
+    expect(await filesIn(join(volumes, 'billing'))).toEqual(login('billing'))
   })
 
   test('writes secrets for their owner only, and none into a public file or its own output', async () => {
-    for (const [path, shown] of Object.entries(await snapshot(pristine))) {
+    for (const [path, shown] of Object.entries(await snapshot(volumes))) {
       const isSecret = /\.(seed|key|identity|creds)$/.test(path)
       expect(shown.slice(0, 3), path).toBe(isSecret ? '600' : '644')
       if (!isSecret) expect(shown, path).not.toMatch(/\bS[UAO][A-Z2-7]{56}\b|PRIVATE KEY/)
@@ -128,18 +129,18 @@ describe('the setup of the stack', () => {
 
   test('writes a configuration that the broker takes, with the paths of its own volume', async () => {
     const { command, args } = await findNatsServer()
-    const path = join(pristine, 'broker', 'broker.conf')
+    const path = join(volumes, 'broker', 'broker.conf')
     const { stderr } = await promisify(execFile)(command, [...args, '-t', '-c', path])
     expect(stderr).toContain('is valid')
-    const config = await readFile(join(pristine, 'broker', 'nats-server.conf'), 'utf8')
-    expect(config).toContain(JSON.stringify(join(pristine, 'broker', 'tls', 'server.key')))
+    const config = await readFile(join(volumes, 'broker', 'nats-server.conf'), 'utf8')
+    expect(config).toContain(JSON.stringify(join(volumes, 'broker', 'tls', 'server.key')))
     expect(config).toContain('listen: "0.0.0.0:4222"')
-    expect(config).not.toContain(join(pristine, 'realm'))
+    expect(config).not.toContain(join(volumes, 'realm'))
   })
 
   test('changes nothing on volumes that are as they should be', async () => {
     const before = await snapshot(volumes)
-    const { code, stdout, stderr } = await setup(volumes, { SUBROSA_REALM_KEY: await realmKey() })
+    const { code, stdout, stderr } = await setup({ SUBROSA_REALM_KEY: await realmKey() })
     expect({ code, stdout, stderr }).toEqual({
       code: 0,
       stdout: `${await realmKey()}\n`,
