@@ -25,7 +25,10 @@ const packages = [
   { name: 'sodium-native', places: ['^src/crypto/'] },
   { name: '@scure/base', places: ['^src/identity/'] },
   { name: 'sshpk', places: ['^src/identity/openssh-key\\.ts$'] },
-  { name: '@nats-io/', places: ['^src/bus/', '^src/setup/', '^src/cli/'] },
+  {
+    name: '@nats-io/',
+    places: ['^src/bus/', '^src/rotation/jetstream-[a-z]+\\.ts$', '^src/setup/', '^src/cli/'],
+  },
   { name: '@peculiar/x509', places: ['^src/setup/'] },
   { name: 'reflect-metadata', places: ['^src/setup/'] },
   { name: 'commander', places: ['^src/cli/'] },

@@ -39,10 +39,14 @@ export type { Permissions, SubjectRules } from './identity/permissions.ts'
 export type { Pin, PinTrust } from './identity/pins.ts'
 export type { IdentityClaims, Role } from './identity/token.ts'
 export type { AuthorityTrust, TrustOptions } from './identity/trust.ts'
+export { type JetStreamLogOptions, jetStreamRotationLog } from './rotation/jetstream-log.ts'
+export type { Lease, LogEntry, LogKind, LogReading, OpenLog, RotationLog } from './rotation/log.ts'
 export {
   type RotationEvent,
   type RotationOptions,
+  type RotationRole,
   RotationService,
   startRotationService,
 } from './rotation/service.ts'
 export { memoryRotationStore, type RotationRecord, type RotationStore } from './rotation/store.ts'
+export type { RotationTimes } from './rotation/times.ts'

@@ -5,6 +5,9 @@ import { rmSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 
+const WAIT_MS = 50
+const MAX_WAITS = 60
+
 const [folder] = process.argv.slice(2)
 /** @type {Set<number>} */
 const running = new Set()
@@ -14,16 +17,19 @@ for await (const line of createInterface({ input: process.stdin })) {
   else running.delete(Number(line.slice(1)))
 }
 for (const signal of /** @type {const} */ (['SIGTERM', 'SIGKILL'])) {
-  for (const pid of running) end(pid, signal)
-  if (running.size > 0) await pause(3000)
+  for (const pid of running) send(pid, signal)
+  for (let waits = 0; running.size > 0 && waits < MAX_WAITS; waits++) {
+    await pause(WAIT_MS)
+    for (const pid of running) send(pid, 0)
+  }
 }
 if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
 
 /**
  * @param {number} pid
- * @param {NodeJS.Signals} signal
+ * @param {NodeJS.Signals | 0} signal nothing is sent with 0: it only shows whether the process is there
  */
-function end(pid, signal) {
+function send(pid, signal) {
   try {
     process.kill(pid, signal)
   } catch {

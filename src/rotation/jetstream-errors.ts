@@ -24,23 +24,26 @@ export function jetStreamError(cause: unknown): SubrosaError {
       cause,
     })
   }
-  if (nameOf(cause) === 'PermissionViolationError') {
+  if (isNamed(cause, 'PermissionViolationError')) {
     return new SubrosaError('ERR_SETUP', 'this login may not use what the replicas share in JetStream', {
       hint: 'make it anew: subrosa agent add rotator --renew',
       cause,
     })
   }
-  if (nameOf(cause) === 'ClosedConnectionError') {
+  if (isNamed(cause, 'ClosedConnectionError')) {
     return new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed', { cause })
   }
-  if (nameOf(cause) === 'TimeoutError') {
-    return new SubrosaError('ERR_TIMEOUT', 'JetStream does not answer in time', { cause })
+  if (isNamed(cause, 'TimeoutError')) {
+    return new SubrosaError('ERR_TIMEOUT', 'JetStream does not answer in time', {
+      hint: 'is it turned on in the configuration of the broker? subrosa init writes one with it',
+      cause,
+    })
   }
   return new SubrosaError('ERR_STATE', `JetStream refuses: ${messageOf(cause)}`, { cause })
 }
 
 function isNotEnabled(error: unknown): boolean {
-  return nameOf(error) === 'JetStreamNotEnabled'
+  return isNamed(error, 'JetStreamNotEnabled')
 }
 
 function serverCode(error: unknown): number | undefined {
@@ -48,8 +51,9 @@ function serverCode(error: unknown): number | undefined {
   return typeof error.code === 'number' ? error.code : undefined
 }
 
-function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : ''
+/** The classes come with the client, which is loaded when a log is opened: it is asked by name. */
+function isNamed(error: unknown, name: string): boolean {
+  return error instanceof Error && (error.name === name || isNamed(error.cause, name))
 }
 
 function messageOf(error: unknown): string {

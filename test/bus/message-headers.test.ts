@@ -118,6 +118,14 @@ describe.each(lines)('headers of a message that was opened, and those of %s', (_
       }
     }
   })
+
+  it('keep what was set before where a new value is refused', async () => {
+    const ours = new MessageHeaders([{ name: 'X', value: 'kept' }])
+    for (const match of [undefined, ...matches]) {
+      await failure(() => ours.set('X', 'a\r\nEvil: b', match))
+      expect(ours.get('X')).toBe('kept')
+    }
+  })
 })
 
 describe('headers of a message that was opened', () => {

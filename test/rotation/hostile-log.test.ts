@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hex } from '../../src/bytes.ts'
+import { jetStreamRotationLog } from '../../src/rotation/jetstream-log.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { encodeEndorsed } from '../../src/wire/endorsed.ts'
 import { engine, NOTHING, newAuthority, newIdentity } from '../support/identities.ts'
+import { TestRealm } from '../support/realm.ts'
 import { DAY, HOUR, type MadeEpoch } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 import { LEASE_MS, leads, ReplicaRealm, rotated, type TestReplica, troubles } from './replica-realm.ts'
@@ -306,6 +308,14 @@ describe('a service that runs alone beside replicas', () => {
 })
 
 describe('what replicas need', () => {
+  it('is JetStream', async () => {
+    const plain = await TestRealm.start({ rotation: false })
+    const nc = await plain.connection()
+    const error = await failure(() => plain.startService({ log: jetStreamRotationLog(nc) }))
+    expect(error).toMatchObject({ code: 'ERR_SETUP', hint: expect.stringContaining('subrosa init') })
+    await plain.stop()
+  })
+
   it('is one duration of the lease', async () => {
     await replicas.replica()
     const error = await failure(() => replicas.replica({ leaseMs: 2 * LEASE_MS }))

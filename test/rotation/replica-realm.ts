@@ -42,7 +42,7 @@ export interface ReplicaOptions extends Partial<RotationOptions> {
 }
 
 /** Each is given the log as it is. */
-export interface Tampered {
+interface Tampered {
   readonly appendEpoch?: (log: OpenLog, bytes: Uint8Array) => Promise<boolean>
   readonly appendRevocation?: (log: OpenLog, bytes: Uint8Array) => Promise<void>
   readonly takeLease?: (log: OpenLog) => Promise<boolean>
