@@ -1,4 +1,5 @@
 export { loadIdentity, loadPins } from '#key-file'
+export { jetStreamRotationLog } from '#rotation-log'
 export { fileRotationStore } from '#rotation-store'
 export {
   type PublishOptions,
@@ -39,7 +40,7 @@ export type { Permissions, SubjectRules } from './identity/permissions.ts'
 export type { Pin, PinTrust } from './identity/pins.ts'
 export type { IdentityClaims, Role } from './identity/token.ts'
 export type { AuthorityTrust, TrustOptions } from './identity/trust.ts'
-export { type JetStreamLogOptions, jetStreamRotationLog } from './rotation/jetstream-log.ts'
+export type { JetStreamLogOptions } from './rotation/jetstream-log.ts'
 export type { Lease, LogEntry, LogKind, LogReading, OpenLog, RotationLog } from './rotation/log.ts'
 export {
   type RotationEvent,

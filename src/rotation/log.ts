@@ -50,6 +50,7 @@ export interface OpenLog {
   appendEpoch(bytes: Uint8Array): Promise<boolean>
   /** Appends a revocation. It is durable when this resolves. @throws SubrosaError ERR_SETUP, ERR_STATE, ERR_TIMEOUT */
   appendRevocation(bytes: Uint8Array): Promise<void>
+  /** Tells of nothing any more. What was appended stays. */
   close(): void
 }
 

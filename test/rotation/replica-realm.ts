@@ -37,6 +37,8 @@ export interface TestReplica {
 /** How a test starts a replica. */
 export interface ReplicaOptions extends Partial<RotationOptions> {
   readonly leaseMs?: number
+  /** Default: one that comes back at once when it is lost. */
+  readonly nc?: NatsConnection
   /** What is done in the place of the log's own. */
   readonly tampered?: Tampered
 }
@@ -108,7 +110,7 @@ export class ReplicaRealm {
 
   async replica(options: ReplicaOptions = {}): Promise<TestReplica> {
     const { leaseMs = LEASE_MS, store = this.storeWith([this.first]), tampered = {}, ...rest } = options
-    const nc = await this.realm.connection()
+    const nc = options.nc ?? (await this.realm.connection())
     const events: RotationEvent[] = []
     const service = await startRotationService(nc, {
       identity: this.realm.rotator,

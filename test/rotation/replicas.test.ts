@@ -1,3 +1,4 @@
+import { connect } from '@nats-io/transport-node'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hex, samePublic } from '../../src/bytes.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
@@ -186,6 +187,33 @@ describe('replicas', () => {
     await until('both agree', () => first.service.epoch === second.service.epoch)
     expect(first.store.load().epochs.map(hex)).toEqual(second.store.load().epochs.map(hex))
     expect(replicas.forks()).toBe(1)
+    await replicas.stop()
+    await server.stop()
+  })
+})
+
+describe('a leader whose connection is lost', () => {
+  it('says nothing that would come when another one may lead', async () => {
+    const { realm } = replicas
+    // It comes back after the tap has: what it said meanwhile would be seen.
+    const nc = await connect({ servers: realm.server.url, reconnectTimeWait: 700, reconnectJitter: 0 })
+    const { service } = await replicas.replica({ nc, tickMs: 20 })
+    await until('it ticks', () => replicas.ticks().length > 3)
+    const lost = new Promise<void>((resolve) => {
+      void (async () => {
+        for await (const { type } of nc.status()) if (type === 'disconnect') resolve()
+      })()
+    })
+    await realm.server.kill()
+    await lost
+    const lostAt = Date.now()
+    const before = replicas.ticks().length
+    const server = await realm.server.restart()
+    await until('it ticks again', () => replicas.ticks().length > before + 3)
+    const meanwhile = replicas.ticks().filter(({ now }) => now > lostAt + 50 && now < lostAt + 600)
+    expect(meanwhile).toEqual([])
+    await service.close()
+    await nc.close()
     await replicas.stop()
     await server.stop()
   })

@@ -53,6 +53,11 @@ export async function prove(project) {
   const realm = realmOf(project)
   held(`setup made the realm ${realm} and ended with 0; every other container is healthy`)
 
+  const agents = project.compose(['run', '--rm', '-T', 'setup', 'subrosa', 'agent', 'list'])
+  for (const name of [...AGENTS, 'rotator'])
+    if (!agents.includes(name)) throw new Error(`subrosa agent list does not show ${name}: ${agents}`)
+  held('commands of subrosa run in the container of setup')
+
   await exchange(project, '0')
   held('the agents exchange sealed messages, each with its verified sender')
 
