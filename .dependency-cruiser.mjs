@@ -16,7 +16,7 @@ export const rooms = [
   { name: 'monitor', path: '^src/monitor/' },
   { name: 'setup', path: '^src/setup/' },
   { name: 'cli', path: '^src/cli/' },
-  { name: 'index', path: '^src/index\\.ts$' },
+  { name: 'index', path: '^src/(index|jetstream)\\.ts$' },
 ]
 
 /** Where each third-party package may be imported. What is not named here may be imported nowhere in src. */

@@ -1,5 +1,4 @@
 export { loadIdentity, loadPins } from '#key-file'
-export { jetStreamRotationLog } from '#rotation-log'
 export { fileRotationStore } from '#rotation-store'
 export {
   type PublishOptions,

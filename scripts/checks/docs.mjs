@@ -10,7 +10,14 @@ const EXAMPLES = `${OUT}/examples`
 const AT_RUN_TIME = new Set([32, 64, 128])
 
 /** Exports that the pages must have: without them something else was looked at. */
-const KNOWN = ['secure', 'SecureConnection', 'loadIdentity', 'SecureOptions', 'SubrosaErrorCode']
+const KNOWN = [
+  'secure',
+  'SecureConnection',
+  'loadIdentity',
+  'SecureOptions',
+  'SubrosaErrorCode',
+  'jetStreamRotationLog',
+]
 const MIN_EXAMPLES = 15
 
 /** What the examples take for granted. Every export of the package is there besides. */
@@ -42,7 +49,10 @@ export function checkDocs(directory) {
   const objections = /\[(warning|error)\]/.test(output) ? [output.replaceAll(/^\[info\].*\n?/gm, '')] : []
   /** @type {Reflection} */
   const project = JSON.parse(readFileSync(join(directory, json), 'utf8'))
-  const exported = project.children ?? []
+  // A module for each entry point of the package.
+  const exported = (project.children ?? []).flatMap(({ name, children = [] }) =>
+    children.map((child) => ({ ...child, module: name })),
+  )
   for (const known of KNOWN)
     if (!exported.some(({ name }) => name === known)) objections.push(`${known} is not in the API pages`)
   for (const { name } of exported.filter(isWithoutExample)) objections.push(`${name} has no @example`)
@@ -96,7 +106,7 @@ function examplesIn(reflection, path) {
 
 /**
  * @param {string} directory
- * @param {readonly Reflection[]} exported
+ * @param {readonly (Reflection & { readonly module: string })[]} exported
  * @param {readonly Example[]} examples
  */
 function compile(directory, exported, examples) {
@@ -106,18 +116,29 @@ function compile(directory, exported, examples) {
   examples.forEach(({ code }, i) => {
     write(`example-${i}.ts`, `${code}\nexport {}\n`)
   })
-  const globals = exported.flatMap(({ name, kind }) => [
-    ...(AT_RUN_TIME.has(kind) ? [`const ${name}: typeof api.${name}`] : []),
-    ...(kind === 32 || kind === 64 ? [] : [`type ${name} = api.${name}`]),
-  ])
+  const globals = exported.flatMap(({ name, kind, module }) => {
+    const of = module === 'index' ? 'api' : module
+    return [
+      ...(AT_RUN_TIME.has(kind) ? [`const ${name}: typeof ${of}.${name}`] : []),
+      ...(kind === 32 || kind === 64 ? [] : [`type ${name} = ${of}.${name}`]),
+    ]
+  })
   write(
     'given.d.ts',
-    ["import type * as api from 'subrosa'", 'declare global {', ...GIVEN, ...globals, '}', ''].join('\n'),
+    [
+      "import type * as api from 'subrosa'",
+      "import type * as jetstream from 'subrosa/jetstream'",
+      'declare global {',
+      ...GIVEN,
+      ...globals,
+      '}',
+      '',
+    ].join('\n'),
   )
   const compilerOptions = {
     noUnusedLocals: false,
     noUnusedParameters: false,
-    paths: { subrosa: ['../../src/index.ts'] },
+    paths: { subrosa: ['../../src/index.ts'], 'subrosa/jetstream': ['../../src/jetstream.ts'] },
   }
   write(
     'tsconfig.json',

@@ -30,6 +30,8 @@ const MAX_ATTEMPTS = 8
  *
  * @example
  * ```ts
+ * import { jetStreamRotationLog } from 'subrosa/jetstream'
+ *
  * const log = jetStreamRotationLog(nc, { leaseMs: 3000 })
  * const replica = await startRotationService(nc, { identity, trust, store, log })
  * ```

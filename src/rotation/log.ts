@@ -14,7 +14,7 @@ export interface LogReading {
   readonly isWhole: boolean
 }
 
-/** What the replicas of a rotation service share, and where it is. {@link jetStreamRotationLog} makes one. */
+/** What the replicas of a rotation service share, and where it is. `jetStreamRotationLog` of `subrosa/jetstream` makes one. */
 export interface RotationLog {
   /**
    * Opens it, and makes it where it is not there.
