@@ -39,7 +39,6 @@ export type { Permissions, SubjectRules } from './identity/permissions.ts'
 export type { Pin, PinTrust } from './identity/pins.ts'
 export type { IdentityClaims, Role } from './identity/token.ts'
 export type { AuthorityTrust, TrustOptions } from './identity/trust.ts'
-export type { JetStreamLogOptions } from './rotation/jetstream-log.ts'
 export type { Lease, LogEntry, LogKind, LogReading, OpenLog, RotationLog } from './rotation/log.ts'
 export {
   type RotationEvent,

@@ -84,8 +84,6 @@ export class RotationService {
   #subscriptions: readonly NatsSubscription[] = []
   #cancelRotation = (): void => {}
   #isRotating = false
-  /** A tick that waits for the connection to come back could come after those of another replica. */
-  #isCutOff = false
   #isClosed = false
 
   /** Use {@link startRotationService}. */
@@ -278,7 +276,7 @@ export class RotationService {
   /** Asked right before each tick. */
   #mayTick(): boolean {
     const { head } = this.#record
-    if (!this.#isLeading || this.#isCutOff || head === undefined) return false
+    if (!this.#isLeading || head === undefined) return false
     // Timers do not see a suspended machine, nor a wall clock that is set.
     if (this.#isEnding(head)) {
       this.#rotateSoon()
@@ -385,10 +383,7 @@ export class RotationService {
   async #watchConnection(replica: Replica): Promise<void> {
     for await (const { type } of this.#nc.status()) {
       if (this.#isClosed) return
-      if (type === 'disconnect') this.#isCutOff = true
-      if (type !== 'reconnect') continue
-      this.#isCutOff = false
-      replica.comeInStep()
+      if (type === 'reconnect') replica.comeInStep()
     }
   }
 }

@@ -158,6 +158,19 @@ describe('a log with other epochs than the record', () => {
     expect(await loggedEpochs()).toHaveLength(3)
   })
 
+  it('is none where nobody with the role has signed them', async () => {
+    const { service, store } = await threeEpochs()
+    await service.close()
+    const mallory = replicas.realm.identity('mallory')
+    const by = { signer: mallory, token: mallory.token }
+    const forged = replicas.world.epoch(replicas.first, { notBefore: Date.now() }, by)
+    await replicas.replaceLog(asLog([replicas.first, forged]))
+    const again = await replicas.replica({ store })
+    await leads(again)
+    expect(await again.service.rotate()).toBe(4)
+    expect(await loggedEpochs()).toEqual([recorded(again)[0], hex(forged.bytes), ...recorded(again).slice(1)])
+  })
+
   it('is refused where it leaves a gap, too', async () => {
     const { service, store } = await threeEpochs()
     await service.close()

@@ -37,8 +37,6 @@ export interface TestReplica {
 /** How a test starts a replica. */
 export interface ReplicaOptions extends Partial<RotationOptions> {
   readonly leaseMs?: number
-  /** Default: one that comes back at once when it is lost. */
-  readonly nc?: NatsConnection
   /** What is done in the place of the log's own. */
   readonly tampered?: Tampered
 }
@@ -48,13 +46,15 @@ interface Tampered {
   readonly appendEpoch?: (log: OpenLog, bytes: Uint8Array) => Promise<boolean>
   readonly appendRevocation?: (log: OpenLog, bytes: Uint8Array) => Promise<void>
   readonly takeLease?: (log: OpenLog) => Promise<boolean>
+  /** It is never told that something was appended. */
+  readonly isDeaf?: true
 }
 
 function tamperedLog(log: RotationLog, tampered: Tampered): RotationLog {
   return {
     async open(root, onAppended) {
-      const open = await log.open(root, onAppended)
-      const { appendEpoch, appendRevocation, takeLease } = tampered
+      const { appendEpoch, appendRevocation, takeLease, isDeaf } = tampered
+      const open = await log.open(root, isDeaf ? () => {} : onAppended)
       return {
         lease: {
           durationMs: open.lease.durationMs,
@@ -110,7 +110,7 @@ export class ReplicaRealm {
 
   async replica(options: ReplicaOptions = {}): Promise<TestReplica> {
     const { leaseMs = LEASE_MS, store = this.storeWith([this.first]), tampered = {}, ...rest } = options
-    const nc = options.nc ?? (await this.realm.connection())
+    const nc = await this.realm.connection()
     const events: RotationEvent[] = []
     const service = await startRotationService(nc, {
       identity: this.realm.rotator,
