@@ -16,7 +16,7 @@ export const rooms = [
   { name: 'monitor', path: '^src/monitor/' },
   { name: 'setup', path: '^src/setup/' },
   { name: 'cli', path: '^src/cli/' },
-  { name: 'index', path: '^src/index\\.ts$' },
+  { name: 'index', path: '^src/(index|jetstream)\\.ts$' },
 ]
 
 /** Where each third-party package may be imported. What is not named here may be imported nowhere in src. */
@@ -24,7 +24,11 @@ const packages = [
   { name: '@noble/', places: ['^src/crypto/'] },
   { name: 'sodium-native', places: ['^src/crypto/'] },
   { name: '@scure/base', places: ['^src/identity/'] },
-  { name: '@nats-io/', places: ['^src/bus/', '^src/setup/', '^src/cli/'] },
+  { name: 'sshpk', places: ['^src/identity/openssh-key\\.ts$'] },
+  {
+    name: '@nats-io/',
+    places: ['^src/bus/', '^src/rotation/jetstream-[a-z]+\\.ts$', '^src/setup/', '^src/cli/'],
+  },
   { name: '@peculiar/x509', places: ['^src/setup/'] },
   { name: 'reflect-metadata', places: ['^src/setup/'] },
   { name: 'commander', places: ['^src/cli/'] },
@@ -34,7 +38,7 @@ const packages = [
 /** The only files and rooms that may import a Node module. */
 const nodePlaces = [
   '^src/crypto/sodium\\.ts$',
-  '^src/identity/key-file\\.ts$',
+  '^src/identity/(encrypted-pkcs8|text-file)\\.ts$',
   '^src/keys/state-folder\\.ts$',
   '^src/rotation/file-store\\.ts$',
   '^src/monitor/',
@@ -124,10 +128,10 @@ const rules = {
     },
     {
       name: 'src-imports-outside-of-src',
-      comment: 'what is published depends on no test, benchmark, script or build output',
+      comment: 'what is published depends on no test, benchmark, script, example or build output',
       severity: 'error',
       from: { path: '^src/' },
-      to: { path: '^(test|bench|scripts|dist)/' },
+      to: { path: '^(test|bench|scripts|examples|dist)/' },
     },
   ],
   options: {

@@ -15,6 +15,7 @@ const bus = await secure(nc, {
   trust: { authority },
 })
 
+// #region readme
 const orders = bus.subscribe('orders.>', { max: 1, timeout: 60_000 })
 await bus.flush()
 console.log('waiting for an order')
@@ -23,3 +24,4 @@ for await (const m of orders) {
   console.log(m.sender.name, m.subject, order, m.epoch)
 }
 await bus.drain()
+// #endregion

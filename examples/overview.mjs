@@ -23,7 +23,7 @@ const orders = bus.subscribe('orders.>', { max: 2 })
 bus.publish('orders.new', JSON.stringify({ id: 7 })) // sealed to every agent allowed to read it
 bus.publish('orders.new', new Uint8Array(8), { to: ['shop'] }) // or to some of them
 for await (const m of orders) {
-  console.log(m.sender.name, m.subject, m.data, m.epoch) // the sender is verified
+  console.log(m.sender.name, m.subject, m.data.length, m.epoch) // the sender is verified
 }
 
 bus.subscribe('tools.search', { queue: 'workers', callback: (_err, m) => m.respond('result') })

@@ -333,9 +333,130 @@ const breakages = [
   },
   {
     check: 'lockfile',
+    name: 'a peer that the lockfile does not have',
+    says: /peerDependencies differ/,
+    breaks: (tree) =>
+      tree.edit('package.json', (manifest) => {
+        manifest.peerDependencies['left-pad'] = '1.0.0'
+      }),
+  },
+  {
+    check: 'lockfile',
     name: 'an empty lockfile',
     says: /the lockfile has 0 packages/,
     breaks: (tree) => tree.write('package-lock.json', '{"lockfileVersion":3,"packages":{}}'),
+  },
+  {
+    check: 'examples',
+    name: 'README shows other lines than the example',
+    says: /README\.md:\d+: it is not as in examples\/orders\.mjs/,
+    breaks: (tree) => tree.append('examples/orders.mjs', '// more\n'),
+  },
+  {
+    check: 'examples',
+    name: 'README shows other lines than the marked parts of the example',
+    says: /README\.md:\d+: it is not as in examples\/overview\.ts/,
+    breaks: (tree) => tree.append('examples/overview.ts', '// #region readme\nbus.close()\n// #endregion\n'),
+  },
+  {
+    check: 'examples',
+    name: 'a program in README is no example',
+    says: /README\.md:\d+: the line above this program does not say which file/,
+    breaks: (tree) => tree.append('README.md', '```ts\nconst broken = 1\n```\n'),
+  },
+  {
+    check: 'examples',
+    name: 'README shows an example that is not there',
+    says: /there is no examples\/nowhere\.ts/,
+    breaks: (tree) =>
+      tree.append('README.md', '<!-- examples/nowhere.ts -->\n```ts\nconst broken = 1\n```\n'),
+  },
+  {
+    check: 'examples',
+    name: 'README shows no program',
+    says: /README\.md does not show examples\/orders\.mjs/,
+    breaks: (tree) => tree.write('README.md', '# subrosa\n'),
+  },
+  {
+    check: 'examples',
+    name: 'an example in TypeScript alone',
+    says: /examples\/broken\.ts has no examples\/broken\.mjs beside it/,
+    breaks: file('examples/broken.ts', 'console.log(1)'),
+  },
+  {
+    check: 'examples',
+    name: 'an example that is not the same in JavaScript',
+    says: /examples\/monitor\.ts and examples\/monitor\.mjs are not the same/,
+    breaks: (tree) => tree.append('examples/monitor.mjs', 'console.log(1)\n'),
+  },
+  {
+    check: 'examples',
+    name: 'the other client line needs other code',
+    says: /orders-nats\.mjs differs from examples\/orders\.mjs in more than the client/,
+    breaks: (tree) => tree.append('examples/orders-nats.mjs', 'console.log(1)\n'),
+  },
+  {
+    check: 'examples',
+    name: 'an example that the overview does not name',
+    says: /examples\/README\.md does not name examples\/broken\.cjs/,
+    breaks: file('examples/broken.cjs', 'console.log(1)'),
+  },
+  {
+    check: 'docs',
+    name: 'a public function without an example',
+    says: /broken has no @example/,
+    breaks: (tree) => {
+      tree.write('src/broken.ts', '/** Does nothing. */\nexport function broken(): void {}\n')
+      tree.append('src/index.ts', "export { broken } from './broken.ts'\n")
+    },
+  },
+  {
+    check: 'docs',
+    name: 'a public type without a word',
+    says: /Broken .*does not have any documentation/,
+    breaks: (tree) => {
+      tree.write('src/broken.ts', 'export type Broken = string\n')
+      tree.append('src/index.ts', "export type { Broken } from './broken.ts'\n")
+    },
+  },
+  {
+    check: 'docs',
+    name: 'a public function takes a type that is not public',
+    says: /Hidden, .*is referenced by broken/,
+    breaks: (tree) => {
+      tree.write(
+        'src/broken.ts',
+        'type Hidden = { a: 1 }\n/** Does nothing. */\nexport function broken(hidden: Hidden): Hidden {\n  return hidden\n}\n',
+      )
+      tree.append('src/index.ts', "export { broken } from './broken.ts'\n")
+    },
+  },
+  {
+    check: 'docs',
+    name: 'a link that leads nowhere',
+    says: /Failed to resolve link to "nowhere"/,
+    breaks: (tree) => {
+      tree.write('src/broken.ts', '/** See {@link nowhere}. */\nexport type Broken = string\n')
+      tree.append('src/index.ts', "export type { Broken } from './broken.ts'\n")
+    },
+  },
+  {
+    check: 'docs',
+    name: 'an example that does not compile',
+    says: /the example of \/broken\b.*TS2345/,
+    breaks: (tree) => {
+      tree.write(
+        'src/broken.ts',
+        '/**\n * Does nothing.\n *\n * @example\n * ```ts\n * broken(1)\n * ```\n */\nexport function broken(text: string): string {\n  return text\n}\n',
+      )
+      tree.append('src/index.ts', "export { broken } from './broken.ts'\n")
+    },
+  },
+  {
+    check: 'docs',
+    name: 'the pages are of something else',
+    says: /secure is not in the API pages/,
+    breaks: (tree) => tree.write('src/index.ts', "export { SubrosaError } from './errors.ts'\n"),
   },
   {
     check: 'unused',
@@ -410,6 +531,12 @@ const breakages = [
     name: 'a benchmark does not compile',
     says: /bench\/broken\.mjs.*TS2322/,
     breaks: file('bench/broken.mjs', "/** @type {number} */\nexport const broken = '1'"),
+  },
+  {
+    check: 'types',
+    name: 'an example does not compile',
+    says: /examples\/broken\.mjs.*TS2322/,
+    breaks: file('examples/broken.mjs', "/** @type {number} */\nexport const broken = '1'"),
   },
   {
     check: 'types',

@@ -1,5 +1,7 @@
 import { checkBrowser } from './checks/browser.mjs'
 import { copyTree, removeCopy } from './checks/copy.mjs'
+import { checkDocs } from './checks/docs.mjs'
+import { checkExamples } from './checks/examples.mjs'
 import { checkLockfile } from './checks/lockfile.mjs'
 import { checkBuild, checkPackage, checkPackageTypes } from './checks/package.mjs'
 import { checkRooms } from './checks/rooms.mjs'
@@ -31,6 +33,8 @@ const checks = [
   { name: 'style', what: 'format and lint (biome)', run: checkStyle },
   { name: 'text', what: 'secrets and paths of one machine', run: checkText },
   { name: 'lockfile', what: 'lockfile and install scripts', run: checkLockfile },
+  { name: 'examples', what: 'the examples, and what README shows of them', run: checkExamples },
+  { name: 'docs', what: 'API pages and their examples (typedoc, tsc)', run: checkDocs },
   { name: 'unused', what: 'unused files, exports, dependencies (knip)', run: checkUnused },
   build,
   { name: 'types', what: 'types (tsc)', run: checkTypes, needsBuild: true },

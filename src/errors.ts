@@ -51,7 +51,7 @@ export interface SubrosaErrorOptions {
  *
  * @example
  * ```ts
- * try { bus.publish('orders.new', data) } catch (err) {
+ * try { bus.publish('orders.new', bytes) } catch (err) {
  *   if (err instanceof SubrosaError && err.code === 'ERR_EMPTY_AUDIENCE') console.error(err.hint)
  * }
  * ```
@@ -60,6 +60,7 @@ export class SubrosaError extends Error {
   readonly code: SubrosaErrorCode
   readonly hint: string | undefined
 
+  /** @internal Made by this package. */
   constructor(code: SubrosaErrorCode, message: string, options: SubrosaErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'SubrosaError'

@@ -1,4 +1,4 @@
-export { loadIdentity } from '#key-file'
+export { loadIdentity, loadPins } from '#key-file'
 export { fileRotationStore } from '#rotation-store'
 export {
   type PublishManyOptions,
@@ -26,14 +26,28 @@ export { type MessageCallback, SecureSubscription, type SubscribeOptions } from 
 export { type Clock, systemClock } from './clock.ts'
 export type { EngineName } from './crypto/engine.ts'
 export type { Padding } from './crypto/padding.ts'
+export type { OpenFailure } from './envelope/open.ts'
 export { SubrosaError, type SubrosaErrorCode } from './errors.ts'
+export { fingerprint } from './identity/fingerprint.ts'
 export { Identity } from './identity/identity.ts'
+export type {
+  IdentitySource,
+  KeyAndName,
+  KeyAndToken,
+  LoadIdentityOptions,
+} from './identity/identity-source.ts'
+export type { AskPassphrase } from './identity/passphrase.ts'
+export type { Permissions, SubjectRules } from './identity/permissions.ts'
 export type { Pin, PinTrust } from './identity/pins.ts'
+export type { IdentityClaims, Role } from './identity/token.ts'
 export type { AuthorityTrust, TrustOptions } from './identity/trust.ts'
+export type { Lease, LogEntry, LogKind, LogReading, OpenLog, RotationLog } from './rotation/log.ts'
 export {
   type RotationEvent,
   type RotationOptions,
+  type RotationRole,
   RotationService,
   startRotationService,
 } from './rotation/service.ts'
-export { memoryRotationStore, type RotationStore } from './rotation/store.ts'
+export { memoryRotationStore, type RotationRecord, type RotationStore } from './rotation/store.ts'
+export type { RotationTimes } from './rotation/times.ts'

@@ -49,6 +49,11 @@ export const NOT_ADDRESSED_MS = 15 * 60_000
 export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
 export const QUERY_INTERVAL_MS = 1000
+/** Between an epoch and one that is ordered. */
+export const MIN_ROTATION_MS = 1000
+export const DEFAULT_LEASE_MS = 3000
+export const MIN_LEASE_MS = 300
+export const MAX_LEASE_MS = 60_000
 
 // Replay, lookups and floods.
 export const REPLAY_WINDOW = 4096
@@ -74,5 +79,10 @@ export const MAX_SESSION_REQUESTS_PER_SECOND = 32
 export const MAX_HANDSHAKE_REPEATS_PER_SECOND = 2
 export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
+/** Orders to rotate that the rotation service verifies. */
+export const MAX_ORDERS_PER_SECOND = 16
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
 export const MAX_QUERIES_PER_SECOND = 1000
+/** What is read of a log at once: a broker can fill it with junk. */
+export const MAX_LOG_ENTRIES = 131_072
+export const MAX_LOG_BYTES = 256 * 1024 * 1024

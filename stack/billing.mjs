@@ -6,6 +6,6 @@ bus.subscribe('orders.>', {
   callback: (error, message) => {
     if (error) return
     void received(message)
-    send(bus, 'invoices.new', { order: message.json().order, total: 4200 })
+    send(bus, 'invoices.new', { for: message.json(), total: 4200 })
   },
 })

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SubrosaError } from 'subrosa'
 import { DESCRIPTION, REALM_VOLUME, SHARES } from './shares.mjs'
@@ -20,6 +20,7 @@ export function checkVolumes(volumes, expected) {
   }
   const found = realmKeyIn(volumes, REALM_VOLUME)
   if (expected !== undefined && found !== expected) throw notExpected(found, expected)
+  if (found === undefined && existsSync(join(volumes, REALM_VOLUME, 'authority.seed'))) throw halfMade()
   for (const { volume } of SHARES) {
     const other = realmKeyIn(volumes, volume)
     if (other !== undefined && other !== found) throw ofAnotherRealm(volume, other, found)
@@ -37,8 +38,8 @@ export function checkVolumes(volumes, expected) {
 export function realmKeyIn(volumes, volume) {
   const path = join(volumes, volume, DESCRIPTION)
   try {
-    const { realm } = JSON.parse(readFileSync(path, 'utf8'))
-    if (REALM_KEY.test(realm)) return realm
+    const realm = JSON.parse(readFileSync(path, 'utf8'))?.realm
+    if (typeof realm === 'string' && REALM_KEY.test(realm)) return realm
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
     if (!(cause instanceof SyntaxError))
@@ -64,6 +65,16 @@ function notExpected(found, expected) {
   return new SubrosaError('ERR_SETUP', what, {
     hint: 'bring the volume of that realm back, or leave SUBROSA_REALM_KEY unset',
   })
+}
+
+function halfMade() {
+  return new SubrosaError(
+    'ERR_SETUP',
+    `the volume ${REALM_VOLUME} has a seed of an authority, and no ${DESCRIPTION}`,
+    {
+      hint: 'bring that file back from a backup; if the realm was never used, start anew: docker-compose down --volumes',
+    },
+  )
 }
 
 /**

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { SubrosaError } from 'subrosa'
 import { checkVolumes, realmKeyIn } from './check-volumes.mjs'
 import { share, writeIfOther } from './share.mjs'
-import { AGENTS, BROKER_VOLUME, REALM_VOLUME, SHARES } from './shares.mjs'
+import { AGENTS, BROKER_VOLUME, JETSTREAM_VOLUME, REALM_VOLUME, SHARES } from './shares.mjs'
 
 /**
  * The one-shot container of docker-compose.yml. It makes a realm in the volume `realm` where there is none, adds the
@@ -38,7 +38,9 @@ try {
   console.log(realmKeyIn(volumes, REALM_VOLUME))
 } catch (error) {
   if (!(error instanceof SubrosaError)) throw error
-  console.error(`setup: error: ${error.message} [${error.code}]`)
+  const { cause } = error
+  const reason = cause instanceof Error && 'syscall' in cause && 'code' in cause ? ` (${cause.code})` : ''
+  console.error(`setup: error: ${error.message}${reason} [${error.code}]`)
   if (error.hint !== undefined) console.error(`setup: hint: ${error.hint}`)
   process.exitCode = 1
 }
@@ -60,8 +62,10 @@ function addAgent({ name, options }) {
 }
 
 function configureBroker() {
-  const text = `# nats-server.conf, and where this broker tells its health: to its own container only.
+  const text = `# nats-server.conf, with streams in a volume of their own: this one is read-only to the broker. And where the
+# broker tells its health: to its own container only.
 include "nats-server.conf"
+jetstream { store_dir: ${JSON.stringify(join(volumes, JETSTREAM_VOLUME))} }
 http: ${JSON.stringify(monitor)}
 `
   return writeIfOther(join(volumes, BROKER_VOLUME), 'broker.conf', text)

@@ -11,6 +11,9 @@ export const REALM_VOLUME = 'realm'
 /** What the broker reads. */
 export const BROKER_VOLUME = 'broker'
 
+/** Where its streams are. */
+export const JETSTREAM_VOLUME = 'jetstream'
+
 /** The public description of a realm. Each volume holds it: so a volume of another realm is known as such. */
 export const DESCRIPTION = 'realm.json'
 
@@ -24,7 +27,7 @@ export const AGENTS = [
 /** @type {readonly Share[]} */
 export const SHARES = [
   { volume: BROKER_VOLUME, files: ['nats-server.conf', 'tls/server.crt', 'tls/server.key'] },
-  { volume: 'jetstream', files: [] },
+  { volume: JETSTREAM_VOLUME, files: [] },
   { volume: 'rotator-1', files: login('rotator') },
   { volume: 'rotator-2', files: login('rotator') },
   { volume: 'orders', files: login('orders') },

@@ -4,7 +4,7 @@ import { basename, join, relative } from 'node:path'
 import { repository } from './run.mjs'
 
 /** What is not part of the source: the same as in .gitignore. */
-const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'coverage', '.DS_Store'])
+const LEFT_OUT = new Set(['.git', 'node_modules', 'dist', 'dist-docs', 'coverage', '.DS_Store'])
 
 /**
  * A copy of a source tree in a folder of its own, with a link to this repository's node_modules. It shows the tools

@@ -3,6 +3,12 @@ import { join } from 'node:path'
 import { objectionsTo } from './run.mjs'
 
 const MIN_PACKAGES = 100
+const KINDS = /** @type {const} */ ([
+  'dependencies',
+  'devDependencies',
+  'optionalDependencies',
+  'peerDependencies',
+])
 const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
 
 /**
@@ -10,7 +16,7 @@ const INSTALL_SCRIPTS = ['preinstall', 'install', 'postinstall']
  *   readonly version?: string, readonly resolved?: string, readonly integrity?: string,
  *   readonly link?: boolean, readonly hasInstallScript?: boolean,
  *   readonly dependencies?: Record<string, string>, readonly devDependencies?: Record<string, string>,
- *   readonly optionalDependencies?: Record<string, string>,
+ *   readonly optionalDependencies?: Record<string, string>, readonly peerDependencies?: Record<string, string>,
  * }} Locked
  */
 
@@ -29,7 +35,7 @@ export function checkLockfile(directory) {
     ...judge(path, locked),
     ...scripts(directory, { path, locked, allowed: manifest.allowScripts ?? {} }),
   ])
-  for (const kind of /** @type {const} */ (['dependencies', 'devDependencies', 'optionalDependencies']))
+  for (const kind of KINDS)
     if (JSON.stringify(sorted(root?.[kind])) !== JSON.stringify(sorted(manifest[kind])))
       objections.push(`${kind} differ between package.json and the lockfile`)
   if (lock.lockfileVersion !== 3) objections.push('the lockfile is not of version 3')

@@ -6,8 +6,8 @@ import { filesBelow, objectionsTo, runTool } from './run.mjs'
  * @param {string} directory
  */
 export function checkStyle(directory) {
-  const programs = ['src', 'test', 'bench', 'scripts'].map(
-    (folder) => filesBelow(directory, folder, (name) => /\.(ts|mjs)$/.test(name)).length,
+  const programs = ['src', 'test', 'bench', 'scripts', 'stack', 'examples'].map(
+    (folder) => filesBelow(directory, folder, (name) => /\.(ts|mjs|cjs)$/.test(name)).length,
   )
   const expected = programs.reduce((sum, count) => sum + count, 0)
   const { status, output } = runTool(

@@ -34,7 +34,7 @@ const FORBIDDEN_OUTSIDE_OF_TESTS = [
  */
 export function checkText(directory) {
   const files = filesBelow(directory, '', () => true).filter(
-    (path) => !/^(node_modules|dist|\.git|coverage)\//.test(path),
+    (path) => !/^(node_modules|dist|dist-docs|\.git|coverage)\//.test(path),
   )
   const patterns = [...FORBIDDEN, ...configuredRegistry(directory)]
   const objections = files.flatMap((file) => {

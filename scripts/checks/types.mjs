@@ -2,8 +2,8 @@ import { relative, sep } from 'node:path'
 import { filesBelow, objectionsTo, runTool } from './run.mjs'
 
 /**
- * The TypeScript compiler over src and test, and over the JavaScript of bench and of these checks. It must have read every
- * one of their files.
+ * The TypeScript compiler over src, test and examples, and over the JavaScript of bench, of the stack and of these checks.
+ * It must have read every one of their files.
  *
  * @param {string} directory
  */
@@ -12,16 +12,18 @@ export function checkTypes(directory) {
     /^(src|test|bench)\//.test(path),
   )
   const javascript = filesBelow(directory, '', (name) => name.endsWith('.mjs')).filter((path) =>
-    /^(bench|scripts\/checks)\/|^scripts\/(verify|self-test)\./.test(path),
+    /^(bench|stack|test\/stack|scripts\/(checks|stack))\/|^scripts\/(verify|self-test|stack)\./.test(path),
   )
+  const examples = filesBelow(directory, 'examples', (name) => /\.(ts|mjs|cjs)$/.test(name))
   const objections = [
     ...compile(directory, 'tsconfig.json', typescript),
     ...compile(directory, 'scripts/tsconfig.json', javascript),
+    ...compile(directory, 'examples/tsconfig.json', examples),
   ]
-  for (const room of ['src/', 'test/', 'bench/', 'scripts/'])
-    if (![...typescript, ...javascript].some((path) => path.startsWith(room)))
-      objections.push(`there is no file in ${room}`)
-  return objectionsTo(objections, `${typescript.length} TypeScript and ${javascript.length} JavaScript files`)
+  const all = [...typescript, ...javascript, ...examples]
+  for (const room of ['src/', 'test/', 'bench/', 'scripts/', 'examples/'])
+    if (!all.some((path) => path.startsWith(room))) objections.push(`there is no file in ${room}`)
+  return objectionsTo(objections, `${all.length} files`)
 }
 
 /**

@@ -31,6 +31,7 @@ import { Streams } from './streams.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 import type { SecureSubscription, SubscribeOptions } from './subscription.ts'
 import { Subscriptions } from './subscriptions.ts'
+import { assertDelay } from './timers.ts'
 
 /** Options of a publish. */
 export interface PublishOptions {
@@ -107,6 +108,7 @@ export interface ConnectionParts {
 }
 
 const DEFAULT_TIMEOUT_MS = 1000
+const DEFAULT_STALL_MS = 300
 const STRATEGIES: readonly RequestManyStrategy[] = [
   'timer',
   'count',
@@ -152,7 +154,7 @@ export class SecureConnection {
   #isClosed = false
   #isDraining = false
 
-  /** Use {@link secure}. */
+  /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
     const { engine, clock, inboxPrefix } = parts
     const feed = this.#feed
@@ -203,7 +205,7 @@ export class SecureConnection {
     this.realm = parts.trust.realm
   }
 
-  /** Joins the realm. Called once, by {@link secure}. */
+  /** @internal Joins the realm. Called once, by {@link secure}. */
   async join(timeoutMs: number): Promise<void> {
     void this.#nc.closed().then((error) => this.#finish(error instanceof Error ? error : undefined))
     try {
@@ -289,7 +291,9 @@ export class SecureConnection {
    * Publishes a request and resolves with the first valid response: sealed to this instance alone, by an instance
    * that the request was sealed to.
    *
-   * @throws what {@link publish} throws, and SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED
+   * @throws what {@link publish} throws, and SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED,
+   *   ERR_SUBSCRIBE_DENIED when the server refuses the inbox
+   * @throws RangeError when the timeout is none
    *
    * @example
    * ```ts
@@ -298,6 +302,7 @@ export class SecureConnection {
    */
   async request(subject: string, payload?: Payload, options: RequestOptions = {}): Promise<SecureMessage> {
     const { timeout = DEFAULT_TIMEOUT_MS, to, headers, mode } = options
+    assertDelay('timeout', timeout)
     const bytes = payloadBytes(payload)
     const received = await this.#requests.send(
       (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, { to, mode }),
@@ -311,8 +316,9 @@ export class SecureConnection {
    * Publishes a request and resolves with its valid responses as they come: each sealed to this instance alone, by an
    * instance that the request was sealed to. Whoever stops reading ends it.
    *
-   * @throws what {@link publish} throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED
-   * @throws TypeError when the strategy is none
+   * @throws what {@link publish} throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED,
+   *   ERR_SUBSCRIBE_DENIED
+   * @throws TypeError when the strategy is none, RangeError when `maxWait` or `stall` is none
    *
    * @example
    * ```ts
@@ -327,10 +333,13 @@ export class SecureConnection {
     const { strategy = 'timer', maxWait = DEFAULT_TIMEOUT_MS, maxMessages, to, headers, mode } = options
     if (!STRATEGIES.includes(strategy))
       throw new TypeError(`strategy must be one of ${STRATEGIES.join(', ')}`)
+    const stall = options.stall ?? options.jitter ?? DEFAULT_STALL_MS
+    assertDelay('maxWait', maxWait)
+    assertDelay('stall', stall)
     const bytes = payloadBytes(payload)
     const received = this.#requests.sendMany(
       (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, { to, mode }),
-      { strategy, maxWait, maxMessages, stall: options.stall ?? options.jitter },
+      { strategy, maxWait, maxMessages, stall },
     )
     const open = (response: Received): SecureMessage => {
       this.#opened++
@@ -357,7 +366,8 @@ export class SecureConnection {
     this.publish(subject, data, {
       ...options,
       ...(headers === undefined ? {} : { headers }),
-      ...(reply === undefined ? {} : { reply }),
+      // The clients say with an empty one that there is none.
+      ...(reply === undefined || reply === '' ? {} : { reply }),
     })
   }
 
@@ -377,6 +387,7 @@ export class SecureConnection {
    * together.
    *
    * @throws SubrosaError ERR_TIMEOUT; the hint says who is missing and why
+   * @throws RangeError when the timeout is none
    *
    * @example
    * ```ts
@@ -385,6 +396,7 @@ export class SecureConnection {
    */
   async waitForAudience(subject: string, options: WaitForAudienceOptions = {}): Promise<void> {
     const { atLeast = 1, timeout = DEFAULT_AUDIENCE_TIMEOUT_MS } = options
+    assertDelay('timeout', timeout)
     const { clock } = this.#parts
     const deadline = clock.monotonic() + timeout
     while (this.#othersInAudience(subject) < atLeast) {

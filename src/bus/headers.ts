@@ -80,10 +80,12 @@ function checkHeader(name: string, value: string): void {
 export class MessageHeaders implements Iterable<[string, string[]]> {
   readonly #values = new Map<string, string[]>()
 
+  /** @internal Made by the connection. A publish takes any iterable of names and values. */
   constructor(pairs: Iterable<HeaderPair> = []) {
-    for (const { name, value } of pairs) this.append(name, value)
+    for (const { name, value } of pairs) this.#add(name, value)
   }
 
+  /** Each name with its values, in the order in which they were set. */
   [Symbol.iterator](): IterableIterator<[string, string[]]> {
     return this.#values.entries()
   }
@@ -103,25 +105,32 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     return this.#found(name, match).flatMap(([, values]) => values)
   }
 
+  /** Whether there is a header of this name. */
   has(name: string, match?: HeaderMatch): boolean {
     return this.#found(name, match).length > 0
   }
 
+  /** Every name. */
   keys(): string[] {
     return [...this.#values.keys()]
   }
 
+  /** @throws SubrosaError ERR_HEADER for a name or value that NATS cannot carry */
   set(name: string, value: string, match?: HeaderMatch): void {
+    checkHeader(name, value.trim())
     this.delete(name, match)
     this.append(name, value, match)
   }
 
+  /** Adds a value, without the white space at its edges. @throws SubrosaError ERR_HEADER as {@link set} */
   append(name: string, value: string, match?: HeaderMatch): void {
+    checkHeader(name, value.trim())
     const [known] = this.#found(name, match)
-    if (known === undefined) this.#values.set(isCanonical(match) ? canonical(name) : name, [value])
-    else known[1].push(value)
+    const [key] = known ?? [isCanonical(match) ? canonical(name) : name]
+    this.#add(key, value.trim())
   }
 
+  /** Removes every value of this header. */
   delete(name: string, match?: HeaderMatch): void {
     for (const [key] of this.#found(name, match)) this.#values.delete(key)
   }
@@ -131,23 +140,42 @@ export class MessageHeaders implements Iterable<[string, string[]]> {
     return false
   }
 
+  /** Always as without a status. */
   get status(): string {
-    return ''
+    return '0'
   }
 
+  /** Always 0. */
   get code(): number {
     return 0
   }
 
+  /** Always empty. */
   get description(): string {
     return ''
   }
 
-  /** The bytes that a NATS client puts on the wire. */
+  /**
+   * The bytes that a NATS client puts on the wire.
+   *
+   * @throws SubrosaError ERR_HEADER where a sender has sealed a name or value that would become another header there
+   */
   encode(): Uint8Array {
+    if (this.#values.size === 0) return new Uint8Array(0)
     let text = 'NATS/1.0\r\n'
-    for (const [name, values] of this.#values) for (const value of values) text += `${name}: ${value}\r\n`
+    for (const [name, values] of this.#values) {
+      for (const value of values) {
+        checkHeader(name, value)
+        text += `${name}: ${value}\r\n`
+      }
+    }
     return utf8(`${text}\r\n`)
+  }
+
+  #add(name: string, value: string): void {
+    const known = this.#values.get(name)
+    if (known === undefined) this.#values.set(name, [value])
+    else known.push(value)
   }
 
   #found(name: string, match: HeaderMatch | undefined): readonly [string, string[]][] {

@@ -65,6 +65,7 @@ export class SecureMessage {
   readonly #sentAtMs: number
   readonly #respond: MessageParts['respond']
 
+  /** @internal Made by the connection. */
   constructor(parts: MessageParts) {
     this.subject = parts.subject
     this.sid = parts.sid

@@ -108,7 +108,10 @@ export function assertConnection(nc: NatsLike): void {
   const missing = METHODS.find((method) => typeof (given as Record<string, unknown>)[method] !== 'function')
   if (missing !== undefined)
     throw new TypeError(`nc must be a NATS connection, and has no method ${missing}(): ${WHAT_FITS}`)
-  if (nc.isClosed()) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed')
+  const isClosed: unknown = nc.isClosed()
+  if (typeof isClosed !== 'boolean')
+    throw new TypeError(`nc must be a NATS connection, and does not know whether it is closed: ${WHAT_FITS}`)
+  if (isClosed) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed')
   if (nc.isDraining()) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is draining')
 }
 

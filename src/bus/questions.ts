@@ -12,6 +12,7 @@ import {
   encodeQuery,
   INSTANCE_BYTES,
   NONCE_BYTES,
+  type Page,
   type Query,
   QueryKind,
   type Tick,
@@ -65,11 +66,20 @@ export class Questions {
   #hasTick = false
   #trouble: SubrosaError | undefined
 
-  /** Subscribes, and flushes, so that no answer is missed. @throws SubrosaError ERR_CONNECTION on a closed connection */
+  /**
+   * Subscribes, and flushes, so that no answer is missed.
+   *
+   * @throws SubrosaError ERR_CONNECTION on a closed connection or a lost one, ERR_NO_ROTATION_SERVICE on a silent one
+   */
   static async open(nc: NatsLike, options: QuestionsOptions): Promise<Questions> {
     if (nc.isClosed()) throw new SubrosaError('ERR_CONNECTION', 'the NATS connection is closed')
     const questions = new Questions(nc, options)
-    await questions.#open()
+    try {
+      await questions.#open()
+    } catch (error) {
+      questions.close()
+      throw error
+    }
     return questions
   }
 
@@ -108,18 +118,16 @@ export class Questions {
   async pages(kind: QueryKind, from?: Uint8Array): Promise<readonly Uint8Array[]> {
     const statements: Uint8Array[] = []
     let cursor = from
-    let last: Uint8Array = new Uint8Array(0)
     do {
-      const bytes = await this.#ask<Uint8Array>({ nonce: undefined, kind, cursor }, (answer) => ({
-        page: (page) => {
-          // The one before again: it was asked for twice, and came twice.
-          if (decodePage(page).kind === kind && !samePublic(page, last)) answer(copy(page))
+      // One that comes twice, because it was asked for twice, leads back to the same place.
+      const page = await this.#ask<Page>({ nonce: undefined, kind, cursor }, (answer) => ({
+        page: (bytes) => {
+          const read = decodePage(copy(bytes))
+          if (read.kind === kind) answer(read)
         },
       }))
-      const page = decodePage(bytes)
       statements.push(...page.statements)
       cursor = page.next
-      last = bytes
     } while (cursor !== undefined && statements.length < MAX_COLLECTED)
     return statements
   }
@@ -143,7 +151,7 @@ export class Questions {
 
   /** Waits. @throws SubrosaError as {@link tick} when the time for all questions is over before */
   async pause(delayMs: number): Promise<void> {
-    return this.#wait((done) => this.#timers.after(delayMs, () => done()))
+    return this.#wait((done) => this.#timers.after(delayMs, done))
   }
 
   /** Unsubscribes. The connection stays open. */
@@ -170,7 +178,11 @@ export class Questions {
       this.#isOver = true
       this.#giveUp()
     })
-    await this.#nc.flush()
+    await this.#wait<void>((done, fail) => {
+      const lost = (cause: unknown) =>
+        fail(new SubrosaError('ERR_CONNECTION', 'the connection to the broker is lost', { cause }))
+      this.#nc.flush().then(done, lost)
+    })
   }
 
   /** Asks until `listen` hears the answer. */
@@ -192,11 +204,11 @@ export class Questions {
   }
 
   /** Resolves when `begin` says so, and rejects when the time for all questions is over. */
-  async #wait<T>(begin: (done: (value: T) => void) => void): Promise<T> {
+  async #wait<T>(begin: (done: (value: T) => void, fail: (error: unknown) => void) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#giveUp = () => reject(this.#trouble ?? noRotationService(this.#hasTick))
       if (this.#isOver) this.#giveUp()
-      else begin(resolve)
+      else begin(resolve, reject)
     })
   }
 

@@ -17,7 +17,6 @@ export const STATUS_UNADDRESSED = 'unaddressed'
 
 const RANDOM_BYTES = 15
 const NO_RESPONDERS = 503
-const DEFAULT_STALL_MS = 300
 
 /** When a request for many responses is over, besides at `maxWait`; by the names of both client lines. */
 export type RequestManyStrategy = 'timer' | 'count' | 'stall' | 'jitterTimer' | 'sentinel' | 'sentinelMsg'
@@ -27,7 +26,7 @@ export interface ManyLimits {
   readonly strategy: RequestManyStrategy
   readonly maxWait: number
   readonly maxMessages: number | undefined
-  readonly stall: number | undefined
+  readonly stall: number
 }
 
 interface Pending {
@@ -73,7 +72,8 @@ export class Requests {
   /**
    * Publishes a request with `publish` and waits for the first response.
    *
-   * @throws what `publish` throws, SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED, ERR_CLOSED
+   * @throws what `publish` throws, SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED, ERR_CLOSED,
+   *   ERR_SUBSCRIBE_DENIED
    */
   async send(publish: (reply: string) => Published, timeout: number): Promise<Received> {
     const { reply, published } = this.#publish(publish)
@@ -103,10 +103,11 @@ export class Requests {
    * Publishes a request with `publish` and yields its responses until the strategy has enough. Whoever stops reading
    * ends it. No response at all is no error, but that nobody subscribes is.
    *
-   * @throws what `publish` throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED
+   * @throws what `publish` throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED,
+   *   ERR_SUBSCRIBE_DENIED
    */
   sendMany(publish: (reply: string) => Published, limits: ManyLimits): AsyncIterable<Received> {
-    const { strategy, maxWait, maxMessages = 0, stall = DEFAULT_STALL_MS } = limits
+    const { strategy, maxWait, maxMessages = 0, stall } = limits
     const { clock } = this.#options
     const { reply, published } = this.#publish(publish)
     const responses = new Queue<Received>()
@@ -168,7 +169,14 @@ export class Requests {
     this.#subscription ??= subscribeSafely(this.#nc, `${this.#inbox}.*`, {
       take: (message) => this.#take(message),
       onError: this.#options.onError,
+      onRefused: (error) => this.#refuse(error),
     })
+  }
+
+  /** The server refuses the inbox: no response can come. A later request tries again. */
+  #refuse(cause: Error): void {
+    this.#subscription = undefined
+    for (const { fail } of [...this.#pending.values()]) fail(inboxRefused(this.#inbox, cause))
   }
 
   #take(message: NatsMessage): void {
@@ -220,6 +228,13 @@ function serverHint({ data, headers }: NatsMessage): 'no responders' | 'unaddres
 function noResponders(): SubrosaError {
   return new SubrosaError('ERR_NO_RESPONDERS', 'nobody subscribes to the subject of the request', {
     hint: 'an agent joins queue groups one second after it has announced itself',
+  })
+}
+
+function inboxRefused(inbox: string, cause: Error): SubrosaError {
+  return new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server refuses the inbox "${inbox}.*"`, {
+    hint: 'set inboxPrefix to what the permissions of this login allow',
+    cause,
   })
 }
 

@@ -10,6 +10,7 @@ import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
 import { assertConnection, inboxPrefixOf, type NatsLike } from './nats-like.ts'
 import { type SubjectMappings, SubjectPolicy } from './subject-policy.ts'
+import { assertDelay } from './timers.ts'
 
 /** Options of {@link secure}. */
 export interface SecureOptions {
@@ -56,7 +57,7 @@ const DEFAULT_INBOX_PREFIX = '_INBOX'
  * @param nc an open connection of `nats` 2.29, of `@nats-io/transport-node` 3.4, or of `wsconnect()`
  * @throws SubrosaError ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ERR_NOT_PINNED, ERR_PIN_MISMATCH,
  *   ERR_CONNECTION, ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_REVOKED, ERR_SUITE, ERR_STATE, ERR_ENGINE
- * @throws TypeError when the connection or an option is none
+ * @throws TypeError, RangeError when the connection or an option is none
  *
  * @example
  * ```ts
@@ -73,6 +74,7 @@ const DEFAULT_INBOX_PREFIX = '_INBOX'
 export async function secure(nc: NatsLike, options: SecureOptions): Promise<SecureConnection> {
   const { identity, clock = systemClock, padding = 'padme', timeout = DEFAULT_JOIN_TIMEOUT_MS } = options
   assertConnection(nc)
+  assertDelay('timeout', timeout)
   const inboxPrefix = options.inboxPrefix ?? inboxPrefixOf(nc) ?? DEFAULT_INBOX_PREFIX
   if (!isSubject(inboxPrefix)) throw new TypeError('inboxPrefix must be a subject without wildcards')
   const policy = new SubjectPolicy(options.subjectMappings)

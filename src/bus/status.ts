@@ -63,6 +63,7 @@ export interface ConnectionStats {
 export class StatusFeed {
   readonly #readers = new Set<Reader>()
   readonly #rejections = new Map<RejectReason, number>()
+  #isClosed = false
 
   emit(event: StatusEvent): void {
     if (event.type === 'rejected')
@@ -78,11 +79,13 @@ export class StatusFeed {
   /** Events from now on. */
   read(): AsyncIterableIterator<StatusEvent> {
     const reader = new Reader(() => this.#readers.delete(reader))
-    this.#readers.add(reader)
+    if (this.#isClosed) void reader.return()
+    else this.#readers.add(reader)
     return reader
   }
 
   close(): void {
+    this.#isClosed = true
     for (const reader of this.#readers) void reader.return()
   }
 }

@@ -18,6 +18,8 @@ interface Mapping {
 /** A token as it stands, the number of a wildcard from 1, or the rest. */
 type Part = { readonly text: string } | { readonly wildcard: number } | 'rest'
 
+const HOW_TO_MAP = 'write $1 for what the first * matches, and > at the end for the rest'
+
 /**
  * Whether a message may arrive on another subject than the one that was sealed with it: only where a mapping says so.
  * SPEC, "The subject policy".
@@ -27,6 +29,8 @@ export class SubjectPolicy {
 
   /** @throws TypeError for a mapping that is none */
   constructor(mappings: SubjectMappings = {}) {
+    if (typeof mappings !== 'object' || mappings === null || Symbol.iterator in mappings)
+      throw new TypeError("subjectMappings must be an object of subjects: { 'orders.>': 'b.orders.>' }")
     this.#mappings = Object.entries(mappings).map(([source, target]) => parseMapping(source, target))
   }
 
@@ -53,19 +57,21 @@ function parseMapping(source: string, target: string): Mapping {
   const parts = typeof target === 'string' ? target.split('.').map(parsePart) : []
   const isSound = parts.every((part) => {
     if (part === 'rest') return hasRest
-    if ('text' in part) return part.text !== '*'
+    if ('text' in part) return part.text !== '*' && !/\{\{|\}\}/.test(part.text)
     return part.wildcard >= 1 && part.wildcard <= wildcards
   })
   const pattern = parts.map((part) => (part === 'rest' ? '>' : 'text' in part ? part.text : '*')).join('.')
   const isComplete = parts.length > 0 && parts.includes('rest') === hasRest
   if (!isPattern(source) || !isPattern(pattern) || !isSound || !isComplete)
-    throw new TypeError(`subjectMappings: "${source}" cannot be mapped to "${target}"`)
+    throw new TypeError(
+      `subjectMappings: "${source}" cannot be mapped to ${JSON.stringify(target)}: ${HOW_TO_MAP}`,
+    )
   return { source, target: parts, pattern }
 }
 
 function parsePart(token: string): Part {
   if (token === '>') return 'rest'
-  const number = /^(?:\$(\d+)|\{\{\s*wildcard\((\d+)\)\s*\}\})$/i.exec(token)
+  const number = /^(?:\$(\d+)|\{\{\s*wildcard\(\s*(\d+)\s*\)\s*\}\})$/i.exec(token)
   if (number !== null) return { wildcard: Number(number[1] ?? number[2]) }
   return { text: token }
 }

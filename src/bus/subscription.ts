@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
 import type { SecureMessage } from './message.ts'
 import { Queue } from './queue.ts'
+import { assertDelay } from './timers.ts'
 
 /** Called for each good message, and with an error when the subscription fails. As in NATS. */
 export type MessageCallback = (error: Error | undefined, message: SecureMessage) => unknown
@@ -61,13 +62,16 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
   #isDraining = false
   #isEnded = false
 
-  /** @throws TypeError for `slow` together with a callback, RangeError when `max` or `timeout` is out of bounds */
+  /** @internal @throws TypeError for `slow` together with a callback, RangeError when `max`, `timeout` or `slow` is out of bounds */
   constructor(pattern: string, options: SubscribeOptions, hooks: SubscriptionHooks) {
     const { max, timeout, callback, slow } = options
     if (max !== undefined && !(Number.isInteger(max) && max > 0))
       throw new RangeError('max must be a whole number above 0')
+    if (timeout !== undefined) assertDelay('timeout', timeout)
     if (slow !== undefined && callback !== undefined)
       throw new TypeError('slow counts unread messages, and a callback leaves none')
+    if (slow !== undefined && !(Number.isFinite(slow) && slow >= 0))
+      throw new RangeError('slow must be a number of messages')
     this.#pattern = pattern
     this.#options = options
     this.#hooks = hooks
@@ -82,6 +86,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     }
   }
 
+  /** The pattern that was subscribed to. */
   getSubject(): string {
     return this.#pattern
   }
@@ -111,17 +116,19 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     return this.#hooks.id()
   }
 
+  /** Whether it has ended. */
   isClosed(): boolean {
     return this.#isEnded
   }
 
+  /** Whether {@link drain} is under way. */
   isDraining(): boolean {
     return this.#isDraining
   }
 
   /**
-   * Ends the subscription at once, and drops messages that were not read; with `max`, when it has received so many
-   * since its beginning.
+   * Takes no more messages; with `max`, when it has received so many since its beginning. What came before is still
+   * read, as in NATS.
    */
   unsubscribe(max?: number): void {
     if (this.#isEnded) return
@@ -129,7 +136,6 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
       this.#max = max
       return
     }
-    this.#messages.clear()
     this.#end(undefined)
   }
 
@@ -146,7 +152,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     this.#end(undefined)
   }
 
-  /** A message that was opened. Used by the connection. @returns whether it was taken */
+  /** @internal A message that was opened. Used by the connection. @returns whether it was taken */
   push(message: SecureMessage): boolean {
     const { callback } = this.#options
     if (this.#isEnded) return false
@@ -163,7 +169,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     return true
   }
 
-  /** Ends the subscription with an error. Used by the connection. */
+  /** @internal Ends the subscription with an error. Used by the connection. */
   fail(error: Error): void {
     const { callback } = this.#options
     if (this.#isEnded) return
@@ -172,6 +178,7 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     this.#end(error)
   }
 
+  /** Each message as it comes, until the subscription ends. @throws TypeError where there is a callback */
   async *[Symbol.asyncIterator](): AsyncIterator<SecureMessage, undefined> {
     if (this.#options.callback !== undefined)
       throw new TypeError('a subscription with a callback cannot be iterated')
@@ -184,7 +191,8 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
         yield value
       }
     } finally {
-      this.unsubscribe()
+      this.#messages.clear()
+      this.#end(undefined)
     }
   }
 

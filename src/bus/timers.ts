@@ -1,5 +1,14 @@
 import type { Clock } from '../clock.ts'
 
+/** The longest delay that timers keep: beyond it they fire at once. */
+const MAX_DELAY_MS = 2_147_483_647
+
+/** @throws RangeError that names the option, for anything but a time that can be waited for */
+export function assertDelay(option: string, delayMs: number): void {
+  if (!(Number.isFinite(delayMs) && delayMs > 0 && delayMs <= MAX_DELAY_MS))
+    throw new RangeError(`${option} must be milliseconds above 0 and at most ${MAX_DELAY_MS}`)
+}
+
 /** Tasks that wait for their time, and end with their owner. */
 export class Timers {
   readonly #clock: Clock

@@ -1,13 +1,16 @@
 import { type Command, Option } from 'commander'
+import { fingerprint } from '../identity/fingerprint.ts'
 import type { Role } from '../identity/token.ts'
 import { type AgentRequest, addAgent } from '../setup/agents.ts'
 import { agentPaths } from '../setup/layout.ts'
 import { openRealm } from '../setup/realm.ts'
-import { addExamples, collectPatterns, parseCount, parseDuration, parseName, realmOption } from './options.ts'
+import { addExamples, parseCount, parseDuration, parseName, patternsOption, realmOption } from './options.ts'
+import { resolvePublicKey } from './public-key.ts'
 import { note, type Terminal } from './terminal.ts'
 
 interface AgentAddOptions {
   readonly realm: string
+  readonly key?: string
   readonly pub?: readonly string[]
   readonly sub?: readonly string[]
   readonly denyPub?: readonly string[]
@@ -24,6 +27,10 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     .command('add')
     .description('give an agent an identity and a login to the broker, or renew them')
     .argument('<name>', 'the name that other agents know it by', parseName)
+    .option(
+      '--key <key>',
+      'sign this public key, made elsewhere: U…, a line or file of OpenSSH, or a PEM file',
+    )
     .addOption(patternsOption('--pub <pattern...>', 'subjects that it may publish to'))
     .addOption(patternsOption('--sub <pattern...>', 'subjects that it may read'))
     .addOption(patternsOption('--deny-pub <pattern...>', 'subjects that it may not publish to after all'))
@@ -42,23 +49,28 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     command,
     "subrosa agent add billing --pub 'invoices.>' --sub 'orders.*'",
     'subrosa agent add billing --renew --expires 30d',
+    "subrosa agent add billing --key billing.pub --sub 'orders.*'",
   )
-}
-
-function patternsOption(flags: string, description: string): Option {
-  return new Option(flags, description).argParser(collectPatterns)
 }
 
 async function add(terminal: Terminal, name: string, options: AgentAddOptions): Promise<void> {
   const realm = await openRealm(options.realm)
-  const agent = await addAgent(realm, toRequest(name, options))
-  const { identity, creds, tokens } = agentPaths(realm.dir, name)
-  terminal.data(agent.claims.identity)
-  const until = new Date(agent.claims.expiresAt * 1000).toISOString()
+  const key = options.key === undefined ? undefined : await resolvePublicKey(options.key)
+  const { claims, identityPath } = await addAgent(realm, { ...toRequest(name, options), ...(key && { key }) })
+  const { creds, tokens } = agentPaths(realm.dir, name)
+  terminal.data(claims.identity)
+  const until = new Date(claims.expiresAt * 1000).toISOString()
   note(terminal, `${options.renew ? 'renewed' : 'added'} ${name} until ${until}`)
-  note(terminal, `  ${identity}   secret: who it is`)
+  if (identityPath !== undefined) note(terminal, `  ${identityPath}   secret: who it is`)
   note(terminal, `  ${creds}   secret: its login to the broker`)
   note(terminal, `  ${tokens}   public: its token`)
+  if (identityPath === undefined) {
+    note(
+      terminal,
+      `its private key is kept elsewhere; compare its fingerprint there: ${fingerprint(claims.identity)}`,
+    )
+    note(terminal, `the agent loads both: loadIdentity({ key: 'file:KEYFILE', token: 'file:${tokens}' })`)
+  }
 }
 
 function toRequest(name: string, options: AgentAddOptions): AgentRequest {

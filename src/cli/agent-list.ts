@@ -2,8 +2,10 @@ import type { Command } from 'commander'
 import { type AgentRecord, listAgents } from '../setup/agent-records.ts'
 import { openRealm } from '../setup/realm.ts'
 import { addExamples, realmOption } from './options.ts'
+import { printable, printableJson } from './printable.ts'
 import { formatTable } from './table.ts'
 import { note, type Terminal } from './terminal.ts'
+import { whenShown } from './times.ts'
 
 interface AgentListOptions {
   readonly realm: string
@@ -24,14 +26,14 @@ export function registerAgentList(agent: Command, terminal: Terminal): void {
 async function list(terminal: Terminal, { realm: dir, json }: AgentListOptions): Promise<void> {
   const realm = await openRealm(dir)
   const agents = (await listAgents(realm)).map((agent) => describe(agent, Date.now()))
-  if (json) terminal.data(JSON.stringify(agents, null, 2))
+  if (json) terminal.data(printableJson(agents))
   else if (agents.length === 0)
     note(terminal, `no agents in ${realm.dir}; add one with: subrosa agent add NAME`)
   else {
     const rows = agents.map(({ name, status, roles, expires, identity }) => [
       name,
       status,
-      roles.join(',') || '-',
+      printable(roles.join(',')) || '-',
       expires,
       identity,
     ])
@@ -49,8 +51,8 @@ function describe({ claims, revocation }: AgentRecord, nowMs: number) {
     roles,
     permissions,
     maxInstances,
-    issued: new Date(issuedAt * 1000).toISOString(),
-    expires: new Date(expiresAt * 1000).toISOString(),
-    ...(revocation && { revoked: new Date(revocation.since).toISOString(), reason: revocation.reason }),
+    issued: whenShown(issuedAt * 1000),
+    expires: whenShown(expiresAt * 1000),
+    ...(revocation && { revoked: whenShown(revocation.since), reason: revocation.reason }),
   }
 }

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { isAgentName } from '../identity/token.ts'
-import { parseDuration, parseName } from './options.ts'
+import { parseDuration, parseName, passphraseOption } from './options.ts'
 import type { Terminal } from './terminal.ts'
 
 /** The environment variable of each option. */
@@ -23,6 +23,7 @@ const VARIABLES = {
   authority: 'SUBROSA_AUTHORITY',
   pins: 'SUBROSA_PINS',
   identity: 'SUBROSA_IDENTITY',
+  identityToken: 'SUBROSA_IDENTITY_TOKEN',
   state: 'SUBROSA_STATE',
 } as const
 
@@ -33,10 +34,12 @@ const DEFAULT_TIMEOUT_MS = 5000
 type TextOption = keyof typeof VARIABLES
 
 /** Texts by option, where they are given. */
-export type TextOptions = { readonly [option in TextOption]?: string }
+type TextOptions = { readonly [option in TextOption]?: string }
 
 /** What the command line says about how to connect and whom to trust, as commander hands it over. */
 export interface BrokerOptions extends Omit<TextOptions, 'context'> {
+  /** Where the passphrase of an encrypted identity key is. */
+  readonly passphrase?: string
   /** `false` for `--no-context`. */
   readonly context?: string | false
   readonly tlsfirst?: true
@@ -54,8 +57,12 @@ export interface GivenOptions {
   readonly all: TextOptions
   readonly mayUseContext: boolean
   readonly tlsFirst: boolean
+  /** How long to wait for answers. */
   readonly timeoutMs: number
+  /** How long connecting and joining may take: who wants quick answers does not mean these. */
+  readonly joinTimeoutMs: number
   readonly connectionName: string | undefined
+  readonly passphrase: string | undefined
 }
 
 /** Adds what says where the broker is, how to log in, and which realm it is: the names are those of `nats`. */
@@ -67,10 +74,10 @@ export function addBrokerOptions(command: Command): Command {
     textOption('--creds <file>', 'login: a creds file'),
     textOption('--nkey <file>', 'login: a file with an nkey seed'),
     textOption('--user <user>', 'login: a user, or without --password a token'),
-    textOption('--password <password>', 'its password'),
+    textOption('--password <password>', 'its password; others can see a command line'),
     textOption('--token <token>', 'login: a token'),
     textOption('--jwt <jwt>', 'login: a user JWT'),
-    textOption('--seed <seed>', 'the seed for it'),
+    textOption('--seed <seed>', 'the seed for it; others can see a command line'),
     textOption('--tlsca <file>', 'certificate authority that the broker must be of'),
     textOption('--tlscert <file>', 'certificate of this client'),
     textOption('--tlskey <file>', 'its key'),
@@ -81,8 +88,10 @@ export function addBrokerOptions(command: Command): Command {
     ).argParser(parseDuration),
     textOption('--inbox-prefix <prefix>', 'first tokens of reply subjects'),
     new Option('--connection-name <name>', 'what the broker calls this connection'),
-    textOption('--realm <dir>', "the realm's folder (default: ./subrosa-realm, where there is one)"),
-    textOption('--as <name>', 'an agent of that folder').argParser(parseName),
+    textOption('--realm <dir>', "the realm's folder", './subrosa-realm, where there is one'),
+    textOption('--as <name>', 'an agent of that folder; under --pins the name of a private key').argParser(
+      parseName,
+    ),
     ...trustOptions(),
   ])
 }
@@ -95,7 +104,9 @@ export function addTrustOptions(command: Command): Command {
 /** Adds {@link addBrokerOptions} and what says who this agent is. */
 export function addAgentOptions(command: Command): Command {
   return addGroup(addBrokerOptions(command), 'Connection:', [
-    textOption('--identity <source>', 'who this is: an identity file, or env:NAME'),
+    textOption('--identity <source>', 'who this is: an identity file, a private key, or env:NAME'),
+    textOption('--identity-token <source>', 'the token of a private key: a file, or env:NAME'),
+    passphraseOption(),
     textOption('--state <dir>', "what this agent must not forget, or 'memory'"),
   ])
 }
@@ -106,7 +117,7 @@ export function addAgentOptions(command: Command): Command {
  * @throws RangeError when a variable has no value that the option would take
  */
 export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenOptions {
-  const { tlsfirst, timeout, connectionName, context, ...texts } = options
+  const { tlsfirst, timeout, connectionName, context, passphrase, ...texts } = options
   const flags: Record<string, string> = {}
   const env: Record<string, string> = {}
   for (const [option, variable] of Object.entries(VARIABLES)) {
@@ -118,14 +129,17 @@ export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenO
   // On the command line it is checked already.
   if (env['as'] !== undefined && !isAgentName(env['as']))
     throw new RangeError(`${VARIABLES.as} is no agent's name`)
+  const timeoutMs = timeout ?? timeoutOf(terminal) ?? DEFAULT_TIMEOUT_MS
   return {
     flags,
     env,
     all: { ...env, ...flags },
     mayUseContext: context !== false,
     tlsFirst: tlsfirst === true,
-    timeoutMs: timeout ?? timeoutOf(terminal) ?? DEFAULT_TIMEOUT_MS,
+    timeoutMs,
+    joinTimeoutMs: Math.max(timeoutMs, DEFAULT_TIMEOUT_MS),
     connectionName,
+    passphrase,
   }
 }
 
@@ -140,11 +154,10 @@ function timeoutOf({ env }: Terminal): number | undefined {
   }
 }
 
-function textOption(flags: string, description: string): Option {
+function textOption(flags: string, description: string, standard?: string): Option {
   const option = new Option(flags)
   const variable = VARIABLES[option.attributeName() as TextOption]
-  const [, text = description, standard = ''] = /^(.+?)( \(default: .+\))?$/.exec(description) ?? []
-  option.description = `${text}; also ${variable}${standard}`
+  option.description = `${description}; also ${variable}${standard === undefined ? '' : ` (default: ${standard})`}`
   return option
 }
 

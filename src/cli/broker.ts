@@ -1,5 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { SubrosaError } from '../errors.ts'
+import { loadPins } from '../identity/key-file.ts'
 import type { TrustOptions } from '../identity/trust.ts'
 import { readFileIfAny } from '../setup/files.ts'
 import { agentPaths, realmLayout } from '../setup/layout.ts'
@@ -11,7 +12,8 @@ import { type LoginParts, loginOf } from './logins.ts'
 import { DEFAULT_SERVER, parseServers, type ServerAddress } from './server-address.ts'
 import { note, type Terminal } from './terminal.ts'
 
-const DEFAULT_REALM = './subrosa-realm'
+/** Where the folder of a realm is when nobody says it. */
+export const DEFAULT_REALM = './subrosa-realm'
 
 /** Where a command gets what nobody has said outright. */
 interface Sources {
@@ -45,7 +47,7 @@ export async function openBroker(
     authenticator,
     tls,
     name: given.connectionName ?? purpose,
-    timeoutMs: given.timeoutMs,
+    timeoutMs: given.joinTimeoutMs,
     reconnect: true,
     inboxPrefix: given.all.inboxPrefix ?? context?.inboxPrefix,
   })
@@ -62,19 +64,23 @@ export async function trustOf(terminal: Terminal, options: BrokerOptions): Promi
   const { authority, pins } = given.all
   if (authority && pins) throw new RangeError('trust is by --authority or by --pins, not by both')
   if (authority) return { authority: authority.split(/[\s,]+/).filter((key) => key !== '') }
+  if (pins) return loadPins(pins)
   if (realm !== undefined) return { authority: realm.authority }
   throw new SubrosaError('ERR_SETUP', 'nothing says whom to trust', {
     hint: "name the realm's folder with --realm, the authority's public key with --authority, or pins with --pins",
   })
 }
 
-/** The folder of the realm, where one is named or stands where it is looked for. @throws SubrosaError ERR_SETUP */
+/**
+ * The folder of the realm: one that is named, or the usual one where it stands and nothing else says whom to trust.
+ *
+ * @throws SubrosaError ERR_SETUP
+ */
 export async function realmOf(given: GivenOptions): Promise<Realm | undefined> {
-  const { realm, as } = given.all
-  const isNamed = realm !== undefined || as !== undefined
-  const dir = realm ?? DEFAULT_REALM
-  if (!isNamed && (await readFileIfAny(realmLayout(dir).description)) === undefined) return undefined
-  return openRealm(dir)
+  const { realm: dir = DEFAULT_REALM, authority, pins } = given.all
+  if (namesRealm(given)) return openRealm(dir)
+  if (authority !== undefined || pins !== undefined) return undefined
+  return (await readFileIfAny(realmLayout(dir).description)) === undefined ? undefined : openRealm(dir)
 }
 
 async function findSources(terminal: Terminal, options: BrokerOptions): Promise<Sources> {
@@ -88,9 +94,7 @@ async function findSources(terminal: Terminal, options: BrokerOptions): Promise<
  */
 async function contextOf(terminal: Terminal, given: GivenOptions): Promise<NatsContext | undefined> {
   if (!given.mayUseContext) return undefined
-  const { context: named, realm, as } = given.all
-  const isOther = realm !== undefined || as !== undefined
-  const name = named ?? (isOther ? undefined : await selectedContext(terminal.env))
+  const name = given.all.context ?? (namesRealm(given) ? undefined : await selectedContext(terminal.env))
   if (name === undefined) return undefined
   const context = await loadContext(terminal.env, name)
   if (context.unknown.length > 0)
@@ -99,6 +103,11 @@ async function contextOf(terminal: Terminal, given: GivenOptions): Promise<NatsC
       `the context ${context.path} has fields that are not known here: ${context.unknown.join(', ')}`,
     )
   return context
+}
+
+/** An agent is one of the realm's folder, unless its key comes from elsewhere. */
+function namesRealm({ all }: GivenOptions): boolean {
+  return all.realm !== undefined || (all.as !== undefined && all.identity === undefined)
 }
 
 interface Address {
@@ -122,7 +131,9 @@ async function findLogin({ given, context, realm }: Sources, servers: readonly S
     env,
     { ...written },
     context === undefined ? {} : contextLogin(context),
-    realm === undefined || all.as === undefined ? {} : { creds: agentPaths(realm.dir, all.as).creds },
+    realm === undefined || all.as === undefined || all.pins !== undefined
+      ? {}
+      : { creds: agentPaths(realm.dir, all.as).creds },
   ]
   for (const place of places) {
     const login = await loginOf(place)

@@ -22,6 +22,8 @@ export interface BrokerLogin {
   readonly name: string
   /** Whether to come back whenever the connection is lost. Default: not at all. */
   readonly reconnect?: boolean
+  /** Where answers come in. Default: `_INBOX`, where agents can publish too. */
+  readonly inboxPrefix?: string
 }
 
 /** Everything that a connection to a broker takes. */
@@ -55,7 +57,7 @@ export interface TlsSettings {
  * @throws SubrosaError ERR_CONNECTION that says what is in the way, ERR_SETUP without a certificate authority
  */
 export async function connectBroker(login: BrokerLogin): Promise<NatsConnection> {
-  const { server, creds, caPath, name, reconnect = false } = login
+  const { server, creds, caPath, name, reconnect = false, inboxPrefix } = login
   return dialBroker({
     servers: [server],
     authenticator: credsAuthenticator(utf8(creds)),
@@ -63,6 +65,7 @@ export async function connectBroker(login: BrokerLogin): Promise<NatsConnection>
     name,
     timeoutMs: CONNECT_TIMEOUT_MS,
     reconnect,
+    inboxPrefix,
   })
 }
 
@@ -116,8 +119,9 @@ async function readTlsFile(path: string, what: string): Promise<string> {
   }
 }
 
-function connectionError({ servers, tls }: BrokerConnection, cause: unknown): SubrosaError {
-  const { what, hint } = explain(cause, tls.caPath)
+function connectionError(broker: BrokerConnection, cause: unknown): SubrosaError {
+  const { servers } = broker
+  const { what, hint } = explain(cause, broker)
   return new SubrosaError('ERR_CONNECTION', `cannot connect to ${servers.join(', ')}: ${what}`, {
     hint,
     cause,
@@ -129,8 +133,14 @@ interface Explanation {
   readonly hint: string
 }
 
-function explain(cause: unknown, caPath: string | undefined): Explanation {
+function explain(cause: unknown, { authenticator, tls: { caPath } }: BrokerConnection): Explanation {
   const code = systemCode(cause)
+  if (cause instanceof errors.AuthorizationError && authenticator === undefined) {
+    return {
+      what: 'the broker asks for a login',
+      hint: "give one with --creds, --nkey, --user or --token, or name an agent of the realm's folder with --as",
+    }
+  }
   if (cause instanceof errors.AuthorizationError || cause instanceof errors.UserAuthenticationExpiredError) {
     return {
       what: 'the broker refuses this login',

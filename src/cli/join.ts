@@ -1,16 +1,23 @@
+import type { NatsConnection } from '@nats-io/transport-node'
 import type { SecureConnection } from '../bus/connection.ts'
 import { secure } from '../bus/secure.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { loadIdentity } from '../identity/key-file.ts'
+import type { TrustOptions } from '../identity/trust.ts'
 import { agentPaths } from '../setup/layout.ts'
 import { openBroker, realmOf, trustOf } from './broker.ts'
 import { type BrokerOptions, type GivenOptions, givenOptions } from './broker-options.ts'
 import type { Terminal } from './terminal.ts'
 
+/** An agent in its realm, and the connection that it is on. */
+export interface Joined {
+  readonly bus: SecureConnection
+  readonly nc: NatsConnection
+}
+
 /**
- * Connects to the broker and joins the realm as the agent that is named. The connection to the broker ends with the
- * sealed one.
+ * Connects to the broker and joins the realm as the agent that is named.
  *
  * @param purpose what the broker calls the connection, where nobody says it
  * @throws what openBroker, trustOf, loadIdentity and secure throw, and SubrosaError ERR_SETUP when nothing says who
@@ -20,28 +27,38 @@ export async function joinRealm(
   terminal: Terminal,
   options: BrokerOptions,
   purpose: string,
-): Promise<SecureConnection> {
+): Promise<Joined> {
   const given = givenOptions(terminal, options)
-  const identity = await identityOf(given)
   const trust = await trustOf(terminal, options)
+  const identity = await identityOf(given, trust)
   const nc = await openBroker(terminal, options, purpose)
   try {
     const { state } = given.all
-    return await secure(nc, { identity, trust, timeout: given.timeoutMs, ...(state && { state }) })
+    const bus = await secure(nc, { identity, trust, timeout: given.joinTimeoutMs, ...(state && { state }) })
+    return { bus, nc }
   } catch (error) {
     await nc.close()
     throw error
   }
 }
 
-async function identityOf(given: GivenOptions): Promise<Identity> {
-  const { identity, as } = given.all
-  if (identity !== undefined)
-    return loadIdentity(/^(file|env):/.test(identity) ? identity : `file:${identity}`)
+async function identityOf(given: GivenOptions, trust: TrustOptions): Promise<Identity> {
+  const { as: name, ...texts } = given.all
+  const { passphrase } = given
+  const key = texts.identity && toSource(texts.identity)
+  const token = texts.identityToken && toSource(texts.identityToken)
+  const secret = passphrase === undefined ? {} : { passphrase }
+  if (key && token) return loadIdentity({ key, token }, secret)
+  if (key && name && 'pins' in trust) return loadIdentity({ key, name, realm: trust.realm }, secret)
+  if (key) return loadIdentity(key, secret)
   const realm = await realmOf(given)
-  if (realm !== undefined && as !== undefined)
-    return loadIdentity(`file:${agentPaths(realm.dir, as).identity}`)
+  if (realm !== undefined && name !== undefined)
+    return loadIdentity(`file:${agentPaths(realm.dir, name).identity}`)
   throw new SubrosaError('ERR_SETUP', 'nothing says which agent this is', {
     hint: "name an agent of the realm's folder with --as, or an identity file with --identity",
   })
+}
+
+function toSource(text: string): string {
+  return /^(file|env):/.test(text) ? text : `file:${text}`
 }

@@ -37,11 +37,25 @@ export function messageJson({ message, data, headersOnly, subjectsOnly }: Messag
 /** Headers and payload for a person, as the `nats` command shows them. */
 export function messageText({ message, data, headersOnly, subjectsOnly }: MessageParts): string {
   if (subjectsOnly) return ''
-  const headers = [...(message.headers ?? [])].flatMap(([name, values]) =>
-    values.map((value) => `${printable(name)}: ${printable(value)}\n`),
-  )
-  const head = headers.length === 0 ? '' : `${headers.join('')}\n`
+  const headers = headerLines(message)
+  const head = headers.length === 0 ? '' : `${headers.join('\n')}\n\n`
   return headersOnly ? head : `${head}${payloadText(data)}\n\n`
+}
+
+/** Headers for a person. */
+export function headerLines({ headers }: SecureMessage): readonly string[] {
+  return [...(headers ?? [])].flatMap(([name, values]) =>
+    values.map((value) => `${printable(name)}: ${printable(value)}`),
+  )
+}
+
+/** A payload for a person. */
+export function payloadText(data: Uint8Array): string {
+  if (data.length === 0) return 'nil body'
+  const text = Buffer.from(data).toString()
+  // Line ends and tabs are what a person expects; everything else that steers a terminal is shown as an escape.
+  const lines = (text.endsWith('\n') ? text.slice(0, -1) : text).split('\n')
+  return lines.map((line) => line.split('\t').map(printable).join('\t')).join('\n')
 }
 
 /** A subject in quotes, for people. */
@@ -60,11 +74,3 @@ export function rawPayload(data: Uint8Array): Uint8Array {
 }
 
 const NEWLINE = 0x0a
-
-function payloadText(data: Uint8Array): string {
-  if (data.length === 0) return 'nil body'
-  const text = Buffer.from(data).toString()
-  // Line ends and tabs are what a person expects; everything else that steers a terminal is shown as an escape.
-  const lines = (text.endsWith('\n') ? text.slice(0, -1) : text).split('\n')
-  return lines.map((line) => line.split('\t').map(printable).join('\t')).join('\n')
-}

@@ -48,14 +48,6 @@ export function parseSubject(text: string): string {
   return text
 }
 
-/** A whole number. @throws InvalidArgumentError */
-export function parseAmount(text: string): number {
-  const amount = Number(text)
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(amount))
-    throw new InvalidArgumentError('Use a whole number.')
-  return amount
-}
-
 function collectHeaders(text: string, before: readonly HeaderOption[] | undefined): readonly HeaderOption[] {
   const colon = text.indexOf(':')
   const name = text.slice(0, colon).trim()

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { isSource } from '../identity/secret-source.ts'
 import { isPattern } from '../identity/subject.ts'
 import { isAgentName } from '../identity/token.ts'
 import type { Terminal } from './terminal.ts'
@@ -44,11 +45,38 @@ export function parseCount(text: string): number {
   return count
 }
 
+/** A whole number. @throws InvalidArgumentError */
+export function parseAmount(text: string): number {
+  const amount = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(amount))
+    throw new InvalidArgumentError('Use a whole number.')
+  return amount
+}
+
 /** One pattern of subjects, added to those before it. @throws InvalidArgumentError */
 export function collectPatterns(text: string, before: readonly string[] | undefined): readonly string[] {
   if (!isPattern(text))
     throw new InvalidArgumentError('Use a pattern of subjects such as orders.* or orders.>.')
   return [...(before ?? []), text]
+}
+
+/** An option that takes patterns of subjects, and may be given more than once. */
+export function patternsOption(flags: string, description: string): Option {
+  return new Option(flags, description).argParser(collectPatterns)
+}
+
+/** The option that says where the passphrase of a key is. */
+export function passphraseOption(): Option {
+  return new Option(
+    '--passphrase <source>',
+    'where the passphrase of an encrypted key is: file:PATH or env:NAME',
+  ).argParser(parsePassphraseSource)
+}
+
+function parsePassphraseSource(text: string): string {
+  if (!isSource(text))
+    throw new InvalidArgumentError('Use file:PATH or env:NAME: others can see a command line.')
+  return text
 }
 
 /** An agent's name. @throws InvalidArgumentError */
@@ -66,7 +94,7 @@ export function realmOption(terminal: Terminal): Option {
 
 /** The option that names the broker. */
 export function serverOption(): Option {
-  return new Option('--server <url>', "where the broker is, when it is not where the realm's folder says")
+  return new Option('-s, --server <url>', "where the broker is, when it is not where the realm's folder says")
 }
 
 /** Adds examples at the end of a command's help. */

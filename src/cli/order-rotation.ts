@@ -50,7 +50,7 @@ export async function orderRotation(nc: NatsLike, options: OrderRotationOptions)
       throw new SubrosaError(
         'ERR_NO_ROTATION_SERVICE',
         `the rotation service did not go on from epoch ${number} in time`,
-        { hint: 'does it know this order? `subrosa rotator --help` shows its version with --version' },
+        { hint: 'the output of `subrosa rotator` says why' },
       )
     })
   } finally {

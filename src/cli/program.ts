@@ -3,19 +3,30 @@ import { Command } from 'commander'
 import { registerAgentAdd } from './agent-add.ts'
 import { registerAgentList } from './agent-list.ts'
 import { registerAgentRevoke } from './agent-revoke.ts'
+import { registerCompletion } from './completion.ts'
 import { type DemoOptions, runDemo } from './demo.ts'
-import { EXIT_OK, reportFailure } from './failure.ts'
-import { registerIdentity } from './identity-show.ts'
+import { EXIT_CODES_HELP, EXIT_OK, reportFailure } from './failure.ts'
+import { registerIdentityNew } from './identity-new.ts'
+import { registerIdentityShow } from './identity-show.ts'
 import { registerInit } from './init.ts'
+import { registerInspect } from './inspect.ts'
+import { registerKeys } from './keys.ts'
 import { addExamples } from './options.ts'
+import { allowOptionsBefore } from './options-before.ts'
+import { registerPin } from './pin.ts'
+import { registerPub } from './pub.ts'
+import { registerReply } from './reply.ts'
+import { registerRequest } from './request.ts'
+import { registerRotate } from './rotate.ts'
 import { registerRotator } from './rotator.ts'
+import { registerSub } from './sub.ts'
 import { reportError, type Terminal } from './terminal.ts'
 
 /**
  * Runs one command. Data goes to the terminal's standard output, and everything else to its standard error.
  *
  * @param argv the arguments, without the program's own name
- * @returns the exit code: 0, 1 when the command failed, 2 when it was not understood
+ * @returns the exit code: see {@link EXIT_CODES_HELP}
  */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode = EXIT_OK
@@ -41,6 +52,8 @@ function createProgram(terminal: Terminal, setExitCode: (code: number) => void):
       outputError: (text) => reportError(terminal, text.trim().replace(/^error: /, '')),
     })
   addExamples(program, 'subrosa init', "subrosa agent add billing --sub 'orders.>'", 'subrosa rotator')
+  allowOptionsBefore(program)
+  program.addHelpText('after', EXIT_CODES_HELP)
 
   registerInit(program, terminal)
   const agent = program.command('agent').description('add, list and revoke the agents of a realm')
@@ -48,9 +61,21 @@ function createProgram(terminal: Terminal, setExitCode: (code: number) => void):
   registerAgentAdd(agent, terminal)
   registerAgentList(agent, terminal)
   registerAgentRevoke(agent, terminal)
-  registerIdentity(program, terminal)
+  const identity = program.command('identity').description('make identities, and look at keys')
+  addExamples(identity, 'subrosa identity show billing.identity', 'subrosa identity new billing')
+  registerIdentityNew(identity, terminal)
+  registerIdentityShow(identity, terminal)
+  registerPin(program, terminal)
+  registerKeys(program, terminal)
+  registerInspect(program, terminal)
+  registerPub(program, terminal)
+  registerSub(program, terminal)
+  registerRequest(program, terminal)
+  registerReply(program, terminal)
+  registerRotate(program, terminal)
   registerRotator(program, terminal)
   registerDemo(program, setExitCode)
+  registerCompletion(program, terminal)
   pointToHelp(program)
   return program
 }

@@ -9,14 +9,15 @@ import { RevocationSet } from '../keys/revocations.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { QueryKind } from '../wire/statements.ts'
 
-const DEFAULT_TIMEOUT_MS = 5000
+/** Longer than one replica takes to follow another. */
+const DEFAULT_TIMEOUT_MS = 10_000
 
 /** What is published, and where. */
 export interface PublishRevocationOptions {
   readonly trust: TrustOptions
   /** The signed statement. */
   readonly statement: Uint8Array
-  /** Milliseconds in which the rotation service must confirm. Default 5000. */
+  /** Milliseconds in which the rotation service must confirm. Default 10,000. */
   readonly timeoutMs?: number
   readonly clock?: Clock
 }

@@ -3,15 +3,22 @@ import { type Command, Option } from 'commander'
 import { SubrosaError } from '../errors.ts'
 import { loadIdentity, readSecretFile } from '../identity/key-file.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
-import { DEFAULT_EPOCH_MS, DEFAULT_GRACE_MS, DEFAULT_LEAD_MS, DEFAULT_TICK_MS } from '../limits.ts'
+import {
+  DEFAULT_EPOCH_MS,
+  DEFAULT_GRACE_MS,
+  DEFAULT_LEAD_MS,
+  DEFAULT_LEASE_MS,
+  DEFAULT_TICK_MS,
+} from '../limits.ts'
 import { fileRotationStore } from '../rotation/file-store.ts'
+import { jetStreamRotationLog } from '../rotation/jetstream-log.ts'
 import {
   type RotationEvent,
   type RotationOptions,
   type RotationService,
   startRotationService,
 } from '../rotation/service.ts'
-import type { RotationStore } from '../rotation/store.ts'
+import { leaveReplicas, type RotationStore } from '../rotation/store.ts'
 import { agentPaths, realmLayout } from '../setup/layout.ts'
 import { openRealm, type Realm } from '../setup/realm.ts'
 import { listRevocations } from '../setup/revocation-records.ts'
@@ -31,13 +38,18 @@ interface RotatorOptions {
   readonly lead: number
   readonly grace: number
   readonly tick: number
+  readonly jetstream?: true
+  readonly lease: number
+  readonly alone?: true
 }
 
 /** Registers `subrosa rotator`. */
 export function registerRotator(program: Command, terminal: Terminal): void {
   const command = program
     .command('rotator')
-    .description('run the rotation service of a realm until interrupted; exactly one may run')
+    .description(
+      'run the rotation service of a realm until interrupted; without --jetstream exactly one may run',
+    )
     .addOption(realmOption(terminal))
     .option('--identity <file>', "its identity; default: the realm's agent rotator")
     .option('--creds <file>', "its login to the broker; default: the realm's agent rotator")
@@ -47,8 +59,23 @@ export function registerRotator(program: Command, terminal: Terminal): void {
     .addOption(durationOption('--lead', 'how long an epoch overlaps with the next', DEFAULT_LEAD_MS, '5m'))
     .addOption(durationOption('--grace', 'how late its messages may arrive', DEFAULT_GRACE_MS, '5m'))
     .addOption(durationOption('--tick', 'how often it proves that it lives', DEFAULT_TICK_MS, '15s'))
+    .option('--jetstream', 'run as one of several replicas, of which one leads; each has its own --state')
+    .addOption(
+      durationOption('--lease', 'how long a replica leads without a sign of life', DEFAULT_LEASE_MS, '3s'),
+    )
+    .addOption(
+      new Option(
+        '--alone',
+        'go back from --jetstream: every other replica is stopped for good, and none had a newer epoch',
+      ).conflicts('jetstream'),
+    )
     .action((options: RotatorOptions) => rotate(terminal, options))
-  addExamples(command, 'subrosa rotator', 'subrosa rotator --realm /etc/subrosa --epoch 15m --lead 2m')
+  addExamples(
+    command,
+    'subrosa rotator',
+    'subrosa rotator --realm /etc/subrosa --epoch 15m --lead 2m',
+    'subrosa rotator --jetstream --state /var/lib/subrosa',
+  )
 }
 
 function durationOption(flag: string, description: string, byDefault: number, shown: string): Option {
@@ -66,26 +93,27 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
     caPath: realmLayout(realm.dir).caCertificate,
     name: 'subrosa rotator',
     reconnect: true,
+    // The broker lets no agent publish there: nobody else answers for JetStream.
+    inboxPrefix: `${protocolSubjects(realm.key).root}.reply`,
   })
   // From here on an interrupt ends the service in order.
   const interrupted = terminal.interrupted()
   try {
-    const service = await start(nc, {
+    const log = options.jetstream && jetStreamRotationLog(nc, { leaseMs: options.lease })
+    const service = await start(nc, options, {
       identity,
       trust: { authority: realm.authority },
       store: fileRotationStore(options.state ?? realmLayout(realm.dir).rotation),
-      epochMs: options.epoch,
-      leadMs: options.lead,
-      graceMs: options.grace,
-      tickMs: options.tick,
+      ...(log && { log }),
       onEvent: (event) => report(terminal, event),
     })
     try {
       await publishRecorded(nc, realm)
       note(terminal, `the rotation service of ${realm.key} runs on ${server}`)
+      if (service.role === 'follower') note(terminal, 'this replica follows: it takes over when none leads')
       await ending(terminal, nc, interrupted)
     } finally {
-      service.close()
+      await service.close()
     }
   } finally {
     await nc.close()
@@ -96,12 +124,15 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
 /** A service that does not start leaves its record to the next one. */
 async function start(
   nc: NatsConnection,
-  options: RotationOptions & { readonly store: RotationStore },
+  { epoch, lead, grace, tick, alone }: RotatorOptions,
+  parts: RotationOptions & { readonly store: RotationStore },
 ): Promise<RotationService> {
   try {
-    return await startRotationService(nc, options)
+    if (alone) leaveReplicas(parts.store)
+    const times = { epochMs: epoch, leadMs: lead, graceMs: grace, tickMs: tick }
+    return await startRotationService(nc, { ...parts, ...times })
   } catch (error) {
-    options.store.close()
+    parts.store.close()
     throw error
   }
 }
@@ -144,6 +175,12 @@ function report(terminal: Terminal, event: RotationEvent): void {
       break
     case 'revoked':
       note(terminal, `revoked ${event.identity}: ${event.reason || 'no reason given'}`)
+      break
+    case 'leading':
+      note(terminal, 'this replica leads')
+      break
+    case 'following':
+      note(terminal, 'this replica leads no more')
       break
     case 'error':
       reportError(terminal, event.error instanceof Error ? event.error.message : 'unknown')

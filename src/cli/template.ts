@@ -8,6 +8,8 @@ export interface TemplateValues {
   readonly count: number
   /** The request that is being answered. */
   readonly request?: string
+  /** The tokens of its subject: `{{0}}` is the first. */
+  readonly tokens?: readonly string[]
 }
 
 /** What `--help` says of templates. */
@@ -35,7 +37,9 @@ export function expandTemplate(text: string, values: TemplateValues): string {
   return text.replace(EXPRESSION, (_, expression: string) => evaluate(expression, values, now))
 }
 
-function evaluate(expression: string, { count, request }: TemplateValues, now: Date): string {
+function evaluate(expression: string, { count, request, tokens }: TemplateValues, now: Date): string {
+  const token = /^\d+$/.test(expression) ? tokens?.[Number(expression)] : undefined
+  if (token !== undefined) return token
   const [, name, spacedMin, spacedMax, min = spacedMin, max = spacedMax] = CALL.exec(expression) ?? []
   if (name === 'Random' && min !== undefined && max !== undefined) return random(Number(min), Number(max))
   if (min !== undefined) throw unknown(expression)

@@ -21,7 +21,7 @@ export interface Terminal {
 }
 
 /** Standard input. */
-export interface Input {
+interface Input {
   /** Whether a person types it. */
   readonly isTyped: boolean
   read(): AsyncIterable<Uint8Array>

@@ -6,6 +6,8 @@ import { wrongPassphrase } from './passphrase.ts'
 
 /** Iterations of the key derivation. OpenSSL writes 2048; ten million take seconds, and more would only hold us up. */
 const MAX_ITERATIONS = 10_000_000
+/** Sequences in sequences: what is known has four. */
+const MAX_DEPTH = 8
 
 /**
  * Decrypts a private key in PKCS#8: `EncryptedPrivateKeyInfo` of RFC 5958.
@@ -27,23 +29,28 @@ export function decryptPkcs8(der: Uint8Array, passphrase: Uint8Array, place: Key
   }
   try {
     const key = createPrivateKey({
-      key: Buffer.from(der),
+      key: view(der),
       format: 'der',
       type: 'pkcs8',
-      passphrase: Buffer.from(passphrase),
+      passphrase: view(passphrase),
     })
-    return new Uint8Array(key.export({ format: 'der', type: 'pkcs8' }))
+    return key.export({ format: 'der', type: 'pkcs8' })
   } catch {
     throw wrongPassphrase(place.where)
   }
 }
 
-/** The largest number in the parameters of the encryption, or `undefined` where they are no DER. */
-function largestNumber(parameters: Uint8Array): number | undefined {
-  const elements = readDer(parameters)
+/** The largest number in the parameters of the encryption, or `undefined` where they are no DER of a known depth. */
+function largestNumber(parameters: Uint8Array, depth = 0): number | undefined {
+  const elements = depth < MAX_DEPTH ? readDer(parameters) : undefined
   const numbers = elements?.map(({ tag, content }) => {
-    if (tag === DER_SEQUENCE) return largestNumber(content)
+    if (tag === DER_SEQUENCE) return largestNumber(content, depth + 1)
     return tag === DER_INTEGER ? content.reduce((value, byte) => value * 256 + byte, 0) : 0
   })
   return numbers?.reduce((a, b) => (a === undefined || b === undefined ? undefined : Math.max(a, b)), 0)
+}
+
+/** The same memory as a Buffer: no copy of a secret is left behind. */
+function view(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }

@@ -28,7 +28,11 @@ export class Identity implements Signer {
   readonly #engine: CryptoEngine
   readonly #secretKey: Uint8Array
 
-  /** @throws SubrosaError ERR_TOKEN_INVALID when the token is not for this key. */
+  /**
+   * @internal Use {@link loadIdentity}.
+   *
+   * @throws SubrosaError ERR_TOKEN_INVALID when the token is not for this key.
+   */
   constructor(engine: CryptoEngine, keys: KeyPair, token: string) {
     this.publicKey = encodeNkey('U', keys.publicKey)
     this.claims = readClaims(token)
@@ -50,6 +54,7 @@ export class Identity implements Signer {
     return this.#engine.sign(this.#secretKey, message)
   }
 
+  /** Name and public key: never the secret one. */
   toJSON(): { readonly name: string; readonly publicKey: string } {
     return { name: this.name, publicKey: this.publicKey }
   }
@@ -62,6 +67,11 @@ export class Identity implements Signer {
 /** The text of an identity file: the token and the seed, each in its own armour. It is a secret. */
 export function encodeIdentityFile(token: string, seed: Uint8Array): string {
   return `${armour(TOKEN_LABEL, token)}\n${armour(SEED_LABEL, encodeSeed('U', seed))}`
+}
+
+/** Whether a text has the armour of an identity file. What is inside is not looked at. */
+export function isIdentityFile(text: string): boolean {
+  return unarmour(TOKEN_LABEL, text) !== undefined
 }
 
 /**

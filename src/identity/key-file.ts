@@ -1,12 +1,11 @@
 import { systemClock } from '../clock.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
-import { Identity, parseIdentityFile } from './identity.ts'
+import { Identity, isIdentityFile, parseIdentityFile } from './identity.ts'
 import type { IdentitySource, KeyAndName, KeyAndToken, LoadIdentityOptions } from './identity-source.ts'
 import { recogniseKey } from './key-text.ts'
-import type { AskPassphrase } from './passphrase.ts'
-import { readPrivateKey, viewPrivateKey } from './private-key.ts'
-import { isSource, readKeyText, readPublicText, readSecret } from './secret-source.ts'
+import { viewPrivateKey } from './private-key.ts'
+import { isSource, readKey, readKeyText, readPublicText } from './secret-source.ts'
 import { SigningKey } from './signing-key.ts'
 import { issueSelfSignedToken } from './token.ts'
 
@@ -48,7 +47,7 @@ export async function loadIdentity(
 async function loadIdentityFile(source: string): Promise<Identity> {
   const text = await readKeyText(source, 'source')
   const key = recogniseKey(text)
-  if (key.found === 'private key' || (key.found === 'other' && key.isKey)) {
+  if (!isIdentityFile(text) && (key.found === 'private key' || (key.found === 'other' && key.isKey))) {
     // A key of a kind that does not work needs no token: this throws for it.
     await viewPrivateKey(text, source)
     throw new SubrosaError(
@@ -63,10 +62,14 @@ async function loadIdentityFile(source: string): Promise<Identity> {
 }
 
 async function loadWithToken({ key, token }: KeyAndToken, options: LoadIdentityOptions): Promise<Identity> {
-  return withKey(key, options, async (seed) => {
-    const engine = engineFor()
-    return new Identity(engine, engine.ed25519KeyPair(seed), await readToken(token))
-  })
+  const engine = engineFor()
+  const text = await readToken(token)
+  const seed = await readKey(key, options.passphrase)
+  try {
+    return new Identity(engine, engine.ed25519KeyPair(seed), text)
+  } finally {
+    engine.wipe(seed)
+  }
 }
 
 async function loadSelfSigned(source: KeyAndName, options: LoadIdentityOptions): Promise<Identity> {
@@ -75,9 +78,10 @@ async function loadSelfSigned(source: KeyAndName, options: LoadIdentityOptions):
     throw new TypeError('source must have a token, or a name and a realm')
   if (!(expiresInMs >= 1000 && Number.isSafeInteger(expiresInMs)))
     throw new RangeError('expiresInMs must be at least 1000')
+  const engine = engineFor()
   const issuedAtMs = (options.clock ?? systemClock).now()
-  return withKey(key, options, async (seed) => {
-    const engine = engineFor()
+  const seed = await readKey(key, options.passphrase)
+  try {
     const keys = engine.ed25519KeyPair(seed)
     const request = { realm, name, issuedAtMs, expiresAtMs: issuedAtMs + expiresInMs }
     return new Identity(
@@ -85,30 +89,9 @@ async function loadSelfSigned(source: KeyAndName, options: LoadIdentityOptions):
       keys,
       issueSelfSignedToken(engine, request, new SigningKey(engine, 'U', keys)),
     )
-  })
-}
-
-async function withKey(
-  key: string,
-  { passphrase }: LoadIdentityOptions,
-  use: (seed: Uint8Array) => Promise<Identity>,
-): Promise<Identity> {
-  const ask = passphrase === undefined ? undefined : toAsk(passphrase)
-  const text = await readKeyText(key, 'key')
-  const seed = await readPrivateKey(text, { where: key, passphrase: ask })
-  try {
-    return await use(seed)
   } finally {
-    engineFor().wipe(seed)
+    engine.wipe(seed)
   }
-}
-
-function toAsk(passphrase: string | AskPassphrase): AskPassphrase {
-  if (typeof passphrase === 'function') return passphrase
-  // A passphrase that is given as it is must not be taken for the name of a file, and stands in no message.
-  if (typeof passphrase !== 'string' || !isSource(passphrase))
-    throw new TypeError('passphrase must be "file:PATH", "env:NAME" or a function')
-  return async () => (await readSecret(passphrase, 'passphrase')).replace(/\r?\n$/, '')
 }
 
 /** A file of tokens has the newest first, as `subrosa agent add` writes it. */

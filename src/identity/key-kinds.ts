@@ -9,7 +9,7 @@ const PUBLIC_KINDS =
   'Ed25519 keys work: a public nkey U…, a line or file of OpenSSH (ssh-keygen -y -f FILE), PEM (openssl pkey -pubout)'
 
 /** Whether a private or a public key is asked for. */
-export type KeyHalf = 'private' | 'public'
+type KeyHalf = 'private' | 'public'
 
 /** Where a key came from, and which half of it is asked for, for messages. */
 export interface KeyPlace {

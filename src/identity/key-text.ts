@@ -36,14 +36,13 @@ const TOKEN = /^eyJ[\w-]*\.[\w-]+\.[\w-]+$/
  */
 export function recogniseKey(text: string): KeyText {
   if (text.length > MAX_TEXT) return other('too large for a key')
-  if (text.includes('-----BEGIN SUBROSA IDENTITY')) return other('an identity file')
   if (/-----BEGIN NATS \w+ JWT-----/.test(text)) return other('a NATS creds file')
   const lines = text.split('\n').map((line) => line.replace('\uFEFF', '').trim())
   const seeds = new Set(lines.filter((line) => SEED.test(line)))
   if (seeds.size > 0)
     return recogniseSeeds(
       [...seeds],
-      lines.find((line) => PUBLIC_NKEY.test(line)),
+      lines.find((line) => line.startsWith('U') && PUBLIC_NKEY.test(line)),
     )
   const blocks = pemBlocks(text)
   if (blocks.length > 0) return recognisePem(blocks)

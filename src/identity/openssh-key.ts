@@ -1,5 +1,5 @@
 import { base64 } from '@scure/base'
-import { fromUtf8, samePublic } from '../bytes.ts'
+import { copy, fromUtf8, samePublic } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 import { damagedKey, type KeyPlace, kindOfSshType, wrongKind } from './key-kinds.ts'
 import { wrongPassphrase } from './passphrase.ts'
@@ -45,7 +45,6 @@ export function readOpensshKey(body: Uint8Array, place: KeyPlace): OpensshKey {
   if (key.ed25519 === undefined) throw wrongKind(place, kindOfSshType(key.type))
   const isEncrypted = cipher !== 'none'
   if (isEncrypted) checkEncryption({ cipher, kdf, kdfOptions }, place)
-  else if (kdf !== 'none') throw damagedKey(place)
   // Some ciphers put a tag behind it, but none of those that are left.
   if (!reader.isAtEnd || (isEncrypted && secret.length % CIPHER_BLOCK_BYTES !== 0)) throw damagedKey(place)
   return { publicKey: key.ed25519, isEncrypted }
@@ -66,10 +65,12 @@ export async function openOpensshKey(
   // Loaded here: only who has such a key needs it.
   const { default: sshpk } = await import('sshpk')
   const text = `-----BEGIN ${LABEL}-----\n${base64.encode(body)}\n-----END ${LABEL}-----\n`
-  let parts: readonly { readonly name: string; readonly data: Uint8Array }[]
+  let parts: readonly KeyPart[]
   try {
     const { type, parts: found } = sshpk.parsePrivateKey(text, 'ssh-private', {
-      ...(passphrase && { passphrase: Buffer.from(passphrase) }),
+      ...(passphrase && {
+        passphrase: Buffer.from(passphrase.buffer, passphrase.byteOffset, passphrase.length),
+      }),
     })
     parts = type === 'ed25519' ? found : []
   } catch (error) {
@@ -82,7 +83,14 @@ export async function openOpensshKey(
   const publicKey = parts.find(({ name }) => name === 'A')?.data
   if (seed?.length !== 32 || publicKey === undefined || !samePublic(publicKey, key.publicKey))
     throw damagedKey(place)
-  return seed
+  const own = copy(seed)
+  seed.fill(0)
+  return own
+}
+
+interface KeyPart {
+  readonly name: string
+  readonly data: Uint8Array
 }
 
 interface Encryption {

@@ -1,6 +1,8 @@
 import { base64 } from '@scure/base'
 import { fromUtf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
+import type { AskPassphrase } from './passphrase.ts'
+import { readPrivateKey } from './private-key.ts'
 import { readPublicFile, readSecretFile } from './text-file.ts'
 
 const FILE = 'file:'
@@ -19,7 +21,7 @@ export function isSource(text: string): boolean {
  * @throws SubrosaError ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
  * @throws TypeError when the source is of no known kind
  */
-export async function readSecret(source: string, argument: string): Promise<string> {
+async function readSecret(source: string, argument: string): Promise<string> {
   return readSource(source, argument, readSecretFile)
 }
 
@@ -37,6 +39,26 @@ export async function readKeyText(source: string, argument: string): Promise<str
 /** The text of `file:PATH` or `env:NAME` that is no secret. @throws as {@link readSecret}, but for permissions */
 export async function readPublicText(source: string, argument: string): Promise<string> {
   return readSource(source, argument, readPublicFile)
+}
+
+/**
+ * Reads the private key in `file:PATH` or `env:NAME`, in any format of {@link readPrivateKey}.
+ *
+ * @param passphrase `file:PATH`, `env:NAME` or a function; it is asked only for an encrypted key
+ * @returns the seed, 32 bytes and a secret, which the caller wipes
+ * @throws as {@link readPrivateKey} and {@link readSecret}
+ */
+export async function readKey(source: string, passphrase?: string | AskPassphrase): Promise<Uint8Array> {
+  const ask = passphrase === undefined ? undefined : toAsk(passphrase)
+  return readPrivateKey(await readKeyText(source, 'key'), { where: source, passphrase: ask })
+}
+
+function toAsk(passphrase: string | AskPassphrase): AskPassphrase {
+  if (typeof passphrase === 'function') return passphrase
+  // A passphrase that is given as it is must not be taken for the name of a file, and stands in no message.
+  if (typeof passphrase !== 'string' || !isSource(passphrase))
+    throw new TypeError('passphrase must be "file:PATH", "env:NAME" or a function')
+  return async () => (await readSecret(passphrase, 'passphrase')).replace(/\r?\n$/, '')
 }
 
 async function readSource(

@@ -42,7 +42,7 @@ export class SshReader {
 }
 
 /** The name of SSH's Ed25519 keys (RFC 8709). */
-export const SSH_ED25519 = 'ssh-ed25519'
+const SSH_ED25519 = 'ssh-ed25519'
 
 /** A public key in SSH's wire encoding. */
 export interface SshPublicKey {

@@ -138,7 +138,7 @@ export class Trust {
     const when = new Date(expiresAt * 1000).toISOString()
     return new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${name} expired at ${when}`, {
       hint: this.isByPins
-        ? 'sign a new one: subrosa identity new'
+        ? 'sign a new one: subrosa identity new NAME --renew'
         : 'ask the authority for a new one: subrosa agent add --renew',
     })
   }

@@ -5,6 +5,8 @@ import { lockFile, writeDurably } from '../keys/state-folder.ts'
 import { EMPTY_RECORD, type RotationRecord, type RotationStore } from './store.ts'
 
 const FORMAT = 1
+/** The record of a replica: software that knows nothing of replicas refuses it, and would fork the realm. */
+const SHARED_FORMAT = 2
 
 /**
  * A record in a folder, held by one process at a time. SPEC, "The rotation service".
@@ -20,7 +22,7 @@ export function fileRotationStore(folder: string): RotationStore {
   const release = lockFolder(folder)
   if (release === undefined) {
     throw new SubrosaError('ERR_STATE', `another rotation service runs on ${folder}`, {
-      hint: 'two services on one record would fork the realm: stop the other one first',
+      hint: 'two services on one record would fork the realm: stop the other one first, or give each replica a folder of its own with --state',
     })
   }
   const recordPath = join(folder, 'rotation.json')
@@ -46,12 +48,13 @@ function lockFolder(folder: string): (() => void) | undefined {
   }
 }
 
-function formatRecord({ epochs, revocations, tickedUntil }: RotationRecord): string {
+function formatRecord({ epochs, revocations, tickedUntil, pending, isShared }: RotationRecord): string {
   return JSON.stringify({
-    format: FORMAT,
+    format: isShared ? SHARED_FORMAT : FORMAT,
     tickedUntil,
     epochs: epochs.map(encode),
     revocations: revocations.map(encode),
+    ...(pending && { pending: encode(pending) }),
   })
 }
 
@@ -59,14 +62,20 @@ function readRecord(path: string): RotationRecord {
   const text = readText(path)
   if (text === undefined) return EMPTY_RECORD
   try {
-    const { format, epochs, revocations, tickedUntil } = JSON.parse(text) as Record<string, unknown>
+    const { format, epochs, revocations, tickedUntil, pending } = JSON.parse(text) as Record<string, unknown>
     if (
-      format === FORMAT &&
+      (format === FORMAT || format === SHARED_FORMAT) &&
       Array.isArray(epochs) &&
       Array.isArray(revocations) &&
       typeof tickedUntil === 'number'
     ) {
-      return { epochs: epochs.map(decode), revocations: revocations.map(decode), tickedUntil }
+      return {
+        epochs: epochs.map(decode),
+        revocations: revocations.map(decode),
+        tickedUntil,
+        ...(pending !== undefined && { pending: decode(pending) }),
+        ...(format === SHARED_FORMAT && { isShared: true }),
+      }
     }
   } catch {
     // Reported below, without the text.

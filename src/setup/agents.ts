@@ -1,18 +1,21 @@
+import { rm } from 'node:fs/promises'
 import { type Clock, systemClock } from '../clock.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
+import { fingerprint } from '../identity/fingerprint.ts'
 import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../identity/identity.ts'
 import { readSecretFile } from '../identity/key-file.ts'
 import type { Permissions } from '../identity/permissions.ts'
 import { isPattern } from '../identity/subject.ts'
 import { isAgentName, issueToken, type Role, readClaims } from '../identity/token.ts'
 import { MAX_MAX_INSTANCES, MAX_TOKEN_BYTES } from '../limits.ts'
-import { type AgentRecord, findAgent } from './agent-records.ts'
+import { type AgentRecord, findAgent, listAgents } from './agent-records.ts'
 import { issueCreds } from './broker-login.ts'
 import { agentBrokerPermissions } from './broker-permissions.ts'
 import { createFile, readFileIfAny, replaceFile } from './files.ts'
 import { agentPaths } from './layout.ts'
 import type { Realm } from './realm.ts'
+import { listRevocations } from './revocation-records.ts'
 import { loadAccount, loadAuthority } from './signers.ts'
 
 export { addBrokerUser } from './broker-users.ts'
@@ -24,6 +27,8 @@ const DEFAULT_LIFETIME_MS = 90 * 86_400_000
 export interface AgentRequest {
   /** 1 to 64 letters, digits, `_` or `-`. */
   readonly name: string
+  /** A public key that was made elsewhere, `U…`: its private half stays there. Default a new key. */
+  readonly key?: string
   /** Patterns of subjects that it may publish to. Default none; with `renew`, what it had. */
   readonly pub?: readonly string[]
   /** Patterns of subjects that it may read. Default none; with `renew`, what it had. */
@@ -40,12 +45,19 @@ export interface AgentRequest {
   readonly clock?: Clock
 }
 
+/** What {@link addAgent} has added. */
+export interface AddedAgent extends AgentRecord {
+  /** Its identity file, or `undefined` where its private key is kept elsewhere. */
+  readonly identityPath: string | undefined
+}
+
 /**
  * Adds an agent to a realm, or renews it: writes its identity file, its login to the broker and its public token.
- * A name whose identity was revoked gets a new identity.
+ * Of an agent whose key was made elsewhere there is no identity file: it needs its key and the token. A name whose
+ * identity was revoked gets a new identity.
  *
- * @throws SubrosaError ERR_SETUP (there already, or not there to renew, or denied what it needs), ERR_REVOKED (a
- *   revoked identity is not renewed), ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
+ * @throws SubrosaError ERR_SETUP (there already, or not there to renew, or denied what it needs, or the key of
+ *   another), ERR_REVOKED (a revoked identity is not renewed), ERR_KEY_INVALID, ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
  * @throws TypeError, RangeError when an option is none
  *
  * @example
@@ -53,11 +65,13 @@ export interface AgentRequest {
  * await addAgent(await openRealm('./subrosa-realm'), { name: 'billing', sub: ['orders.>'] })
  * ```
  */
-export async function addAgent(realm: Realm, request: AgentRequest): Promise<AgentRecord> {
+export async function addAgent(realm: Realm, request: AgentRequest): Promise<AddedAgent> {
   checkRequest(request)
   const { name, clock = systemClock, expiresInMs = DEFAULT_LIFETIME_MS } = request
   const former = await findAgent(realm, name)
-  const key = request.renew ? await keyToRenew(realm, name, former) : await newKey(realm, name, former)
+  const key = request.renew
+    ? await keyToRenew(realm, request, former)
+    : await keyToAdd(realm, request, former)
 
   const engine = engineFor()
   const issuedAtMs = clock.now()
@@ -89,28 +103,38 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Age
   const earlier = request.renew ? unexpired(former, issuedAtMs) : []
   // First what a revocation needs to know: no token is about that this folder has not heard of.
   await write(paths.tokens, `${[token, ...earlier].join('\n')}\n`, { secret: false })
-  await write(paths.identity, key.file(token), { secret: true })
+  if (key.file !== undefined) await write(paths.identity, key.file(token), { secret: true })
+  // That of a revoked identity: it must not be taken for the key that was made elsewhere.
+  else await rm(paths.identity, { force: true })
   await replaceFile(paths.creds, creds, { secret: true })
   const added = await findAgent(realm, name)
   if (added === undefined) throw new SubrosaError('ERR_SETUP', `${paths.tokens} has vanished`)
-  return added
+  return { ...added, identityPath: key.file && paths.identity }
 }
 
 /** An identity key that a token can be issued to. */
 interface AgentKey {
   /** The public key, `U…`. */
   readonly identity: string
-  /** The text of the identity file with this token. It is a secret. */
-  readonly file: (token: string) => string
+  /** The text of the identity file with this token, a secret; none where the private key is kept elsewhere. */
+  readonly file: ((token: string) => string) | undefined
 }
 
-async function newKey(realm: Realm, name: string, former: AgentRecord | undefined): Promise<AgentKey> {
+async function keyToAdd(
+  realm: Realm,
+  { name, key }: AgentRequest,
+  former: AgentRecord | undefined,
+): Promise<AgentKey> {
   const path = agentPaths(realm.dir, name).identity
   const isTaken = former === undefined ? (await readFileIfAny(path)) !== undefined : !former.revocation
   if (isTaken) {
     throw new SubrosaError('ERR_SETUP', `there is an agent ${name} already`, {
       hint: `to give it a new token: subrosa agent add ${name} --renew`,
     })
+  }
+  if (key !== undefined) {
+    await refuseUsedKey(realm, name, key)
+    return { identity: key, file: undefined }
   }
   const { seed, publicKey } = generateIdentityKey(engineFor())
   return {
@@ -123,7 +147,24 @@ async function newKey(realm: Realm, name: string, former: AgentRecord | undefine
   }
 }
 
-async function keyToRenew(realm: Realm, name: string, former: AgentRecord | undefined): Promise<AgentKey> {
+/** A revocation is of a key: two names must not share one, and a revoked key does not come back. */
+async function refuseUsedKey(realm: Realm, name: string, key: string): Promise<void> {
+  const revocations = await listRevocations(realm, 0)
+  if (revocations.some(({ identity }) => identity === key)) {
+    throw new SubrosaError('ERR_REVOKED', `the key ${fingerprint(key)} is revoked`, {
+      hint: `have a new key made for ${name}`,
+    })
+  }
+  const owner = (await listAgents(realm)).find(({ claims }) => claims.identity === key)
+  if (owner !== undefined)
+    throw new SubrosaError('ERR_SETUP', `the key ${fingerprint(key)} is that of ${owner.claims.name} already`)
+}
+
+async function keyToRenew(
+  realm: Realm,
+  { name, key }: AgentRequest,
+  former: AgentRecord | undefined,
+): Promise<AgentKey> {
   if (former === undefined) {
     throw new SubrosaError('ERR_SETUP', `there is no agent ${name} to renew`, {
       hint: `to add it: subrosa agent add ${name}`,
@@ -134,9 +175,22 @@ async function keyToRenew(realm: Realm, name: string, former: AgentRecord | unde
       hint: `to give the name a new identity: subrosa agent add ${name}, without --renew`,
     })
   }
-  const text = await readSecretFile(agentPaths(realm.dir, name).identity)
+  const { identity: known } = former.claims
+  if (key !== undefined && key !== known) {
+    throw new SubrosaError(
+      'ERR_SETUP',
+      `the key of ${name} is ${fingerprint(known)}, and ${fingerprint(key)} is another one`,
+      {
+        hint: `to give the name another key: subrosa agent revoke ${name}, and then agent add without --renew`,
+      },
+    )
+  }
+  const path = agentPaths(realm.dir, name).identity
+  // Without an identity file here, the agent has its key elsewhere: all it needs is the new token.
+  if ((await readFileIfAny(path)) === undefined) return { identity: known, file: undefined }
+  const text = await readSecretFile(path)
   const identity = parseIdentityFile(engineFor(), text)
-  if (identity.publicKey !== former.claims.identity)
+  if (identity.publicKey !== known)
     throw new SubrosaError('ERR_SETUP', `the identity file of ${name} holds another key than its token`)
   return {
     identity: identity.publicKey,

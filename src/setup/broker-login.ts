@@ -27,10 +27,13 @@ export function issueOperatorJwt(engine: CryptoEngine, name: string, options: Si
   )
 }
 
-/** An account without limits, signed by the operator. In version 2 a limit that is left out is zero. */
+/**
+ * An account without limits, signed by the operator. In version 2 a limit that is left out is zero: a system account
+ * must have no streams, or the server does not start.
+ */
 export function issueAccountJwt(
   engine: CryptoEngine,
-  account: { readonly name: string; readonly publicKey: string },
+  account: { readonly name: string; readonly publicKey: string; readonly hasStreams: boolean },
   options: SignOptions,
 ): string {
   const limits = {
@@ -43,8 +46,19 @@ export function issueAccountJwt(
     conn: UNLIMITED,
     leaf: UNLIMITED,
   }
-  const { name, publicKey } = account
-  const nats = { type: 'account', version: 2, limits, default_permissions: { pub: {}, sub: {} } }
+  const streams = {
+    mem_storage: UNLIMITED,
+    disk_storage: UNLIMITED,
+    streams: UNLIMITED,
+    consumer: UNLIMITED,
+  }
+  const { name, publicKey, hasStreams } = account
+  const nats = {
+    type: 'account',
+    version: 2,
+    limits: { ...limits, ...(hasStreams && streams) },
+    default_permissions: { pub: {}, sub: {} },
+  }
   return signJwt(engine, { sub: publicKey, name, nats }, options)
 }
 

@@ -1,8 +1,9 @@
 import { SubrosaError } from '../errors.ts'
 import type { Permissions } from '../identity/permissions.ts'
-import { covers } from '../identity/subject.ts'
+import { covers, overlaps } from '../identity/subject.ts'
 import type { Role } from '../identity/token.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
+import { logNames } from '../rotation/log-names.ts'
 
 const INBOXES = '_INBOX.>'
 /** Where an agent asks which streams capture a subject. It can do without: it then seals every message by itself. */
@@ -34,8 +35,14 @@ export function agentBrokerPermissions(request: BrokerRequest): Permissions {
   const protocol = protocolPatterns(request)
   checkDenied('pub', permissions.pub.deny, protocol.pub)
   checkDenied('sub', permissions.sub.deny, protocol.sub)
+  const reserved = reservedPatterns(request).filter((pattern) =>
+    permissions.pub.allow.some((allowed) => overlaps(allowed, pattern)),
+  )
   return {
-    pub: { allow: [...permissions.pub.allow, ...protocol.pub, STREAM_NAMES], deny: permissions.pub.deny },
+    pub: {
+      allow: [...permissions.pub.allow, ...protocol.pub, STREAM_NAMES],
+      deny: [...permissions.pub.deny, ...reserved],
+    },
     sub: { allow: [...permissions.sub.allow, ...protocol.sub], deny: permissions.sub.deny },
   }
 }
@@ -47,13 +54,36 @@ function protocolPatterns({ realm, name, roles }: BrokerRequest): {
   const { root, query, revoke, epoch, tick, announcements } = protocolSubjects(realm)
   if (roles.includes('rotator')) {
     const everything = [`${root}.>`, INBOXES]
-    return { pub: everything, sub: everything }
+    return { pub: [...everything, ...replicaPatterns(root)], sub: everything }
   }
   const sessions = [`${root}.inbox.*`, `${root}.session.*`, `${root}.handshake.*`]
   return {
     pub: [`${root}.announce.${name}.*`, query, revoke, ...sessions, INBOXES],
     sub: [epoch, tick, announcements, revoke, ...sessions, INBOXES],
   }
+}
+
+/** What replicas of the rotation service ask of JetStream: to make their stream and their bucket, and to read them. */
+function replicaPatterns(root: string): readonly string[] {
+  const { stream, bucketStream, lease } = logNames(root)
+  const calls = [stream, bucketStream].flatMap((name) => [
+    `$JS.API.STREAM.CREATE.${name}`,
+    `$JS.API.STREAM.INFO.${name}`,
+    `$JS.API.STREAM.MSG.GET.${name}`,
+  ])
+  return [...calls, lease]
+}
+
+/** What belongs to the replicas alone, however wide the patterns of an agent are. */
+function reservedPatterns({ realm, roles }: BrokerRequest): readonly string[] {
+  if (roles.includes('rotator')) return []
+  const { root } = protocolSubjects(realm)
+  const { stream, bucketStream, bucket } = logNames(root)
+  const calls = [stream, bucketStream].flatMap((name) => [
+    `$JS.API.STREAM.*.${name}`,
+    `$JS.API.STREAM.*.*.${name}`,
+  ])
+  return [...calls, `$KV.${bucket}.>`, `${root}.log.>`]
 }
 
 function checkDenied(option: string, deny: readonly string[], needed: readonly string[]): void {

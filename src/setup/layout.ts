@@ -15,6 +15,8 @@ export interface RealmLayout {
   readonly serverCertificate: string
   readonly serverKey: string
   readonly serverConfig: string
+  /** What the broker's JetStream keeps. */
+  readonly jetStream: string
   readonly agents: string
   readonly brokerUsers: string
   readonly revocations: string
@@ -34,6 +36,7 @@ export function realmLayout(dir: string): RealmLayout {
     serverCertificate: join(dir, 'tls', 'server.crt'),
     serverKey: join(dir, 'tls', 'server.key'),
     serverConfig: join(dir, 'nats-server.conf'),
+    jetStream: join(dir, 'jetstream'),
     agents: join(dir, 'agents'),
     brokerUsers: join(dir, 'broker-users'),
     revocations: join(dir, 'revocations'),

@@ -132,20 +132,21 @@ function brokerConfig(broker: {
   readonly nowMs: number
 }): string {
   const { dir, listen, operator, account, nowMs } = broker
-  const { serverCertificate, serverKey } = realmLayout(dir)
+  const { serverCertificate, serverKey, jetStream } = realmLayout(dir)
   const engine = engineFor()
   const options = { signer: operator, issuedAtMs: nowMs }
-  const grant = (name: string, publicKey: string) => ({
+  const grant = (name: string, publicKey: string, hasStreams: boolean) => ({
     publicKey,
-    jwt: issueAccountJwt(engine, { name, publicKey }, options),
+    jwt: issueAccountJwt(engine, { name, publicKey, hasStreams }, options),
   })
   return formatServerConfig({
     listen,
     certificate: serverCertificate,
     key: serverKey,
+    jetStream,
     operatorJwt: issueOperatorJwt(engine, 'subrosa', options),
-    systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey),
-    account: grant('agents', account),
+    systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey, false),
+    account: grant('agents', account, true),
   })
 }
 

@@ -3,6 +3,8 @@ export interface ServerConfigInput {
   readonly listen: string
   readonly certificate: string
   readonly key: string
+  /** The folder of JetStream. */
+  readonly jetStream: string
   readonly operatorJwt: string
   readonly systemAccount: { readonly publicKey: string; readonly jwt: string }
   readonly account: { readonly publicKey: string; readonly jwt: string }
@@ -10,7 +12,7 @@ export interface ServerConfigInput {
 
 /** A configuration that nats-server starts with as it is, from any folder. */
 export function formatServerConfig(input: ServerConfigInput): string {
-  const { listen, certificate, key, operatorJwt, systemAccount, account } = input
+  const { listen, certificate, key, jetStream, operatorJwt, systemAccount, account } = input
   return `# A broker for one subrosa realm. Start it with: nats-server -c THIS_FILE
 # Agents do not have to trust it: what passes here is sealed. Logins and TLS keep strangers and the network out.
 
@@ -25,6 +27,11 @@ tls {
   key_file: ${quote(key)}
   # Seconds that a client may take to shake hands.
   timeout: 5
+}
+
+# Where streams are kept. The rotation service needs it when it runs in replicas.
+jetstream {
+  store_dir: ${quote(jetStream)}
 }
 
 # Logins carry their permissions: a long list of patterns does not fit into the 4 KB of the default.

@@ -260,8 +260,10 @@ interface ByteReader {
   at: number
 }
 
+const TOO_SHORT = 'it ends too early'
+
 function unreadable({ bytes, what, at }: ByteReader): SubrosaError {
-  return malformed(what, at > bytes.length ? 'it ends too early' : `unreadable near byte ${at} of the array`)
+  return malformed(what, at > bytes.length ? TOO_SHORT : `unreadable near byte ${at} of the array`)
 }
 
 function read(reader: ByteReader, depth: number): Packable {
@@ -324,7 +326,8 @@ function readString(reader: ByteReader, length: number): string {
 
 function readArray(reader: ByteReader, count: number, depth: number): readonly Packable[] {
   // Each item takes at least a byte: a count that the bytes cannot hold reserves nothing.
-  if (depth >= MAX_DEPTH || count > reader.bytes.length - reader.at) throw unreadable(reader)
+  if (count > reader.bytes.length - reader.at) throw malformed(reader.what, TOO_SHORT)
+  if (depth >= MAX_DEPTH) throw unreadable(reader)
   const items: Packable[] = []
   for (let i = 0; i < count; i++) items.push(read(reader, depth + 1))
   return items

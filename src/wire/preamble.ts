@@ -1,7 +1,7 @@
 import { malformed, type Packable, pack } from './msgpack.ts'
 
-const MAGIC = 0xc1
-const VERSION = 0x01
+export const MAGIC = 0xc1
+export const VERSION = 0x01
 const PREAMBLE_BYTES = 3
 
 /** The third byte of every wire message. SPEC, "Encoding". */

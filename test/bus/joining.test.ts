@@ -46,7 +46,7 @@ describe('joining a realm', () => {
     await first.close()
     for (let i = 0; i < 250; i++) {
       clock.advance(1)
-      realm.service?.rotate()
+      await realm.service?.rotate()
     }
     const again = await passing(clock, realm.agent(identity, {}, { state }))
     expect(again.epoch).toBe(251)
@@ -128,7 +128,7 @@ describe('joining a realm', () => {
     })
     const service = await realm.startService({ identity: short.identity, store })
     clock.advance(61_000)
-    for (let i = 0; i < 3; i++) expect(() => service.rotate()).toThrow(/expired/)
+    for (let i = 0; i < 3; i++) await expect(service.rotate()).rejects.toThrow(/expired/)
     expect(store.load().epochs).toHaveLength(1)
     service.close()
     const renewed = newIdentity(realm.authority, 'rotator', {
@@ -190,7 +190,7 @@ describe('an agent that only publishes', () => {
     let sent = 0
     for (let rotation = 0; rotation < 4; rotation++) {
       const before = sensor.epoch
-      realm.service?.rotate()
+      await realm.service?.rotate()
       for (let second = 0; second < 35; second++) {
         sensor.publish('readings.1', String(sent++))
         // Both sides hear of each other in between.

@@ -58,7 +58,7 @@ describe('looking at a realm', () => {
     const expected = [alice, ...bobs].map(({ name, instance }) => `${name} ${instance} 1`)
     expect(live(await passing(clock, observe()))).toEqual(expected.sort())
 
-    realm.service?.rotate()
+    await realm.service?.rotate()
     const announced = () => [alice, ...bobs].every(({ epoch }) => epoch === 2)
     await passingUntil(clock, 'all have keys for the next epoch', announced)
     const late = await join('late')
@@ -89,6 +89,8 @@ describe('looking at a realm', () => {
     await realm.agent('bob')
     await alice.waitForAudience('orders.new')
     const before = alice.audience('orders.new')
+    const announced = () => events.filter(({ type }) => type === 'announced').length
+    await until('the service knows them', () => announced() === 2)
     const held = events.length
     const tapped = await realm.tap(`${realm.root}.>`)
     await observe()
@@ -211,6 +213,19 @@ describe('looking at a realm fails', () => {
     expect(await failure(observing)).toMatchObject({ code: 'ERR_CONNECTION' })
   })
 
+  it('on a connection that is cut off', async () => {
+    await start({ rotation: false })
+    const connection = await realm.connection()
+    let isLost = false
+    void (async () => {
+      for await (const { type } of connection.status()) isLost ||= type === 'disconnect'
+    })()
+    await realm.server.kill()
+    await until('the connection is lost', () => isLost)
+    const observing = () => observeRealm(connection, { trust: realm.trust, timeout: 200 })
+    expect(await failure(observing)).toMatchObject({ code: 'ERR_CONNECTION' })
+  })
+
   it('at once when the clocks are too far apart', async () => {
     await start()
     const clock = { ...systemClock, now: () => systemClock.now() + 180_000 }
@@ -227,7 +242,7 @@ describe('looking at a realm fails', () => {
     const page = (kind: QueryKind, statements: readonly Uint8Array[]) =>
       encodePage({ kind, statements, next: undefined })
     const { newest } = await observe()
-    realm.service?.close()
+    await realm.service?.close()
     const broker = await realm.connection()
     broker.subscribe(`${realm.root}.query`, {
       callback: (_error, { data, reply = '' }) => {
@@ -241,17 +256,16 @@ describe('looking at a realm fails', () => {
   })
 
   it.each([
-    ['an agent without the role', () => realm.identity('mallory')],
-    ['a rotator of another authority', () => stranger('rotator')],
-  ])('when the epoch is signed by %s', async (_what, signer) => {
-    await start({ rotation: false })
-    const by = signer()
-    await HandRotator.start(realm, {
-      epochs: (world) => [
-        world.epoch(undefined, { notBefore: realm.clock.now() }, { signer: by, token: by.token }),
-      ],
+    ['an agent without the role', () => realm.identity('mallory'), 'ERR_EPOCH_INVALID'],
+    ['a rotator of another authority', () => stranger('rotator'), 'ERR_UNKNOWN_AUTHORITY'],
+  ])('when the epoch is signed by %s', async (_what, signer, code) => {
+    await startHand({
+      epochs: (world) => {
+        const by = signer()
+        return [world.epoch(undefined, { notBefore: realm.clock.now() }, { signer: by, token: by.token })]
+      },
     })
-    expect((await refused()).code).toMatch(/^ERR_EPOCH_INVALID$|^ERR_UNKNOWN_AUTHORITY$/)
+    expect(await refused()).toMatchObject({ code })
   })
 
   it('when another epoch is served than the tick names', async () => {
@@ -284,8 +298,11 @@ describe('looking at a realm fails', () => {
     })
   })
 
-  it('when the rotation service itself is revoked', async () => {
-    const hand = await startHand()
+  it('when the rotation service itself is revoked, whoever signed the epoch', async () => {
+    const hand = await startHand({
+      epochs: (world) => [world.anchor(undefined, { notBefore: realm.clock.now() })],
+    })
+    expect((await observe()).epochSigner).toBeUndefined()
     hand.revocations = [revoke(realm.rotator)]
     expect(await refused()).toMatchObject({ code: 'ERR_REVOKED' })
   })

@@ -95,7 +95,7 @@ describe('an agent that is killed with SIGKILL and started again', () => {
 
   it('leaves its floor on disk, whatever moment it was killed at', async () => {
     const { child } = await startWorker()
-    realm.service?.rotate()
+    await realm.service?.rotate()
     await child.kill()
     const path = join(folder, 'state', realm.authority.publicKey, 'worker', '0', 'state.json')
     const { floor } = JSON.parse(readFileSync(path, 'utf8'))

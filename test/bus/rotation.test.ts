@@ -140,7 +140,7 @@ describe('moving over to the next epoch', () => {
   /** An instance that announced itself for the first epoch, and then says nothing more. */
   async function addMute(): Promise<void> {
     const epochs = await realm.tap(`${realm.root}.epoch`)
-    realm.service?.rotate()
+    await realm.service?.rotate()
     await until('the epoch was seen', () => epochs.length === 1)
     const world = new World({ like: realm })
     const bytes = epochs[0]?.data ?? new Uint8Array(0)
@@ -314,7 +314,7 @@ describe('a revocation', () => {
     })
     broker.publish(`${realm.root}.revoke`, revocation)
     await until('it acts', () => alice.audience('x').every(({ name }) => name !== 'mallory'))
-    realm.service?.rotate()
+    await realm.service?.rotate()
     const late = await agent('late')
     expect(late.audience('x').map(({ name }) => name)).not.toContain('mallory')
     await mallory.close()

@@ -257,7 +257,7 @@ describe('rollback', () => {
     const service = await realm.startService({ store })
     const old = backup()
     clock.advance(MINUTE)
-    service.rotate()
+    await service.rotate()
     const state = newFolder()
     const identity = realm.identity('alice')
     const first = await passing(clock, realm.agent(identity, {}, { ...PATIENT, state }))
@@ -285,7 +285,7 @@ describe('rollback', () => {
     const { store, backup } = storeWithBackup()
     const service = await realm.startService({ store })
     const old = backup()
-    service.rotate()
+    await service.rotate()
     const state = newFolder()
     const identity = realm.identity('alice')
     const first = await passing(clock, realm.agent(identity, {}, { ...PATIENT, state }))
@@ -293,7 +293,7 @@ describe('rollback', () => {
     stopService()
     clock.advance(1000)
     const forked = await realm.startService({ store: old })
-    for (let i = 0; i < 3; i++) forked.rotate()
+    for (let i = 0; i < 3; i++) await forked.rotate()
     const error = await passing(
       clock,
       failure(() => realm.agent(identity, {}, { ...PATIENT, state })),
@@ -305,7 +305,7 @@ describe('rollback', () => {
     const { store, backup } = storeWithBackup()
     const service = await realm.startService({ store })
     const old = backup()
-    service.rotate()
+    await service.rotate()
     const alice = await agent('alice')
     const events = collectStatus(alice)
     stopService()

@@ -163,7 +163,7 @@ describe('subrosa identity show', () => {
   })
 
   test.each([
-    ['nothing', undefined, /cannot read the key file .+ \(ENOENT\) \[ERR_KEY_FILE\]/],
+    ['nothing', undefined, /cannot read the file .+ \(ENOENT\) \[ERR_KEY_FILE\]/],
     ['a file of another kind', 'hello', /this is no identity file \[ERR_KEY_FILE\]/],
   ])('refuses %s', async (_what, text, message) => {
     const path = join(folder.path, 'x.identity')

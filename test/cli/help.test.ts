@@ -9,9 +9,21 @@ const COMMANDS = [
   ['agent', 'list'],
   ['agent', 'revoke'],
   ['identity'],
+  ['identity', 'new'],
   ['identity', 'show'],
+  ['pin'],
+  ['keys'],
+  ['inspect'],
+  ['pub'],
+  ['sub'],
+  ['request'],
+  ['reply'],
+  ['rotate'],
+  ['rotate', 'now'],
+  ['rotate', 'status'],
   ['rotator'],
   ['demo'],
+  ['completion'],
 ]
 
 describe('help', () => {
@@ -30,7 +42,10 @@ describe('help', () => {
       const names = section.split('\n\n')[0]?.matchAll(/^ {2}([a-z]+)/gm) ?? []
       return [...names].map(([, name = '']) => [...command, name]).filter((path) => path.at(-1) !== 'help')
     }
-    const found = [...(await listed()), ...(await listed('agent')), ...(await listed('identity'))]
+    const groups = await Promise.all(
+      [[], ['agent'], ['identity'], ['rotate']].map((group) => listed(...group)),
+    )
+    const found = groups.flat()
     expect(found.map(String).sort()).toEqual(
       COMMANDS.filter((command) => command.length > 0)
         .map(String)
@@ -57,6 +72,17 @@ describe('a usage error', () => {
     [['agent', 'add', 'x', '--max-instances', '0'], 'subrosa agent add --help'],
     [['agent', 'revoke'], 'subrosa agent revoke --help'],
     [['identity', 'show'], 'subrosa identity show --help'],
+    [['identity', 'show', 'x', '--passphrase', 'secret'], 'subrosa identity show --help'],
+    [['identity', 'new'], 'subrosa identity new --help'],
+    [['identity', 'new', 'a.b'], 'subrosa identity new --help'],
+    [['identity', 'new', 'x', '--renew', '--key', 'file:x'], 'subrosa identity new --help'],
+    [['pin', 'x'], 'subrosa pin --help'],
+    [['pin', 'a.b', 'U'], 'subrosa pin --help'],
+    [['pin', 'x', 'U', '--sub', 'a b'], 'subrosa pin --help'],
+    [['keys', 'a.b'], 'subrosa keys --help'],
+    [['keys', '--subject', 'orders.*'], 'subrosa keys --help'],
+    [['inspect', 'a', 'b'], 'subrosa inspect --help'],
+    [['rotate', 'status', '--timeout', 'soon'], 'subrosa rotate status --help'],
     [['rotator', '--epoch', 'soon'], 'subrosa rotator --help'],
   ])('as in %j ends with 2, on standard error alone', async (argv, help) => {
     const { code, stdout, stderr } = await run(...argv)
@@ -66,7 +92,7 @@ describe('a usage error', () => {
     expect(stderr).toContain(`see: ${help}`)
   })
 
-  test.each([[[]], [['agent']], [['identity']]])(
+  test.each([[[]], [['agent']], [['identity']], [['rotate']]])(
     'as in %j without a command shows the help',
     async (argv) => {
       const { code, stdout, stderr } = await run(...argv)

@@ -22,6 +22,20 @@ export interface RunningCommand {
   interrupt(): void
 }
 
+/** A terminal of which these parts are looked at, and the others do nothing. */
+export function terminalThat(parts: Partial<Terminal>): Terminal {
+  return {
+    data: () => {},
+    write: async () => {},
+    showsData: false,
+    say: () => {},
+    input: { isTyped: true, read: () => readInput() },
+    env: {},
+    interrupted: () => new Promise(() => {}),
+    ...parts,
+  }
+}
+
 /** Starts a command in this process. `input` is its standard input; without one a person sits there, and waits. */
 export function start(
   argv: readonly string[],

@@ -4,7 +4,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeIdentityFile } from '../../src/identity/identity.ts'
 import { loadIdentity, readSecretFile } from '../../src/identity/key-file.ts'
-import { loadIdentity as loadWithoutFiles } from '../../src/identity/key-file-absent.ts'
+import {
+  loadPins as loadPinsWithoutFiles,
+  loadIdentity as loadWithoutFiles,
+} from '../../src/identity/key-file-absent.ts'
 import { encodeSeed } from '../../src/identity/nkey.ts'
 import { agent, issue } from './tokens.ts'
 
@@ -67,7 +70,7 @@ describe('loading an identity', () => {
     await expect(loadIdentity(`file:${inner}`)).rejects.toThrow(code('ERR_KEY_FILE'))
   })
 
-  it.each(['billing.identity', '/etc/passwd', 'http://x/y', 'env:SEED', 'FILE:x', ''])(
+  it.each(['billing.identity', '/etc/passwd', 'http://x/y', 'env:', 'file:', 'FILE:x', ''])(
     'refuses the source %j, which is of no known kind',
     async (source) => {
       await expect(loadIdentity(source)).rejects.toThrow(TypeError)
@@ -88,6 +91,9 @@ describe('loading an identity', () => {
 
   it('fails where there is no file system', async () => {
     await expect(loadWithoutFiles('file:x')).rejects.toThrow(code('ERR_KEY_FILE'))
+    await expect(loadPinsWithoutFiles('x')).rejects.toThrow(
+      expect.objectContaining({ code: 'ERR_KEY_FILE', hint: expect.stringContaining('trust: {') }),
+    )
   })
 })
 
@@ -96,5 +102,17 @@ describe('reading a secret file', () => {
     const secret = join(folder, 'secret')
     await writeFile(secret, 'text\n', { mode: 0o600 })
     expect(await readSecretFile(secret)).toBe('text\n')
+  })
+
+  it('reads no more than a secret has', async () => {
+    const large = join(folder, 'large')
+    await writeFile(large, Buffer.alloc(1024 * 1024 + 1, 'x'), { mode: 0o600 })
+    await expect(readSecretFile(large)).rejects.toThrow(
+      expect.objectContaining({ code: 'ERR_KEY_FILE', message: `the key file ${large} is too large` }),
+    )
+  })
+
+  it.skipIf(process.platform === 'win32')('does not read what others can write without end', async () => {
+    await expect(readSecretFile('/dev/zero')).rejects.toThrow(code('ERR_KEY_FILE_PERMISSIONS'))
   })
 })

@@ -77,7 +77,7 @@ describe('a rotation service that crashes', () => {
     }
     for (let i = 0; i < 3; i++) {
       clock.advance(1000)
-      service.rotate()
+      await service.rotate()
     }
     expect(stored).toEqual([2, 3, 4])
     await nc.flush()
@@ -114,7 +114,7 @@ describe('the answers of a rotation service', () => {
   it('are cut into pages that the server takes', async () => {
     await startRealm('max_payload: 16384')
     const service = await realm.startService()
-    for (let i = 0; i < 40; i++) service.rotate()
+    for (let i = 0; i < 40; i++) await service.rotate()
     const pages = await ask(QueryKind.epochs)
     expect(pages.length).toBeGreaterThan(1)
     expect(pages.flatMap(({ statements }) => statements)).toHaveLength(41)

@@ -64,13 +64,13 @@ describe('a rotation service', () => {
     const { log, store, nc } = watch(clock)
     const service = await startRotationService(nc, options(clock, store))
     clock.advance(1000)
-    service.rotate()
+    await service.rotate()
     const firsts = ['stored 1', 'stored 2'].map((entry) => log.indexOf(entry))
     const published = log.flatMap((entry, i) => (entry === 'published' ? [i] : []))
     expect(published).toHaveLength(2)
     for (const [i, at] of published.entries()) expect(firsts[i]).toBeLessThan(at)
     expect(firsts.every((at) => at >= 0)).toBe(true)
-    service.close()
+    await service.close()
   })
 
   it('shows nobody an epoch that it could not store, and can try again', async () => {
@@ -88,12 +88,12 @@ describe('a rotation service', () => {
     const service = await startRotationService(nc, options(clock, failing))
     clock.advance(1000)
     isFull = true
-    expect(() => service.rotate()).toThrow('no space left')
+    await expect(service.rotate()).rejects.toThrow('no space left')
     expect(service.epoch).toBe(1)
     expect(log.filter((entry) => entry === 'published')).toHaveLength(1)
     isFull = false
-    expect(service.rotate()).toBe(2)
-    service.close()
+    expect(await service.rotate()).toBe(2)
+    await service.close()
   })
 
   it('does not run ahead of the clock by being restarted often', async () => {
@@ -102,7 +102,7 @@ describe('a rotation service', () => {
     for (let restart = 0; restart < 20; restart++) {
       const service = await startRotationService(nc, options(clock, store))
       clock.advance(500)
-      service.close()
+      await service.close()
     }
     expect(Math.max(...ticks)).toBeLessThan(5000)
   })

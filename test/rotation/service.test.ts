@@ -61,7 +61,7 @@ afterEach(async () => {
 const start = (options: Partial<RotationOptions> = {}) => realm.startService(options)
 
 function stop(): void {
-  realm.service?.close()
+  void realm.service?.close()
   realm.service = undefined
 }
 
@@ -131,7 +131,7 @@ describe('the schedule', () => {
   it('publishes one when asked to, and goes on from there', async () => {
     const service = await start({ epochMs: 10_000, leadMs: 2000, graceMs: 1000, tickMs: 1000 })
     clock.advance(3000)
-    expect(service.rotate()).toBe(2)
+    expect(await service.rotate()).toBe(2)
     clock.advance(7999)
     expect(service.epoch).toBe(2)
     clock.advance(1)
@@ -176,7 +176,7 @@ describe('the schedule', () => {
   it('says nothing any more once it is closed', async () => {
     const service = await start()
     await settled()
-    service.close()
+    await service.close()
     const before = ticks.length
     await pass(clock, HOUR, 5 * MINUTE)
     publishQuery({ kind: QueryKind.epochs }, newInbox())
@@ -374,7 +374,7 @@ describe('queries', () => {
 
   it('for epochs begin at the cursor', async () => {
     const service = await start()
-    for (let i = 0; i < 120; i++) service.rotate()
+    for (let i = 0; i < 120; i++) await service.rotate()
     await until('all have come', () => epochs.length === 121)
     const pages = await ask(QueryKind.epochs)
     expect(pages.map(({ statements }) => statements.length)).toEqual([100, 21])
@@ -397,7 +397,7 @@ describe('a restart', () => {
     const second = await start({ store: fileRotationStore(folder) })
     expect(second.epoch).toBe(1)
     expect((await ask(QueryKind.announcements))[0]?.statements).toEqual([parsed.bytes])
-    expect(second.rotate()).toBe(2)
+    expect(await second.rotate()).toBe(2)
     await until('the next has come', () => epochs.length === 2)
     expect(epochs[1]?.prevHash).toEqual(epochs[0]?.hash)
     clock.advance(54 * MINUTE)
@@ -430,7 +430,7 @@ describe('a restart', () => {
     const [alice, bob] = [realm.identity('alice'), realm.identity('bob')]
     broker.publish(`${realm.root}.revoke`, world.revocation(alice, { since: clock.now(), until: ends }))
     await ask(QueryKind.revocations)
-    service.rotate()
+    await service.rotate()
     clock.advance(54 * MINUTE)
     stop()
     // Down when the next one was due; the first revocation ends meanwhile, and another one comes later still.
@@ -439,7 +439,7 @@ describe('a restart', () => {
     const since = clock.now()
     broker.publish(`${realm.root}.revoke`, world.revocation(bob, { since, until: since + HOUR }))
     await ask(QueryKind.revocations)
-    expect(late.rotate()).toBe(4)
+    expect(await late.rotate()).toBe(4)
     await until('all have come', () => epochs.length === 4)
     stop()
     await start({ store: store() })
@@ -510,7 +510,7 @@ describe('revocations', () => {
     await passingUntil(clock, 'a tick came at once', () => ticks.length > before, 10)
     const hash = engine.sha256(engine.sha256(decodeStatement(WireType.revocation, bytes).structure))
     expect(ticks.at(-1)?.revocationsHash).toEqual(hash)
-    service.rotate()
+    await service.rotate()
     await until('the epoch has come', () => epochs.length === 2)
     expect(epochs[1]?.revocations).toEqual([bytes])
     stop()
@@ -531,7 +531,7 @@ describe('revocations', () => {
     stop()
     clock.advance(2 * MINUTE)
     const service = await start({ store })
-    service.rotate()
+    await service.rotate()
     await until('the epoch has come', () => epochs.length === 2)
     expect(epochs[1]?.revocations).toEqual([bytes])
   })
@@ -562,6 +562,6 @@ describe('two services', () => {
       graceMs: 1,
     })
     await passingUntil(clock, 'alice reports it', () => events.includes('rollback'), 500)
-    second.close()
+    await second.close()
   })
 })

@@ -1,9 +1,17 @@
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { fileRotationStore } from '../../src/rotation/file-store.ts'
-import { memoryRotationStore } from '../../src/rotation/store.ts'
+import { leaveReplicas, memoryRotationStore } from '../../src/rotation/store.ts'
 import { Child } from '../support/child.ts'
 import { codeOf } from '../support/statements.ts'
 
@@ -43,6 +51,20 @@ describe('a store in a folder', () => {
     again.addAnnouncement(bytes(9))
     expect(again.loadAnnouncements()).toEqual([bytes(8), bytes(9)])
     again.close()
+  })
+
+  it('of a replica is no record to software that knows of none, until it leaves the others', () => {
+    const store = fileRotationStore(folder)
+    const record = { epochs: [bytes(1)], revocations: [], tickedUntil: 5, pending: bytes(2), isShared: true }
+    const format = () => JSON.parse(readFileSync(join(folder, 'rotation.json'), 'utf8')).format
+    store.save(record)
+    expect(store.load()).toEqual(record)
+    expect(format()).toBe(2)
+    leaveReplicas(store)
+    expect(format()).toBe(1)
+    // What was signed and may have been seen stays the next one.
+    expect(store.load()).toEqual({ ...record, isShared: undefined })
+    store.close()
   })
 
   it('is readable by its owner alone', () => {
@@ -95,11 +117,12 @@ describe('a store in a folder', () => {
     '',
     '{',
     'null',
-    '{"format":2,"epochs":[],"revocations":[],"tickedUntil":1}',
+    '{"format":3,"epochs":[],"revocations":[],"tickedUntil":1}',
     '{"format":1,"epochs":[],"revocations":[]}',
     '{"format":1,"epochs":{},"revocations":[],"tickedUntil":1}',
     '{"format":1,"epochs":[1],"revocations":[],"tickedUntil":1}',
     '{"format":1,"epochs":[],"revocations":[],"tickedUntil":"1"}',
+    '{"format":2,"epochs":[],"revocations":[],"tickedUntil":1,"pending":1}',
   ])('is refused when it is damaged, and not taken for a new one: %j', (text) => {
     writeFileSync(join(folder, 'rotation.json'), text)
     const store = fileRotationStore(folder)

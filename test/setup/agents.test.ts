@@ -1,9 +1,11 @@
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { chooseEngine } from '../../src/crypto/engine.ts'
+import { fingerprint } from '../../src/identity/fingerprint.ts'
 import { decodeJwt } from '../../src/identity/jwt.ts'
 import { loadIdentity } from '../../src/identity/key-file.ts'
+import { encodeNkey } from '../../src/identity/nkey.ts'
 import { Trust } from '../../src/identity/trust.ts'
 import { RevocationSet } from '../../src/keys/revocations.ts'
 import { findAgent, listAgents } from '../../src/setup/agent-records.ts'
@@ -188,6 +190,100 @@ describe('a renewal', () => {
     await writeFile(paths('billing').identity, text)
     const error = await failure(() => addAgent(realm, { name: 'billing', renew: true, clock }))
     expect(error).toMatchObject({ code: 'ERR_SETUP' })
+  })
+})
+
+describe('an agent whose key was made elsewhere', () => {
+  const engine = chooseEngine()
+  const newKey = () => encodeNkey('U', engine.ed25519KeyPair().publicKey)
+  const exists = async (path: string) => (await readdir(join(path, '..'))).includes(basename(path))
+
+  test('gets a token and a login, and no identity file', async () => {
+    const key = newKey()
+    const added = await addAgent(realm, { name: 'billing', key, sub: ['orders.*'], clock })
+    expect(added).toMatchObject({ identityPath: undefined, claims: { identity: key, name: 'billing' } })
+    expect(await exists(paths('billing').identity)).toBe(false)
+    const token = (await readFile(paths('billing').tokens, 'utf8')).trim()
+    expect(verify(token)).toEqual(added.claims)
+    expect((await loginClaims('billing'))['sub']).not.toBe(key)
+    expect((await addAgent(realm, { name: 'orders', clock })).identityPath).toBe(paths('orders').identity)
+  })
+
+  test('is renewed for the same key, which it may name and cannot change', async () => {
+    const key = newKey()
+    await addAgent(realm, { name: 'billing', key, sub: ['orders.*'], clock })
+    clock.advance(DAY_MS)
+    for (const request of [{}, { key }]) {
+      const { claims, tokens, identityPath } = await addAgent(realm, {
+        name: 'billing',
+        renew: true,
+        clock,
+        ...request,
+      })
+      expect(claims).toMatchObject({ identity: key, permissions: { sub: { allow: ['orders.*'] } } })
+      expect(claims.issuedAt * 1000).toBe(clock.now())
+      expect(identityPath).toBeUndefined()
+      expect(verify(tokens[0] ?? '')).toEqual(claims)
+    }
+    const other = newKey()
+    const error = await failure(() => addAgent(realm, { name: 'billing', key: other, renew: true, clock }))
+    expect(error).toMatchObject({ code: 'ERR_SETUP', hint: expect.stringContaining('agent revoke billing') })
+    expect(error.message).toContain(fingerprint(key))
+    expect(error.message).toContain(fingerprint(other))
+    expect(await exists(paths('billing').identity)).toBe(false)
+  })
+
+  test('keeps its identity file when it has one and is renewed by its key', async () => {
+    const { claims } = await addAgent(realm, { name: 'billing', clock })
+    clock.advance(DAY_MS)
+    const renewed = await addAgent(realm, { name: 'billing', key: claims.identity, renew: true, clock })
+    expect(renewed.identityPath).toBe(paths('billing').identity)
+    expect((await identity('billing')).token).toBe(renewed.tokens[0])
+  })
+
+  test('cannot have the key of another, nor one that is revoked', async () => {
+    const key = newKey()
+    await addAgent(realm, { name: 'billing', key, clock })
+    expect(await failure(() => addAgent(realm, { name: 'orders', key, clock }))).toMatchObject({
+      code: 'ERR_SETUP',
+      message: `the key ${fingerprint(key)} is that of billing already`,
+    })
+    clock.advance(1000)
+    await revokeAgent(realm, { name: 'billing', clock })
+    // Long after the revocation itself has ended.
+    clock.advance(400 * DAY_MS)
+    for (const name of ['billing', 'orders']) {
+      expect(await failure(() => addAgent(realm, { name, key, clock }))).toMatchObject({
+        code: 'ERR_REVOKED',
+      })
+    }
+  })
+
+  test('takes the place of a revoked identity, whose file goes', async () => {
+    await addAgent(realm, { name: 'billing', clock })
+    clock.advance(1000)
+    await revokeAgent(realm, { name: 'billing', clock })
+    clock.advance(1000)
+    const key = newKey()
+    await addAgent(realm, { name: 'billing', key, clock })
+    expect(await exists(paths('billing').identity)).toBe(false)
+    expect((await addAgent(realm, { name: 'billing', renew: true, clock })).claims.identity).toBe(key)
+  })
+
+  test('needs a name that is free, and a key that is one', async () => {
+    await addAgent(realm, { name: 'billing', clock })
+    const before = await readFile(paths('billing').identity, 'utf8')
+    expect(await failure(() => addAgent(realm, { name: 'billing', key: newKey(), clock }))).toMatchObject({
+      code: 'ERR_SETUP',
+      hint: expect.stringContaining('--renew'),
+    })
+    expect(await readFile(paths('billing').identity, 'utf8')).toBe(before)
+    for (const key of ['', 'x', realm.key]) {
+      expect(await failure(() => addAgent(realm, { name: 'orders', key, clock }))).toMatchObject({
+        code: 'ERR_KEY_INVALID',
+      })
+    }
+    expect(await findAgent(realm, 'orders')).toBeUndefined()
   })
 })
 

@@ -10,6 +10,7 @@ import {
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { secure } from '../../src/bus/secure.ts'
 import { loadIdentity } from '../../src/identity/key-file.ts'
+import { logNames } from '../../src/rotation/log-names.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { addBrokerUser } from '../../src/setup/broker-users.ts'
@@ -160,6 +161,46 @@ describe('the permissions of a login', () => {
     expect(await mayPublish(rotator, 'orders.new')).toBe(false)
   })
 
+  test('of a rotator are what its replicas share in JetStream, and no more of it', async () => {
+    const rotator = await running.login({ agent: 'rotator' })
+    const { stream, bucketStream, lease, epochs, revocations } = logNames(root)
+    const calls = [stream, bucketStream].flatMap((name) =>
+      ['CREATE', 'INFO', 'MSG.GET'].map((call) => `$JS.API.STREAM.${call}.${name}`),
+    )
+    for (const subject of [...calls, lease, epochs, revocations])
+      expect(await mayPublish(rotator, subject), subject).toBe(true)
+    const others = [
+      '$JS.API.INFO',
+      '$JS.API.STREAM.NAMES',
+      '$JS.API.STREAM.INFO.other',
+      `$JS.API.CONSUMER.CREATE.${stream}`,
+      `${lease}.other`,
+      '$KV.other.leader',
+      ...[stream, bucketStream].flatMap((name) =>
+        ['DELETE', 'PURGE', 'UPDATE', 'MSG.DELETE', 'SNAPSHOT'].map(
+          (call) => `$JS.API.STREAM.${call}.${name}`,
+        ),
+      ),
+    ]
+    for (const subject of others) expect(await mayPublish(rotator, subject), subject).toBe(false)
+  })
+
+  test('of an agent do not reach what the replicas share, however wide they are', async () => {
+    await addAgent(running.realm, { name: 'wide', pub: ['>'], sub: ['>'] })
+    const wide = await running.login({ agent: 'wide' })
+    const { stream, bucketStream, lease, epochs, revocations } = logNames(root)
+    for (const subject of ['anything', '$JS.API.STREAM.INFO.other', '$KV.other.leader'])
+      expect(await mayPublish(wide, subject), subject).toBe(true)
+    const calls = [stream, bucketStream].flatMap((name) =>
+      ['CREATE', 'INFO', 'DELETE', 'MSG.GET', 'MSG.DELETE'].map((call) => `$JS.API.STREAM.${call}.${name}`),
+    )
+    for (const subject of [...calls, lease, epochs, revocations])
+      expect(await mayPublish(wide, subject), subject).toBe(false)
+    const billing = await running.login({ agent: 'billing' })
+    expect(await mayPublish(billing, epochs)).toBe(false)
+    expect(await maySubscribe(billing, epochs)).toBe(false)
+  })
+
   test('of an administrator are everything', async () => {
     const admin = await running.login({ path: await addBrokerUser(running.realm, 'admin') })
     expect(await maySubscribe(admin, '>')).toBe(true)
@@ -195,7 +236,7 @@ describe('the permissions of a login', () => {
     expect(await late).toBe('x')
     await orders.close()
     await billing.close()
-    service.close()
+    await service.close()
   })
 })
 

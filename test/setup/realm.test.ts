@@ -68,6 +68,15 @@ describe('createRealm', () => {
     expect(config).toContain('listen: "0.0.0.0:4222"')
   })
 
+  test('has JetStream keep what it keeps in the folder of the broker', async () => {
+    await createRealm({ dir })
+    expect(await read('nats-server.conf')).toContain(`store_dir: "${join(dir, 'jetstream')}"`)
+    const brokerDir = '/srv/broker'
+    const other = await createRealm({ dir: join(folder.path, 'elsewhere'), brokerDir })
+    const config = await readFile(realmLayout(other.dir).serverConfig, 'utf8')
+    expect(config).toContain('store_dir: "/srv/broker/jetstream"')
+  })
+
   test('makes a certificate authority for ten years that signs servers only', async () => {
     await createRealm({ dir, clock: clockAt(NOW) })
     const ca = new X509Certificate(await read('tls', 'ca.crt'))

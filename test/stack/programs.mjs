@@ -42,6 +42,17 @@ export function findPrograms() {
 }
 
 /**
+ * The last thing that a program said before it failed.
+ *
+ * @param {unknown} error
+ */
+export function reasonOf(error) {
+  if (!(error instanceof Error)) return 'unknown'
+  const said = 'stderr' in error ? String(error.stderr).trim() : ''
+  return said.split('\n').at(-1) || error.message
+}
+
+/**
  * @param {string} program
  * @param {NodeJS.ProcessEnv} env
  */
@@ -67,7 +78,7 @@ function unpack(cache, root) {
     for (const name of ['iptables', 'ip6tables']) symlinkSync(`../sbin/${name}-nft`, join(bin, name))
     renameSync(join(work, 'packages'), root)
   } catch (error) {
-    throw new NoEngine(`Debian's packages cannot be had: ${error instanceof Error ? error.message.split('\n')[0] : ''}`)
+    throw new NoEngine(`Debian's packages cannot be had: ${reasonOf(error)}`)
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
@@ -82,7 +93,14 @@ function download(work) {
   const archives = join(work, 'cache', 'archives')
   mkdirSync(join(archives, 'partial'), { recursive: true })
   mkdirSync(join(work, 'lists', 'partial'), { recursive: true })
-  const own = ['-o', 'APT::Sandbox::User=', '-o', 'Debug::NoLocking=1', '-o', `Dir::Cache=${join(work, 'cache')}`]
+  const own = [
+    '-o',
+    'APT::Sandbox::User=',
+    '-o',
+    'Debug::NoLocking=1',
+    '-o',
+    `Dir::Cache=${join(work, 'cache')}`,
+  ]
   const lists = ['-o', `Dir::State::lists=${join(work, 'lists')}`]
   run('apt-get', [...own, ...lists, 'update'], work)
   const install = ['install', '--yes', '--download-only', '--no-install-recommends', ...PACKAGES]

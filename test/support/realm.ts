@@ -129,7 +129,7 @@ export class TestRealm {
 
   async stop(): Promise<void> {
     for (const agent of this.#agents) await agent.close().catch(() => {})
-    this.service?.close()
+    await this.service?.close()
     for (const connection of this.#connections) await connection.close()
     await this.server.stop()
   }

@@ -295,6 +295,26 @@ describe('FieldReader', () => {
     expect(read(fields, take)).toThrow(malformed)
   })
 
+  it('names the field that is wrong, also inside of another, and quotes none', () => {
+    const reader = unpack(pack([1, ['x', 'secret'], [[2]]]), 'test', ['first', 'second', 'third'])
+    expect(() => reader.string(9)).toThrow(/^malformed test: first$/)
+    expect(() => reader.list(9, (item) => item.string(5))).toThrow(/^malformed test: second, item 2$/)
+    expect(() => reader.list(9, (item) => item.tuple(['inner']).string(5))).toThrow(
+      /^malformed test: third, item 1, inner$/,
+    )
+    expect(() => reader.uint()).toThrow(/^malformed test: item 4 is missing$/)
+  })
+
+  it.each([
+    ['a cut array', '92c4', 'it ends too early'],
+    ['a count without items', '9301', 'it ends too early'],
+    ['a map', '9180', 'unreadable near byte 2 of the array'],
+    ['no array', '01', 'no array'],
+    ['a second value', '90c0', 'something follows its 1 bytes'],
+  ])('says of %s where it stops', (_what, bytes, where) => {
+    expect(() => unpack(fromHex(bytes), 'test')).toThrow(`malformed test: ${where}`)
+  })
+
   it('counts the limit of a string in bytes', () => {
     expect(read(['é€𝄞'], (reader) => reader.string(9))()).toBe('é€𝄞')
     expect(read(['€'.repeat(10)], (reader) => reader.string(30))()).toHaveLength(10)

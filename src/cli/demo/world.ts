@@ -117,7 +117,7 @@ export class DemoWorld {
 
   async #leave(): Promise<void> {
     for (const agent of this.#agents) await agent.close().catch(() => {})
-    this.#service?.close()
+    await this.#service?.close()
     for (const connection of this.#connections) await connection.close().catch(() => {})
   }
 }

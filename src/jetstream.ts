@@ -1,0 +1,1 @@
+export { type JetStreamLogOptions, jetStreamRotationLog } from './rotation/jetstream-log.ts'
