@@ -1,7 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { writeCharts } from './lib/figures.mjs'
+import { installPeers } from './lib/install.mjs'
 import { describeMachine, load } from './lib/machine.mjs'
 import { printTargets, targetsOf } from './lib/targets.mjs'
 import { bytesSuite } from './suites/bytes.mjs'
@@ -41,6 +42,7 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
+if (wanted.includes('seal')) installPeers()
 const machine = await describeMachine()
 const loadAtStart = load()
 const versions = (/** @type {Record<string, string>} */ packages) =>
@@ -56,8 +58,6 @@ console.log(`peers: ${versions(machine.peers)}`)
 console.log(`load ${loadAtStart}${options.quick ? '; quick: shorter and noisier' : ''}`)
 if (loadAtStart > machine.cores * BUSY_SHARE)
   console.log('the machine is busy: figures will be worse, and spread wider')
-if (!existsSync(new URL('node_modules', import.meta.url)))
-  console.log('the peers are not installed: npm ci --prefix bench')
 
 const start = performance.now()
 /** @type {Record<string, unknown>} */

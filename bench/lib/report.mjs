@@ -68,6 +68,7 @@ function trimmed(value) {
  * @returns {string} in the unit that reads best
  */
 export function duration(us) {
+  if (!Number.isFinite(us)) return '–'
   if (us >= 1e6) return `${digits(us / 1e6)} s`
   return us >= 1000 ? `${digits(us / 1000)} ms` : `${digits(us)} µs`
 }

@@ -9,12 +9,14 @@
  */
 
 /**
- * The value below which `share` of the values lie, interpolated between neighbours; NaN of none.
+ * The value below which `share` of the values lie, interpolated between neighbours; NaN of none, and where one of them
+ * is NaN: what failed once has no middle.
  *
  * @param {readonly number[]} values
  * @param {number} share 0 to 1
  */
 export function quantile(values, share) {
+  if (values.some(Number.isNaN)) return Number.NaN
   const sorted = values.toSorted((a, b) => a - b)
   const at = (sorted.length - 1) * share
   const below = sorted[Math.floor(at)] ?? Number.NaN

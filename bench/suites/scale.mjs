@@ -73,17 +73,20 @@ async function startRealm(agents) {
   }
   await announceAll(crowd.announce(world.epochBytes()))
   let joiners = 0
+  const join = async (/** @type {import('../lib/process.mjs').Worker} */ joiner) => {
+    const identity = world.identity(`joiner${joiners++}`, { pub: [SUBJECT] })
+    const joined = await joiner.call('join', { place: world.place, identity, subject: SUBJECT })
+    if (joined.agents !== agents) throw new Error(`${joined.agents} of ${agents} agents were proved`)
+    return joined
+  }
   return {
-    name: `${agents}`,
-    agents,
-    world,
-    /** One fresh agent joins; then the realm rotates. */
-    async round() {
+    stop: () => world.stop(),
+    /** One fresh agent joins; the realm rotates; another one joins while the announcements of both epochs count. */
+    async measure() {
       const joiner = startWorker('joiner.mjs', { exposeGc: true })
+      const late = startWorker('joiner.mjs', { exposeGc: true })
       try {
-        const identity = world.identity(`joiner${joiners++}`, { pub: [SUBJECT] })
-        const joined = await joiner.call('join', { place: world.place, identity, subject: SUBJECT })
-        if (joined.agents !== agents) throw new Error(`${joined.agents} of ${agents} agents were proved`)
+        const joined = await join(joiner)
         const epoch = world.service.epoch + 1
         const hurried = joiner.call('hurry', epoch)
         world.service.rotate()
@@ -96,9 +99,21 @@ async function startRealm(agents) {
         const settleMs = performance.now() - start
         const intakeMs = await intake
         await joiner.call('stop')
-        return { ...joined, settleMs, intakeMs, slowestPublishMs }
+        const overlap = await join(late).catch((error) => ({
+          readyMs: Number.NaN,
+          why: error.message.split('\n')[0],
+        }))
+        return {
+          ...joined,
+          settleMs,
+          intakeMs,
+          slowestPublishMs,
+          overlapMs: overlap.readyMs,
+          why: overlap.why,
+        }
       } finally {
         await joiner.stop()
+        await late.stop()
       }
     },
   }
@@ -106,42 +121,37 @@ async function startRealm(agents) {
 
 /** @param {boolean} quick */
 async function withAgents(quick) {
-  const realms = []
-  try {
-    for (const agents of AGENTS) realms.push(await startRealm(agents))
-    const rounds = await interleaved(realms, { rounds: quick ? 1 : 5, warmUp: quick ? 0 : 1 }, (realm) =>
-      realm.round(),
-    )
-    const of = (/** @type {string} */ name, /** @type {string} */ field) =>
-      spread(rounds.map((round) => Number(round[name]?.[field])))
-    const [least] = AGENTS
-    const rows = realms.map(({ name, agents }) => ({
-      agents,
-      joinedMs: of(name, 'joinedMs'),
-      readyMs: of(name, 'readyMs'),
-      settleMs: of(name, 'settleMs'),
-      intakeMs: of(name, 'intakeMs'),
-      slowestPublishMs: of(name, 'slowestPublishMs'),
-      heapBytes: of(name, 'heapBytes'),
-      rssBytes: of(name, 'rssBytes'),
-      /** What each agent adds, beyond what a small realm takes. */
-      bytesEach: spread(
-        rounds.map(
-          (round) =>
-            (Number(round[name]?.heapBytes) - Number(round[`${least}`]?.heapBytes)) / (agents - (least ?? 0)),
-        ),
+  const sizes = AGENTS.map((agents) => ({ name: `${agents}`, agents }))
+  // A realm of its own for each round: one that has rotated before holds more announcements.
+  const rounds = await interleaved(sizes, { rounds: quick ? 1 : 5, warmUp: 0 }, async ({ agents }) => {
+    const realm = await startRealm(agents)
+    return realm.measure().finally(realm.stop)
+  })
+  const of = (/** @type {string} */ name, /** @type {string} */ field) =>
+    spread(rounds.map((round) => Number(round[name]?.[field])))
+  const [least = 0] = AGENTS
+  const rows = sizes.map(({ name, agents }) => ({
+    agents,
+    joinedMs: of(name, 'joinedMs'),
+    readyMs: of(name, 'readyMs'),
+    overlapMs: of(name, 'overlapMs'),
+    settleMs: of(name, 'settleMs'),
+    intakeMs: of(name, 'intakeMs'),
+    slowestPublishMs: of(name, 'slowestPublishMs'),
+    rssBytes: of(name, 'rssBytes'),
+    /** What each agent adds, beyond what the smallest realm takes. */
+    bytesEach: spread(
+      rounds.map(
+        (round) =>
+          (Number(round[name]?.['heapBytes']) - Number(round[`${least}`]?.['heapBytes'])) / (agents - least),
       ),
-    }))
-    const slope = (/** @type {'readyMs' | 'settleMs'} */ field) =>
-      power(
-        rows.filter(({ agents }) => agents >= 100).map((row) => ({ x: row.agents, y: row[field].median })),
-      )
-    const result = { rows, slopes: { ready: slope('readyMs'), settle: slope('settleMs') }, rounds }
-    printAgents(result)
-    return result
-  } finally {
-    for (const { world } of realms) await world.stop()
-  }
+    ),
+  }))
+  const slope = (/** @type {'readyMs' | 'settleMs'} */ field) =>
+    power(rows.filter(({ agents }) => agents >= 100).map((row) => ({ x: row.agents, y: row[field].median })))
+  const result = { rows, slopes: { ready: slope('readyMs'), settle: slope('settleMs') }, rounds }
+  printAgents(result)
+  return result
 }
 
 /** @param {import('../lib/slices.mjs').SlicePlan} plan */
@@ -210,26 +220,28 @@ async function toRecipients(count, plan) {
 }
 
 /** @param {Awaited<ReturnType<typeof withAgents>>} result */
-function printAgents({ rows, slopes }) {
+function printAgents({ rows, slopes, rounds }) {
+  const timings = /** @type {const} */ ([
+    ['secure()', 'joinedMs'],
+    ['all proved', 'readyMs'],
+    ['in an overlap', 'overlapMs'],
+    ['rotation settles', 'settleMs'],
+    ['service takes in', 'intakeMs'],
+    ['slowest publish', 'slowestPublishMs'],
+  ])
   table(
     'scale, agents in the realm',
-    [
-      'agents',
-      'secure()',
-      'all proved',
-      'KiB each',
-      'rotation settles',
-      'service takes in',
-      'slowest publish',
-    ],
-    rows.map(({ agents, joinedMs, readyMs, bytesEach, settleMs, intakeMs, slowestPublishMs }, i) => [
-      agents.toLocaleString('en'),
-      ...[joinedMs, readyMs].map(({ median }) => duration(median * 1000)),
-      i === 0 ? '' : digits(bytesEach.median / 1024),
-      ...[settleMs, intakeMs, slowestPublishMs].map(({ median }) => duration(median * 1000)),
+    ['agents', ...timings.map(([name]) => name), 'KiB each'],
+    rows.map((row, i) => [
+      row.agents.toLocaleString('en'),
+      ...timings.map(([, field]) => duration(row[field].median * 1000)),
+      i === 0 ? '' : digits(row.bytesEach.median / 1024),
     ]),
   )
   note(`slope from 100 on: ready ${digits(slopes.ready)}, settled ${digits(slopes.settle)} (1: proportional)`)
+  for (const [i, round] of rounds.entries())
+    for (const [agents, { why }] of Object.entries(round))
+      if (why !== undefined) note(`round ${i + 1}, ${agents} agents, joining in an overlap: ${why}`)
 }
 
 /** @param {Awaited<ReturnType<typeof withSizes>>} result */

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { chooseEngine } from '../../dist/crypto/engine.js'
 import { agreements, frameWork, makeRecipients, messageWork, primitiveWork } from '../lib/own.mjs'
-import { bytes, duration, note, ratioText, table } from '../lib/report.mjs'
 import { timed } from '../lib/slices.mjs'
 import { spread } from '../lib/stats.mjs'
 import { PEERS } from '../peers/all.mjs'
+import { printAgreements, printFrames, printPeers, printPrimitives } from './seal-report.mjs'
 
 /**
  * @typedef {import('../lib/slices.mjs').Work} Work
@@ -54,7 +54,7 @@ export async function sealSuite({ quick }) {
  * @param {number} size
  * @param {import('../lib/slices.mjs').SlicePlan} plan
  */
-async function againstPrimitives(engineName, size, plan) {
+export async function againstPrimitives(engineName, size, plan) {
   const engine = chooseEngine(engineName)
   const payload = engine.randomBytes(size)
   const message = messageWork(engine, { recipients: makeRecipients(engine, 1), payload })
@@ -83,7 +83,7 @@ async function againstPrimitives(engineName, size, plan) {
  * @param {number} count
  * @param {import('../lib/slices.mjs').SlicePlan} plan
  */
-async function againstAgreements(count, plan) {
+export async function againstAgreements(count, plan) {
   const engine = chooseEngine('libsodium')
   const recipients = makeRecipients(engine, count)
   const { seal } = messageWork(engine, { recipients, payload: engine.randomBytes(PAYLOAD) })
@@ -113,7 +113,7 @@ async function againstAgreements(count, plan) {
  * @param {number} size
  * @param {import('../lib/slices.mjs').SlicePlan} plan
  */
-async function frameCosts(size, plan) {
+export async function frameCosts(size, plan) {
   const engine = chooseEngine('libsodium')
   const payload = engine.randomBytes(size)
   /** @type {readonly { readonly name: string, readonly mode: 'session' | 'channel', readonly batch: number }[]} */
@@ -146,7 +146,7 @@ async function frameCosts(size, plan) {
  * @param {number} recipients
  * @param {boolean} quick
  */
-async function againstPeers(recipients, quick) {
+export async function againstPeers(recipients, quick) {
   const payload = randomBytes(PAYLOAD)
   /** @type {Work[]} */
   const works = ENGINES.map((engineName) => {
@@ -196,7 +196,7 @@ async function againstPeers(recipients, quick) {
     properties: PEERS.find(({ name }) => name === fact.name)?.properties,
     lacks: PEERS.find(({ name }) => name === fact.name)?.lacks,
   }))
-  const result = { recipients, rows, missing, rounds }
+  const result = { recipients, payload: PAYLOAD, rows, missing, rounds }
   printPeers(result)
   return result
 }
@@ -283,66 +283,4 @@ function of(rounds, name, part) {
  */
 function scaled(rounds, name, { part, batch }) {
   return spread(rounds.map((round) => (round[name]?.[part] ?? Number.NaN) / batch))
-}
-
-/** @param {readonly Awaited<ReturnType<typeof againstPrimitives>>[]} results */
-function printPrimitives(results) {
-  table(
-    'seal, one recipient, against its bare primitives',
-    ['', 'seal', 'primitives', 'open', 'primitives', 'ratio, median [quartiles]'],
-    results.map(({ engine, size, seal, bareSeal, open, bareOpen, ratio }) => [
-      `${engine}, ${bytes(size)}`,
-      ...[seal, bareSeal, open, bareOpen].map(({ median }) => duration(median)),
-      ratioText(ratio),
-    ]),
-  )
-}
-
-/** @param {readonly Awaited<ReturnType<typeof againstAgreements>>[]} results */
-function printAgreements(results) {
-  table(
-    'seal, libsodium, against as many bare key agreements (X25519)',
-    ['recipients', 'seal', 'agreements', 'ratio, median [quartiles]'],
-    results.map(({ recipients, seal, agreements: bare, ratio }) => [
-      `${recipients}`,
-      duration(seal.median),
-      duration(bare.median),
-      ratioText(ratio),
-    ]),
-  )
-}
-
-/** @param {readonly Awaited<ReturnType<typeof frameCosts>>[]} results */
-function printFrames(results) {
-  table(
-    'one frame of a session that is open, libsodium',
-    ['', 'seal', 'open'],
-    results.flatMap(({ size, kinds }) =>
-      kinds.map(({ name, seal, open }) => [
-        `${name}, ${bytes(size)}`,
-        duration(seal.median),
-        duration(open.median),
-      ]),
-    ),
-  )
-}
-
-/** @param {Awaited<ReturnType<typeof againstPeers>>} result */
-function printPeers({ recipients, rows, missing }) {
-  table(
-    `seal, ${bytes(PAYLOAD)} to ${recipients}, against other packages`,
-    ['', 'seal', 'open', '× own, median [quartiles]', 'bytes', 'signed', 'ephemeral'],
-    rows.map(({ name, seal, open, timesOwn, sealedBytes, properties }) => [
-      name,
-      duration(seal.median),
-      duration(open.median),
-      ratioText(timesOwn),
-      sealedBytes.toLocaleString('en'),
-      properties?.senderSigned === false ? 'no' : 'yes',
-      properties?.freshEphemeral === false ? 'no' : 'yes',
-    ]),
-  )
-  for (const { name, addMemberUs } of rows)
-    if (addMemberUs !== undefined) note(`${name}: adding a member takes ${duration(addMemberUs)} more`)
-  for (const name of missing) note(`${name}: not installed (npm ci --prefix bench)`)
 }

@@ -7,7 +7,7 @@ import { decodeSealed } from '../../dist/wire/sealed.js'
 import { memory } from './agent.mjs'
 import { serve } from './serve.mjs'
 
-const JOIN_TIMEOUT_MS = 120_000
+const JOIN_TIMEOUT_MS = 20_000
 const SETTLE_TIMEOUT_MS = 120_000
 const MAX_JITTER_MS = 30_000
 const POLL_MS = 10

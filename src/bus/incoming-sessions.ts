@@ -26,6 +26,7 @@ const MAX_NOT_ADDRESSED = 4096
 const MAX_KNOWN_SUBJECTS = 256
 const ASK_AGAIN_MS = 1000
 const RECENT_FRAMES = 64
+const PRUNE_EVERY_MS = 1000
 
 /** What incoming sessions work with. */
 export interface IncomingSessionsOptions {
@@ -52,8 +53,8 @@ export class HeldSession {
   checkedAt = -1
   isEnded = false
   readonly #permitted = new Map<string, boolean>()
-  readonly #recentCounters = new Float64Array(RECENT_FRAMES).fill(-1)
-  readonly #recentSalts = new Float64Array(RECENT_FRAMES)
+  /** Counters and salts of the last frames, once there are any: most sessions that are held at once are silent. */
+  #recent: { readonly counters: Float64Array; readonly salts: Float64Array } | undefined
 
   constructor(
     session: IncomingSession,
@@ -77,15 +78,19 @@ export class HeldSession {
 
   /** Remembers a frame that was opened: a process that was cloned repeats its counters with other salts. */
   remember(counter: number, salt: number): void {
+    this.#recent ??= {
+      counters: new Float64Array(RECENT_FRAMES).fill(-1),
+      salts: new Float64Array(RECENT_FRAMES),
+    }
     const slot = counter % RECENT_FRAMES
-    this.#recentCounters[slot] = counter
-    this.#recentSalts[slot] = salt
+    this.#recent.counters[slot] = counter
+    this.#recent.salts[slot] = salt
   }
 
   /** Whether a frame of this number was opened lately, with another salt. */
   hasOther(counter: number, salt: number): boolean {
     const slot = counter % RECENT_FRAMES
-    return this.#recentCounters[slot] === counter && this.#recentSalts[slot] !== salt
+    return this.#recent?.counters[slot] === counter && this.#recent.salts[slot] !== salt
   }
 }
 
@@ -100,6 +105,7 @@ export class IncomingSessions {
   readonly #requests = new RateLimit(MAX_SESSION_REQUESTS_PER_SECOND)
   readonly #asking = new Map<string, NatsSubscription>()
   readonly #lookups: Lookups
+  #prunedAtMs = 0
   #last: { readonly sid: Uint8Array; readonly held: HeldSession } | undefined
 
   constructor(nc: NatsLike, options: IncomingSessionsOptions) {
@@ -160,7 +166,7 @@ export class IncomingSessions {
       return 'content'
     }
     const sender = hex(of.sender.hash)
-    this.#prune()
+    this.#pruneNowAndThen()
     const held = this.#perSender.get(sender) ?? 0
     if (held >= MAX_SESSIONS_PER_SENDER || this.#bySid.size >= MAX_SESSIONS) {
       engine.wipe(secrets.key)
@@ -247,8 +253,15 @@ export class IncomingSessions {
     if (!this.#nc.isClosed()) subscription?.unsubscribe()
   }
 
+  /** Looking at all of them for each handshake would take more than the handshake does. */
+  #pruneNowAndThen(): void {
+    const sinceMs = this.#options.clock.now() - this.#prunedAtMs
+    if (sinceMs < 0 || sinceMs >= PRUNE_EVERY_MS) this.#prune()
+  }
+
   #prune(): void {
     const nowMs = this.#options.clock.now()
+    this.#prunedAtMs = nowMs
     for (const [sid, held] of this.#bySid) {
       const { session, sender } = held
       if (session.isOver(nowMs) || nowMs >= held.epoch.notAfter + held.epoch.graceMs) this.end(held)

@@ -12,7 +12,8 @@ interface Opened {
  */
 export class SessionQuota {
   readonly #perRecipient = new Map<string, number>()
-  #opened: readonly Opened[] = []
+  /** In the order of opening, which is about that of their ends. */
+  readonly #opened = new Set<Opened>()
 
   /** Whether each of these recipients takes one more session. */
   hasRoom(recipients: readonly string[], nowMs: number): boolean {
@@ -23,18 +24,21 @@ export class SessionQuota {
   /** A session was opened to these recipients. */
   add(recipients: readonly string[], endsAtMs: number): void {
     const until = endsAtMs + SESSION_TOMBSTONE_MS + CLOCK_WINDOW_MS
-    this.#opened = [...this.#opened, { until, recipients }]
+    this.#opened.add({ until, recipients })
     for (const kid of recipients) this.#perRecipient.set(kid, (this.#perRecipient.get(kid) ?? 0) + 1)
   }
 
   #prune(nowMs: number): void {
-    const over = this.#opened.filter(({ until }) => until <= nowMs)
-    if (over.length === 0) return
-    this.#opened = this.#opened.filter(({ until }) => until > nowMs)
-    for (const kid of over.flatMap(({ recipients }) => recipients)) {
-      const left = (this.#perRecipient.get(kid) ?? 1) - 1
-      if (left > 0) this.#perRecipient.set(kid, left)
-      else this.#perRecipient.delete(kid)
+    for (const opened of this.#opened) {
+      if (opened.until > nowMs) return
+      this.#opened.delete(opened)
+      for (const kid of opened.recipients) this.#forget(kid)
     }
+  }
+
+  #forget(kid: string): void {
+    const left = (this.#perRecipient.get(kid) ?? 1) - 1
+    if (left > 0) this.#perRecipient.set(kid, left)
+    else this.#perRecipient.delete(kid)
   }
 }

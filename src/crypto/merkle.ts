@@ -54,12 +54,16 @@ export function merkleNode(engine: CryptoEngine, left: Uint8Array, right: Uint8A
 export class ProvenTree {
   readonly #engine: CryptoEngine
   readonly #leaves: number
-  /** By height and index. */
-  readonly #nodes = new Map<number, Uint8Array>()
+  /** Every node of the tree, level by level from the leaves, in one piece of memory: there is a tree for each batch. */
+  readonly #hashes: Uint8Array
+  readonly #isKnown: Uint8Array
 
   constructor(engine: CryptoEngine, leaves: number) {
     this.#engine = engine
     this.#leaves = leaves
+    const nodes = nodesOf(leaves)
+    this.#hashes = new Uint8Array(HASH_BYTES * nodes)
+    this.#isKnown = new Uint8Array(nodes)
   }
 
   /**
@@ -72,40 +76,46 @@ export class ProvenTree {
     proveRoot: (root: Uint8Array) => boolean,
   ): boolean {
     const learnt: [number, Uint8Array][] = []
-    let { hash } = leaf
+    let { hash, index } = leaf
     let at = 0
-    let height = 0
-    let index = leaf.index
+    let level = 0
     for (let width = this.#leaves; ; width = Math.ceil(width / 2)) {
-      const known = this.#nodes.get(keyOf(height, index))
-      if (known !== undefined) return isSame(known, hash) && this.#learn(learnt)
-      learnt.push([keyOf(height, index), hash])
+      const node = level + index
+      if (this.#isKnown[node] === 1) return this.#isNode(node, hash) && this.#learn(learnt)
+      learnt.push([node, hash])
       if (width === 1) return proveRoot(hash) && this.#learn(learnt)
       const sibling = index ^ 1
       if (sibling < width) {
         const other = leaf.path.slice(at, at + HASH_BYTES)
         at += HASH_BYTES
-        learnt.push([keyOf(height, sibling), other])
+        learnt.push([level + sibling, other])
         hash = index < sibling ? merkleNode(this.#engine, hash, other) : merkleNode(this.#engine, other, hash)
       }
-      height++
+      level += width
       index >>>= 1
     }
   }
 
+  #isNode(node: number, hash: Uint8Array): boolean {
+    const start = HASH_BYTES * node
+    for (let i = 0; i < HASH_BYTES; i++) if (this.#hashes[start + i] !== hash[i]) return false
+    return true
+  }
+
   #learn(nodes: readonly [number, Uint8Array][]): true {
-    for (const [key, hash] of nodes) this.#nodes.set(key, hash)
+    for (const [node, hash] of nodes) {
+      this.#hashes.set(hash, HASH_BYTES * node)
+      this.#isKnown[node] = 1
+    }
     return true
   }
 }
 
-function keyOf(height: number, index: number): number {
-  return height * 256 + index
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < HASH_BYTES; i++) if (a[i] !== b[i]) return false
-  return true
+/** How many nodes a tree has on all its levels together; one that goes up as it is counts on each. */
+function nodesOf(leaves: number): number {
+  let nodes = 1
+  for (let width = leaves; width > 1; width = Math.ceil(width / 2)) nodes += width
+  return nodes
 }
 
 function parents(engine: CryptoEngine, level: readonly Uint8Array[]): readonly Uint8Array[] {

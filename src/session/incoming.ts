@@ -95,6 +95,7 @@ export class IncomingSession {
   /** Wipes the key. No frame is opened any more. */
   end(): void {
     this.#isEnded = true
+    this.#batches.forget()
     this.#engine.wipe(this.#parts.secrets.key)
   }
 

@@ -87,6 +87,11 @@ export class BatchVerifier {
     }
     return isProved
   }
+
+  /** Forgets what was proved. */
+  forget(): void {
+    this.#batches.length = 0
+  }
 }
 
 function isSignature(signature: Uint8Array, auth: Uint8Array): boolean {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { apart, bars, decades, linearTicks, lines, rows } from '../../bench/lib/charts.mjs'
+import { apart, decades, linearTicks } from '../../bench/lib/axes.mjs'
+import { bars, lines, rows } from '../../bench/lib/charts.mjs'
 
 const heading = { title: 'A < B & "C"', subtitle: 'what is shown' }
 const format = (value: number) => `${value} µs`

@@ -27,8 +27,9 @@ describe('what is said of many values', () => {
     expect(spread([5, 1, 4, 2, 3])).toEqual({ median: 3, lower: 2, upper: 4, min: 1, max: 5, count: 5 })
   })
 
-  it('knows no middle of nothing', () => {
+  it('knows no middle of nothing, nor of what failed once', () => {
     expect(median([])).toBeNaN()
+    expect(spread([1, Number.NaN, 2]).median).toBeNaN()
   })
 })
 

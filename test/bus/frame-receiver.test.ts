@@ -8,7 +8,9 @@ import {
   REPLAY_WINDOW,
   SESSION_TOMBSTONE_MS,
 } from '../../src/limits.ts'
-import { FRAME_HEADER_BYTES } from '../../src/wire/frame.ts'
+import { FrameSealer } from '../../src/session/frame-cipher.ts'
+import { OutgoingSession } from '../../src/session/outgoing.ts'
+import { encodeFrameMeta, FRAME_HEADER_BYTES } from '../../src/wire/frame.ts'
 import { SessionMode } from '../../src/wire/handshake.ts'
 import { newRecipient } from '../envelope/forge.ts'
 import { HAND_GRACE_MS, HandRealm } from '../support/hand-agents.ts'
@@ -19,6 +21,15 @@ import { MINUTE } from '../support/statements.ts'
 import { until } from '../support/until.ts'
 
 const LIFE_MS = 60_000
+const META = encodeFrameMeta({
+  ttlMs: 0,
+  subject: 'orders.new',
+  reply: undefined,
+  inReplyTo: undefined,
+  headers: [],
+  clearHeaders: [],
+  lengths: undefined,
+})
 
 let all: HandRealm
 let mary: RecipientKey
@@ -176,7 +187,7 @@ describe('a session', () => {
     await all.expectDelivered(all.openSession(await all.join('carol')).frame())
     // Also when they are over, for as long as a frame of theirs could be played again.
     const forgotten = all.epoch.notBefore + LIFE_MS + SESSION_TOMBSTONE_MS
-    goTo(forgotten - 1)
+    goTo(forgotten - 1000)
     await all.expectRejected(all.session(alice).handshake, 'flood')
     goTo(forgotten)
     await all.expectDelivered(all.openSession(alice).frame())
@@ -293,6 +304,41 @@ describe('a frame', () => {
 })
 
 describe('two processes that go on with one session', () => {
+  it('are found in what two real senders publish: each number is delivered once, and both are reported', async () => {
+    const alice = await all.join('alice')
+    const { secrets, handshake } = all.openSession(alice)
+    const events = collectStatus(all.bob)
+    const clones = [1, 2].map(() => {
+      const sealer = new FrameSealer(engine, 'padme')
+      const session = new OutgoingSession(engine, {
+        secrets: { ...secrets, key: secrets.key.slice() },
+        mode: SessionMode.signed,
+        maxFrames: 100,
+        expiresAtMs: Number.MAX_SAFE_INTEGER,
+        messageKey: alice.keys.secretKey,
+        handshake,
+      })
+      return (payloads: readonly string[]): readonly Uint8Array[] => {
+        const frames = payloads.map((text) =>
+          session.nextFrame(sealer, all.clock.now(), { meta: META, payload: utf8(text) }),
+        )
+        return session.seal(sealer, frames)
+      }
+    })
+    const wires: Uint8Array[] = []
+    for (let turn = 0; turn < 4; turn++) {
+      for (const [i, seal] of clones.entries())
+        wires.push(...seal(Array.from({ length: 5 }, (_, n) => `${i} ${turn} ${n}`)))
+    }
+    await flood(wires)
+    expect(all.bob.rejections()).toEqual({ replay: 20 })
+    expect(all.got.map((m) => m.string())).toEqual(
+      [0, 1, 2, 3].flatMap((turn) => [0, 1, 2, 3, 4].map((n) => `0 ${turn} ${n}`)),
+    )
+    expect(events.filter(({ type }) => type === 'clone')).toHaveLength(20)
+    expect(new Set(wires.map((wire) => hex(wire.subarray(19, 43)))).size).toBe(40)
+  })
+
   it('are reported as a clone, and nothing is delivered twice', async () => {
     const alice = await all.join('alice')
     const session = all.openSession(alice)

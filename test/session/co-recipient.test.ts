@@ -160,14 +160,6 @@ describe('a co-recipient, who has the key of the session', () => {
     expect(hex(node)).not.toBe(hex(frameLeaf(sodium, at(0).header, [at(0).content])))
     expect(pair.fateOf(at(0).header)).toBe('malformed')
   })
-
-  it('gets no further in a batch than the batches that are remembered', () => {
-    const pair = new Pair(sodium, { recipients: [newRecipient(sodium), newRecipient(sodium)] })
-    const batches = Array.from({ length: 6 }, () => pair.seal([utf8('a'), utf8('b')]))
-    for (const [first = Uint8Array.of()] of batches) expect(pair.fateOf(first)).toBe('opened')
-    // Also of those that were forgotten since: they are proved anew.
-    for (const [, second = Uint8Array.of()] of batches) expect(pair.fateOf(second)).toBe('opened')
-  })
 })
 
 describe('a session of mode channel', () => {

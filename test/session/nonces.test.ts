@@ -24,6 +24,21 @@ function nonces(session: OutgoingSession, sealer: FrameSealer, count: number, no
 }
 
 const counterOf = (nonce: string): string => nonce.slice(32)
+const saltOf = (nonce: string): string => nonce.slice(0, 32)
+
+describe('a frame', () => {
+  it('has a salt of its own, which begins with the time', () => {
+    const pair = new Pair(sodium)
+    const salts = nonces(pair.outgoing, pair.sealer, 300).map(saltOf)
+    expect(new Set(salts).size).toBe(300)
+    expect(new Set(salts.map((salt) => salt.slice(0, 12)))).toEqual(
+      new Set([SENT_AT_MS.toString(16).padStart(12, '0')]),
+    )
+    // None of the random bytes is the same in all of them.
+    for (let i = 12; i < 32; i += 2)
+      expect(new Set(salts.map((salt) => salt.slice(i, i + 2))).size).toBeGreaterThan(50)
+  })
+})
 
 describe('two processes that go on from one state', () => {
   it('repeat counters, and no nonce', () => {
