@@ -6,7 +6,7 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import { hex } from '../../src/bytes.ts'
 import { SubrosaError } from '../../src/errors.ts'
 import { jetStreamRotationLog } from '../../src/rotation/jetstream-log.ts'
-import type { OpenLog, RotationLog } from '../../src/rotation/log.ts'
+import type { LogReading, OpenLog, RotationLog } from '../../src/rotation/log.ts'
 import { logNames } from '../../src/rotation/log-names.ts'
 import type { RotationEvent, RotationOptions, RotationService } from '../../src/rotation/service.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
@@ -46,6 +46,7 @@ interface Tampered {
   readonly appendEpoch?: (log: OpenLog, bytes: Uint8Array) => Promise<boolean>
   readonly appendRevocation?: (log: OpenLog, bytes: Uint8Array) => Promise<void>
   readonly takeLease?: (log: OpenLog) => Promise<boolean>
+  readonly read?: (log: OpenLog) => Promise<LogReading>
   /** It is never told that something was appended. */
   readonly isDeaf?: true
 }
@@ -53,7 +54,7 @@ interface Tampered {
 function tamperedLog(log: RotationLog, tampered: Tampered): RotationLog {
   return {
     async open(root, onAppended) {
-      const { appendEpoch, appendRevocation, takeLease, isDeaf } = tampered
+      const { appendEpoch, appendRevocation, takeLease, read, isDeaf } = tampered
       const open = await log.open(root, isDeaf ? () => {} : onAppended)
       return {
         lease: {
@@ -61,7 +62,7 @@ function tamperedLog(log: RotationLog, tampered: Tampered): RotationLog {
           take: () => takeLease?.(open) ?? open.lease.take(),
           giveBack: () => open.lease.giveBack(),
         },
-        read: () => open.read(),
+        read: () => read?.(open) ?? open.read(),
         rewind: () => open.rewind(),
         appendEpoch: (bytes) => appendEpoch?.(open, bytes) ?? open.appendEpoch(bytes),
         appendRevocation: (bytes) => appendRevocation?.(open, bytes) ?? open.appendRevocation(bytes),

@@ -72,10 +72,11 @@ describe('replicas', () => {
     await until('all have seen it', () => seen() === 3 && pages.length > 0)
     await broker.flush()
     expect(pages).toHaveLength(1)
-    const answers = replicas
-      .ticks()
-      .filter((tick) => tick.nonces.some((carried) => samePublic(carried, nonce)))
-    expect(answers).toHaveLength(1)
+    const answers = () =>
+      replicas.ticks().filter((tick) => tick.nonces.some((carried) => samePublic(carried, nonce)))
+    await until('it is answered by a tick, too', () => answers().length > 0)
+    await broker.flush()
+    expect(answers()).toHaveLength(1)
     expect(replicas.forks()).toBe(1)
     expect([first, ...followers].flatMap(troubles)).toEqual([])
   })
@@ -208,6 +209,44 @@ describe('replicas', () => {
   })
 })
 
+describe('a replica that loses the lease while it takes over, and gets it again', () => {
+  it('begins anew: somebody else may have led in between', async () => {
+    let release = (): void => {}
+    const gate = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    let readings = 0
+    let isFree = true
+    const taken: boolean[] = []
+    let readingsBefore: number | undefined
+    const starting = replicas.replica({
+      // The first reading is that of the start, the second one that of the takeover.
+      tampered: {
+        takeLease: async () => {
+          taken.push(readings > 0 && isFree)
+          return taken.at(-1) === true
+        },
+        read: async (log) => {
+          if (readings++ > 0) await gate
+          return log.read()
+        },
+      },
+      onEvent: ({ type }) => {
+        if (type === 'leading') readingsBefore ??= readings
+      },
+    })
+    await until('it takes over', () => readings > 1)
+    isFree = false
+    await until('it has lost the lease', () => taken.at(-1) === false)
+    isFree = true
+    await until('it has it again', () => taken.at(-1) === true)
+    release()
+    await until('it leads', () => readingsBefore !== undefined)
+    expect(readingsBefore).toBeGreaterThan(2)
+    await starting
+  })
+})
+
 describe('a leader that stood still past its lease', () => {
   it('answers nobody, until it has the lease again', async () => {
     let late = 0
@@ -218,8 +257,8 @@ describe('a leader that stood still past its lease', () => {
     }
     const { service, events } = await replicas.replica({ clock, tickMs: 20 })
     await leads({ service } as TestReplica)
-    const nonces = [engine.randomBytes(16), engine.randomBytes(16)]
-    const ask = async (nonce: Uint8Array = new Uint8Array(16)): Promise<void> => {
+    const [early, timely] = [engine.randomBytes(16), engine.randomBytes(16)]
+    const ask = async (nonce: Uint8Array): Promise<void> => {
       const broker = await replicas.realm.connection()
       const query = encodeQuery({ nonce, kind: QueryKind.tick, cursor: undefined })
       broker.publish(`${replicas.realm.root}.query`, query, {
@@ -229,14 +268,14 @@ describe('a leader that stood still past its lease', () => {
     }
     late = 10_000
     expect(service.role).toBe('follower')
-    await ask(nonces[0])
+    await ask(early)
     await until('it has noticed', () => events.some(({ type }) => type === 'following'))
     await leads({ service } as TestReplica)
-    await ask(nonces[1])
-    const answered = (nonce: Uint8Array = new Uint8Array(16)): boolean =>
+    await ask(timely)
+    const answered = (nonce: Uint8Array): boolean =>
       replicas.ticks().some((tick) => tick.nonces.some((carried) => samePublic(carried, nonce)))
-    await until('the other one is answered', () => answered(nonces[1]))
-    expect(answered(nonces[0])).toBe(false)
+    await until('the other one is answered', () => answered(timely))
+    expect(answered(early)).toBe(false)
   })
 })
 
