@@ -89,7 +89,12 @@ export class Engine {
    * @param {import('node:child_process').ExecFileSyncOptions} options
    */
   run(program, args, options = {}) {
-    return execFileSync(program, args, { env: this.env, stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 2 ** 28, ...options })
+    return execFileSync(program, args, {
+      env: this.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      maxBuffer: 2 ** 28,
+      ...options,
+    })
       .toString()
       .trim()
   }
@@ -129,7 +134,9 @@ export class Engine {
 
   /** Groups that the engine made and its end left: empty ones go when the last of their processes is gone. */
   async #removeCgroups() {
-    const roots = [CGROUPS, ...foldersIn(CGROUPS)].map((folder) => join(folder, this.#cgroup)).filter(existsSync)
+    const roots = [CGROUPS, ...foldersIn(CGROUPS)]
+      .map((folder) => join(folder, this.#cgroup))
+      .filter(existsSync)
     for (const root of roots) {
       for (let tries = 0; existsSync(root) && tries < 50; tries++) {
         try {

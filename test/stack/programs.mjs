@@ -67,7 +67,9 @@ function unpack(cache, root) {
     for (const name of ['iptables', 'ip6tables']) symlinkSync(`../sbin/${name}-nft`, join(bin, name))
     renameSync(join(work, 'packages'), root)
   } catch (error) {
-    throw new NoEngine(`Debian's packages cannot be had: ${error instanceof Error ? error.message.split('\n')[0] : ''}`)
+    throw new NoEngine(
+      `Debian's packages cannot be had: ${error instanceof Error ? error.message.split('\n')[0] : ''}`,
+    )
   } finally {
     rmSync(work, { recursive: true, force: true })
   }
@@ -82,7 +84,14 @@ function download(work) {
   const archives = join(work, 'cache', 'archives')
   mkdirSync(join(archives, 'partial'), { recursive: true })
   mkdirSync(join(work, 'lists', 'partial'), { recursive: true })
-  const own = ['-o', 'APT::Sandbox::User=', '-o', 'Debug::NoLocking=1', '-o', `Dir::Cache=${join(work, 'cache')}`]
+  const own = [
+    '-o',
+    'APT::Sandbox::User=',
+    '-o',
+    'Debug::NoLocking=1',
+    '-o',
+    `Dir::Cache=${join(work, 'cache')}`,
+  ]
   const lists = ['-o', `Dir::State::lists=${join(work, 'lists')}`]
   run('apt-get', [...own, ...lists, 'update'], work)
   const install = ['install', '--yes', '--download-only', '--no-install-recommends', ...PACKAGES]
