@@ -14,7 +14,7 @@ import { encodeFrameMeta, FRAME_HEADER_BYTES } from '../../src/wire/frame.ts'
 import { SessionMode } from '../../src/wire/handshake.ts'
 import { newRecipient } from '../envelope/forge.ts'
 import { HAND_GRACE_MS, HandRealm } from '../support/hand-agents.ts'
-import { engine } from '../support/identities.ts'
+import { engine, may } from '../support/identities.ts'
 import { passing } from '../support/passing.ts'
 import { collectStatus } from '../support/realm.ts'
 import { MINUTE } from '../support/statements.ts'
@@ -110,6 +110,14 @@ describe('a handshake', () => {
     await all.expectRejected(frames[0] ?? new Uint8Array(0), 'replay')
     await all.expectDelivered(frames[1] ?? new Uint8Array(0))
     expect(all.bob.rejections()).toEqual({ ...before, replay: 1 })
+  })
+
+  it('that comes again, however often, leaves its sender as many sessions as before', async () => {
+    const alice = await all.join('alice')
+    const session = all.openSession(alice)
+    for (let i = 0; i < MAX_SESSIONS_PER_SENDER + 10; i++) all.broker.publish('orders.new', session.handshake)
+    await all.expectDelivered(all.openSession(alice).frame())
+    expect(all.bob.rejections()).toEqual({})
   })
 
   it('in the name of another opens nothing', async () => {
@@ -233,6 +241,21 @@ describe('a session', () => {
 })
 
 describe('a frame', () => {
+  it('is judged by its own subject: what its sender may say on another one does not count', async () => {
+    const permissions = may(['orders.new', 'orders.good'], ['>'])
+    const [one, two] = [await all.join('alice', { permissions }), await all.join('carol', { permissions })]
+    all.bob.subscribe('orders.bad', { callback: (_error, m) => all.got.push(m) })
+    await all.bob.flush()
+    const bad = { meta: { subject: 'orders.bad' } }
+    const session = all.openSession(one)
+    await all.expectDelivered(session.frame())
+    await all.expectRejected(session.frame(bad), 'not permitted', 'orders.bad')
+    const other = all.openSession(two)
+    await all.expectRejected(other.frame(bad), 'not permitted', 'orders.bad')
+    await all.expectDelivered(other.frame())
+    await all.expectRejected(other.frame(bad), 'not permitted', 'orders.bad')
+  })
+
   it('that is junk costs nothing but its AEAD: however much of it comes, the next good one is read', async () => {
     const session = all.openSession(await all.join('alice'))
     const good = session.frame()

@@ -5,10 +5,11 @@ import type { SecureMessage } from '../../src/bus/message.ts'
 import type { SealMode } from '../../src/bus/opened.ts'
 import type { RejectReason } from '../../src/bus/status.ts'
 import { concat, utf8 } from '../../src/bytes.ts'
-import { WireType } from '../../src/wire/preamble.ts'
+import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { decodeSealed, encodeSealed, encodeSealedHeader } from '../../src/wire/sealed.ts'
 import { engine, may } from '../support/identities.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
+import { Tampering } from '../support/tampering.ts'
 import { failure, until } from '../support/until.ts'
 
 const TYPES = { message: WireType.sealed, session: WireType.frame, channel: WireType.frame } as const
@@ -21,11 +22,14 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
   let alice: SecureConnection
   let bob: SecureConnection
   let got: SecureMessage[]
+  /** What comes to alice passes here. */
+  let line: Tampering
 
   beforeAll(async () => {
     realm = await TestRealm.start()
     broker = await realm.connection()
-    alice = await realm.agent('alice')
+    line = new Tampering(await realm.connection())
+    alice = await realm.agent('alice', {}, { over: line.connection })
     bob = await realm.agent('bob')
     await alice.waitForAudience('orders.new')
     got = []
@@ -175,6 +179,28 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
       () => count(alice, 'subject') + count(alice, 'replay') === before + 2,
     )
     for (const { code } of await Promise.all(pending)) expect(code).toBe('ERR_TIMEOUT')
+  })
+
+  it('swaps the responses of two requests that wait: none is taken for the other one', async () => {
+    bob.subscribe('tools.both', { callback: (_error, m) => m.respond(`answer to ${m.string()}`) })
+    await bob.flush()
+    const held: { subject: string; data: Uint8Array }[] = []
+    line.decide = ({ subject, data }) => {
+      if (!subject.startsWith('_INBOX.') || wireType(data) === WireType.handshake) return 'pass'
+      held.push({ subject, data: new Uint8Array(data) })
+      return 'drop'
+    }
+    const options = { to: ['bob'], mode, timeout: 10_000 }
+    const replies = ['one', 'two'].map((text) => alice.request('tools.both', text, options))
+    await until('both responses are held', () => held.length === 2)
+    line.decide = () => 'pass'
+    const before = count(alice, 'subject')
+    const [first, second] = held
+    broker.publish(second?.subject ?? '', first?.data)
+    broker.publish(first?.subject ?? '', second?.data)
+    await until('both are rejected', () => count(alice, 'subject') === before + 2)
+    for (const { subject, data } of held) broker.publish(subject, data)
+    expect((await Promise.all(replies)).map((m) => m.string())).toEqual(['answer to one', 'answer to two'])
   })
 
   it('swaps two responses that nobody has read: both are rejected', async () => {

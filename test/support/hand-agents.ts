@@ -66,6 +66,8 @@ export interface Writing {
   readonly number?: number
   readonly sentAtMs?: number
   readonly ttlMs?: number
+  /** Of many payloads, which only a frame can have. */
+  readonly lengths?: readonly number[]
   readonly payload?: Uint8Array
   readonly messageKey?: Uint8Array
 }
