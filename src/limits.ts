@@ -84,5 +84,5 @@ export const MAX_ORDERS_PER_SECOND = 16
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
 export const MAX_QUERIES_PER_SECOND = 1000
 /** What is read of a log at once: a broker can fill it with junk. */
-export const MAX_LOG_ENTRIES = 131_072
-export const MAX_LOG_BYTES = 256 * 1024 * 1024
+export const MAX_LOG_ENTRIES = 1_048_576
+export const MAX_LOG_BYTES = 512 * 1024 * 1024

@@ -56,7 +56,7 @@ export class RealmRecord {
   constructor(options: RealmRecordOptions) {
     const { engine, trust, store, clock, isShared } = options
     const stored = store.load()
-    if (stored.isShared && !isShared) throw ofReplica()
+    if (stored.isShared && !isShared) throw ofReplica(stored.epochs.at(-1))
     this.#options = options
     this.revocations = new RevocationSet(engine, trust)
     this.epochs = new EpochChain({
@@ -309,8 +309,17 @@ export class RealmRecord {
   }
 }
 
-function ofReplica(): SubrosaError {
-  return new SubrosaError('ERR_STATE', 'this is the record of a replica: others may have published since', {
-    hint: 'start it with --jetstream; or stop every other replica for good, and start the one whose epoch is newest with --alone',
-  })
+function ofReplica(newest: Uint8Array | undefined): SubrosaError {
+  // Whoever goes back to one service compares the records by it.
+  const reach =
+    newest === undefined
+      ? 'without an epoch'
+      : `up to epoch ${decodeEpoch(decodeStatement(WireType.epoch, newest).structure).number}`
+  return new SubrosaError(
+    'ERR_STATE',
+    `this is the record of a replica, ${reach}: others may have published since`,
+    {
+      hint: 'start it with --jetstream; or stop every other replica for good, and start the one whose epoch is newest with --alone',
+    },
+  )
 }

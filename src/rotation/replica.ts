@@ -122,13 +122,13 @@ export class Replica {
 
   /** Appends revocations that were taken in. It goes on trying for as long as this replica leads. */
   logRevocations(): void {
-    if (!this.isLeading) return
+    if (!this.isLeading || !this.#sync.hasUnlogged) return
     void this.#turns.run(async () => {
       try {
         if (!this.isLeading) return
+        // First, since an append to a log that is gone is never answered.
         await this.#sync.read()
-        await this.#sync.appendMissing()
-        this.#options.onLogged()
+        await this.#appendMissing()
       } catch (error) {
         this.#options.onError(error)
         this.#timers.after(APPEND_AGAIN_MS, () => this.logRevocations())
@@ -180,7 +180,7 @@ export class Replica {
     await this.#turns.run(async () => {
       try {
         await this.#sync.read()
-        if (this.isLeading) await this.#sync.appendMissing()
+        if (this.isLeading) await this.#appendMissing()
       } catch (error) {
         await this.giveUp(error)
       }
@@ -197,11 +197,19 @@ export class Replica {
         if (this.#isClosed || term !== this.#term || !this.#leadership.isHeld) return
         this.#isInOffice = true
         onLeading()
+        // What came while the log was read.
+        this.logRevocations()
         if (isDue()) await this.#rotate()
       } catch (error) {
         await this.giveUp(error)
       }
     })
+  }
+
+  async #appendMissing(): Promise<void> {
+    const isWaiting = this.#sync.hasUnlogged
+    await this.#sync.appendMissing()
+    if (isWaiting) this.#options.onLogged()
   }
 
   #leaveOffice(): void {
@@ -214,7 +222,7 @@ export class Replica {
     const { record, clock, times, onEpoch } = this.#options
     if (!this.isLeading) throw notLeading()
     await this.#sync.read()
-    await this.#sync.appendMissing()
+    await this.#appendMissing()
     const before = record.head
     const nowMs = clock.now()
     const bytes = record.nextEpoch(times, nowMs)

@@ -83,7 +83,7 @@ function reservedPatterns({ realm, roles }: BrokerRequest): readonly string[] {
     `$JS.API.STREAM.*.${name}`,
     `$JS.API.STREAM.*.*.${name}`,
   ])
-  return [...calls, `$KV.${bucket}.>`, `${root}.log.>`]
+  return [...calls, `$KV.${bucket}.>`, `${root}.log.>`, `${root}.reply.>`]
 }
 
 function checkDenied(option: string, deny: readonly string[], needed: readonly string[]): void {

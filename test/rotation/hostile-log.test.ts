@@ -352,7 +352,7 @@ describe('what replicas need', () => {
     const error = await failure(() => replicas.realm.startService({ store }))
     expect(error).toMatchObject({
       code: 'ERR_STATE',
-      message: 'this is the record of a replica: others may have published since',
+      message: 'this is the record of a replica, up to epoch 3: others may have published since',
     })
     expect(error.hint).toContain('--jetstream')
     expect(error.hint).toContain('--alone')

@@ -15,6 +15,7 @@ import { WireType } from '../../src/wire/preamble.ts'
 import { decodeEpoch, decodeStatement, decodeTick, type Tick } from '../../src/wire/statements.ts'
 import { engine } from '../support/identities.ts'
 import { type Tapped, TestRealm } from '../support/realm.ts'
+import type { TestServer } from '../support/server.ts'
 import { type MadeEpoch, World } from '../support/statements.ts'
 import { until } from '../support/until.ts'
 
@@ -82,6 +83,7 @@ export class ReplicaRealm {
   readonly #folder: string
   readonly #replicas: TestReplica[] = []
   #seen: readonly Tapped[] = []
+  #restarted: TestServer | undefined
 
   static async start(): Promise<ReplicaRealm> {
     const folder = mkdtempSync(join(tmpdir(), 'subrosa-jetstream-'))
@@ -191,9 +193,16 @@ export class ReplicaRealm {
     return jetstreamManager(await this.realm.connection())
   }
 
+  /** Kills the server, and starts it again with what its JetStream has kept. */
+  async restartServer(): Promise<void> {
+    await this.realm.server.kill()
+    this.#restarted = await this.realm.server.restart()
+  }
+
   async stop(): Promise<void> {
     for (const { service } of this.#replicas) await service.close()
     await this.realm.stop()
+    await this.#restarted?.stop()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 

@@ -190,8 +190,7 @@ describe('replicas', () => {
     const first = await replicas.replica()
     const second = await replicas.replica()
     const events = collectStatus(await replicas.realm.agent('alice'))
-    await replicas.realm.server.kill()
-    const server = await replicas.realm.server.restart()
+    await replicas.restartServer()
     // What is under way while the server is gone may fail: whoever wants it asks again.
     for (const before = first.service.epoch; first.service.epoch === before; ) {
       await until('one leads', () => [first, second].some(({ service }) => service.role === 'leader'))
@@ -204,8 +203,6 @@ describe('replicas', () => {
     await until('both agree', () => first.service.epoch === second.service.epoch)
     expect(first.store.load().epochs.map(hex)).toEqual(second.store.load().epochs.map(hex))
     expect(replicas.forks()).toBe(1)
-    await replicas.stop()
-    await server.stop()
   })
 })
 

@@ -194,7 +194,7 @@ describe('the permissions of a login', () => {
     const calls = [stream, bucketStream].flatMap((name) =>
       ['CREATE', 'INFO', 'DELETE', 'MSG.GET', 'MSG.DELETE'].map((call) => `$JS.API.STREAM.${call}.${name}`),
     )
-    for (const subject of [...calls, lease, epochs, revocations])
+    for (const subject of [...calls, lease, epochs, revocations, `${root}.reply.x.y`])
       expect(await mayPublish(wide, subject), subject).toBe(false)
     const billing = await running.login({ agent: 'billing' })
     expect(await mayPublish(billing, epochs)).toBe(false)
