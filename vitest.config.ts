@@ -3,6 +3,19 @@ import { defineConfig } from 'vitest/config'
 // The imports '#…' of package.json resolve to src under this condition, so that tests need no build.
 const conditions = ['subrosa-source', 'node', 'import', 'module', 'default']
 
+/** Tests in which something is carried, and that do not choose the mode themselves. */
+const CARRYING = [
+  'errors',
+  'exchange',
+  'joining',
+  'pins',
+  'restart',
+  'rotation',
+  'schedules',
+  'staleness',
+  'subscriptions',
+].map((name) => `test/bus/${name}.test.ts`)
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
@@ -15,6 +28,11 @@ export default defineConfig({
       {
         extends: true,
         test: { name: 'nats 2.29', include: ['test/bus/**/*.test.ts'], env: { SUBROSA_TEST_CLIENT: 'nats' } },
+      },
+      // And once more in messages that stand for themselves, where the others go over sessions.
+      {
+        extends: true,
+        test: { name: 'messages', include: CARRYING, env: { SUBROSA_TEST_MODE: 'message' } },
       },
     ],
   },

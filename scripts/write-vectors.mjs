@@ -28,6 +28,7 @@ export function makeVectors() {
   return {
     'statements.json': json(world.file),
     'sealed-message.json': json(makeSealedMessages(world)),
+    'sessions.json': json(makeSessions(world)),
   }
 }
 
@@ -243,15 +244,8 @@ const NO_RULES = { allow: [], deny: [] }
 
 // Sealed messages
 
-function makeSealedMessages({ epoch, announcements }) {
-  const sender = announcements.alice
-  const recipientOf = (name, use = 0) => ({
-    name,
-    use,
-    announcement_hash: announcements[name].hash,
-    secret_key: (use === 0 ? announcements[name].live_key : announcements[name].stored_key).secret,
-    public_key: (use === 0 ? announcements[name].live_key : announcements[name].stored_key).public,
-  })
+function makeSealedMessages(world) {
+  const recipientOf = (name, use = 0) => recipient(world, name, use)
   const bare = { reply: null, in_reply_to: null, ttl_ms: 0, headers: [], clear_headers: [] }
   const full = {
     reply: '_INBOX.alice.1',
@@ -291,22 +285,33 @@ function makeSealedMessages({ epoch, announcements }) {
     comment:
       'Sealed messages of subrosa/1, suite 01, with every step. The sender and the recipients are those of statements.json. Bytes are hexadecimal; null is nil.',
     messages: cases.map(([name, input]) => {
-      const message = {
-        type: 0,
-        suite: SUITE,
-        epoch: epoch.fields.number,
-        epoch_hash: epoch.hash,
-        sent_at_ms: epoch.fields.not_before + 60_000,
-        padding: 'padme',
-        ...input,
-        mid_random: fixed(`${name} mid`, 10),
-        ephemeral_secret: fixed(`${name} ephemeral`, 32),
-        cek: fixed(`${name} cek`, 32),
-        message_key: sender.message_key,
-        content: { sender: sender.hash, seq: 1, subject: 'orders.new', ...input.content },
-      }
+      const message = messageOf(world, name, input)
       return { name, input: message, steps: sealSteps(message) }
     }),
+  }
+}
+
+function recipient({ announcements }, name, use) {
+  const { hash, live_key: live, stored_key: stored } = announcements[name]
+  const { secret, public: publicKey } = use === 0 ? live : stored
+  return { name, use, announcement_hash: hash, secret_key: secret, public_key: publicKey }
+}
+
+/** A message of alice's. What is drawn at random comes from its name. */
+function messageOf({ epoch, announcements: { alice } }, name, input) {
+  return {
+    type: 0,
+    suite: SUITE,
+    epoch: epoch.fields.number,
+    epoch_hash: epoch.hash,
+    sent_at_ms: epoch.fields.not_before + 60_000,
+    padding: 'padme',
+    ...input,
+    mid_random: fixed(`${name} mid`, 10),
+    ephemeral_secret: fixed(`${name} ephemeral`, 32),
+    cek: fixed(`${name} cek`, 32),
+    message_key: alice.message_key,
+    content: { sender: alice.hash, seq: 1, subject: 'orders.new', ...input.content },
   }
 }
 
@@ -435,6 +440,183 @@ function padme(length) {
   return (length + mask) & ~mask
 }
 
+// Sessions
+
+function makeSessions(world) {
+  const bare = { ttl_ms: 0, reply: null, in_reply_to: null, headers: [], clear_headers: [], padding: 'padme' }
+  const full = {
+    ttl_ms: 30_000,
+    reply: '_INBOX.alice.2',
+    in_reply_to: fixed('in reply to a frame', 40),
+    headers: [
+      ['Trace-Id', '4bf92f35'],
+      ['Note', 'ä€𝄞'],
+      ['Trace-Id', ''],
+    ],
+    clear_headers: [['Nats-Msg-Id', 'order-18']],
+    padding: 'padme',
+  }
+  const cases = [
+    {
+      name: 'a signed batch of five frames to two recipients',
+      recipients: ['bob', 'carol'],
+      handshake: { scope: 'orders.>', mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      frames: [
+        { ...bare, payloads: [Buffer.from('{"order":17}')] },
+        { ...full, payloads: [fixed('frame payload', 700)] },
+        { ...bare, padding: 'none', payloads: [Buffer.alloc(0)] },
+        { ...bare, payloads: [Buffer.from('one'), Buffer.alloc(0), Buffer.from('three')] },
+        { ...full, subject: 'orders.old', payloads: [Buffer.from('five'), Buffer.from('six')] },
+      ],
+    },
+    {
+      name: 'a signed frame that is alone in its batch',
+      recipients: ['bob'],
+      handshake: { scope: null, mode: 0, max_frames: 1, lifetime_ms: 2000 },
+      frames: [{ ...bare, payloads: [Buffer.from('alone')] }],
+    },
+    {
+      name: 'a frame of a channel',
+      recipients: ['dave'],
+      handshake: { scope: null, mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      frames: [{ ...full, payloads: [Buffer.from('{"order":18}')] }],
+    },
+  ]
+  return {
+    comment:
+      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
+    sessions: cases.map((session) => sessionSteps(world, session)),
+  }
+}
+
+function sessionSteps(world, { name, recipients, handshake, frames }) {
+  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
+  const message = messageOf(world, name, {
+    type: 1,
+    recipients: recipients.map((recipientName) => recipient(world, recipientName, 0)),
+    content: {
+      reply: null,
+      in_reply_to: null,
+      ttl_ms: 0,
+      headers: [],
+      clear_headers: [],
+      payload: pack([scope ?? undefined, mode, maxFrames, lifetimeMs]),
+    },
+  })
+  const steps = sealSteps(message)
+  const sid = sha256(labelled('sid'), steps.TH, steps.COM, steps.sha256_P).subarray(0, 16)
+  const key = hmac(steps.PRK, Buffer.from('subrosa/1 ses\x01'))
+  const inputs = frames.map((frame, counter) => ({
+    sent_at_ms: message.sent_at_ms + 1000 + counter,
+    salt_random: fixed(`${name} salt ${counter}`, 10),
+    counter,
+    subject: 'orders.new',
+    ...frame,
+  }))
+  const contents = inputs.map((input) => frameContent(sid, input))
+  const batch =
+    mode === 0 ? batchSteps(contents, { sid, steps, key: ed25519(message.message_key.seed) }) : null
+  return {
+    name,
+    handshake: { fields: handshake, input: message, steps },
+    sid,
+    SK: key,
+    batch,
+    frames: inputs.map((input, i) => {
+      const auth = batch === null ? Buffer.of(0) : batchProof(batch, i)
+      return { input, steps: frameSteps(contents[i], { key, auth, padding: input.padding }) }
+    }),
+  }
+}
+
+function frameContent(sid, input) {
+  const { payloads } = input
+  const salt = Buffer.concat([bigEndian(6, input.sent_at_ms), input.salt_random])
+  const header = Buffer.concat([Buffer.of(0xc1, 0x01, 2), sid, salt, bigEndian(8, input.counter)])
+  const text = (value) => Buffer.concat([bigEndian(2, Buffer.byteLength(value)), Buffer.from(value)])
+  const pairs = (list) => Buffer.concat([bigEndian(2, list.length), ...list.flat().map(text)])
+  const inReplyTo = input.in_reply_to
+  const lengths = payloads.map((payload) => bigEndian(4, payload.length))
+  // In the order of their bits: 1, 2, 4, 8, 16.
+  const fields = [
+    input.reply === null ? undefined : text(input.reply),
+    inReplyTo === null ? undefined : Buffer.concat([bigEndian(1, inReplyTo.length), inReplyTo]),
+    input.headers.length === 0 ? undefined : pairs(input.headers),
+    input.clear_headers.length === 0 ? undefined : pairs(input.clear_headers),
+    payloads.length === 1 ? undefined : Buffer.concat([bigEndian(2, payloads.length), ...lengths]),
+  ]
+  const flags = fields.reduce((all, field, bit) => (field === undefined ? all : all | (1 << bit)), 0)
+  const p = Buffer.concat([
+    bigEndian(4, input.ttl_ms),
+    Buffer.of(flags),
+    text(input.subject),
+    ...fields.filter((field) => field !== undefined),
+    ...payloads,
+  ])
+  const hashOfP = sha256(p)
+  return { D: header, P: p, sha256_P: hashOfP, leaf: sha256(Buffer.of(0), labelled('leaf'), header, hashOfP) }
+}
+
+function batchSteps(contents, { sid, steps, key }) {
+  const leaves = contents.map(({ leaf }) => leaf)
+  const root = merkleRoot(leaves)
+  const signed = Buffer.concat([labelled('bat'), Buffer.of(leaves.length), sid, steps.TH, steps.COM, root])
+  const paths = leaves.map((_, i) => merklePath(i, leaves))
+  return { leaves, root, signed, signature: key.sign(signed), paths }
+}
+
+function batchProof({ leaves, signature, paths }, i) {
+  return Buffer.concat([Buffer.of(leaves.length, i), signature, ...paths[i]])
+}
+
+function frameSteps(content, { key, auth, padding }) {
+  const { D: header, P: p } = content
+  const bare = Buffer.concat([auth, bigEndian(4, p.length), p])
+  const plaintext = Buffer.alloc(padding === 'none' ? bare.length : Math.max(128, padme(bare.length)))
+  bare.copy(plaintext)
+  const nonce = header.subarray(19)
+  // XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha): the first 16 bytes of the nonce make a key of their own.
+  const subkey = hchacha20(key, nonce.subarray(0, 16))
+  const short = Buffer.concat([Buffer.alloc(4), nonce.subarray(16)])
+  const ciphertext = seal({ key: subkey, nonce: short, aad: header, plaintext })
+  return {
+    ...content,
+    auth,
+    plaintext,
+    nonce,
+    subkey,
+    ciphertext,
+    wire: Buffer.concat([header, ciphertext]),
+  }
+}
+
+/** RFC 6962, section 2.1, over leaves that are hashed already. */
+function merkleRoot(leaves) {
+  if (leaves.length === 1) return leaves[0]
+  const left = largestPowerBelow(leaves.length)
+  return sha256(Buffer.of(1), merkleRoot(leaves.slice(0, left)), merkleRoot(leaves.slice(left)))
+}
+
+function merklePath(index, leaves) {
+  if (leaves.length === 1) return []
+  const left = largestPowerBelow(leaves.length)
+  return index < left
+    ? [...merklePath(index, leaves.slice(0, left)), merkleRoot(leaves.slice(left))]
+    : [...merklePath(index - left, leaves.slice(left)), merkleRoot(leaves.slice(0, left))]
+}
+
+function largestPowerBelow(count) {
+  let power = 1
+  while (power * 2 < count) power *= 2
+  return power
+}
+
+function bigEndian(size, value) {
+  const bytes = Buffer.alloc(size)
+  for (let i = size - 1, rest = BigInt(value); i >= 0; i--, rest >>= 8n) bytes[i] = Number(rest & 0xffn)
+  return bytes
+}
+
 // Encodings
 
 function wire(type, fields) {
@@ -519,6 +701,35 @@ function seal({ key, nonce, aad, plaintext }) {
   return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
 }
 
+/** HChaCha20 (draft-irtf-cfrg-xchacha, section 2.2): the rounds of ChaCha20 (RFC 8439) without the last addition. */
+function hchacha20(key, nonce) {
+  const state = new Uint32Array(16)
+  state.set([0x61707865, 0x3320646e, 0x79622d32, 0x6b206574])
+  for (let i = 0; i < 8; i++) state[4 + i] = key.readUInt32LE(4 * i)
+  for (let i = 0; i < 4; i++) state[12 + i] = nonce.readUInt32LE(4 * i)
+  const mix = (a, b, c, bits) => {
+    state[a] += state[b]
+    const mixed = state[c] ^ state[a]
+    state[c] = (mixed << bits) | (mixed >>> (32 - bits))
+  }
+  const quarter = (a, b, c, d) => {
+    mix(a, b, d, 16)
+    mix(c, d, b, 12)
+    mix(a, b, d, 8)
+    mix(c, d, b, 7)
+  }
+  for (let round = 0; round < 10; round++) {
+    for (let i = 0; i < 4; i++) quarter(i, 4 + i, 8 + i, 12 + i)
+    for (let i = 0; i < 4; i++) quarter(i, 4 + ((i + 1) % 4), 8 + ((i + 2) % 4), 12 + ((i + 3) % 4))
+  }
+  const subkey = Buffer.alloc(32)
+  for (let i = 0; i < 4; i++) {
+    subkey.writeUInt32LE(state[i], 4 * i)
+    subkey.writeUInt32LE(state[12 + i], 16 + 4 * i)
+  }
+  return subkey
+}
+
 function signer(kind, name) {
   const key = ed25519(fixed(`${name} identity`, 32))
   return { ...key, public: nkey(kind, key.public) }
@@ -557,56 +768,123 @@ function rawPublicKey(key) {
 async function main() {
   const files = makeVectors()
   await compareWithLibrary(JSON.parse(files['sealed-message.json']).messages)
+  await compareSessions(JSON.parse(files['sessions.json']).sessions)
   for (const [name, text] of Object.entries(files)) await writeFile(new URL(name, FOLDER), text)
-  console.error(`subrosa: wrote ${Object.keys(files).join(' and ')}`)
+  console.error(`subrosa: wrote ${Object.keys(files).join(', ')}`)
+}
+
+function bytes(text) {
+  return new Uint8Array(Buffer.from(text, 'hex'))
+}
+
+function headerPairs(list) {
+  return list.map(([name, value]) => ({ name, value }))
+}
+
+async function bothEngines() {
+  const { chooseEngine } = await import('../dist/crypto/engine.js')
+  return [chooseEngine('libsodium'), chooseEngine('noble')]
+}
+
+function assertSame(sealed, expected, name, engine) {
+  if (Buffer.from(sealed).toString('hex') !== expected)
+    throw new Error(`the library gives other bytes for "${name}" on ${engine.name}`)
 }
 
 async function compareWithLibrary(messages) {
-  const { chooseEngine } = await import('../dist/crypto/engine.js')
+  for (const engine of await bothEngines()) {
+    for (const { name, input, steps } of messages) {
+      const sealed = await sealByLibrary(engine, input)
+      assertSame(sealed.bytes, steps.wire, name, engine)
+    }
+  }
+}
+
+async function sealByLibrary(engine, input) {
   const { keyId, wrapContext } = await import('../dist/envelope/keys.js')
   const { sealWith } = await import('../dist/envelope/seal.js')
   const { makeMid } = await import('../dist/wire/sealed.js')
-  const bytes = (text) => new Uint8Array(Buffer.from(text, 'hex'))
-  const pairs = (list) => list.map(([name, value]) => ({ name, value }))
-  for (const engine of [chooseEngine('libsodium'), chooseEngine('noble')]) {
-    for (const { name, input, steps } of messages) {
-      const { content } = input
-      const sealed = sealWith(
-        engine,
-        {
-          sender: bytes(content.sender),
-          seq: content.seq,
-          subject: content.subject,
-          reply: content.reply ?? undefined,
-          inReplyTo: content.in_reply_to === null ? undefined : bytes(content.in_reply_to),
-          ttlMs: content.ttl_ms,
-          headers: pairs(content.headers),
-          clearHeaders: pairs(content.clear_headers),
-          payload: bytes(content.payload),
-        },
-        {
-          type: input.type,
-          epoch: input.epoch,
-          recipients: input.recipients.map(({ use, announcement_hash: hash, public_key: publicKey }) => ({
-            kid: keyId(engine, { suite: input.suite, use, announcementHash: bytes(hash) }),
-            context: wrapContext(engine, input.suite, {
-              epochHash: bytes(input.epoch_hash),
-              announcementHash: bytes(hash),
-            }),
-            publicKey: bytes(publicKey),
-          })),
-          messageKey: engine.ed25519KeyPair(bytes(input.message_key.seed)).secretKey,
-          sentAtMs: input.sent_at_ms,
-          padding: input.padding,
-        },
-        {
-          ephemeral: engine.x25519KeyPair(bytes(input.ephemeral_secret)),
-          contentSecret: bytes(input.cek),
-          mid: makeMid(input.sent_at_ms, bytes(input.mid_random)),
-        },
-      )
-      if (Buffer.from(sealed.bytes).toString('hex') !== steps.wire) {
-        throw new Error(`the library gives other bytes for "${name}" on ${engine.name}`)
+  const { content } = input
+  return sealWith(
+    engine,
+    {
+      sender: bytes(content.sender),
+      seq: content.seq,
+      subject: content.subject,
+      reply: content.reply ?? undefined,
+      inReplyTo: content.in_reply_to === null ? undefined : bytes(content.in_reply_to),
+      ttlMs: content.ttl_ms,
+      headers: headerPairs(content.headers),
+      clearHeaders: headerPairs(content.clear_headers),
+      payload: bytes(content.payload),
+    },
+    {
+      type: input.type,
+      epoch: input.epoch,
+      recipients: input.recipients.map(({ use, announcement_hash: hash, public_key: publicKey }) => ({
+        kid: keyId(engine, { suite: input.suite, use, announcementHash: bytes(hash) }),
+        context: wrapContext(engine, input.suite, {
+          epochHash: bytes(input.epoch_hash),
+          announcementHash: bytes(hash),
+        }),
+        publicKey: bytes(publicKey),
+      })),
+      messageKey: engine.ed25519KeyPair(bytes(input.message_key.seed)).secretKey,
+      sentAtMs: input.sent_at_ms,
+      padding: input.padding,
+    },
+    {
+      ephemeral: engine.x25519KeyPair(bytes(input.ephemeral_secret)),
+      contentSecret: bytes(input.cek),
+      mid: makeMid(input.sent_at_ms, bytes(input.mid_random)),
+    },
+  )
+}
+
+async function compareSessions(sessions) {
+  const { FrameSealer } = await import('../dist/session/frame-cipher.js')
+  const { OutgoingSession } = await import('../dist/session/outgoing.js')
+  const { encodeFrameMeta } = await import('../dist/wire/frame.js')
+  for (const engine of await bothEngines()) {
+    for (const { name, handshake, sid, SK, frames } of sessions) {
+      const { input, steps, fields } = handshake
+      const sealed = await sealByLibrary(engine, input)
+      assertSame(sealed.bytes, steps.wire, name, engine)
+      assertSame(sealed.session.sid, sid, name, engine)
+      assertSame(sealed.session.key, SK, name, engine)
+      const session = new OutgoingSession(engine, {
+        secrets: sealed.session,
+        mode: fields.mode,
+        maxFrames: fields.max_frames,
+        expiresAtMs: input.sent_at_ms + fields.lifetime_ms,
+        messageKey: engine.ed25519KeyPair(bytes(input.message_key.seed)).secretKey,
+        handshake: sealed.bytes,
+      })
+      const pending = frames.map((frame) => {
+        const { payloads, salt_random: random, ...meta } = frame.input
+        // Each frame has a millisecond, and so a draw, of its own.
+        const drawing = {
+          ...engine,
+          randomBytes: (length) => new Uint8Array(length).map((_, i) => bytes(random)[i] ?? 0),
+        }
+        const sealer = new FrameSealer(drawing, meta.padding)
+        const encoded = encodeFrameMeta({
+          ttlMs: meta.ttl_ms,
+          subject: meta.subject,
+          reply: meta.reply ?? undefined,
+          inReplyTo: meta.in_reply_to === null ? undefined : bytes(meta.in_reply_to),
+          headers: headerPairs(meta.headers),
+          clearHeaders: headerPairs(meta.clear_headers),
+          lengths: payloads.length === 1 ? undefined : payloads.map((payload) => payload.length / 2),
+        })
+        const payload = bytes(payloads.join(''))
+        return session.nextFrame(sealer, meta.sent_at_ms, { meta: encoded, payload })
+      })
+      // Padding is the sealer's, and the frames of one batch differ in it here.
+      for (const padding of ['padme', 'none']) {
+        const wires = session.seal(new FrameSealer(engine, padding), pending)
+        for (const [i, { input: frame, steps: frameExpected }] of frames.entries())
+          if (frame.padding === padding) assertSame(wires[i], frameExpected.wire, name, engine)
       }
     }
   }

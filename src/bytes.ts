@@ -69,6 +69,16 @@ export function byte(value: number): Uint8Array {
   return Uint8Array.of(value)
 }
 
+/**
+ * Memory to be written in full, with anything in it. In Node it comes from a pool: a new array of more than 64 bytes
+ * costs as much as a hash.
+ */
+export function allocate(length: number): Uint8Array {
+  if (typeof Buffer === 'undefined') return new Uint8Array(length)
+  const { buffer, byteOffset } = Buffer.allocUnsafe(length)
+  return new Uint8Array(buffer, byteOffset, length)
+}
+
 /** Big-endian 32-bit unsigned integer. */
 export function u32(value: number): Uint8Array {
   // No DataView: asking a small array for its buffer costs more than all the rest.

@@ -1,6 +1,7 @@
 export { loadIdentity, loadPins } from '#key-file'
 export { fileRotationStore } from '#rotation-store'
 export {
+  type PublishManyOptions,
   type PublishOptions,
   type RequestManyOptions,
   type RequestOptions,
@@ -16,6 +17,7 @@ export {
   type Sender,
 } from './bus/message.ts'
 export type { NatsLike } from './bus/nats-like.ts'
+export type { SealMode } from './bus/opened.ts'
 export type { RequestManyStrategy } from './bus/requests.ts'
 export { type SecureOptions, secure } from './bus/secure.ts'
 export type { ConnectionStats, RejectReason, StatusEvent } from './bus/status.ts'

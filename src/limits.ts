@@ -21,6 +21,17 @@ export const MAX_STATEMENTS_PER_PAGE = 100
 export const DEFAULT_MAX_INSTANCES = 16
 export const MAX_MAX_INSTANCES = 1024
 
+/** Frames that one signature covers: those of one session that are published in one turn of the event loop. */
+export const MAX_FRAMES_PER_BATCH = 64
+/** Payloads in one frame. */
+export const MAX_PAYLOADS_PER_FRAME = 4096
+/** Frames of one session, before another one must begin. */
+export const MAX_FRAMES_PER_SESSION = 2 ** 20
+/** Sessions of one sender's instance that are held at once. A further one is refused, and none is forgotten. */
+export const MAX_SESSIONS_PER_SENDER = 256
+/** Sessions that are held at once, of all senders. */
+export const MAX_SESSIONS = 65_536
+
 // The clock, in milliseconds.
 export const CLOCK_WINDOW_MS = 120_000
 export const STALE_AFTER_MS = 90_000
@@ -30,6 +41,11 @@ export const DEFAULT_LEAD_MS = 300_000
 export const DEFAULT_GRACE_MS = 300_000
 export const MAX_EPOCH_MS = 24 * 3_600_000
 export const MAX_GRACE_MS = 15 * 60_000
+export const MAX_SESSION_MS = 15 * 60_000
+/** How long what is known of a session outlives it. */
+export const SESSION_TOMBSTONE_MS = 240_000
+/** How long a session is known not to be for this instance. */
+export const NOT_ADDRESSED_MS = 15 * 60_000
 export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
 export const QUERY_INTERVAL_MS = 1000
@@ -57,6 +73,10 @@ export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */
 export const MAX_FETCHES_PER_SECOND = 4
+/** Requests for lost handshakes that an instance makes. */
+export const MAX_SESSION_REQUESTS_PER_SECOND = 32
+/** Times a second that a sender repeats the handshake of one session. */
+export const MAX_HANDSHAKE_REPEATS_PER_SECOND = 2
 export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
 /** Orders to rotate that the rotation service verifies. */

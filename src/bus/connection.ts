@@ -7,6 +7,7 @@ import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { isPattern, isSubject } from '../identity/subject.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
+import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { type HeadersLike, MessageHeaders } from './headers.ts'
@@ -19,12 +20,14 @@ import {
   type Sender,
 } from './message.ts'
 import type { NatsLike } from './nats-like.ts'
+import type { Received, SealMode } from './opened.ts'
 import { Publisher } from './publisher.ts'
 import { RealmLink } from './realm-link.ts'
-import { type Received, Receiver } from './receiver.ts'
+import { Receiver } from './receiver.ts'
 import { ReplayWindows } from './replay.ts'
 import { type RequestManyStrategy, Requests } from './requests.ts'
 import { type ConnectionStats, type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
+import { Streams } from './streams.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 import type { SecureSubscription, SubscribeOptions } from './subscription.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -38,7 +41,15 @@ export interface PublishOptions {
   readonly headers?: HeadersLike
   /** Where a response should go; it is sealed, and set on the NATS message. */
   readonly reply?: string
+  /**
+   * How it is sealed. Default `'session'`; a subject that a stream captures always gets `'message'`.
+   * See {@link SealMode}.
+   */
+  readonly mode?: SealMode
 }
+
+/** Options of {@link SecureConnection.publishMany}. */
+export type PublishManyOptions = Omit<PublishOptions, 'reply'>
 
 /** Options of a request. */
 export interface RequestOptions {
@@ -46,6 +57,8 @@ export interface RequestOptions {
   readonly timeout?: number
   readonly to?: readonly string[]
   readonly headers?: HeadersLike
+  /** How the request and its response are sealed. Default `'session'`. */
+  readonly mode?: SealMode
 }
 
 /** Options of a request for many responses. Names and defaults are those of either client line. */
@@ -64,6 +77,8 @@ export interface RequestManyOptions {
   readonly jitter?: number
   readonly to?: readonly string[]
   readonly headers?: HeadersLike
+  /** How the request and its responses are sealed. Default `'session'`. */
+  readonly mode?: SealMode
 }
 
 /** Options of {@link SecureConnection.waitForAudience}. */
@@ -84,6 +99,8 @@ export interface ConnectionParts {
   readonly policy: SubjectPolicy
   /** The first tokens of reply subjects. */
   readonly inboxPrefix: string
+  /** Patterns of the subjects that streams capture; `undefined` to ask. */
+  readonly captured: readonly string[] | undefined
   readonly state: AgentState
   readonly subjects: ProtocolSubjects
   readonly clock: Clock
@@ -125,6 +142,7 @@ export class SecureConnection {
   readonly #parts: ConnectionParts
   readonly #feed = new StatusFeed()
   readonly #windows = new ReplayWindows()
+  readonly #senders = new WeakMap<VerifiedAnnouncement, Sender>()
   readonly #link: RealmLink
   readonly #publisher: Publisher
   readonly #receiver: Receiver
@@ -138,8 +156,9 @@ export class SecureConnection {
 
   /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
-    const { engine, clock, identity, claims, trust, policy, inboxPrefix, padding } = parts
+    const { engine, clock, inboxPrefix } = parts
     const feed = this.#feed
+    const onError = (error: unknown): void => feed.emit({ type: 'error', error })
     this.#nc = nc
     this.#parts = parts
     this.#closed = new Promise((resolve) => {
@@ -148,18 +167,19 @@ export class SecureConnection {
     this.#link = new RealmLink(nc, {
       ...parts,
       feed,
-      onForgotten: () => this.#windows.prune((announcement) => this.#link.directory.has(announcement)),
+      onHandshake: (message) => this.#receiver.takeHandshake(message),
+      onForgotten: () => {
+        this.#receiver.prune()
+        this.#windows.prune((key) => this.#receiver.needsWindow(key))
+      },
     })
     this.#publisher = new Publisher(nc, {
-      engine,
-      identity,
-      claims,
-      trust,
-      clock,
+      ...parts,
       link: this.#link,
-      padding,
+      streams: new Streams(nc, clock, parts.captured),
+      onError,
     })
-    this.#receiver = new Receiver({ engine, clock, link: this.#link, feed, policy })
+    this.#receiver = new Receiver(nc, { ...parts, link: this.#link, feed })
     this.#requests = new Requests(nc, {
       engine,
       clock,
@@ -167,7 +187,7 @@ export class SecureConnection {
       windows: this.#windows,
       inboxPrefix,
       onUnaddressed: () => this.#link.refresh(),
-      onError: (error) => feed.emit({ type: 'error', error }),
+      onError,
     })
     this.#subscriptions = new Subscriptions(nc, {
       clock,
@@ -180,9 +200,9 @@ export class SecureConnection {
         this.#opened++
       },
     })
-    this.name = identity.name
+    this.name = parts.identity.name
     this.instance = hex(this.#link.keyring.instance)
-    this.realm = trust.realm
+    this.realm = parts.trust.realm
   }
 
   /** @internal Joins the realm. Called once, by {@link secure}. */
@@ -218,8 +238,25 @@ export class SecureConnection {
    * ```
    */
   publish(subject: string, payload?: Payload, options: PublishOptions = {}): void {
-    const { to, headers, reply } = options
-    this.#publisher.publish({ subject, payload: payloadBytes(payload), headers, reply }, to)
+    const { to, headers, reply, mode } = options
+    this.#publisher.publish({ subject, payload: payloadBytes(payload), headers, reply }, { to, mode })
+  }
+
+  /**
+   * Seals many payloads together and publishes them, as many in one NATS message as fit: one encryption and one
+   * signature for all of them. Each is delivered by itself, in order; but a queue group hands all of a message to one
+   * worker, and one decision about replay is made for all.
+   *
+   * @throws what {@link publish} throws
+   *
+   * @example
+   * ```ts
+   * bus.publishMany('readings', samples.map((sample) => JSON.stringify(sample)))
+   * ```
+   */
+  publishMany(subject: string, payloads: readonly Payload[], options: PublishManyOptions = {}): void {
+    const { to, headers, mode } = options
+    this.#publisher.publishMany({ subject, headers }, payloads.map(payloadBytes), { to, mode })
   }
 
   /**
@@ -264,11 +301,11 @@ export class SecureConnection {
    * ```
    */
   async request(subject: string, payload?: Payload, options: RequestOptions = {}): Promise<SecureMessage> {
-    const { timeout = DEFAULT_TIMEOUT_MS, to, headers } = options
+    const { timeout = DEFAULT_TIMEOUT_MS, to, headers, mode } = options
     assertDelay('timeout', timeout)
     const bytes = payloadBytes(payload)
     const received = await this.#requests.send(
-      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, to),
+      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, { to, mode }),
       timeout,
     )
     this.#opened++
@@ -293,7 +330,7 @@ export class SecureConnection {
     payload?: Payload,
     options: RequestManyOptions = {},
   ): Promise<AsyncIterable<SecureMessage>> {
-    const { strategy = 'timer', maxWait = DEFAULT_TIMEOUT_MS, maxMessages, to, headers } = options
+    const { strategy = 'timer', maxWait = DEFAULT_TIMEOUT_MS, maxMessages, to, headers, mode } = options
     if (!STRATEGIES.includes(strategy))
       throw new TypeError(`strategy must be one of ${STRATEGIES.join(', ')}`)
     const stall = options.stall ?? options.jitter ?? DEFAULT_STALL_MS
@@ -301,7 +338,7 @@ export class SecureConnection {
     assertDelay('stall', stall)
     const bytes = payloadBytes(payload)
     const received = this.#requests.sendMany(
-      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, to),
+      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, { to, mode }),
       { strategy, maxWait, maxMessages, stall },
     )
     const open = (response: Received): SecureMessage => {
@@ -378,6 +415,7 @@ export class SecureConnection {
   /** Resolves when the server has handled everything sent before, and this instance is in its queue groups. */
   async flush(): Promise<void> {
     await this.#subscriptions.settled()
+    this.#publisher.flush()
     await this.#nc.flush()
   }
 
@@ -443,8 +481,10 @@ export class SecureConnection {
   async drain(): Promise<void> {
     if (this.#isClosed) return
     this.#isDraining = true
+    this.#publisher.flush()
     this.#link.retire()
     await this.#subscriptions.drain()
+    this.#publisher.flush()
     this.#finish()
     await this.#nc.drain()
   }
@@ -453,6 +493,7 @@ export class SecureConnection {
   async close(): Promise<void> {
     if (this.#isClosed) return
     if (!this.#nc.isClosed()) {
+      this.#publisher.flush()
       this.#link.retire()
       await this.#nc.flush()
     }
@@ -469,42 +510,64 @@ export class SecureConnection {
     this.#resolveClosed(error)
     this.#subscriptions.finish()
     this.#requests.close()
+    this.#publisher.close()
     this.#receiver.close()
     this.#link.close()
     this.#feed.close()
   }
 
-  #toMessage({ message, sender, delivered }: Received): SecureMessage {
-    const { content, epoch, sentAtMs } = message
-    const pairs = [...content.headers, ...content.clearHeaders]
-    const isRequest = content.reply !== undefined && delivered.reply !== undefined && delivered.reply !== ''
+  #toMessage(received: Received): SecureMessage {
+    const { opened, sender, delivered } = received
+    const { headers, clearHeaders } = opened
+    const isRequest = opened.reply !== undefined && delivered.reply !== undefined && delivered.reply !== ''
     return new SecureMessage({
-      subject: content.subject,
+      subject: opened.subject,
       sid: delivered.sid,
       reply: isRequest ? delivered.reply : undefined,
-      data: content.payload,
-      headers: pairs.length === 0 ? undefined : new MessageHeaders(pairs),
-      sender: { name: sender.claims.name, instance: hex(sender.announcement.instance) },
-      sentAt: new Date(sentAtMs),
-      epoch,
+      data: opened.payload,
+      headers:
+        headers.length + clearHeaders.length === 0
+          ? undefined
+          : new MessageHeaders([...headers, ...clearHeaders]),
+      sender: this.#senderOf(sender),
+      sentAtMs: opened.sentAtMs,
+      epoch: opened.epoch,
       respond: isRequest
-        ? (payload, options) => this.#respond({ message, sender, delivered }, payloadBytes(payload), options)
+        ? (payload, options) => this.#respond(received, payloadBytes(payload), options)
         : undefined,
     })
   }
 
+  /** One object for each sender: most messages come from few. */
+  #senderOf(announcement: VerifiedAnnouncement): Sender {
+    const known = this.#senders.get(announcement)
+    if (known !== undefined) return known
+    const sender = Object.freeze({
+      name: announcement.claims.name,
+      instance: hex(announcement.announcement.instance),
+    })
+    this.#senders.set(announcement, sender)
+    return sender
+  }
+
   #respond(
-    { message, sender, delivered }: Received,
+    { opened, sender, delivered }: Received,
     payload: Uint8Array,
     { headers, reply }: RespondOptions,
   ): void {
     this.#link.assertUsable()
     if (reply !== undefined && !isSubject(reply)) throw new TypeError('reply must be a subject')
-    const { content, mid } = message
-    if (content.reply === undefined || delivered.reply === undefined) return
-    const { epoch, member } = this.#publisher.responseTo(message, sender)
-    const outgoing = { subject: content.reply, via: delivered.reply, payload, reply, inReplyTo: mid, headers }
-    this.#publisher.sealTo(outgoing, epoch, [member])
+    if (opened.reply === undefined || delivered.reply === undefined) return
+    const audience = this.#publisher.responseTo(opened, sender)
+    const outgoing = {
+      subject: opened.reply,
+      via: delivered.reply,
+      payload,
+      reply,
+      inReplyTo: opened.id,
+      headers,
+    }
+    this.#publisher.respond(outgoing, audience, opened.mode)
   }
 
   #othersInAudience(subject: string): number {

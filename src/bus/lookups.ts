@@ -7,10 +7,10 @@ import {
   MAX_WAITING_MESSAGES,
 } from '../limits.ts'
 
-/** Something that waits until its sender's announcement is known. */
+/** Something that waits until what it depends on is known: its sender's announcement, its session's handshake. */
 export interface Waiting {
   readonly bytes: number
-  /** The announcement is here: go on. */
+  /** It is here: go on. */
   readonly proceed: () => void
   /** It did not come in time, or too much waits already. */
   readonly giveUp: () => void
@@ -25,15 +25,18 @@ interface Line {
 /** What lookups need around them. */
 export interface LookupsOptions {
   readonly clock: Clock
-  /** Whether the announcement of this hash (hexadecimal) is known by now. */
-  readonly isKnown: (announcement: string) => boolean
+  /** Whether what is looked up (in hexadecimal) is known by now. */
+  readonly isKnown: (key: string) => boolean
   /** Asks for it. @returns `false` when the budget does not allow it */
-  readonly ask: (announcement: string) => boolean
+  readonly ask: (key: string) => boolean
+  /** Nothing waits for it any more: it has come, or not in time. */
+  readonly onDone?: (key: string) => void
 }
 
 /**
- * Messages whose sender is not known yet, in one line for each announcement, so that they are delivered in order:
- * at most 256 messages or 1 MiB in a line, for at most 2 s. Lookups that failed are remembered for a while.
+ * Messages whose sender or session is not known yet, in one line for each announcement or handshake that is missing, so
+ * that they are delivered in order: at most 256 messages or 1 MiB in a line, for at most 2 s. Lookups that failed are
+ * remembered for a while.
  */
 export class Lookups {
   readonly #options: LookupsOptions
@@ -45,14 +48,19 @@ export class Lookups {
     this.#options = options
   }
 
-  /** Whether messages of this sender have to wait in line. `isKnown` where the caller has found that out already. */
-  mustWait(announcement: string, isKnown = this.#options.isKnown(announcement)): boolean {
-    return this.#lines.has(announcement) || !isKnown
+  /** Whether anything waits. */
+  get isBusy(): boolean {
+    return this.#lines.size > 0
   }
 
-  /** Puts a message in line, and asks for its sender's announcement. */
-  wait(announcement: string, item: Waiting): void {
-    const line = this.#lines.get(announcement) ?? this.#open(announcement)
+  /** Whether messages of this sender or session have to wait in line. `isKnown` where the caller has found that out already. */
+  mustWait(key: string, isKnown = this.#options.isKnown(key)): boolean {
+    return this.#lines.has(key) || !isKnown
+  }
+
+  /** Puts a message in line, and asks for what is missing. */
+  wait(key: string, item: Waiting): void {
+    const line = this.#lines.get(key) ?? this.#open(key)
     const isFull =
       line === undefined ||
       line.waiting.length >= MAX_WAITING_MESSAGES ||
@@ -65,11 +73,11 @@ export class Lookups {
     line.bytes += item.bytes
   }
 
-  /** Lets every line go on whose announcement has come. */
+  /** Lets every line go on for which what was missing has come. */
   check(): void {
-    for (const [announcement, line] of [...this.#lines]) {
-      if (!this.#options.isKnown(announcement)) continue
-      this.#close(announcement, line)
+    for (const [key, line] of [...this.#lines]) {
+      if (!this.#options.isKnown(key)) continue
+      this.#close(key, line)
       for (const { proceed } of line.waiting) proceed()
     }
   }
@@ -81,33 +89,34 @@ export class Lookups {
   }
 
   close(): void {
-    for (const [announcement, line] of [...this.#lines]) this.#close(announcement, line)
+    for (const [key, line] of [...this.#lines]) this.#close(key, line)
   }
 
-  #open(announcement: string): Line | undefined {
+  #open(key: string): Line | undefined {
     const { clock, ask } = this.#options
-    const failedAt = this.#failed.get(announcement)
+    const failedAt = this.#failed.get(key)
     if (failedAt !== undefined && clock.monotonic() - failedAt < FAILED_LOOKUP_TTL_MS) return undefined
-    if (!ask(announcement)) return undefined
-    const cancel = clock.after(LOOKUP_TIMEOUT_MS, () => this.#fail(announcement))
+    if (!ask(key)) return undefined
+    const cancel = clock.after(LOOKUP_TIMEOUT_MS, () => this.#fail(key))
     const line: Line = { waiting: [], bytes: 0, cancel }
-    this.#lines.set(announcement, line)
+    this.#lines.set(key, line)
     return line
   }
 
-  #close(announcement: string, line: Line): void {
+  #close(key: string, line: Line): void {
     line.cancel()
-    this.#lines.delete(announcement)
+    this.#lines.delete(key)
+    this.#options.onDone?.(key)
     // Whoever waits for silence goes on after the messages of this line.
     if (this.#lines.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
   }
 
-  #fail(announcement: string): void {
-    const line = this.#lines.get(announcement)
+  #fail(key: string): void {
+    const line = this.#lines.get(key)
     if (line === undefined) return
-    this.#close(announcement, line)
+    this.#close(key, line)
     if (this.#failed.size >= MAX_FAILED_LOOKUPS_CACHED) this.#failed.clear()
-    this.#failed.set(announcement, this.#options.clock.monotonic())
+    this.#failed.set(key, this.#options.clock.monotonic())
     for (const { giveUp } of line.waiting) giveUp()
   }
 }

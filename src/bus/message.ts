@@ -34,7 +34,7 @@ export interface MessageParts {
   readonly data: Uint8Array
   readonly headers: MessageHeaders | undefined
   readonly sender: Sender
-  readonly sentAt: Date
+  readonly sentAtMs: number
   readonly epoch: number
   /** Seals and publishes the response. Without it the message is no request. */
   readonly respond: ((payload: Payload, options: RespondOptions) => void) | undefined
@@ -60,10 +60,9 @@ export class SecureMessage {
   /** Absent where the sender set none. */
   declare readonly headers?: MessageHeaders
   readonly sender: Sender
-  /** When the sender's clock says that it was sealed. */
-  readonly sentAt: Date
   /** The number of the epoch in which it was sealed. */
   readonly epoch: number
+  readonly #sentAtMs: number
   readonly #respond: MessageParts['respond']
 
   /** @internal Made by the connection. */
@@ -74,9 +73,14 @@ export class SecureMessage {
     this.data = parts.data
     if (parts.headers !== undefined) this.headers = parts.headers
     this.sender = parts.sender
-    this.sentAt = parts.sentAt
+    this.#sentAtMs = parts.sentAtMs
     this.epoch = parts.epoch
     this.#respond = parts.respond
+  }
+
+  /** When the sender's clock says that it was sealed. */
+  get sentAt(): Date {
+    return new Date(this.#sentAtMs)
   }
 
   /** The payload as text. @throws TypeError when it is not UTF-8. */

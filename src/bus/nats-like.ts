@@ -18,6 +18,7 @@ export interface NatsLike {
   flush(): Promise<void>
   drain(): Promise<void>
   reconnect(): Promise<void>
+  request(subject: string, payload?: Uint8Array, options?: { timeout: number }): Promise<NatsMessage>
   rtt(): Promise<number>
   stats(): NatsStats
   getServer(): string
@@ -78,6 +79,7 @@ const METHODS = [
   'flush',
   'drain',
   'reconnect',
+  'request',
   'rtt',
   'stats',
   'getServer',

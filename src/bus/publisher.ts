@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
-import type { Unsealed } from '../envelope/open.ts'
 import { seal } from '../envelope/seal.ts'
 import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -10,13 +9,17 @@ import { isSubject } from '../identity/subject.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import { type Audience, type AudienceMember, toMember } from '../keys/directory.ts'
-import type { AcceptedEpoch } from '../keys/epochs.ts'
+import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { CLOCK_WINDOW_MS } from '../limits.ts'
+import { SessionMode } from '../wire/handshake.ts'
 import { WireType } from '../wire/preamble.ts'
-import type { HeaderPair } from '../wire/sealed.ts'
-import { type HeadersLike, MessageHeaders, splitHeaders } from './headers.ts'
+import { FramePublisher } from './frame-publisher.ts'
+import { type HeadersLike, splitHeaders } from './headers.ts'
 import type { NatsLike } from './nats-like.ts'
+import type { Opened, SealMode } from './opened.ts'
 import type { RealmLink } from './realm-link.ts'
+import type { Streams } from './streams.ts'
+import { Wire } from './wire-out.ts'
 
 /** What is sealed and where it goes. */
 export interface Outgoing {
@@ -30,10 +33,15 @@ export interface Outgoing {
   readonly headers?: HeadersLike | undefined
 }
 
-/** What was published: whom it was sealed to, and the message id. */
+/** What was published: whom it was sealed to, and what a response names it by. */
 export interface Published {
-  readonly mid: Uint8Array
+  readonly id: Uint8Array
   readonly members: readonly AudienceMember[]
+}
+
+/** A sealed message on its way. */
+interface Ready extends Published {
+  readonly publish: () => void
 }
 
 /** What a publisher works with. */
@@ -45,18 +53,41 @@ export interface PublisherOptions {
   readonly trust: Trust
   readonly clock: Clock
   readonly link: RealmLink
+  readonly subjects: ProtocolSubjects
+  readonly streams: Streams
   readonly padding: Padding
+  /** A frame that waited for the end of its turn could not be published. */
+  readonly onError: (error: unknown) => void
+}
+
+/** To whom, and how. */
+export interface Addressing {
+  readonly to?: readonly string[] | undefined
+  readonly mode?: SealMode | undefined
+}
+
+const DEFAULT_MODE: SealMode = 'session'
+const MODES: readonly SealMode[] = ['session', 'channel', 'message']
+const MAX_CACHED_SUBJECTS = 1024
+
+function sessionMode(mode: Exclude<SealMode, 'message'>): SessionMode {
+  return mode === 'channel' ? SessionMode.channel : SessionMode.signed
 }
 
 /** Seals and publishes, in one go: asynchronous sealing would reorder what an agent publishes. */
 export class Publisher {
-  readonly #nc: NatsLike
   readonly #options: PublisherOptions
+  readonly #wire: Wire
+  readonly #frames: FramePublisher
+  readonly #allowed = new Map<string, boolean>()
+  /** Audiences that `to` has narrowed. The directory keeps an audience while nothing changes. */
+  readonly #narrow = new WeakMap<Audience, Map<string, Audience>>()
   #sealed = 0
 
   constructor(nc: NatsLike, options: PublisherOptions) {
-    this.#nc = nc
     this.#options = options
+    this.#wire = new Wire(nc)
+    this.#frames = new FramePublisher(nc, { ...options, wire: this.#wire })
   }
 
   /** How many messages were sealed and published. */
@@ -71,33 +102,38 @@ export class Publisher {
    *   ERR_STALE, ERR_REVOKED, ERR_TOKEN_EXPIRED, ERR_CLOSED, ERR_HEADER
    * @throws TypeError when the subject is none
    */
-  publish(outgoing: Outgoing, to?: readonly string[]): Published {
-    const { identity, claims, trust, link } = this.#options
-    const { subject } = outgoing
-    if (!isSubject(subject))
-      throw new TypeError('subject must be dot-separated tokens without wildcards or spaces')
-    if (outgoing.reply !== undefined && !isSubject(outgoing.reply))
-      throw new TypeError('reply must be a subject')
-    link.assertUsable()
-    if (!allows(claims.permissions.pub, subject)) {
-      throw new SubrosaError(
-        'ERR_PUBLISH_DENIED',
-        `${identity.name} is not allowed to publish on "${subject}"`,
-        {
-          hint: trust.isByPins
-            ? 'its own pin does not allow it'
-            : 'ask the authority for a token whose pub list allows it',
-        },
-      )
+  publish(outgoing: Outgoing, { to, mode = DEFAULT_MODE }: Addressing = {}): Published {
+    const audience = this.#audienceFor(outgoing, to)
+    return this.send(outgoing, audience, this.#modeFor(outgoing.subject, audience, mode))
+  }
+
+  /** As {@link publish}, with many payloads: as many in one message as fit. */
+  publishMany(
+    outgoing: Omit<Outgoing, 'payload'>,
+    payloads: readonly Uint8Array[],
+    { to, mode = DEFAULT_MODE }: Addressing = {},
+  ): void {
+    const audience = this.#audienceFor(outgoing, to)
+    const kind = this.#modeFor(outgoing.subject, audience, mode)
+    const isInSession =
+      kind !== 'message' &&
+      this.#frames.publishMany(outgoing, payloads, { audience, mode: sessionMode(kind) })
+    if (!isInSession) {
+      this.#frames.flush()
+      // All of them are sealed before the first is published: where one is too large, none goes out.
+      const messages = payloads.map((payload) => this.#sealMessage({ ...outgoing, payload }, audience))
+      for (const message of messages) message.publish()
     }
-    if (to === undefined && trust.isByPins) {
-      throw new SubrosaError('ERR_RECIPIENT_NOT_ALLOWED', 'under pins every publish names its recipients', {
-        hint: "publish(subject, payload, { to: ['billing'] })",
-      })
-    }
-    const { epoch, members } = this.audience(subject, to)
-    if (members.length === 0) throw this.#emptyAudience(subject)
-    return this.sealTo(outgoing, epoch, members)
+    this.#sealed += payloads.length
+  }
+
+  /** Seals and publishes what waits for the end of this turn of the event loop. */
+  flush(): void {
+    this.#frames.flush()
+  }
+
+  close(): void {
+    this.#frames.close()
   }
 
   /**
@@ -114,16 +150,47 @@ export class Publisher {
         hint: 'check that the rotation service runs',
       })
     }
-    if (to === undefined) return audience
-    for (const name of to) {
-      if (!audience.members.some((member) => isNamed(member, name))) throw this.#notAllowed(subject, name)
-    }
-    const members = audience.members.filter((member) => to.some((name) => isNamed(member, name)))
-    return { epoch: audience.epoch, members }
+    return to === undefined ? audience : this.#narrowed(subject, audience, to)
   }
 
-  /** Seals to these recipients in this epoch. @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER */
-  sealTo(outgoing: Outgoing, epoch: AcceptedEpoch, members: readonly AudienceMember[]): Published {
+  /**
+   * Seals to these recipients in this epoch.
+   *
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
+   */
+  send(outgoing: Outgoing, audience: Audience, mode: SealMode): Published {
+    const published = this.#send(outgoing, audience, mode)
+    this.#sealed++
+    return published
+  }
+
+  /**
+   * Seals a response in the way of its request, but in a message where a stream captures the reply subject, or where
+   * its epoch is over: no session begins in one, its grace is for single messages.
+   *
+   * @throws as {@link send}
+   */
+  respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
+    const { clock, streams } = this.#options
+    const { subject, via = subject } = outgoing
+    const isOver = audience.epoch.notAfter <= clock.now()
+    const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)
+    this.send(outgoing, audience, isSingle ? 'message' : mode)
+  }
+
+  #send(outgoing: Outgoing, audience: Audience, mode: SealMode): Published {
+    if (mode !== 'message') {
+      const published = this.#frames.publish(outgoing, audience, sessionMode(mode))
+      if (published !== undefined) return published
+    }
+    // What was published before goes before.
+    this.#frames.flush()
+    const message = this.#sealMessage(outgoing, audience)
+    message.publish()
+    return message
+  }
+
+  #sealMessage(outgoing: Outgoing, { epoch, members }: Audience): Ready {
     const { engine, clock, link, padding } = this.#options
     const { subject, via = subject, payload, reply, inReplyTo } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
@@ -152,9 +219,8 @@ export class Publisher {
         padding,
       },
     )
-    this.#send(via, bytes, { reply, clear, recipients: members.length })
-    this.#sealed++
-    return { mid, members }
+    if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
+    return { id: mid, members, publish: () => this.#wire.publish(via, bytes, { reply, clear }) }
   }
 
   /**
@@ -163,17 +229,14 @@ export class Publisher {
    *
    * @throws SubrosaError ERR_EMPTY_AUDIENCE when neither is left
    */
-  responseTo(
-    request: Unsealed,
-    requester: VerifiedAnnouncement,
-  ): { readonly epoch: AcceptedEpoch; readonly member: AudienceMember } {
+  responseTo(request: Opened, requester: VerifiedAnnouncement): Audience {
     const { link, clock } = this.#options
     const nowMs = clock.now()
-    if (link.directory.sender(request.content.sender, nowMs).standing !== 'known') throw requesterGone()
+    if (link.directory.sender(requester.hash, nowMs).standing !== 'known') throw requesterGone()
     for (const epoch of link.epochs.current(nowMs)) {
       if (!link.keyring.has(epoch.hash)) continue
       const member = link.directory.memberOf(requester, epoch, nowMs)
-      if (member !== undefined) return { epoch, member }
+      if (member !== undefined) return { epoch, members: [member] }
     }
     const epoch = link.epochs.byHash(request.epochHash)
     const member = toMember(requester)
@@ -181,36 +244,79 @@ export class Publisher {
     const lastsMs = Math.min(epoch?.graceMs ?? 0, CLOCK_WINDOW_MS)
     if (epoch === undefined || member === undefined || nowMs >= epoch.notAfter + lastsMs)
       throw requesterGone()
-    return { epoch, member }
+    return { epoch, members: [member] }
   }
 
-  #send(
-    subject: string,
-    bytes: Uint8Array,
-    options: {
-      readonly reply: string | undefined
-      readonly clear: readonly HeaderPair[]
-      readonly recipients: number
-    },
-  ): void {
-    const { reply, clear, recipients } = options
-    const headers = clear.length === 0 ? undefined : new MessageHeaders(clear)
-    // The server counts headers and payload together, and its limit can change with a reconnect.
-    const total = bytes.length + (headers?.encode().length ?? 0)
-    const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
-    if (total > limit) {
+  /** Whom it goes to, where this agent may send it. */
+  #audienceFor({ subject, reply }: Omit<Outgoing, 'payload'>, to: readonly string[] | undefined): Audience {
+    const { trust, link } = this.#options
+    const isAllowed = this.#isAllowed(subject)
+    if (reply !== undefined && !isSubject(reply)) throw new TypeError('reply must be a subject')
+    link.assertUsable()
+    if (!isAllowed) throw this.#denied(subject)
+    if (to === undefined && trust.isByPins) {
+      throw new SubrosaError('ERR_RECIPIENT_NOT_ALLOWED', 'under pins every publish names its recipients', {
+        hint: "publish(subject, payload, { to: ['billing'] })",
+      })
+    }
+    const audience = this.audience(subject, to)
+    if (audience.members.length === 0) throw this.#emptyAudience(subject)
+    return audience
+  }
+
+  /** Whether this agent may publish on a subject. Permissions do not change while it is connected. */
+  #isAllowed(subject: string): boolean {
+    const known = this.#allowed.get(subject)
+    if (known !== undefined) return known
+    if (!isSubject(subject))
+      throw new TypeError('subject must be dot-separated tokens without wildcards or spaces')
+    const isAllowed = allows(this.#options.claims.permissions.pub, subject)
+    if (this.#allowed.size >= MAX_CACHED_SUBJECTS) this.#allowed.clear()
+    this.#allowed.set(subject, isAllowed)
+    return isAllowed
+  }
+
+  /** What is stored is opened later: a session's frames would have no handshake by then. */
+  #modeFor(subject: string, { members }: Audience, mode: SealMode): SealMode {
+    if (!MODES.includes(mode)) throw new TypeError(`mode must be one of ${MODES.join(', ')}`)
+    if (mode === 'channel' && members.length !== 1) {
       throw new SubrosaError(
-        'ERR_MESSAGE_TOO_LARGE',
-        `the message has ${total} bytes sealed to ${recipients}, and the server takes ${limit}`,
-        {
-          hint: 'send less at once, name fewer recipients with `to`, or raise max_payload on the server',
-        },
+        'ERR_RECIPIENT_NOT_ALLOWED',
+        `a channel has one recipient, and "${subject}" has ${members.length} now`,
+        { hint: "name one instance: { mode: 'channel', to: ['billing/3f…'] }" },
       )
     }
-    this.#nc.publish(subject, bytes, {
-      ...(reply === undefined ? {} : { reply }),
-      ...(headers === undefined ? {} : { headers }),
-    })
+    if (mode === 'message' || this.#options.streams.isLive(subject)) return mode
+    return 'message'
+  }
+
+  #narrowed(subject: string, audience: Audience, to: readonly string[]): Audience {
+    const narrowed = this.#narrow.get(audience) ?? new Map<string, Audience>()
+    this.#narrow.set(audience, narrowed)
+    const key = to.join(' ')
+    const known = narrowed.get(key)
+    if (known !== undefined) return known
+    for (const name of to) {
+      if (!audience.members.some((member) => isNamed(member, name))) throw this.#notAllowed(subject, name)
+    }
+    const members = audience.members.filter((member) => to.some((name) => isNamed(member, name)))
+    const fewer = { epoch: audience.epoch, members }
+    if (narrowed.size >= MAX_CACHED_SUBJECTS) narrowed.clear()
+    narrowed.set(key, fewer)
+    return fewer
+  }
+
+  #denied(subject: string): SubrosaError {
+    const { identity, trust } = this.#options
+    return new SubrosaError(
+      'ERR_PUBLISH_DENIED',
+      `${identity.name} is not allowed to publish on "${subject}"`,
+      {
+        hint: trust.isByPins
+          ? 'its own pin does not allow it'
+          : 'ask the authority for a token whose pub list allows it',
+      },
+    )
   }
 
   #emptyAudience(subject: string): SubrosaError {

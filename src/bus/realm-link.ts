@@ -48,6 +48,8 @@ export interface RealmLinkOptions {
   readonly subjects: ProtocolSubjects
   readonly clock: Clock
   readonly feed: StatusFeed
+  /** Takes the handshake of a session that is for this instance alone. */
+  readonly onHandshake: (message: NatsMessage) => void
   /** Called when announcements of ended epochs have been forgotten. */
   readonly onForgotten: () => void
 }
@@ -151,7 +153,10 @@ export class RealmLink {
       follow(subjects.epoch, ({ data }) => this.#takeEpoch(data)),
       follow(subjects.revoke, ({ data }) => this.#takeRevocation(data)),
       follow(subjects.announcements, (message) => this.#takeAnnouncement(message)),
-      follow(this.inbox, ({ data }) => this.#takePage(data)),
+      follow(this.inbox, (message) => {
+        if (wireType(message.data) === WireType.page) this.#takePage(message.data)
+        else this.#options.onHandshake(message)
+      }),
     ]
     await this.#nc.flush()
     this.#askForTick()
@@ -312,7 +317,6 @@ export class RealmLink {
   }
 
   #takePage(bytes: Uint8Array): void {
-    if (wireType(bytes) !== WireType.page) return
     const { kind, statements, next } = decodePage(bytes)
     const nowMs = this.#options.clock.now()
     switch (kind) {

@@ -6,45 +6,38 @@ import { allows } from '../identity/permissions.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import { RateLimit } from '../keys/budget.ts'
 import type { SenderStanding } from '../keys/directory.ts'
+import type { AcceptedEpoch } from '../keys/epochs.ts'
+import type { ProtocolSubjects } from '../keys/subjects.ts'
 import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
+import { type Arrival, isInTime, isOfEpoch } from './arrival.ts'
+import { FrameReceiver } from './frame-receiver.ts'
 import { sameClearHeaders } from './headers.ts'
+import { IncomingSessions } from './incoming-sessions.ts'
 import { Lookups } from './lookups.ts'
-import type { NatsMessage } from './nats-like.ts'
+import type { NatsLike, NatsMessage } from './nats-like.ts'
+import { type Opened, openedMessage } from './opened.ts'
 import type { RealmLink } from './realm-link.ts'
-import { type SubscriptionWindows, windowFor } from './replay.ts'
+import { windowFor } from './replay.ts'
 import type { RejectReason, StatusFeed } from './status.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
-
-/** A message that was opened and whose sender, permission, time and novelty were checked. */
-export interface Received {
-  readonly message: Unsealed
-  readonly sender: VerifiedAnnouncement
-  readonly delivered: NatsMessage
-}
-
-/** Where a message arrived, and what becomes of it. */
-export interface Arrival {
-  readonly windows: SubscriptionWindows
-  /** Called with a message that is good. */
-  readonly deliver: (received: Received) => void
-  /** Called when no wrap is for this instance. */
-  readonly onUnaddressed?: (delivered: NatsMessage) => void
-  /**
-   * Takes the place of the check that the sender may publish on the subject: for responses, which only an instance
-   * may send that was asked.
-   */
-  readonly mayRespond?: (message: Unsealed, sender: VerifiedAnnouncement) => boolean
-}
 
 /** What a receiver works with. */
 export interface ReceiverOptions {
   readonly engine: CryptoEngine
   readonly clock: Clock
   readonly link: RealmLink
+  readonly subjects: ProtocolSubjects
   readonly feed: StatusFeed
   /** On which other subjects than its own a message may arrive. */
   readonly policy: SubjectPolicy
+}
+
+/** What is done with a sealed message whose sender is known. */
+interface Fate {
+  readonly delivered: NatsMessage
+  /** `undefined` for a handshake on a subject of the protocol, where nothing is delivered. */
+  readonly arrival: Arrival | undefined
 }
 
 /**
@@ -55,30 +48,81 @@ export class Receiver {
   readonly #options: ReceiverOptions
   readonly #failures = new RateLimit(FAILED_OPENS_PER_SECOND)
   readonly #lookups: Lookups
+  readonly #sessions: IncomingSessions
+  readonly #frames: FrameReceiver
   readonly #stopListening: () => void
 
-  constructor(options: ReceiverOptions) {
-    const { clock, link } = options
+  constructor(nc: NatsLike, options: ReceiverOptions) {
+    const { clock, link, feed } = options
     this.#options = options
     this.#lookups = new Lookups({
       clock,
       isKnown: (announcement) => this.#isKnown(announcement),
       ask: (announcement) => link.lookUp(fromHex(announcement)),
     })
-    this.#stopListening = link.onChange(() => this.#lookups.check())
+    this.#sessions = new IncomingSessions(nc, {
+      ...options,
+      onHandshake: (message) => this.takeHandshake(message),
+      onError: (error) => feed.emit({ type: 'error', error }),
+    })
+    this.#frames = new FrameReceiver({
+      ...options,
+      sessions: this.#sessions,
+      reject: (reason, delivered) => this.#reject(reason, delivered),
+    })
+    this.#stopListening = link.onChange(() => {
+      this.#frames.directoryChanged()
+      this.#lookups.check()
+    })
   }
 
   /** Takes one delivered message. It is delivered at once, later in its sender's order, or never. */
   take(delivered: NatsMessage, arrival: Arrival): void {
-    const { link, engine, clock } = this.#options
-    if (wireType(delivered.data) === undefined) return this.#reject('plaintext', delivered)
-    if (wireType(delivered.data) !== WireType.sealed) return this.#reject('malformed', delivered)
+    const type = wireType(delivered.data)
+    if (type === undefined) return this.#reject('plaintext', delivered)
     if (this.#mayNotOpen()) return this.#reject('stale', delivered)
+    if (type === WireType.frame) this.#frames.take(delivered, arrival)
+    else if (type === WireType.sealed || type === WireType.handshake) this.#unseal(delivered, arrival)
+    else this.#reject('malformed', delivered)
+  }
+
+  /** Takes a handshake from a subject of the protocol: one's own inbox, or where one was asked for. */
+  takeHandshake(delivered: NatsMessage): void {
+    if (wireType(delivered.data) !== WireType.handshake) return
+    if (this.#mayNotOpen()) return this.#reject('stale', delivered)
+    this.#unseal(delivered, undefined)
+  }
+
+  /** Whether replay windows of this announcement or session (in hexadecimal) are still needed. */
+  needsWindow(key: string): boolean {
+    return this.#options.link.directory.has(key) || this.#sessions.holds(key)
+  }
+
+  /** Forgets sessions that are long over. */
+  prune(): void {
+    this.#sessions.prune()
+  }
+
+  /** Resolves when nothing waits for its sender's announcement or its session's handshake. */
+  async idle(): Promise<void> {
+    await this.#lookups.idle()
+    await this.#sessions.idle()
+  }
+
+  close(): void {
+    this.#stopListening()
+    this.#lookups.close()
+    this.#sessions.close()
+  }
+
+  #unseal(delivered: NatsMessage, arrival: Arrival | undefined): void {
+    const { link, engine, clock } = this.#options
     const mayUnwrap = () => this.#failures.available(clock.monotonic()) >= 1
     const result = unseal(engine, delivered.data, link.keyring, mayUnwrap)
     switch (result.outcome) {
       case 'not addressed':
-        arrival.onUnaddressed?.(delivered)
+        if (arrival === undefined) this.#sessions.refuse(delivered.subject)
+        else if (wireType(delivered.data) === WireType.sealed) arrival.onUnaddressed?.(delivered)
         return
       case 'not tried':
         return this.#reject('flood', delivered)
@@ -86,18 +130,8 @@ export class Receiver {
         if (result.unwrapped) this.#failures.take(clock.monotonic())
         return this.#reject(result.failure, delivered)
       case 'opened':
-        this.#findSender(result.message, delivered, arrival)
+        this.#findSender(result.message, { delivered, arrival })
     }
-  }
-
-  /** Resolves when no message waits for its sender's announcement. */
-  async idle(): Promise<void> {
-    await this.#lookups.idle()
-  }
-
-  close(): void {
-    this.#stopListening()
-    this.#lookups.close()
   }
 
   #mayNotOpen(): boolean {
@@ -109,17 +143,17 @@ export class Receiver {
     }
   }
 
-  #findSender(message: Unsealed, delivered: NatsMessage, arrival: Arrival): void {
+  #findSender(message: Unsealed, fate: Fate): void {
     const announcement = hex(message.content.sender)
     const found = this.#standing(message)
     if (!this.#lookups.mustWait(announcement, found.standing !== 'unknown')) {
-      this.#judge(message, found, { delivered, arrival })
+      this.#judge(message, found, fate)
       return
     }
     this.#lookups.wait(announcement, {
-      bytes: delivered.data.length,
-      proceed: () => this.#judge(message, this.#standing(message), { delivered, arrival }),
-      giveUp: () => this.#reject('unknown sender', delivered),
+      bytes: fate.delivered.data.length,
+      proceed: () => this.#judge(message, this.#standing(message), fate),
+      giveUp: () => this.#reject('unknown sender', fate.delivered),
     })
   }
 
@@ -128,52 +162,81 @@ export class Receiver {
     return link.directory.sender(content.sender, clock.now())
   }
 
-  #judge(
-    message: Unsealed,
-    found: SenderStanding,
-    { delivered, arrival }: { readonly delivered: NatsMessage; readonly arrival: Arrival },
-  ): void {
-    const { clock, engine } = this.#options
+  #judge(message: Unsealed, found: SenderStanding, { delivered, arrival }: Fate): void {
+    const { clock, engine, link } = this.#options
     if (found.standing === 'unknown') return this.#reject('unknown sender', delivered)
     if (found.standing === 'refused') return this.#reject('revoked', delivered)
     const sender = found.announcement
-    const reason = this.#fault(message, sender, delivered, arrival)
-    if (reason !== undefined) {
-      if (reason === 'signature') this.#failures.take(clock.monotonic())
-      return this.#reject(reason, delivered)
+    const epoch = link.epochs.byHash(message.epochHash)
+    const isOfEpoch = epoch !== undefined && hex(sender.announcement.epochHash) === hex(message.epochHash)
+    if (!isOfEpoch || sender.recipient === undefined) return this.#reject('epoch', delivered)
+    if (!verifySender(engine, message, sender.announcement.messageKey)) {
+      this.#failures.take(clock.monotonic())
+      return this.#reject('signature', delivered)
     }
+    engine.wipe(message.toVerify)
+    if (message.type === WireType.handshake) this.#openSession(message, { sender, epoch, delivered })
+    else if (arrival === undefined) this.#reject('malformed', delivered)
+    else this.#deliver(message, { sender, epoch, delivered, arrival })
+  }
+
+  #deliver(
+    message: Unsealed,
+    at: {
+      readonly sender: VerifiedAnnouncement
+      readonly epoch: AcceptedEpoch
+      readonly delivered: NatsMessage
+      readonly arrival: Arrival
+    },
+  ): void {
+    const { sender, epoch, delivered, arrival } = at
+    const opened = openedMessage(message)
+    const reason = this.#fault(opened, sender, delivered, arrival)
+    if (reason !== undefined) return this.#reject(reason, delivered)
+    if (!isInTime(opened, epoch, { nowMs: this.#options.clock.now(), ttlMs: message.content.ttlMs }))
+      return this.#reject('time', delivered)
     const window = windowFor(arrival.windows, hex(message.content.sender))
     if (window.seen(message.content.seq)) return this.#reject('replay', delivered)
     // Only now, with everything proved, does the window move.
     window.mark(message.content.seq)
-    engine.wipe(message.toVerify)
-    arrival.deliver({ message, sender, delivered })
+    arrival.deliver({ opened, sender, delivered })
   }
 
   #fault(
-    message: Unsealed,
+    opened: Opened,
     sender: VerifiedAnnouncement,
     delivered: NatsMessage,
     arrival: Arrival,
   ): RejectReason | undefined {
-    const { engine, link, clock, policy } = this.#options
-    const { content } = message
-    const { announcement, claims } = sender
-    const epoch = link.epochs.byHash(message.epochHash)
-    const isOfEpoch = epoch !== undefined && hex(announcement.epochHash) === hex(message.epochHash)
-    if (!isOfEpoch || sender.recipient === undefined) return 'epoch'
-    if (!verifySender(engine, message, announcement.messageKey)) return 'signature'
     // A response comes back to the very inbox that was sealed in the request, whatever mappings there are.
     const isWhereItBelongs =
       arrival.mayRespond === undefined
-        ? policy.accepts(content.subject, delivered.subject)
-        : content.subject === delivered.subject
+        ? this.#options.policy.accepts(opened.subject, delivered.subject)
+        : opened.subject === delivered.subject
     if (!isWhereItBelongs) return 'subject'
-    if (!sameClearHeaders(delivered.headers, content.clearHeaders)) return 'headers'
-    if (arrival.mayRespond === undefined) {
-      if (!allows(claims.permissions.pub, content.subject)) return 'not permitted'
-    } else if (!arrival.mayRespond(message, sender)) return 'not a response'
-    return isInTime(message, epoch, clock.now()) ? undefined : 'time'
+    if (!sameClearHeaders(delivered.headers, opened.clearHeaders)) return 'headers'
+    if (arrival.mayRespond === undefined)
+      return allows(sender.claims.permissions.pub, opened.subject) ? undefined : 'not permitted'
+    return arrival.mayRespond(opened, sender) ? undefined : 'not a response'
+  }
+
+  /** A handshake says nothing to anybody: what its frames say is judged frame by frame. */
+  #openSession(
+    message: Unsealed,
+    of: {
+      readonly sender: VerifiedAnnouncement
+      readonly epoch: AcceptedEpoch
+      readonly delivered: NatsMessage
+    },
+  ): void {
+    const nowMs = this.#options.clock.now()
+    const { epoch, delivered } = of
+    // How long it lasts, its session says: it may come again until then.
+    const isOver = nowMs >= epoch.notAfter + epoch.graceMs
+    if (isOver || message.sentAtMs > nowMs + CLOCK_WINDOW_MS || !isOfEpoch(message.sentAtMs, epoch))
+      return this.#reject('time', delivered)
+    const refusal = this.#sessions.accept(message, of)
+    if (refusal !== undefined) this.#reject(refusal, delivered)
   }
 
   #isKnown(announcement: string): boolean {
@@ -184,16 +247,4 @@ export class Receiver {
   #reject(reason: RejectReason, { subject }: NatsMessage): void {
     this.#options.feed.emit({ type: 'rejected', reason, subject })
   }
-}
-
-function isInTime(
-  { sentAtMs, content }: Unsealed,
-  epoch: { readonly notBefore: number; readonly notAfter: number; readonly graceMs: number },
-  nowMs: number,
-): boolean {
-  if (Math.abs(nowMs - sentAtMs) > CLOCK_WINDOW_MS) return false
-  if (sentAtMs < epoch.notBefore - CLOCK_WINDOW_MS || sentAtMs > epoch.notAfter + CLOCK_WINDOW_MS)
-    return false
-  if (nowMs >= epoch.notAfter + epoch.graceMs) return false
-  return content.ttlMs === 0 || nowMs <= sentAtMs + content.ttlMs
 }

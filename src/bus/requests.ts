@@ -2,10 +2,12 @@ import { hex, samePublic } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
+import type { Arrival } from './arrival.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import type { Received } from './opened.ts'
 import type { Published } from './publisher.ts'
 import { Queue } from './queue.ts'
-import type { Arrival, Received, Receiver } from './receiver.ts'
+import type { Receiver } from './receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './replay.ts'
 import { subscribeSafely } from './safely.ts'
 
@@ -122,7 +124,7 @@ export class Requests {
         responses.push(received)
         count++
         if (strategy === 'count' && count === maxMessages) end()
-        else if (isSentinel(strategy) && received.message.content.payload.length === 0) end()
+        else if (isSentinel(strategy) && received.opened.payload.length === 0) end()
         else if (isStall(strategy)) {
           cancel()
           cancel = clock.after(stall, end)
@@ -192,10 +194,10 @@ export class Requests {
     return {
       windows: this.#windows,
       deliver: (received) => this.#pending.get(received.delivered.subject)?.take(received),
-      mayRespond: ({ content, recipients }, { claims, announcement }) => {
-        const pending = this.#pending.get(content.subject)
-        if (pending === undefined || recipients !== 1 || content.inReplyTo === undefined) return false
-        if (!samePublic(content.inReplyTo, pending.published.mid)) return false
+      mayRespond: ({ subject, inReplyTo, recipients }, { claims, announcement }) => {
+        const pending = this.#pending.get(subject)
+        if (pending === undefined || recipients !== 1 || inReplyTo === undefined) return false
+        if (!samePublic(inReplyTo, pending.published.id)) return false
         return pending.published.members.some(
           (member) => member.name === claims.name && samePublic(member.instanceBytes, announcement.instance),
         )

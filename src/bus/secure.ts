@@ -38,6 +38,11 @@ export interface SecureOptions {
    * What is subscribed to is the new name; permissions, and the message, keep the sealed one. Default: none.
    */
   readonly subjectMappings?: SubjectMappings
+  /**
+   * Patterns of the subjects that streams of JetStream capture: what is published there is sealed in messages that stand
+   * for themselves. Default: JetStream is asked, once for each subject.
+   */
+  readonly capturedSubjects?: readonly string[]
   /** Where time comes from, for tests. Default the machine's. */
   readonly clock?: Clock
 }
@@ -92,6 +97,7 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
     trust,
     policy,
     inboxPrefix,
+    captured: options.capturedSubjects,
     state,
     subjects,
     clock,

@@ -15,6 +15,9 @@ export type RejectReason =
   | 'time'
   | 'replay'
   | 'not a response'
+  | 'session'
+  | 'scope'
+  | 'unknown session'
   | 'flood'
 
 /** What a sealed connection reports. Events of the NATS connection underneath pass through as `nats`. */

@@ -2,18 +2,18 @@ import type { Clock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
 import { RateLimit } from '../keys/budget.ts'
 import { MAX_HINTS_PER_SECOND, QUEUE_SETTLE_MS } from '../limits.ts'
+import type { Arrival } from './arrival.ts'
 import { MessageHeaders } from './headers.ts'
+import { isUsualInbox } from './inbox.ts'
 import type { SecureMessage } from './message.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
-import type { Arrival, Received, Receiver } from './receiver.ts'
+import type { Received } from './opened.ts'
+import type { Receiver } from './receiver.ts'
 import type { ReplayWindows } from './replay.ts'
 import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { subscribeSafely } from './safely.ts'
 import type { StatusFeed } from './status.ts'
 import { SecureSubscription, type SubscribeOptions } from './subscription.ts'
-
-/** An inbox by its usual name, or what a server puts in the place of one between accounts. */
-const INBOX = /^(_INBOX[^.]*|_R_)\./
 
 /** What subscriptions work with. */
 export interface SubscriptionsOptions {
@@ -157,7 +157,7 @@ export class Subscriptions {
   }
 
   #isInbox(reply: string): boolean {
-    return INBOX.test(reply) || reply.startsWith(`${this.#options.inboxPrefix}.`)
+    return isUsualInbox(reply) || reply.startsWith(`${this.#options.inboxPrefix}.`)
   }
 }
 

@@ -36,9 +36,13 @@ export interface CryptoEngine {
   aeadSeal(input: AeadInput): Uint8Array
   /** The plaintext, or `undefined` where the tag does not fit. */
   aeadOpen(input: AeadInput): Uint8Array | undefined
-  /** XChaCha20-Poly1305 with a 24-byte nonce. */
-  xaeadSeal(input: AeadInput): Uint8Array
-  xaeadOpen(input: AeadInput): Uint8Array | undefined
+  /**
+   * XChaCha20-Poly1305 with a 24-byte nonce, into `out` where it is given: memory of just the right length. Key and
+   * nonce are then best in memory that is used again.
+   */
+  xaeadSeal(input: AeadInput, out?: Uint8Array): Uint8Array
+  /** The plaintext, or `undefined` where the tag does not fit; `out` then holds nothing of use. */
+  xaeadOpen(input: AeadInput, out?: Uint8Array): Uint8Array | undefined
   /** Constant-time comparison of two secrets of one length. */
   equal(a: Uint8Array, b: Uint8Array): boolean
   /** Overwrites with zeros. Best effort: JavaScript may have copied the bytes before. */

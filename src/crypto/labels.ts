@@ -1,7 +1,7 @@
 import { utf8 } from '../bytes.ts'
 
 /**
- * Every domain-separation label of the protocol: ASCII `subrosa/1 NAME` and a NUL. The two inputs of the key
+ * Every domain-separation label of the protocol: ASCII `subrosa/1 NAME` and a NUL. The inputs of the key
  * derivation end in 0x01 instead, which makes each the single block of an HKDF-Expand (RFC 5869).
  */
 export const labels = {
@@ -16,8 +16,12 @@ export const labels = {
   possession: label('pop'),
   order: label('rot'),
   endorsement: label('log'),
+  session: label('sid'),
+  leaf: label('leaf'),
+  batch: label('bat'),
   contentKey: utf8('subrosa/1 key\x01'),
   commitment: utf8('subrosa/1 com\x01'),
+  sessionKey: utf8('subrosa/1 ses\x01'),
 } as const
 
 function label(name: string): Uint8Array {

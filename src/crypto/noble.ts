@@ -49,8 +49,8 @@ export const nobleEngine: CryptoEngine = {
   verify: verifyStrict,
   aeadSeal: ({ key, nonce, aad, data }) => chacha20poly1305(key, nonce, aad).encrypt(data),
   aeadOpen: (input) => open(chacha20poly1305, input),
-  xaeadSeal: ({ key, nonce, aad, data }) => xchacha20poly1305(key, nonce, aad).encrypt(data),
-  xaeadOpen: (input) => open(xchacha20poly1305, input),
+  xaeadSeal: ({ key, nonce, aad, data }, out) => xchacha20poly1305(key, nonce, aad).encrypt(data, out),
+  xaeadOpen: (input, out) => open(xchacha20poly1305, input, out),
   equal(a, b) {
     if (a.length !== b.length) return false
     let difference = 0
@@ -62,9 +62,13 @@ export const nobleEngine: CryptoEngine = {
   },
 }
 
-function open(cipher: typeof chacha20poly1305, { key, nonce, aad, data }: AeadInput): Uint8Array | undefined {
+function open(
+  cipher: typeof chacha20poly1305,
+  { key, nonce, aad, data }: AeadInput,
+  out?: Uint8Array,
+): Uint8Array | undefined {
   try {
-    return cipher(key, nonce, aad).decrypt(data)
+    return cipher(key, nonce, aad).decrypt(data, out)
   } catch {
     return undefined
   }

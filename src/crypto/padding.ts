@@ -10,8 +10,9 @@ export type Padding = 'padme' | 'none'
 export function paddedLength(length: number, padding: Padding): number {
   if (padding === 'none') return length
   if (length <= MIN_PADDED_BYTES) return MIN_PADDED_BYTES
-  const exponent = Math.floor(Math.log2(length))
-  const mantissaBits = Math.floor(Math.log2(exponent)) + 1
+  // The exponent of the length and the number of bits of that exponent, from the zeros in front of each.
+  const exponent = 31 - Math.clz32(length)
+  const mantissaBits = 32 - Math.clz32(exponent)
   const step = 2 ** (exponent - mantissaBits)
   return Math.ceil(length / step) * step
 }

@@ -114,8 +114,24 @@ function makeEngine(sodium: Sodium): CryptoEngine {
     },
     aeadSeal: (input) => seal(sodium.crypto_aead_chacha20poly1305_ietf_encrypt, input, NONCE_BYTES),
     aeadOpen: (input) => open(sodium.crypto_aead_chacha20poly1305_ietf_decrypt, input, NONCE_BYTES),
-    xaeadSeal: (input) => seal(sodium.crypto_aead_xchacha20poly1305_ietf_encrypt, input, XNONCE_BYTES),
-    xaeadOpen: (input) => open(sodium.crypto_aead_xchacha20poly1305_ietf_decrypt, input, XNONCE_BYTES),
+    xaeadSeal(input, out) {
+      const encrypt = sodium.crypto_aead_xchacha20poly1305_ietf_encrypt
+      if (out === undefined) return seal(encrypt, input, XNONCE_BYTES)
+      const { key, nonce, aad, data } = input
+      encrypt(out, data, aad, null, exactly(nonce, XNONCE_BYTES), exactly(key, KEY_BYTES))
+      return out
+    },
+    xaeadOpen(input, out) {
+      const decrypt = sodium.crypto_aead_xchacha20poly1305_ietf_decrypt
+      if (out === undefined) return open(decrypt, input, XNONCE_BYTES)
+      const { key, nonce, aad, data } = input
+      try {
+        decrypt(out, null, data, aad, exactly(nonce, XNONCE_BYTES), exactly(key, KEY_BYTES))
+        return out
+      } catch {
+        return undefined
+      }
+    },
     equal: (a, b) => a.length === b.length && sodium.sodium_memcmp(a, b),
     wipe,
   }

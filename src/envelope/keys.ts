@@ -2,6 +2,7 @@ import { byte, concat } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { scheduleContext } from '../crypto/hpke.ts'
 import { labels } from '../crypto/labels.ts'
+import { SID_BYTES } from '../wire/frame.ts'
 import { WireType } from '../wire/preamble.ts'
 import { KID_BYTES, type SealedType } from '../wire/sealed.ts'
 
@@ -92,4 +93,30 @@ export function contentKeys(
   const commitment = engine.hmac(prk, labels.commitment)
   engine.wipe(prk)
   return { key, commitment }
+}
+
+/** What a handshake opens, on either side. */
+export interface SessionSecrets {
+  /** Names the session: a hash of everything in the handshake, so that nobody else's has it. */
+  readonly sid: Uint8Array
+  /** Encrypts its frames. It is a secret. */
+  readonly key: Uint8Array
+  /** The sid, the header's hash and the commitment: every signature over frames covers them. */
+  readonly binding: Uint8Array
+}
+
+/** `sid` and `SK` of SPEC. The key gets memory of its own, which native calls take without a copy. */
+export function sessionSecrets(
+  engine: CryptoEngine,
+  contentSecret: Uint8Array,
+  hashes: { readonly header: Uint8Array; readonly commitment: Uint8Array; readonly content: Uint8Array },
+): SessionSecrets {
+  const { header, commitment, content } = hashes
+  const sid = engine.sha256(labels.session, header, commitment, content).slice(0, SID_BYTES)
+  const prk = engine.hmac(header, contentSecret)
+  const derived = engine.hmac(prk, labels.sessionKey)
+  const key = new Uint8Array(new ArrayBuffer(derived.length))
+  key.set(derived)
+  engine.wipe(prk, derived)
+  return { sid, key, binding: concat(sid, header, commitment) }
 }

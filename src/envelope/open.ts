@@ -1,6 +1,7 @@
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
 import { isPaddedLength, isZeroFrom } from '../crypto/padding.ts'
+import { WireType } from '../wire/preamble.ts'
 import {
   decodeContent,
   decodeSealed,
@@ -17,7 +18,9 @@ import {
   headerHash,
   type KeyResolver,
   type OwnKey,
+  type SessionSecrets,
   SUITE_X25519,
+  sessionSecrets,
   signedBytes,
 } from './keys.ts'
 
@@ -50,6 +53,8 @@ export interface Unsealed {
   readonly recipients: number
   readonly signature: Uint8Array
   readonly toVerify: Uint8Array
+  /** What a handshake opens; `undefined` for a message. Its key is to be wiped where nothing comes of it. */
+  readonly session: SessionSecrets | undefined
 }
 
 /**
@@ -152,7 +157,8 @@ function openBody(
 ): UnsealResult {
   const { type, suite, epoch, mid, wraps } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
-  const { key, commitment } = contentKeys(engine, known.contentSecret, header)
+  const { contentSecret } = known
+  const { key, commitment } = contentKeys(engine, contentSecret, header)
   if (!engine.equal(commitment, sealed.commitment)) return failed('commitment', true)
   const plaintext = engine.aeadOpen({ key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext })
   engine.wipe(key)
@@ -161,6 +167,7 @@ function openBody(
   if (contentBytes === undefined) return failed('padding', true)
   const content = parseContent(contentBytes)
   if (content === undefined) return failed('content', true)
+  const hashes = { header, commitment, content: engine.sha256(contentBytes) }
   return {
     outcome: 'opened',
     message: {
@@ -173,7 +180,8 @@ function openBody(
       sentAtMs: known.sentAtMs,
       recipients: wraps.length,
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
-      toVerify: signedBytes(type, suite, { header, commitment, content: engine.sha256(contentBytes) }),
+      toVerify: signedBytes(type, suite, hashes),
+      session: type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
     },
   }
 }

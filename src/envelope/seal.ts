@@ -4,6 +4,7 @@ import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
 import { type Padding, paddedLength } from '../crypto/padding.ts'
 import { SubrosaError } from '../errors.ts'
 import { MAX_RECIPIENTS } from '../limits.ts'
+import { WireType } from '../wire/preamble.ts'
 import {
   encodeContent,
   encodeSealed,
@@ -14,7 +15,16 @@ import {
   SIGNATURE_BYTES,
   type Wrap,
 } from '../wire/sealed.ts'
-import { contentKeys, contextFor, headerHash, type RecipientKey, SUITE_X25519, signedBytes } from './keys.ts'
+import {
+  contentKeys,
+  contextFor,
+  headerHash,
+  type RecipientKey,
+  type SessionSecrets,
+  SUITE_X25519,
+  sessionSecrets,
+  signedBytes,
+} from './keys.ts'
 
 const ZERO_NONCE = new Uint8Array(12)
 const EPHEMERAL_BYTES = 32
@@ -36,6 +46,8 @@ export interface SealOptions {
 export interface Sealed {
   readonly bytes: Uint8Array
   readonly mid: Uint8Array
+  /** What a handshake opens; `undefined` for a message. */
+  readonly session: SessionSecrets | undefined
 }
 
 /** What is drawn at random for one message. Fixed only by the tool that writes the known-answer vectors. */
@@ -87,14 +99,8 @@ export function sealWith(
     const enc = ephemeral.publicKey
     const wraps = recipients.map((recipient) => wrapFor(engine, recipient, options, randomness))
     const headerBytes = encodeSealedHeader({ type, suite: SUITE_X25519, epoch, mid, enc, wraps })
-    return {
-      bytes: encodeSealed(
-        type,
-        headerBytes,
-        sealBody(engine, content, headerBytes, { contentSecret, options }),
-      ),
-      mid,
-    }
+    const { body, session } = sealBody(engine, content, headerBytes, { contentSecret, options })
+    return { bytes: encodeSealed(type, headerBytes, body), mid, session }
   } finally {
     engine.wipe(ephemeral.secretKey, contentSecret)
   }
@@ -125,15 +131,12 @@ function sealBody(
   content: SealedContent,
   headerBytes: Uint8Array,
   { contentSecret, options }: { readonly contentSecret: Uint8Array; readonly options: SealOptions },
-): Uint8Array {
+): { readonly body: Uint8Array; readonly session: SessionSecrets | undefined } {
   const contentBytes = encodeContent(content)
   const header = headerHash(engine, headerBytes)
   const { key, commitment } = contentKeys(engine, contentSecret, header)
-  const toSign = signedBytes(options.type, SUITE_X25519, {
-    header,
-    commitment,
-    content: engine.sha256(contentBytes),
-  })
+  const hashes = { header, commitment, content: engine.sha256(contentBytes) }
+  const toSign = signedBytes(options.type, SUITE_X25519, hashes)
   const length = SIGNATURE_BYTES + 4 + contentBytes.length
   const plaintext = new Uint8Array(paddedLength(length, options.padding))
   plaintext.set(engine.sign(options.messageKey, toSign))
@@ -142,5 +145,8 @@ function sealBody(
   // SPEC, "Sealing": the key serves one message, so the nonce is zero.
   const ciphertext = engine.aeadSeal({ key, nonce: ZERO_NONCE, aad: header, data: plaintext })
   engine.wipe(key, plaintext, contentBytes)
-  return concat(commitment, ciphertext)
+  return {
+    body: concat(commitment, ciphertext),
+    session: options.type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
+  }
 }

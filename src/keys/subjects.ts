@@ -12,6 +12,10 @@ export interface ProtocolSubjects {
   readonly announcements: string
   announce(agent: string, instance: Uint8Array): string
   inbox(instance: Uint8Array): string
+  /** Where the handshake of a session is asked for, by its sid. */
+  session(sid: Uint8Array): string
+  /** Where it is published again. */
+  handshake(sid: Uint8Array): string
 }
 
 const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
@@ -30,5 +34,7 @@ export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT
     announcements: `${root}.announce.*.*`,
     announce: (agent, instance) => `${root}.announce.${agent}.${hex(instance)}`,
     inbox: (instance) => `${root}.inbox.${hex(instance)}`,
+    session: (sid) => `${root}.session.${hex(sid)}`,
+    handshake: (sid) => `${root}.handshake.${hex(sid)}`,
   }
 }

@@ -6,6 +6,8 @@ import { protocolSubjects } from '../keys/subjects.ts'
 import { logNames } from '../rotation/log-names.ts'
 
 const INBOXES = '_INBOX.>'
+/** Where an agent asks which streams capture a subject. It can do without: it then seals every message by itself. */
+const STREAM_NAMES = '$JS.API.STREAM.NAMES'
 const SAMPLE_TOKEN = 'x'
 
 /** Whose login it is. */
@@ -38,7 +40,7 @@ export function agentBrokerPermissions(request: BrokerRequest): Permissions {
   )
   return {
     pub: {
-      allow: [...permissions.pub.allow, ...protocol.pub],
+      allow: [...permissions.pub.allow, ...protocol.pub, STREAM_NAMES],
       deny: [...permissions.pub.deny, ...reserved],
     },
     sub: { allow: [...permissions.sub.allow, ...protocol.sub], deny: permissions.sub.deny },
@@ -54,9 +56,10 @@ function protocolPatterns({ realm, name, roles }: BrokerRequest): {
     const everything = [`${root}.>`, INBOXES]
     return { pub: [...everything, ...replicaPatterns(root)], sub: everything }
   }
+  const sessions = [`${root}.inbox.*`, `${root}.session.*`, `${root}.handshake.*`]
   return {
-    pub: [`${root}.announce.${name}.*`, query, revoke, INBOXES],
-    sub: [epoch, tick, announcements, revoke, `${root}.inbox.*`, INBOXES],
+    pub: [`${root}.announce.${name}.*`, query, revoke, ...sessions, INBOXES],
+    sub: [epoch, tick, announcements, revoke, ...sessions, INBOXES],
   }
 }
 

@@ -30,14 +30,23 @@ const HOME: Sharing = {
   exports: [`{ stream: "subrosa.v1.>" }`, `{ service: "subrosa.v1.>" }`],
   imports: [stream('AWAY', `${P}.query`)],
 }
+const JOINING = [
+  stream('HOME', `${P}.tick`),
+  stream('HOME', `${P}.inbox.*`),
+  stream('HOME', `${P}.announce.*.*`),
+  service('HOME', `${P}.announce.*.*`),
+]
+/** Handshakes, and what asks for those that were missed. */
+const SESSIONS = [
+  service('HOME', `${P}.inbox.*`),
+  stream('HOME', `${P}.session.*`),
+  service('HOME', `${P}.session.*`),
+  stream('HOME', `${P}.handshake.*`),
+  service('HOME', `${P}.handshake.*`),
+]
 const AWAY: Sharing = {
   exports: [`{ stream: "${P}.query" }`],
-  imports: [
-    stream('HOME', `${P}.tick`),
-    stream('HOME', `${P}.inbox.*`),
-    stream('HOME', `${P}.announce.*.*`),
-    service('HOME', `${P}.announce.*.*`),
-  ],
+  imports: [...JOINING, ...SESSIONS],
 }
 /** What makes news travel at once, and lets AWAY revoke. */
 const FAST = [stream('HOME', `${P}.epoch`), service('HOME', `${P}.revoke`)]
@@ -144,7 +153,7 @@ describe.runIf(clientLine === '@nats-io')('a realm in two accounts', () => {
     expect((await failure(() => bus.publish('orders.new', 'x'))).code).toBe('ERR_REVOKED')
   })
 
-  it.each(AWAY.imports.map((line) => [line]))('falls apart without %s', async (line) => {
+  it.each(JOINING.map((line) => [line]))('falls apart without %s', async (line) => {
     const imports = AWAY.imports.filter((other) => other !== line)
     realm = await TestRealm.start({ serverConfig: config({ HOME, AWAY: { ...AWAY, imports } }) })
     home = await realm.agent('home')

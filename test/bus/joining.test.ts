@@ -244,7 +244,7 @@ describe('a worker', () => {
     worker.subscribe('tools.x', { queue: 'q', callback: () => {} })
     await worker.flush()
     const seen = await realm.tap('>')
-    alice.publish('tools.x', 'not for the worker', { to: ['other'] })
+    alice.publish('tools.x', 'not for the worker', { to: ['other'], mode: 'message' })
     await until('the broker has it', () => seen.length > 0)
     const wire = seen[0]?.data ?? new Uint8Array(0)
     const broker = await realm.connection()

@@ -95,7 +95,7 @@ describe('agents that trust by pins', () => {
     bob.subscribe('orders.strange', { callback: (_error, m) => got.push(m.string()) })
     await bob.flush()
     mallory.publish('orders.strange', 'let me in', { to: ['bob'] })
-    await until('bob has rejected it', () => bob.rejections()['unknown sender'] === 1)
+    await until('bob has rejected it', () => (bob.rejections()['unknown sender'] ?? 0) > 0)
     expect(got).toEqual([])
   })
 

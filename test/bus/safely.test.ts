@@ -62,7 +62,8 @@ describe('junk on the subjects of the protocol', () => {
     await broker.flush()
     alice.publish('orders.new', 'still here')
     await until('bob still hears', () => got.length === 1)
-    expect(events.filter(({ type }) => type !== 'nats')).toEqual([])
+    // Junk on the own inbox, where handshakes come, is counted as elsewhere.
+    expect(events.filter(({ type }) => type !== 'nats' && type !== 'rejected')).toEqual([])
     await realm.stop()
   })
 })

@@ -30,7 +30,7 @@ describe('a network that loses, repeats and reorders', () => {
     await fc.assert(
       fc.asyncProperty(schedule, async (order) => {
         const subject = `net.${run++}`
-        const captured = await realm.tap(subject)
+        const captured = await realm.tapMessages(subject)
         for (let i = 0; i < MESSAGES; i++) alice.publish(subject, String(i), { to: ['bob'] })
         await until('all are captured', () => captured.length === MESSAGES)
         const got: string[] = []

@@ -66,7 +66,7 @@ describe('without ticks', () => {
     await realm.startService({ store })
     const { alice, bob, got } = await pair()
     const events = [alice, bob].map((bus) => collectStatus(bus))
-    const seen = await realm.tap('orders.new')
+    const seen = await realm.tapMessages('orders.new')
     alice.publish('orders.new', 'fresh')
     await until('it was delivered', () => got.length === 1 && seen.length === 1)
     stopService()

@@ -46,7 +46,7 @@ describe('an agent that a message was not sealed to', () => {
     const got: string[] = []
     bob.subscribe('tools.x', { callback: (_error, m) => got.push(m.string()) })
     await bob.flush()
-    const seen = await realm.tap('_INBOX.>')
+    const seen = await realm.tapMessages('_INBOX.>')
     alice.publish('tools.x', 'not for bob', { to: ['other'], reply: '_INBOX.alice' })
     alice.publish('tools.x', 'for bob', { to: ['bob'] })
     await until('bob has both', () => got.length === 1)

@@ -1,96 +1,24 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { byte, concat, fromHex, hex } from '../../src/bytes.ts'
-import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { keySchedule, scheduleContext, sharedSecret } from '../../src/crypto/hpke.ts'
 import { labels } from '../../src/crypto/labels.ts'
-import {
-  contentKeys,
-  contextFor,
-  headerHash,
-  type KeyUse,
-  keyId,
-  type OwnKey,
-  signedBytes,
-  wrapContext,
-} from '../../src/envelope/keys.ts'
+import { contentKeys, contextFor, headerHash, signedBytes } from '../../src/envelope/keys.ts'
 import { unseal, verifySender } from '../../src/envelope/open.ts'
-import { type SealOptions, sealWith } from '../../src/envelope/seal.ts'
+import { sealWith } from '../../src/envelope/seal.ts'
 import {
   decodeContent,
   decodeSealed,
   encodeContent,
   encodeSealedHeader,
-  type HeaderPair,
   makeMid,
-  type SealedContent,
-  type SealedType,
 } from '../../src/wire/sealed.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
+import { contentOf, optionsOf, recipientKey, type SealedVector } from './sealed-vectors.ts'
 
-interface Recipient {
-  readonly name: string
-  readonly use: KeyUse
-  readonly announcement_hash: string
-  readonly secret_key: string
-  readonly public_key: string
-}
-
-interface Vector {
-  readonly name: string
-  readonly input: {
-    readonly type: SealedType
-    readonly suite: number
-    readonly epoch: number
-    readonly epoch_hash: string
-    readonly sent_at_ms: number
-    readonly padding: 'padme' | 'none'
-    readonly recipients: readonly Recipient[]
-    readonly mid_random: string
-    readonly ephemeral_secret: string
-    readonly cek: string
-    readonly message_key: { readonly seed: string; readonly public: string }
-    readonly content: {
-      readonly sender: string
-      readonly seq: number
-      readonly subject: string
-      readonly reply: string | null
-      readonly in_reply_to: string | null
-      readonly ttl_ms: number
-      readonly headers: readonly (readonly [string, string])[]
-      readonly clear_headers: readonly (readonly [string, string])[]
-      readonly payload: string
-    }
-  }
-  readonly steps: {
-    readonly enc: string
-    readonly mid: string
-    readonly recipients: readonly {
-      readonly kid: string
-      readonly info: string
-      readonly dh: string
-      readonly shared_secret: string
-      readonly key_schedule_context: string
-      readonly key: string
-      readonly nonce: string
-      readonly wrap: string
-    }[]
-    readonly H: string
-    readonly TH: string
-    readonly PRK: string
-    readonly K: string
-    readonly COM: string
-    readonly P: string
-    readonly sha256_P: string
-    readonly signed: string
-    readonly signature: string
-    readonly plaintext: string
-    readonly ciphertext: string
-    readonly wire: string
-  }
-}
-
-const { messages } = readVectors<{ readonly messages: readonly Vector[] }>('subrosa/sealed-message.json')
+const { messages } = readVectors<{ readonly messages: readonly SealedVector[] }>(
+  'subrosa/sealed-message.json',
+)
 const cases = engines.flatMap((engine) => messages.map((vector) => ({ engine, vector })))
 
 describe('the files of known answers', () => {
@@ -98,7 +26,7 @@ describe('the files of known answers', () => {
     const script = new URL('../../scripts/write-vectors.mjs', import.meta.url).href
     const { makeVectors }: { makeVectors(): Readonly<Record<string, string>> } = await import(script)
     const written = makeVectors()
-    expect(Object.keys(written).sort()).toEqual(['sealed-message.json', 'statements.json'])
+    expect(Object.keys(written).sort()).toEqual(['sealed-message.json', 'sessions.json', 'statements.json'])
     for (const [name, text] of Object.entries(written)) {
       const file = new URL(`../vectors/subrosa/${name}`, import.meta.url)
       expect(readFileSync(file, 'utf8') === text, `${name} is out of date`).toBe(true)
@@ -206,48 +134,3 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
     expect(steps.wire.endsWith(hex(concat(commitment, fromHex(steps.ciphertext))))).toBe(true)
   })
 })
-
-function recipientKey(engine: CryptoEngine, recipient: Recipient, input: Vector['input']): OwnKey {
-  const announcementHash = fromHex(recipient.announcement_hash)
-  const epochHash = fromHex(input.epoch_hash)
-  const { secretKey, publicKey } = engine.x25519KeyPair(fromHex(recipient.secret_key))
-  expect(hex(publicKey)).toBe(recipient.public_key)
-  return {
-    kid: keyId(engine, { suite: input.suite, use: recipient.use, announcementHash }),
-    context: wrapContext(engine, input.suite, { epochHash, announcementHash }),
-    publicKey,
-    secretKey,
-    suite: input.suite,
-    epoch: input.epoch,
-    epochHash,
-  }
-}
-
-function optionsOf(engine: CryptoEngine, { input }: Vector, recipients: readonly OwnKey[]): SealOptions {
-  return {
-    type: input.type,
-    epoch: input.epoch,
-    recipients,
-    messageKey: engine.ed25519KeyPair(fromHex(input.message_key.seed)).secretKey,
-    sentAtMs: input.sent_at_ms,
-    padding: input.padding,
-  }
-}
-
-function contentOf(content: Vector['input']['content']): SealedContent {
-  return {
-    sender: fromHex(content.sender),
-    seq: content.seq,
-    subject: content.subject,
-    reply: content.reply ?? undefined,
-    inReplyTo: content.in_reply_to === null ? undefined : fromHex(content.in_reply_to),
-    ttlMs: content.ttl_ms,
-    headers: content.headers.map(pair),
-    clearHeaders: content.clear_headers.map(pair),
-    payload: fromHex(content.payload),
-  }
-}
-
-function pair([name, value]: readonly [string, string]): HeaderPair {
-  return { name, value }
-}

@@ -74,6 +74,7 @@ async function link(name: string): Promise<RealmLink> {
     subjects: protocolSubjects(trust.realm),
     clock: realm.clock,
     feed: new StatusFeed(),
+    onHandshake: () => {},
     onForgotten: () => {},
   })
   await joined.join(10_000)

@@ -13,6 +13,7 @@ import { SigningKey } from '../../src/identity/signing-key.ts'
 import { issueSelfSignedToken } from '../../src/identity/token.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
 import { engine } from './identities.ts'
+import { CAPTURED } from './realm.ts'
 import { startTestServer, type TestServer } from './server.ts'
 
 export interface SelfSignedOptions {
@@ -69,7 +70,13 @@ export class PinnedRealm {
     options: Partial<SecureOptions> = {},
   ): Promise<SecureConnection> {
     const trust = { realm: this.rotator.publicKey, pins }
-    const bus = await secure(await this.connection(), { identity, trust, state: 'memory', ...options })
+    const bus = await secure(await this.connection(), {
+      identity,
+      trust,
+      state: 'memory',
+      capturedSubjects: CAPTURED,
+      ...options,
+    })
     this.#agents.push(bus)
     return bus
   }

@@ -10,15 +10,27 @@ import {
   type RotationService,
   startRotationService,
 } from '../../src/rotation/service.ts'
+import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { type ClientOptions, connectClient } from './client.ts'
 import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
 import { startTestServer, type TestServer } from './server.ts'
+
+/**
+ * Patterns of subjects on which agents seal in messages that stand for themselves: none, or all where
+ * SUBROSA_TEST_MODE says `message`. What a test does not say otherwise so runs in either mode.
+ */
+export const CAPTURED: readonly string[] = process.env['SUBROSA_TEST_MODE'] === 'message' ? ['>'] : []
 
 export interface TestRealmOptions {
   readonly clock?: Clock
   readonly serverConfig?: string
   /** Options of the rotation service; `false` starts none. */
   readonly rotation?: Partial<RotationOptions> | false
+}
+
+/** Options of an agent, and the connection that it gets where it is not a new one. */
+export interface AgentOptions extends Partial<SecureOptions> {
+  readonly over?: NatsConnection
 }
 
 /** What a tap without keys sees of one message. */
@@ -85,14 +97,15 @@ export class TestRealm {
   async agent(
     name: string | Identity,
     options: Partial<IdentityOptions> = {},
-    secureOptions: Partial<SecureOptions> = {},
+    { over, ...secureOptions }: AgentOptions = {},
   ): Promise<SecureConnection> {
     const identity = typeof name === 'string' ? this.identity(name, options) : name
-    const bus = await secure(await this.connection(), {
+    const bus = await secure(over ?? (await this.connection()), {
       identity,
       trust: this.trust,
       state: 'memory',
       clock: this.clock,
+      capturedSubjects: CAPTURED,
       ...secureOptions,
     })
     this.#agents.push(bus)
@@ -100,16 +113,18 @@ export class TestRealm {
   }
 
   /** Everything that passes on these subjects from now on, as the broker sees it. */
-  async tap(pattern = '>'): Promise<Tapped[]> {
-    const connection = await this.connection()
-    const seen: Tapped[] = []
-    connection.subscribe(pattern, {
-      callback: (_error, { subject, reply, data }) => {
-        seen.push({ subject, reply, data: new Uint8Array(data) })
-      },
-    })
-    await connection.flush()
-    return seen
+  tap(pattern = '>'): Promise<Tapped[]> {
+    return this.#tap(pattern, () => true)
+  }
+
+  /** The same without handshakes, which say nothing by themselves: one entry for each message, however it is sealed. */
+  tapMessages(pattern: string): Promise<Tapped[]> {
+    return this.#tap(pattern, (data) => wireType(data) !== WireType.handshake)
+  }
+
+  /** Resolves when the taps have everything that the server has handled: somebody else may have it before them. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#connections.map((connection) => connection.isClosed() || connection.flush()))
   }
 
   async stop(): Promise<void> {
@@ -117,6 +132,18 @@ export class TestRealm {
     await this.service?.close()
     for (const connection of this.#connections) await connection.close()
     await this.server.stop()
+  }
+
+  async #tap(pattern: string, wants: (data: Uint8Array) => boolean): Promise<Tapped[]> {
+    const connection = await this.connection()
+    const seen: Tapped[] = []
+    connection.subscribe(pattern, {
+      callback: (_error, { subject, reply, data }) => {
+        if (wants(data)) seen.push({ subject, reply, data: new Uint8Array(data) })
+      },
+    })
+    await connection.flush()
+    return seen
   }
 }
 

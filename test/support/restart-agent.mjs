@@ -8,6 +8,7 @@ const bus = await secure(await connect({ servers }), {
   identity: await loadIdentity(`file:${identityFile}`),
   trust: { authority: [authority] },
   state,
+  capturedSubjects: process.env['SUBROSA_TEST_MODE'] === 'message' ? ['>'] : [],
 })
 bus.subscribe('orders.>', {
   callback: (_error, m) => process.send({ got: m.string(), from: m.sender.name }),

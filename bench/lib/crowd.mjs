@@ -1,0 +1,49 @@
+import { engineFor } from '../../dist/crypto/engine.js'
+import { parseIdentityFile } from '../../dist/identity/identity.js'
+import { Trust } from '../../dist/identity/trust.js'
+import { EpochChain } from '../../dist/keys/epochs.js'
+import { Keyring } from '../../dist/keys/keyring.js'
+import { RevocationSet } from '../../dist/keys/revocations.js'
+import { protocolSubjects } from '../../dist/keys/subjects.js'
+
+const INSTANCE_BYTES = 8
+
+/**
+ * Announcements of one epoch, ready to publish.
+ *
+ * @typedef {readonly { readonly subject: string, readonly bytes: Uint8Array }[]} Announcements
+ */
+
+/**
+ * Instances that have announced their keys and do nothing else. Whoever seals to them cannot tell them from instances
+ * that are listening, and they cost no process.
+ *
+ * @param {string} authority
+ * @param {readonly string[]} identityFiles
+ */
+export function makeCrowd(authority, identityFiles) {
+  const engine = engineFor()
+  const subjects = protocolSubjects(authority)
+  const trust = new Trust(engine, { authority: [authority] })
+  const revocations = new RevocationSet(engine, trust)
+  const epochs = new EpochChain({ engine, trust, revocations, floor: undefined, keepFloor: () => {} })
+  const members = identityFiles.map((file) => {
+    const identity = parseIdentityFile(engine, file)
+    return { identity, keyring: new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES)) }
+  })
+  return {
+    /**
+     * Makes everyone's keys for an epoch.
+     *
+     * @param {Uint8Array} epochBytes the epoch as the rotation service has published it
+     * @returns {Announcements}
+     */
+    announce(epochBytes) {
+      const epoch = epochs.accept([epochBytes], epochs.peek(epochBytes), Date.now())
+      return members.map(({ identity, keyring }) => ({
+        subject: subjects.announce(identity.name, keyring.instance),
+        bytes: keyring.announce(epoch, Date.now()).bytes,
+      }))
+    },
+  }
+}

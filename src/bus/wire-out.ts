@@ -1,0 +1,42 @@
+import { SubrosaError } from '../errors.ts'
+import type { HeaderPair } from '../wire/sealed.ts'
+import { MessageHeaders } from './headers.ts'
+import type { NatsLike } from './nats-like.ts'
+
+/** The way out: what is sealed is published here, and must fit through. */
+export class Wire {
+  readonly #nc: NatsLike
+
+  constructor(nc: NatsLike) {
+    this.#nc = nc
+  }
+
+  /** How many bytes a message may have now: the server counts headers too, and its limit can change with a reconnect. */
+  room(clear: readonly HeaderPair[]): number {
+    const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
+    return clear.length === 0 ? limit : limit - new MessageHeaders(clear).encode().length
+  }
+
+  publish(
+    subject: string,
+    bytes: Uint8Array,
+    { reply, clear }: { readonly reply: string | undefined; readonly clear: readonly HeaderPair[] },
+  ): void {
+    if (reply === undefined && clear.length === 0) {
+      this.#nc.publish(subject, bytes)
+      return
+    }
+    this.#nc.publish(subject, bytes, {
+      ...(reply === undefined ? {} : { reply }),
+      ...(clear.length === 0 ? {} : { headers: new MessageHeaders(clear) }),
+    })
+  }
+
+  tooLarge(bytes: number, recipients: number): SubrosaError {
+    return new SubrosaError(
+      'ERR_MESSAGE_TOO_LARGE',
+      `the message has ${bytes} bytes sealed to ${recipients}, and the server takes ${this.#nc.info?.max_payload}`,
+      { hint: 'send less at once, name fewer recipients with `to`, or raise max_payload on the server' },
+    )
+  }
+}

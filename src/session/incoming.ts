@@ -1,0 +1,134 @@
+import { allocate, hex } from '../bytes.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import type { SessionSecrets } from '../envelope/keys.ts'
+import { covers } from '../identity/subject.ts'
+import { CLOCK_WINDOW_MS } from '../limits.ts'
+import {
+  decodeFrameContent,
+  type FrameContent,
+  type FrameHeader,
+  type FrameMeta,
+  startsWith,
+} from '../wire/frame.ts'
+import { type Handshake, SessionMode } from '../wire/handshake.ts'
+import type { FrameFailure, FrameOpener } from './frame-cipher.ts'
+import { BatchVerifier, channelAuthLength, frameLeaf, signedAuthLength } from './session-auth.ts'
+
+/** What a session that was opened to this instance is made of. */
+export interface IncomingSessionParts {
+  readonly secrets: SessionSecrets
+  readonly handshake: Handshake
+  /** When its sender's clock says that it began. */
+  readonly sentAtMs: number
+  /** The sender's Ed25519 message key of the epoch. */
+  readonly messageKey: Uint8Array
+}
+
+/** A frame that was opened, and whose sender is proved as far as its mode goes. */
+export interface OpenedContent {
+  readonly meta: FrameMeta
+  /** A copy of its own. */
+  readonly payload: Uint8Array
+}
+
+/** Why a frame was not opened. */
+export type SessionFailure = FrameFailure | 'content' | 'signature' | 'scope' | 'session'
+
+/** A session that another instance has opened to this one. SPEC, "Sessions". */
+export class IncomingSession {
+  /** In hexadecimal. */
+  readonly sid: string
+  readonly mode: SessionMode
+  readonly startsAtMs: number
+  readonly endsAtMs: number
+  readonly #engine: CryptoEngine
+  readonly #parts: IncomingSessionParts
+  readonly #batches: BatchVerifier
+  #isEnded = false
+  /** What came before the payload in earlier frames, and what was read there: most frames repeat it. */
+  #lastMeta: { readonly bytes: Uint8Array; readonly content: FrameContent } | undefined
+
+  constructor(engine: CryptoEngine, parts: IncomingSessionParts) {
+    const { secrets, handshake, sentAtMs, messageKey } = parts
+    this.#engine = engine
+    this.#parts = parts
+    this.#batches = new BatchVerifier(engine, { messageKey, binding: secrets.binding })
+    this.sid = hex(secrets.sid)
+    this.mode = handshake.mode
+    this.startsAtMs = sentAtMs
+    this.endsAtMs = sentAtMs + handshake.lifetimeMs
+  }
+
+  /** Whether no frame can come any more: the last ones take their time, and the sender's clock may be behind. */
+  isOver(nowMs: number): boolean {
+    return nowMs >= this.endsAtMs + CLOCK_WINDOW_MS
+  }
+
+  /** Whether a frame of this number and time can be one of this session. The sender's clock may have been set back. */
+  takes({ counter, sentAtMs }: FrameHeader): boolean {
+    return (
+      counter < this.#parts.handshake.maxFrames &&
+      sentAtMs >= this.startsAtMs - CLOCK_WINDOW_MS &&
+      sentAtMs < this.endsAtMs
+    )
+  }
+
+  /** The steps of SPEC, "Opening a frame", from the AEAD to the scope. It never throws, whatever the bytes are. */
+  open(opener: FrameOpener, frame: Uint8Array, header: Uint8Array): OpenedContent | SessionFailure {
+    const { secrets, handshake } = this.#parts
+    // Its key is zeros by now, which anybody has.
+    if (this.#isEnded) return 'session'
+    const isSigned = this.mode === SessionMode.signed
+    const opened = opener.open(frame, secrets.key, isSigned ? signedAuthLength : channelAuthLength)
+    if (typeof opened === 'string') return opened
+    const { auth, content, isScratch } = opened
+    if (isSigned && !this.#batches.verify(frameLeaf(this.#engine, header, [content]), auth))
+      return 'signature'
+    const read = this.#read(content)
+    if (read === undefined) return 'content'
+    const { meta, payloadStart } = read
+    if (handshake.scope !== undefined && !covers(handshake.scope, meta.subject)) return 'scope'
+    const payload = content.subarray(payloadStart)
+    return { meta, payload: isScratch ? copyOf(payload) : payload }
+  }
+
+  /** Wipes the key. No frame is opened any more. */
+  end(): void {
+    this.#isEnded = true
+    this.#batches.forget()
+    this.#engine.wipe(this.#parts.secrets.key)
+  }
+
+  toJSON(): { readonly sid: string } {
+    return { sid: this.sid }
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `IncomingSession { sid: '${this.sid}', key: [secret] }`
+  }
+
+  #read(content: Uint8Array): FrameContent | undefined {
+    const last = this.#lastMeta
+    // What was read before says where it ends by itself: the same bytes mean the same.
+    if (last !== undefined && startsWith(content, last.bytes)) return last.content
+    try {
+      const read = decodeFrameContent(content)
+      // Where there are many payloads, their lengths must be compared with what follows each time.
+      if (
+        read.meta.lengths === undefined &&
+        read.meta.inReplyTo === undefined &&
+        read.meta.reply === undefined
+      )
+        this.#lastMeta = { bytes: content.slice(0, read.payloadStart), content: read }
+      return read
+    } catch {
+      return undefined
+    }
+  }
+}
+
+function copyOf(bytes: Uint8Array): Uint8Array {
+  const copied = allocate(bytes.length)
+  copied.set(bytes)
+  return copied
+}

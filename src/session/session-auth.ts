@@ -1,0 +1,104 @@
+import { concat } from '../bytes.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import { labels } from '../crypto/labels.ts'
+import { type MerkleTree, merklePathLength, merkleTree, ProvenTree } from '../crypto/merkle.ts'
+import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
+
+const HASH_BYTES = 32
+const SIGNATURE_BYTES = 64
+const SIGNATURE_START = 2
+const PATH_START = SIGNATURE_START + SIGNATURE_BYTES
+/** Batches of one session that are remembered: frames can arrive in another order. */
+const MAX_KNOWN_BATCHES = 4
+const LEAF_PREFIX = concat(Uint8Array.of(0), labels.leaf)
+
+/** `auth` of a frame whose sender the session's key proves alone. */
+export const CHANNEL_AUTH = new Uint8Array(1)
+
+/** The hash of a frame as a leaf of its batch. `content` is `P` in its parts. */
+export function frameLeaf(
+  engine: CryptoEngine,
+  header: Uint8Array,
+  content: readonly Uint8Array[],
+): Uint8Array {
+  return engine.sha256(LEAF_PREFIX, header, engine.sha256(...content))
+}
+
+/** Signs the frames of one batch: `auth` for each of them, in order. SPEC, "Frames". */
+export function signBatch(
+  engine: CryptoEngine,
+  leaves: readonly Uint8Array[],
+  by: { readonly messageKey: Uint8Array; readonly binding: Uint8Array },
+): readonly Uint8Array[] {
+  const tree: MerkleTree = merkleTree(engine, leaves)
+  const signature = engine.sign(by.messageKey, signedBytes(leaves.length, by.binding, tree.root))
+  return leaves.map((_, index) => concat(Uint8Array.of(leaves.length, index), signature, ...tree.path(index)))
+}
+
+/** How long `auth` is for a frame in a batch of so many, at most. */
+export function maxAuthLength(frames: number): number {
+  return PATH_START + HASH_BYTES * Math.ceil(Math.log2(Math.max(1, frames)))
+}
+
+/** How long `auth` of a signed frame is, by its first bytes; `undefined` where they are none. */
+export function signedAuthLength(plaintext: Uint8Array): number | undefined {
+  const [frames = 0, index = 0] = plaintext
+  if (frames < 1 || frames > MAX_FRAMES_PER_BATCH || index >= frames) return undefined
+  return PATH_START + HASH_BYTES * merklePathLength(frames, index)
+}
+
+/** How long `auth` of a channel's frame is; `undefined` where it is none. */
+export function channelAuthLength(plaintext: Uint8Array): number | undefined {
+  return plaintext[0] === 0 ? CHANNEL_AUTH.length : undefined
+}
+
+/** Proves the frames of one session, and remembers what it has proved of each batch. */
+export class BatchVerifier {
+  readonly #engine: CryptoEngine
+  readonly #messageKey: Uint8Array
+  readonly #binding: Uint8Array
+  readonly #batches: {
+    readonly frames: number
+    readonly signature: Uint8Array
+    readonly tree: ProvenTree
+  }[] = []
+
+  constructor(engine: CryptoEngine, by: { readonly messageKey: Uint8Array; readonly binding: Uint8Array }) {
+    this.#engine = engine
+    this.#messageKey = by.messageKey
+    this.#binding = by.binding
+  }
+
+  /** Whether the sender signed the batch that this leaf is of. `auth` has its length by {@link signedAuthLength}. */
+  verify(leaf: Uint8Array, auth: Uint8Array): boolean {
+    const [frames = 0, index = 0] = auth
+    const known = this.#batches.find((batch) => batch.frames === frames && isSignature(batch.signature, auth))
+    const tree = known?.tree ?? new ProvenTree(this.#engine, frames)
+    const isProved = tree.proves({ hash: leaf, index, path: auth.subarray(PATH_START) }, (root) =>
+      this.#engine.verify(
+        this.#messageKey,
+        signedBytes(frames, this.#binding, root),
+        auth.slice(SIGNATURE_START, PATH_START),
+      ),
+    )
+    if (isProved && known === undefined && frames > 1) {
+      this.#batches.unshift({ frames, signature: auth.slice(SIGNATURE_START, PATH_START), tree })
+      this.#batches.length = Math.min(this.#batches.length, MAX_KNOWN_BATCHES)
+    }
+    return isProved
+  }
+
+  /** Forgets what was proved. */
+  forget(): void {
+    this.#batches.length = 0
+  }
+}
+
+function isSignature(signature: Uint8Array, auth: Uint8Array): boolean {
+  for (let i = 0; i < SIGNATURE_BYTES; i++) if (signature[i] !== auth[SIGNATURE_START + i]) return false
+  return true
+}
+
+function signedBytes(frames: number, binding: Uint8Array, root: Uint8Array): Uint8Array {
+  return concat(labels.batch, Uint8Array.of(frames), binding, root)
+}

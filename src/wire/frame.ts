@@ -1,0 +1,225 @@
+import { concat, copy, fromUtf8, utf8 } from '../bytes.ts'
+import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../limits.ts'
+import { malformed } from './msgpack.ts'
+import { WireType, wireType } from './preamble.ts'
+import type { HeaderPair } from './sealed.ts'
+
+export const SID_BYTES = 16
+export const SALT_BYTES = 16
+export const COUNTER_BYTES = 8
+/** `D` of SPEC: preamble, sid, salt, counter. The last 24 bytes are the nonce. */
+export const FRAME_HEADER_BYTES = 3 + SID_BYTES + SALT_BYTES + COUNTER_BYTES
+export const FRAME_NONCE_START = 3 + SID_BYTES
+
+const COUNTER_START = FRAME_NONCE_START + SALT_BYTES
+const MAX_IN_REPLY_TO_BYTES = 64
+const WHAT = 'frame'
+
+/** What a frame holds besides its subject. The others are refused. */
+const Flag = { reply: 1, inReplyTo: 2, headers: 4, clearHeaders: 8, many: 16 } as const
+const ALL_FLAGS = Object.values(Flag).reduce((all, flag) => all | flag, 0)
+
+/** What stands in clear before the ciphertext of a frame. */
+export interface FrameHeader {
+  /** A view into the frame. */
+  readonly sid: Uint8Array
+  readonly sentAtMs: number
+  readonly counter: number
+}
+
+/** What is inside a frame, but for its payload. */
+export interface FrameMeta {
+  readonly ttlMs: number
+  readonly subject: string
+  readonly reply: string | undefined
+  readonly inReplyTo: Uint8Array | undefined
+  readonly headers: readonly HeaderPair[]
+  readonly clearHeaders: readonly HeaderPair[]
+  /** The lengths of many payloads in one frame; `undefined` for a single one. */
+  readonly lengths: readonly number[] | undefined
+}
+
+/** The contents of a frame, read. */
+export interface FrameContent {
+  readonly meta: FrameMeta
+  /** Where the payload begins, or the first of many. */
+  readonly payloadStart: number
+}
+
+/** Writes `D`. Ten random bytes are taken from `random`, from `at` on. */
+export function writeFrameHeader(
+  target: Uint8Array,
+  sid: Uint8Array,
+  fresh: {
+    readonly sentAtMs: number
+    readonly random: Uint8Array
+    readonly at: number
+    readonly counter: number
+  },
+): void {
+  const { sentAtMs, random, at, counter } = fresh
+  target[0] = 0xc1
+  target[1] = 0x01
+  target[2] = WireType.frame
+  for (let i = 0; i < SID_BYTES; i++) target[3 + i] = sid[i] ?? 0
+  writeUint(target, FRAME_NONCE_START, 6, sentAtMs)
+  for (let i = 0; i < SALT_BYTES - 6; i++) target[FRAME_NONCE_START + 6 + i] = random[at + i] ?? 0
+  writeUint(target, COUNTER_START, COUNTER_BYTES, counter)
+}
+
+/**
+ * Reads `D`.
+ *
+ * @throws SubrosaError ERR_MALFORMED when the bytes are no frame
+ */
+export function readFrameHeader(bytes: Uint8Array): FrameHeader {
+  if (bytes.length <= FRAME_HEADER_BYTES || wireType(bytes) !== WireType.frame)
+    throw malformed(WHAT, 'preamble')
+  const counter = readUint(bytes, COUNTER_START, COUNTER_BYTES)
+  if (!Number.isSafeInteger(counter)) throw malformed(WHAT, 'counter')
+  return {
+    sid: bytes.subarray(3, FRAME_NONCE_START),
+    sentAtMs: readUint(bytes, FRAME_NONCE_START, 6),
+    counter,
+  }
+}
+
+/**
+ * Everything of `P` before the payload. SPEC, "Frames": ttl, flags, then each field with its length before it.
+ *
+ * @throws RangeError when a field does not fit into its length
+ */
+export function encodeFrameMeta(meta: FrameMeta): Uint8Array {
+  const { ttlMs, reply, inReplyTo, headers, clearHeaders, lengths } = meta
+  const flags =
+    (reply === undefined ? 0 : Flag.reply) |
+    (inReplyTo === undefined ? 0 : Flag.inReplyTo) |
+    (headers.length === 0 ? 0 : Flag.headers) |
+    (clearHeaders.length === 0 ? 0 : Flag.clearHeaders) |
+    (lengths === undefined ? 0 : Flag.many)
+  const parts: Uint8Array[] = [uint(4, ttlMs), uint(1, flags)]
+  const text = (value: string): void => {
+    const bytes = utf8(value)
+    parts.push(uint(2, bytes.length), bytes)
+  }
+  const pairs = (list: readonly HeaderPair[]): void => {
+    parts.push(uint(2, list.length))
+    for (const { name, value } of list) {
+      text(name)
+      text(value)
+    }
+  }
+  text(meta.subject)
+  if (reply !== undefined) text(reply)
+  if (inReplyTo !== undefined) parts.push(uint(1, inReplyTo.length), inReplyTo)
+  if (headers.length > 0) pairs(headers)
+  if (clearHeaders.length > 0) pairs(clearHeaders)
+  if (lengths !== undefined) parts.push(uint(2, lengths.length), ...lengths.map((length) => uint(4, length)))
+  return concat(...parts)
+}
+
+/**
+ * Reads `P`, strictly: no unknown flag, no empty list, no other lengths than those of the payloads.
+ *
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function decodeFrameContent(bytes: Uint8Array): FrameContent {
+  const reader = new Reader(bytes)
+  const ttlMs = reader.uint(4)
+  const flags = reader.uint(1)
+  if ((flags & ~ALL_FLAGS) !== 0) throw malformed(WHAT, 'flags')
+  const subject = reader.text(MAX_SUBJECT_BYTES, 'subject')
+  const reply = flags & Flag.reply ? reader.text(MAX_SUBJECT_BYTES, 'reply') : undefined
+  const inReplyTo = flags & Flag.inReplyTo ? copy(reader.bytes(reader.uint(1), 'in_reply_to')) : undefined
+  if (inReplyTo !== undefined && inReplyTo.length > MAX_IN_REPLY_TO_BYTES)
+    throw malformed(WHAT, 'in_reply_to')
+  const headers = flags & Flag.headers ? reader.pairs() : []
+  const clearHeaders = flags & Flag.clearHeaders ? reader.pairs() : []
+  const lengths = flags & Flag.many ? reader.lengths() : undefined
+  if (lengths !== undefined && sum(lengths) !== bytes.length - reader.at) throw malformed(WHAT, 'lengths')
+  return {
+    meta: { ttlMs, subject, reply, inReplyTo, headers, clearHeaders, lengths },
+    payloadStart: reader.at,
+  }
+}
+
+/** Whether what was read before stands at the beginning of `bytes` too: most frames of a session repeat it. */
+export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  if (bytes.length < prefix.length) return false
+  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix[i]) return false
+  return true
+}
+
+/** Reads fields with their lengths before them. */
+class Reader {
+  at = 0
+  readonly #bytes: Uint8Array
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes
+  }
+
+  uint(size: number): number {
+    if (this.at + size > this.#bytes.length) throw malformed(WHAT, 'it is cut short')
+    const value = readUint(this.#bytes, this.at, size)
+    this.at += size
+    return value
+  }
+
+  bytes(length: number, field: string): Uint8Array {
+    if (this.at + length > this.#bytes.length) throw malformed(WHAT, field)
+    const start = this.at
+    this.at += length
+    return this.#bytes.subarray(start, this.at)
+  }
+
+  text(maxBytes: number, field: string): string {
+    const length = this.uint(2)
+    if (length > maxBytes) throw malformed(WHAT, field)
+    const text = fromUtf8(this.bytes(length, field))
+    if (text === undefined) throw malformed(WHAT, field)
+    return text
+  }
+
+  pairs(): readonly HeaderPair[] {
+    const count = this.uint(2)
+    if (count === 0 || count > MAX_HEADERS) throw malformed(WHAT, 'headers')
+    return Array.from({ length: count }, () => ({
+      name: this.text(MAX_HEADER_BYTES, 'header name'),
+      value: this.text(MAX_HEADER_BYTES, 'header value'),
+    }))
+  }
+
+  lengths(): readonly number[] {
+    const count = this.uint(2)
+    if (count === 0 || count > MAX_PAYLOADS_PER_FRAME) throw malformed(WHAT, 'number of payloads')
+    return Array.from({ length: count }, () => this.uint(4))
+  }
+}
+
+function uint(size: number, value: number): Uint8Array {
+  if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** (8 * size))
+    throw new RangeError('a field of a frame does not fit')
+  const bytes = new Uint8Array(size)
+  writeUint(bytes, 0, size, value)
+  return bytes
+}
+
+/** Big-endian, up to 2^53. */
+function writeUint(target: Uint8Array, start: number, size: number, value: number): void {
+  let rest = value
+  for (let i = size - 1; i >= 0; i--) {
+    target[start + i] = rest & 0xff
+    rest = rest < 0x1_0000_0000 ? rest >>> 8 : Math.floor(rest / 256)
+  }
+}
+
+function readUint(bytes: Uint8Array, start: number, size: number): number {
+  let value = 0
+  for (let i = 0; i < size; i++) value = value * 256 + (bytes[start + i] ?? 0)
+  return value
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0)
+}

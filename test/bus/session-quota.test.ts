@@ -1,0 +1,264 @@
+import { describe, expect, it } from 'vitest'
+import type { ConnectionParts } from '../../src/bus/connection.ts'
+import { IncomingSessions } from '../../src/bus/incoming-sessions.ts'
+import type { NatsLike } from '../../src/bus/nats-like.ts'
+import { OutgoingSessions } from '../../src/bus/outgoing-sessions.ts'
+import type { RealmLink } from '../../src/bus/realm-link.ts'
+import { SessionQuota } from '../../src/bus/session-quota.ts'
+import { hex } from '../../src/bytes.ts'
+import type { SessionSecrets } from '../../src/envelope/keys.ts'
+import type { Unsealed } from '../../src/envelope/open.ts'
+import type { VerifiedAnnouncement } from '../../src/keys/announcements.ts'
+import type { AudienceMember } from '../../src/keys/directory.ts'
+import { protocolSubjects } from '../../src/keys/subjects.ts'
+import {
+  CLOCK_WINDOW_MS,
+  MAX_SESSIONS,
+  MAX_SESSIONS_PER_SENDER,
+  SESSION_TOMBSTONE_MS,
+} from '../../src/limits.ts'
+import { encodeHandshake, SessionMode } from '../../src/wire/handshake.ts'
+import { newRecipient } from '../envelope/forge.ts'
+import { ManualClock } from '../support/clock.ts'
+import { engine } from '../support/identities.ts'
+import { World } from '../support/statements.ts'
+
+const KEPT_MS = SESSION_TOMBSTONE_MS + CLOCK_WINDOW_MS
+const MAX_OPEN = 4096
+
+describe('how many sessions a recipient remembers', () => {
+  const fill = (quota: SessionQuota, kids: readonly string[], endsAtMs = 1000): void => {
+    for (let i = 0; i < MAX_SESSIONS_PER_SENDER; i++) quota.add(kids, endsAtMs)
+  }
+
+  it('is counted for each of them', () => {
+    const quota = new SessionQuota()
+    for (let i = 0; i < MAX_SESSIONS_PER_SENDER - 1; i++) quota.add(['bob', 'carol'], 1000)
+    expect(quota.hasRoom(['bob', 'carol'], 0)).toBe(true)
+    quota.add(['bob'], 1000)
+    expect(quota.hasRoom(['bob'], 0)).toBe(false)
+    expect(quota.hasRoom(['carol'], 0)).toBe(true)
+    expect(quota.hasRoom(['dave', 'carol', 'bob'], 0)).toBe(false)
+    expect(quota.hasRoom(['dave'], 0)).toBe(true)
+  })
+
+  it('ends when its clock, too, must have forgotten them', () => {
+    const quota = new SessionQuota()
+    fill(quota, ['bob'])
+    expect([1000 + KEPT_MS - 1, 1000 + KEPT_MS].map((now) => quota.hasRoom(['bob'], now))).toEqual([
+      false,
+      true,
+    ])
+    fill(quota, ['bob'], 2000 + KEPT_MS)
+    expect(quota.hasRoom(['bob'], 1000 + KEPT_MS)).toBe(false)
+  })
+
+  it('is remembered for a shorter one behind a longer one as long as for the longer one', () => {
+    const quota = new SessionQuota()
+    quota.add(['carol'], 5000)
+    fill(quota, ['bob'], 1000)
+    expect(quota.hasRoom(['bob'], 1000 + KEPT_MS)).toBe(false)
+    expect(quota.hasRoom(['bob'], 5000 + KEPT_MS)).toBe(true)
+  })
+})
+
+/** Outgoing sessions without a server: what is subscribed to and published is counted. */
+function outgoing() {
+  const world = new World()
+  const [made] = world.epochs(1)
+  if (made === undefined) throw new Error('no epoch')
+  const epoch = world.accept(made)
+  const clock = new ManualClock(epoch.notBefore)
+  const subscribed = new Set<string>()
+  const published: { readonly subject: string; readonly bytes: Uint8Array }[] = []
+  const nc = {
+    info: { max_payload: 1024 * 1024 },
+    isClosed: () => false,
+    publish: (subject: string, bytes: Uint8Array) => published.push({ subject, bytes }),
+    subscribe: (subject: string) => {
+      subscribed.add(subject)
+      return { unsubscribe: () => subscribed.delete(subject) }
+    },
+  } as unknown as NatsLike
+  const { secretKey: messageKey } = engine.ed25519KeyPair()
+  const keys = { messageKey, announcementHash: engine.randomBytes(32), seq: 1 }
+  const link = { keyring: { sending: () => keys } } as unknown as RealmLink
+  const sessions = new OutgoingSessions(nc, {
+    engine,
+    clock,
+    link,
+    subjects: protocolSubjects('A'.repeat(56)),
+    padding: 'padme' satisfies ConnectionParts['padding'],
+    flush: () => {},
+    onError: () => {},
+  })
+  const member = (): AudienceMember => {
+    const instanceBytes = engine.randomBytes(8)
+    return { name: 'x', instance: 'x', instanceBytes, key: newRecipient(engine) }
+  }
+  const get = (members: readonly AudienceMember[]) =>
+    sessions.get({ epoch, members }, SessionMode.signed, 'orders.new')
+  return { sessions, clock, subscribed, published, member, get }
+}
+
+describe('the sessions that an instance has opened', () => {
+  it('are the same for the same recipients, in whatever list they come', () => {
+    const { member, get, published } = outgoing()
+    const [a, b] = [member(), member()]
+    expect(get([a, b])).toBe(get([b, a]))
+    expect(get([a])).not.toBe(get([a, b]))
+    expect(published).toHaveLength(2)
+  })
+
+  it('are not opened where a recipient remembers 256', () => {
+    const { member, get } = outgoing()
+    const bob = member()
+    const others = Array.from({ length: MAX_SESSIONS_PER_SENDER }, member)
+    const first = get([bob, others[0] ?? bob])
+    for (const other of others) expect(get([bob, other])).toBeDefined()
+    expect(get([bob])).toBe(undefined)
+    expect(get([bob, member()])).toBe(undefined)
+    // One that is open serves on.
+    expect(get([bob, others[0] ?? bob])).toBe(first)
+    expect(get([member()])).toBeDefined()
+  })
+
+  it('are 4096 at most: one more ends the oldest, and its requests are not answered any more', () => {
+    const { member, get, subscribed } = outgoing()
+    const audiences = Array.from({ length: MAX_OPEN + 3 }, () => [member()])
+    const opened = audiences.map(get)
+    expect(subscribed.size).toBe(MAX_OPEN)
+    const isOpen = (i: number): boolean => opened.at(i)?.isOpen(0) === true
+    expect([0, 2, 3, -1].map(isOpen)).toEqual([false, false, true, true])
+    // Its audience gets another one when it is written to again.
+    const again = get(audiences[0] ?? [])
+    expect(again).toBeDefined()
+    expect(again).not.toBe(opened[0])
+  })
+
+  it('end when they are over, whether or not somebody writes to their audience again', () => {
+    const { member, get, subscribed, clock, sessions } = outgoing()
+    const opened = [get([member()]), get([member()])]
+    clock.advance(15 * 60_000)
+    get([member()])
+    expect(subscribed.size).toBe(1)
+    expect(opened.map((session) => session?.isOpen(0))).toEqual([false, false])
+    sessions.close()
+    expect(subscribed.size).toBe(0)
+  })
+})
+
+describe('the sessions that others have opened', () => {
+  const ZEROS = new Uint8Array(32)
+
+  it('have their keys wiped when they end, one by one or all together', () => {
+    const { sessions, accept, last } = incoming(new ManualClock())
+    const keys = ['one', 'two'].map((sender) => {
+      accept(sender)
+      return last()
+    })
+    const [first, second] = keys
+    expect(keys.map(({ key }) => key)).not.toContainEqual(ZEROS)
+    const held = sessions.find(first?.sid ?? ZEROS)
+    if (held === undefined) throw new Error('the session is not held')
+    sessions.end(held)
+    expect([first?.key, held.isEnded]).toEqual([ZEROS, true])
+    expect(second?.key).not.toEqual(ZEROS)
+    sessions.close()
+    expect(second?.key).toEqual(ZEROS)
+    expect(sessions.find(first?.sid ?? ZEROS)).toBe(undefined)
+  })
+
+  it('have their keys wiped when nothing of them can come any more, and their names later', () => {
+    const clock = new ManualClock()
+    const { sessions, accept, last } = incoming(clock)
+    accept('one')
+    const { sid, key } = last()
+    clock.advance(60_000 + CLOCK_WINDOW_MS - 1)
+    sessions.prune()
+    expect(key).not.toEqual(ZEROS)
+    clock.advance(1)
+    sessions.prune()
+    expect(key).toEqual(ZEROS)
+    clock.advance(SESSION_TOMBSTONE_MS - CLOCK_WINDOW_MS - 1)
+    sessions.prune()
+    expect(sessions.holds(hex(sid))).toBe(true)
+    clock.advance(1)
+    sessions.prune()
+    expect(sessions.holds(hex(sid))).toBe(false)
+  })
+
+  it('that are refused, or known already, leave no key behind', () => {
+    const { accept, last } = incoming(new ManualClock())
+    for (let i = 0; i < MAX_SESSIONS_PER_SENDER; i++) accept('one')
+    const { sid, key } = last()
+    expect(accept('one')).toBe('flood')
+    expect(last().key).toEqual(ZEROS)
+    expect(accept('one', { sid })).toBe(undefined)
+    expect(last().key).toEqual(ZEROS)
+    expect(key).not.toEqual(ZEROS)
+    expect(accept('two', { payload: ZEROS })).toBe('content')
+    expect(last().key).toEqual(ZEROS)
+    const channel = { scope: undefined, mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 1 }
+    expect(accept('two', { payload: encodeHandshake(channel), recipients: 2 })).toBe('content')
+    expect(last().key).toEqual(ZEROS)
+  })
+
+  it('are 65,536 at most, of all senders', () => {
+    const clock = new ManualClock()
+    const { sessions, accept } = incoming(clock)
+    for (let i = 0; i < MAX_SESSIONS; i++) accept(`sender ${Math.floor(i / MAX_SESSIONS_PER_SENDER)}`)
+    expect(accept('one more')).toBe('flood')
+    expect(sessions.holds('00')).toBe(false)
+    // They are forgotten when they are over, and their sids may not be used again by then.
+    clock.advance(60_000 + SESSION_TOMBSTONE_MS)
+    expect(accept('one more')).toBe(undefined)
+  })
+})
+
+/** Incoming sessions without a server, and handshakes whose senders are proved. */
+function incoming(clock: ManualClock) {
+  const sessions = new IncomingSessions({} as NatsLike, {
+    engine,
+    clock,
+    link: {} as RealmLink,
+    subjects: protocolSubjects('A'.repeat(56)),
+    onHandshake: () => {},
+    onError: () => {},
+  })
+  const payload = encodeHandshake({
+    scope: undefined,
+    mode: SessionMode.signed,
+    maxFrames: 1,
+    lifetimeMs: 60_000,
+  })
+  const epoch = new World()
+    .epochs(1)
+    .map(({ epoch: made }) => ({ ...made, notAfter: Number.MAX_SAFE_INTEGER }))[0]
+  let counter = 0
+  let secrets: SessionSecrets | undefined
+  const last = (): SessionSecrets => {
+    if (secrets === undefined) throw new Error('there was no handshake')
+    return secrets
+  }
+  const accept = (
+    sender: string,
+    changes: { readonly sid?: Uint8Array; readonly payload?: Uint8Array; readonly recipients?: number } = {},
+  ) => {
+    const sid = new Uint8Array(16)
+    new DataView(sid.buffer).setUint32(0, ++counter)
+    secrets = { sid: changes.sid ?? sid, key: new Uint8Array(32).fill(7), binding: new Uint8Array(80) }
+    const message = {
+      session: secrets,
+      content: { payload: changes.payload ?? payload },
+      sentAtMs: clock.now(),
+      recipients: changes.recipients ?? 1,
+    } as unknown as Unsealed
+    const announcement = {
+      hash: new TextEncoder().encode(sender),
+      announcement: { messageKey: new Uint8Array(32) },
+    } as unknown as VerifiedAnnouncement
+    return sessions.accept(message, { sender: announcement, epoch: epoch as never })
+  }
+  return { sessions, accept, last }
+}

@@ -1,0 +1,365 @@
+import type { Msg } from '@nats-io/transport-node'
+import { afterEach, describe, expect, it } from 'vitest'
+import type { SecureConnection } from '../../src/bus/connection.ts'
+import { hex } from '../../src/bytes.ts'
+import {
+  FAILED_LOOKUP_TTL_MS,
+  LOOKUP_TIMEOUT_MS,
+  MAX_HANDSHAKE_REPEATS_PER_SECOND,
+  MAX_SESSION_REQUESTS_PER_SECOND,
+  MAX_WAITING_BYTES,
+  MAX_WAITING_MESSAGES,
+  NOT_ADDRESSED_MS,
+} from '../../src/limits.ts'
+import { encodeSessionRequest } from '../../src/wire/handshake.ts'
+import { WireType, wireType } from '../../src/wire/preamble.ts'
+import { ManualClock } from '../support/clock.ts'
+import { engine } from '../support/identities.ts'
+import { pass, passing, passingUntil } from '../support/passing.ts'
+import { type AgentOptions, type Tapped, TestRealm } from '../support/realm.ts'
+import { MINUTE } from '../support/statements.ts'
+import { Tampering } from '../support/tampering.ts'
+import { until } from '../support/until.ts'
+
+const PATIENT = { timeout: 120_000 }
+
+let realm: TestRealm
+let clock: ManualClock
+afterEach(() => realm.stop())
+
+const isHandshake = ({ data }: Msg | Tapped): boolean => wireType(data) === WireType.handshake
+const isFrame = ({ data }: Msg | Tapped): boolean => wireType(data) === WireType.frame
+const numbers = (count: number): string[] => Array.from({ length: count }, (_, i) => String(i))
+const sidOf = ({ data }: Tapped): string => hex(data.subarray(3, 19))
+
+function agent(name: string, options: AgentOptions = {}): Promise<SecureConnection> {
+  return passing(clock, realm.agent(name, {}, { ...PATIENT, ...options }))
+}
+
+/** Alice, who publishes, and bob, in whose line somebody stands; what is asked for and answered is seen. */
+async function start(others: readonly string[] = []) {
+  clock = new ManualClock()
+  realm = await TestRealm.start({ clock, rotation: { epochMs: 60 * MINUTE } })
+  const line = new Tampering(await realm.connection())
+  const alice = await agent('alice')
+  const bob = await agent('bob', { over: line.connection })
+  for (const name of others) await agent(name)
+  await passing(clock, alice.waitForAudience('orders.new', { atLeast: 1 + others.length, timeout: 60_000 }))
+  const got: string[] = []
+  bob.subscribe('orders.new', { callback: (_error, m) => got.push(m.string()) })
+  await bob.flush()
+  const asked = await realm.tap(`${realm.root}.session.*`)
+  const answered = await realm.tap(`${realm.root}.handshake.*`)
+  const count = (reason: string): number =>
+    Object.entries(bob.rejections()).find(([name]) => name === reason)?.[1] ?? 0
+  return { alice, bob, line, got, asked, answered, count }
+}
+
+describe('a handshake that is lost', () => {
+  it('is asked for, and what waits for it is delivered in order', async () => {
+    const { alice, bob, line, got, asked, answered } = await start()
+    const isOnItsWay = (m: Msg): boolean => isHandshake(m) && !m.subject.includes('.handshake.')
+    line.decide = (m) => (isOnItsWay(m) ? 'drop' : 'pass')
+    for (let i = 0; i < 20; i++) alice.publish('orders.new', String(i))
+    await until('all have come', () => got.length === 20)
+    for (let i = 20; i < 30; i++) alice.publish('orders.new', String(i))
+    await until('all have come', () => got.length === 30)
+    expect(got).toEqual(numbers(30))
+    await realm.settled()
+    // One question, one answer, and neither names a reply subject.
+    expect([asked.length, answered.length]).toEqual([1, 1])
+    expect([...asked, ...answered].map(({ reply }) => reply || undefined)).toEqual([undefined, undefined])
+    expect(bob.rejections()).toEqual({})
+  })
+
+  it('to the inbox of one instance is asked for in the same way, in every mode', async () => {
+    const { alice, line, got, asked } = await start()
+    line.decide = (m) => (isHandshake(m) && m.subject.includes('.inbox.') ? 'drop' : 'pass')
+    for (const mode of ['session', 'channel'] as const)
+      for (let i = 0; i < 3; i++) alice.publish('orders.new', `${mode} ${i}`, { to: ['bob'], mode })
+    await until('all have come', () => got.length === 6)
+    const ofMode = (mode: string) => got.filter((text) => text.startsWith(mode))
+    expect(ofMode('session')).toEqual(['session 0', 'session 1', 'session 2'])
+    expect(ofMode('channel')).toEqual(['channel 0', 'channel 1', 'channel 2'])
+    await realm.settled()
+    expect(asked).toHaveLength(2)
+  })
+
+  it('is not missed by who subscribes late: it is asked for, and comes', async () => {
+    const { alice, bob, asked } = await start()
+    alice.publish('orders.new', 'before')
+    const late: string[] = []
+    bob.subscribe('talk.late', { callback: (_error, m) => late.push(m.string()) })
+    await bob.flush()
+    const carol = await agent('carol')
+    const reading: string[] = []
+    carol.subscribe('talk.late', { callback: (_error, m) => reading.push(m.string()) })
+    await carol.flush()
+    await passingUntil(clock, 'carol is known', () => alice.audience('talk.late').length === 3)
+    // The session begins on another subject, which neither of the two reads.
+    alice.publish('talk.elsewhere', 'x')
+    for (let i = 0; i < 5; i++) alice.publish('talk.late', String(i))
+    await until('both have all', () => late.length === 5 && reading.length === 5)
+    expect([late, reading]).toEqual([numbers(5), numbers(5)])
+    await realm.settled()
+    expect(new Set(asked.map(({ subject }) => subject)).size).toBe(1)
+  })
+
+  it('is asked for by each worker of a queue group that did not get it: none of the jobs is lost', async () => {
+    const { alice, asked } = await start()
+    const done: string[] = []
+    const workers = await Promise.all(['w1', 'w2', 'w3', 'w4'].map((name) => agent(name)))
+    await passing(clock, alice.waitForAudience('jobs.new', { atLeast: 5, timeout: 60_000 }))
+    for (const worker of workers)
+      worker.subscribe('jobs.new', {
+        queue: 'q',
+        callback: (_error, m) => done.push(`${worker.name} ${m.string()}`),
+      })
+    await pass(clock, 1000, 20)
+    await Promise.all(workers.map((worker) => worker.flush()))
+    const jobs = numbers(200)
+    for (const job of jobs) alice.publish('jobs.new', job)
+    await passingUntil(clock, 'all are done', () => done.length === 200)
+    expect(done.map((text) => text.split(' ')[1]).sort()).toEqual([...jobs].sort())
+    const byWorker = workers.map(({ name }) =>
+      done.filter((text) => text.startsWith(name)).map((text) => Number(text.split(' ')[1])),
+    )
+    for (const list of byWorker) expect(list).toEqual([...list].sort((a, b) => a - b))
+    // The three that did not get the handshake asked for it.
+    expect(byWorker.filter(({ length }) => length > 0).length).toBeGreaterThan(1)
+    await realm.settled()
+    expect(asked.length).toBeGreaterThan(0)
+    expect(workers.map((worker) => worker.rejections())).toEqual([{}, {}, {}, {}])
+  })
+
+  it('that comes late and late again is waited for, for two seconds', async () => {
+    const { alice, bob, line, got, count } = await start()
+    line.decide = (m) => (isHandshake(m) ? 'hold' : 'pass')
+    alice.publish('orders.new', '0')
+    alice.publish('orders.new', '1')
+    await until('the handshake, and the answer to the question, are held', () => line.held === 2)
+    await pass(clock, LOOKUP_TIMEOUT_MS - 10, 10)
+    expect(got).toEqual([])
+    line.release()
+    await until('they have come', () => got.length === 2)
+    expect(got).toEqual(['0', '1'])
+    expect([count('unknown session'), bob.rejections()]).toEqual([0, {}])
+  })
+
+  it('is asked for once more after a second, and answered again', async () => {
+    const { alice, line, got, asked, answered } = await start()
+    let dropped = 0
+    line.decide = (m) => {
+      if (!isHandshake(m) || dropped === 2) return 'pass'
+      dropped++
+      return 'drop'
+    }
+    alice.publish('orders.new', '0')
+    await passingUntil(clock, 'it has come', () => got.length === 1)
+    await realm.settled()
+    expect([asked.length, answered.length]).toEqual([2, 2])
+  })
+
+  it('and does not come is given up, counted, and not asked for again for a while', async () => {
+    const { alice, line, got, asked, count } = await start()
+    line.decide = (m) => (isHandshake(m) ? 'drop' : 'pass')
+    alice.publish('orders.new', 'lost')
+    await until('it was asked for', () => asked.length === 1)
+    await passingUntil(clock, 'it is given up', () => count('unknown session') === 1)
+    expect(asked).toHaveLength(2)
+    line.decide = () => 'pass'
+    for (let i = 2; i < 5; i++) {
+      alice.publish('orders.new', 'lost too')
+      await until('it is given up at once', () => count('unknown session') === i)
+    }
+    await realm.settled()
+    expect(asked).toHaveLength(2)
+    await pass(clock, FAILED_LOOKUP_TTL_MS, 1000)
+    alice.publish('orders.new', 'found')
+    await until('it has come', () => got.length === 1)
+    expect(got).toEqual(['found'])
+  })
+
+  it('that is sent again makes what follows come in, also where it was given up', async () => {
+    const { alice, line, got, answered, count } = await start()
+    line.decide = (m) => (isHandshake(m) ? 'drop' : 'pass')
+    alice.publish('orders.new', 'lost')
+    await until('it was answered', () => answered.length === 1)
+    await passingUntil(clock, 'it is given up', () => count('unknown session') === 1)
+    line.decide = () => 'pass'
+    const broker = await realm.connection()
+    broker.publish('orders.new', answered[0]?.data)
+    await broker.flush()
+    alice.publish('orders.new', 'found')
+    await until('it has come', () => got.length === 1)
+  })
+
+  it('keeps so many frames waiting, and drops what is more', async () => {
+    const { alice, line, got, count } = await start()
+    line.decide = (m) => (isHandshake(m) ? 'hold' : 'pass')
+    for (let i = 0; i < MAX_WAITING_MESSAGES + 10; i++) alice.publish('orders.new', String(i))
+    await until('the last ten are dropped', () => count('unknown session') === 10)
+    line.release()
+    await until('the others have come', () => got.length === MAX_WAITING_MESSAGES)
+    expect(got).toEqual(numbers(MAX_WAITING_MESSAGES))
+  })
+
+  it('keeps so many bytes waiting, and drops what is more', async () => {
+    const { alice, line, got, count } = await start()
+    line.decide = (m) => (isHandshake(m) ? 'hold' : 'pass')
+    const size = 100_000
+    const fitting = Math.floor(MAX_WAITING_BYTES / (size * 1.12))
+    for (let i = 0; i < 15; i++) alice.publish('orders.new', new Uint8Array(size))
+    await until('some are dropped', () => count('unknown session') >= 15 - fitting - 2)
+    line.release()
+    await until('the others have come', () => got.length === 15 - count('unknown session'))
+    expect(got.length).toBeGreaterThanOrEqual(fitting)
+  })
+})
+
+describe('whoever asks for handshakes', () => {
+  it('is answered twice a second for each session, however often it asks', async () => {
+    const { alice, got, answered } = await start()
+    const seen = await realm.tap('orders.new')
+    alice.publish('orders.new', 'x')
+    await until('it has come', () => got.length === 1)
+    await realm.settled()
+    const sid = (seen.find(isFrame) ?? { data: new Uint8Array(0) }).data.slice(3, 19)
+    const broker = await realm.connection()
+    const ask = async (): Promise<void> => {
+      // On a reply subject too: nothing is ever sent there.
+      for (let i = 0; i < 50; i++)
+        broker.publish(`${realm.root}.session.${hex(sid)}`, encodeSessionRequest(sid), {
+          reply: 'victim.inbox',
+        })
+      await broker.flush()
+      await alice.flush()
+      await realm.settled()
+    }
+    const victim = await realm.tap('victim.>')
+    await ask()
+    expect(answered).toHaveLength(MAX_HANDSHAKE_REPEATS_PER_SECOND)
+    clock.advance(1000)
+    await ask()
+    expect(answered).toHaveLength(2 * MAX_HANDSHAKE_REPEATS_PER_SECOND)
+    expect(victim).toEqual([])
+    expect(new Set(answered.map(({ data }) => hex(data))).size).toBe(1)
+  })
+
+  it('is not answered for a session that is over', async () => {
+    const { alice, got, answered } = await start()
+    const seen = await realm.tap('orders.new')
+    alice.publish('orders.new', 'x')
+    await until('it has come', () => got.length === 1)
+    await realm.settled()
+    const sid = (seen.find(isFrame) ?? { data: new Uint8Array(0) }).data.slice(3, 19)
+    await pass(clock, 15 * MINUTE, 20_000)
+    const broker = await realm.connection()
+    broker.publish(`${realm.root}.session.${hex(sid)}`, encodeSessionRequest(sid))
+    await broker.flush()
+    await alice.flush()
+    await realm.settled()
+    expect(answered).toEqual([])
+  })
+
+  it('for made-up sessions asks so often and no more, and what it keeps has bounds', async () => {
+    const { alice, bob, got, asked, count } = await start()
+    const broker = await realm.connection()
+    const junk = (): Uint8Array => {
+      const frame = engine.randomBytes(200)
+      frame.set([0xc1, 1, 2])
+      frame.fill(0, 35, 43)
+      return frame
+    }
+    for (let i = 0; i < 2000; i++) broker.publish('orders.new', junk())
+    await until(
+      'most are dropped at once',
+      () => count('unknown session') === 2000 - MAX_SESSION_REQUESTS_PER_SECOND,
+    )
+    await realm.settled()
+    expect(asked).toHaveLength(MAX_SESSION_REQUESTS_PER_SECOND)
+    await passingUntil(clock, 'the others are given up', () => count('unknown session') === 2000)
+    // Each is asked for a second time, and the next second allows as many new ones.
+    expect(asked).toHaveLength(2 * MAX_SESSION_REQUESTS_PER_SECOND)
+    alice.publish('orders.new', 'real')
+    await until('it has come', () => got.length === 1)
+    expect(Object.keys(bob.rejections())).toEqual(['unknown session'])
+  })
+})
+
+describe('a frame for others', () => {
+  it('is found to be for others once, and from then on costs no question', async () => {
+    const { alice, bob, asked, got } = await start(['carol'])
+    for (let i = 0; i < 10; i++) alice.publish('orders.new', 'for carol', { to: ['carol'] })
+    await until('bob asks', () => asked.length === 1)
+    for (let i = 0; i < 10; i++) {
+      alice.publish('orders.new', 'for carol', { to: ['carol'] })
+      await alice.flush()
+    }
+    alice.publish('orders.new', 'for bob', { to: ['bob'] })
+    await until('what follows has come', () => got.length === 1)
+    await realm.settled()
+    expect(asked).toHaveLength(1)
+    expect([got, bob.rejections()]).toEqual([['for bob'], {}])
+  })
+
+  it('is asked about again when much time has passed', async () => {
+    const { alice, bob, asked, got, line } = await start(['carol'])
+    const carols: Uint8Array[] = []
+    line.decide = (m) => {
+      if (isFrame(m) && got.length === 0) carols.push(new Uint8Array(m.data))
+      return 'pass'
+    }
+    alice.publish('orders.new', 'for carol', { to: ['carol'] })
+    await until('bob asks', () => asked.length === 1)
+    alice.publish('orders.new', 'for bob', { to: ['bob'] })
+    await until('what follows has come', () => got.length === 1)
+    const broker = await realm.connection()
+    const [first] = carols
+    const play = async (): Promise<void> => {
+      broker.publish('orders.new', first)
+      await broker.flush()
+      await bob.flush()
+      await realm.settled()
+    }
+    await pass(clock, NOT_ADDRESSED_MS - 1000, 20_000)
+    await play()
+    expect(asked).toHaveLength(1)
+    await pass(clock, 1000)
+    await play()
+    expect(asked).toHaveLength(2)
+  })
+
+  it('is what a worker of a queue group tells the requester, at once', async () => {
+    const { alice, bob, asked } = await start(['carol'])
+    bob.subscribe('tools.ask', { queue: 'q', callback: (_error, m) => m.respond('x') })
+    await pass(clock, 1000, 20)
+    await bob.flush()
+    for (let i = 0; i < 3; i++) {
+      const error = await alice
+        .request('tools.ask', 'for carol', { to: ['carol'], timeout: 60_000 })
+        .catch((cause) => cause)
+      expect(error.code).toBe('ERR_UNADDRESSED')
+    }
+    await realm.settled()
+    expect(asked).toHaveLength(1)
+    expect((await alice.request('tools.ask', 'for bob', { to: ['bob'], timeout: 60_000 })).string()).toBe('x')
+  })
+
+  it('is not asked about where a stranger says on the way that it is for others, once the handshake is here', async () => {
+    // What says so is not authenticated. It can hold up a session that is not known, and none that is.
+    const { alice, bob, got } = await start(['carol'])
+    const seen = await realm.tap('>')
+    alice.publish('orders.new', 'for carol', { to: ['carol'] })
+    alice.publish('orders.new', 'for bob', { to: ['bob'] })
+    await until('it has come', () => got.length === 1)
+    await realm.settled()
+    const mine = seen.filter(isFrame).map(sidOf)[1] ?? ''
+    const other = seen.find((m) => isHandshake(m) && !m.subject.includes(bob.instance))
+    const broker = await realm.connection()
+    broker.publish(`${realm.root}.handshake.${mine}`, other?.data)
+    await broker.flush()
+    alice.publish('orders.new', 'for bob again', { to: ['bob'] })
+    await until('it has come too', () => got.length === 2)
+  })
+})

@@ -1,0 +1,408 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { concat, hex, u32, utf8 } from '../../src/bytes.ts'
+import { chooseEngine } from '../../src/crypto/engine.ts'
+import { paddedLength } from '../../src/crypto/padding.ts'
+import { CLOCK_WINDOW_MS, MAX_FRAMES_PER_BATCH } from '../../src/limits.ts'
+import { channelAuthLength, frameLeaf, signBatch, signedAuthLength } from '../../src/session/session-auth.ts'
+import { encodeFrameMeta, FRAME_HEADER_BYTES, type FrameMeta } from '../../src/wire/frame.ts'
+import { SessionMode } from '../../src/wire/handshake.ts'
+import { engines } from '../crypto/vectors.ts'
+import { SENT_AT_MS } from '../envelope/forge.ts'
+import { type FrameParts, forgeFrame, headerOf, honestPlaintext } from './forge-frame.ts'
+import { EMPTY_META, LIFETIME_MS, Pair, type PairOptions } from './pair.ts'
+
+const sodium = chooseEngine('libsodium')
+const modes = [
+  { name: 'session', mode: SessionMode.signed },
+  { name: 'channel', mode: SessionMode.channel },
+] as const
+const everywhere = engines.flatMap((engine) => modes.map((mode) => ({ engine, ...mode })))
+
+const META: FrameMeta = {
+  ttlMs: 7,
+  subject: 'orders.new',
+  reply: '_INBOX.a.b',
+  inReplyTo: new Uint8Array(40).fill(9),
+  headers: [{ name: 'X-Trace', value: 'ä€𝄞' }],
+  clearHeaders: [{ name: 'Nats-Msg-Id', value: 'one' }],
+  lengths: undefined,
+}
+
+describe.each(everywhere)('frames of mode $name on $engine.name', ({ engine, mode }) => {
+  it('open at the other end as they were sealed, whatever their size and number', () => {
+    const sizes = fc.array(fc.oneof(fc.nat(200), fc.nat(6000)), { minLength: 1, maxLength: 5 })
+    const paddings = fc.constantFrom('padme' as const, 'none' as const)
+    fc.assert(
+      fc.property(sizes, paddings, (lengths, padding) => {
+        const pair = new Pair(engine, { mode, padding })
+        const payloads = lengths.map((length) => engine.randomBytes(length))
+        const frames = pair.seal(payloads, META)
+        expect(frames.map((frame) => pair.open(frame))).toEqual(
+          payloads.map((payload) => ({ meta: META, payload })),
+        )
+      }),
+      { numRuns: engine.name === 'noble' ? 5 : 50 },
+    )
+  })
+
+  it('open on the other engine too', () => {
+    for (const receivingEngine of engines) {
+      const pair = new Pair(engine, { mode, receivingEngine })
+      const frames = pair.seal([utf8('one'), utf8('two'), new Uint8Array(5000)])
+      expect(frames.map((frame) => pair.fateOf(frame))).toEqual(['opened', 'opened', 'opened'])
+    }
+  })
+
+  it('are kept by whoever opened them, also when others follow', () => {
+    const pair = new Pair(engine, { mode })
+    const first = pair.open(pair.sealOne(utf8('first')))
+    pair.open(pair.sealOne(utf8('other')))
+    expect(first).toMatchObject({ payload: utf8('first') })
+  })
+})
+
+describe('what was opened', () => {
+  it('stays as it is when others follow, at every length around that from which no memory is used again', () => {
+    const pair = new Pair(sodium, { padding: 'none', maxFrames: 2 ** 20 })
+    for (let length = 3900; length < 4130; length++) {
+      const payload = sodium.randomBytes(length)
+      const inReplyTo = sodium.randomBytes(40)
+      const opened = pair.open(pair.sealOne(payload, { inReplyTo }))
+      pair.open(pair.sealOne(new Uint8Array(length)))
+      if (typeof opened === 'string') throw new Error(opened)
+      const { meta } = opened
+      expect([hex(opened.payload), hex(meta.inReplyTo ?? payload)]).toEqual([hex(payload), hex(inReplyTo)])
+    }
+  })
+})
+
+describe('a batch', () => {
+  it.each(engines)('of every size up to 64 opens in any order on $name', (engine) => {
+    const counts = engine.name === 'noble' ? [1, 2, 5] : Array.from({ length: 64 }, (_, i) => i + 1)
+    for (const count of counts) {
+      const pair = new Pair(engine)
+      const payloads = Array.from({ length: count }, (_, i) => Uint8Array.of(i))
+      const frames = pair.seal(payloads)
+      const backwards = [...frames.entries()].reverse()
+      for (const [i, frame] of backwards)
+        expect(pair.open(frame)).toMatchObject({ payload: Uint8Array.of(i) })
+    }
+  })
+
+  it('has one frame at least and 64 at most', () => {
+    const pair = new Pair(sodium)
+    expect(() => pair.outgoing.seal(pair.sealer, [])).toThrow(RangeError)
+    const payloads = Array.from({ length: MAX_FRAMES_PER_BATCH + 1 }, () => new Uint8Array(1))
+    expect(() => pair.seal(payloads)).toThrow(RangeError)
+  })
+
+  it('numbers its frames from 0, each one further', () => {
+    const frames = new Pair(sodium).seal([new Uint8Array(1), new Uint8Array(1), new Uint8Array(1)])
+    const counters = frames.map((frame) => Buffer.from(frame).readBigUInt64BE(35))
+    expect(counters).toEqual([0n, 1n, 2n])
+  })
+})
+
+describe('an active broker', () => {
+  const shapes = modes.flatMap(({ name, mode }) =>
+    [1, 3].map((count) => ({ name: `${count} of mode ${name}`, mode, count })),
+  )
+
+  it.each(shapes)('flips any one bit of a frame, $name, and nothing opens', ({ mode, count }) => {
+    const pair = new Pair(sodium, { mode })
+    const frames = pair.seal(Array.from({ length: count }, () => utf8('payload')))
+    const frame = frames.at(-1) ?? new Uint8Array(0)
+    const fates = new Map<string, number>()
+    for (let bit = 0; bit < 8 * frame.length; bit++) {
+      const flipped = new Uint8Array(frame)
+      flipped[bit >> 3] = (flipped[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+      const fate = pair.fateOf(flipped)
+      fates.set(fate, (fates.get(fate) ?? 0) + 1)
+    }
+    // A flipped preamble or counter, a time or counter that no frame of the session has; the AEAD finds everything else.
+    expect([...fates.keys()].sort()).toEqual(['ciphertext', 'malformed', 'session'])
+    expect([...fates.values()].reduce((sum, times) => sum + times, 0)).toBe(8 * frame.length)
+    expect(frames.map((whole) => pair.fateOf(whole))).toEqual(frames.map(() => 'opened'))
+  })
+
+  it('cuts a frame or adds to it, and nothing opens', () => {
+    for (const { mode } of modes) {
+      const pair = new Pair(sodium, { mode })
+      const frame = pair.sealOne(utf8('payload'))
+      for (let length = 0; length < frame.length; length++)
+        expect(['malformed', 'ciphertext']).toContain(pair.fateOf(frame.subarray(0, length)))
+      expect(pair.fateOf(concat(frame, Uint8Array.of(0)))).toBe('ciphertext')
+    }
+  })
+
+  it('puts the head of one frame before the body of another', () => {
+    for (const { mode } of modes) {
+      const pair = new Pair(sodium, { mode })
+      const [one, two] = pair.seal([utf8('one'), utf8('two')])
+      if (one === undefined || two === undefined) throw new Error('two frames are missing')
+      const mixed = concat(one.subarray(0, FRAME_HEADER_BYTES), two.subarray(FRAME_HEADER_BYTES))
+      expect(pair.fateOf(mixed)).toBe('ciphertext')
+    }
+  })
+
+  it('sends a frame of one session in the name of another', () => {
+    for (const { mode } of modes) {
+      const sender = sodium.ed25519KeyPair()
+      const [mine, other] = [new Pair(sodium, { mode, sender }), new Pair(sodium, { mode, sender })]
+      const frame = new Uint8Array(mine.sealOne(utf8('payload')))
+      expect(other.fateOf(frame)).toBe('ciphertext')
+      frame.set(other.secrets().sid, 3)
+      expect(other.fateOf(frame)).toBe('ciphertext')
+    }
+  })
+})
+
+/** A frame made by the sender itself, with its real keys, where it is not as an honest one makes it. */
+function fateOfForgery(
+  forgery: {
+    readonly options?: PairOptions
+    readonly content?: Uint8Array
+    readonly layOut?: (parts: FrameParts) => Uint8Array
+  } = {},
+): string {
+  const { options = {}, content = contentOf({}), layOut } = forgery
+  const pair = new Pair(sodium, options)
+  const secrets = pair.secrets()
+  const header = headerOf(sodium, secrets.sid, { counter: 0 })
+  const by = { messageKey: pair.sender.secretKey, binding: secrets.binding }
+  const [signed] = signBatch(sodium, [frameLeaf(sodium, header, [content])], by)
+  const auth = options.mode === SessionMode.channel ? new Uint8Array(1) : signed
+  if (auth === undefined) throw new Error('nothing was signed')
+  return pair.fateOf(forgeFrame(sodium, secrets, { header, auth, content }, layOut))
+}
+
+function contentOf(meta: Partial<FrameMeta>, payload = utf8('payload')): Uint8Array {
+  return concat(encodeFrameMeta({ ...EMPTY_META, ...meta }), payload)
+}
+
+describe('a malicious sender', () => {
+  const both = modes.map(({ name, mode }) => ({ name, options: { mode } }))
+
+  it.each(both)('of mode $name is heard where everything is right', ({ options }) => {
+    expect(fateOfForgery({ options })).toBe('opened')
+    expect(fateOfForgery({ options, layOut: unpadded })).toBe('opened')
+  })
+
+  it.each(both)('of mode $name hides bytes in the padding', ({ options }) => {
+    for (const place of ['first', 'last'] as const) {
+      const fate = fateOfForgery({
+        options,
+        layOut: (parts) => {
+          const padded = honestPlaintext(parts)
+          const end = parts.auth.length + 4 + parts.content.length
+          expect(end).toBeLessThan(padded.length)
+          padded[place === 'first' ? end : padded.length - 1] = 1
+          return padded
+        },
+      })
+      expect(fate).toBe('padding')
+    }
+  })
+
+  it.each(both)('of mode $name pads to any other length than the bucket or none', ({ options }) => {
+    const content = contentOf({}, new Uint8Array(100))
+    const opened: number[] = []
+    let bare = 0
+    for (let extra = 0; extra < 100; extra++) {
+      const fate = fateOfForgery({
+        options,
+        content,
+        layOut: (parts) => {
+          const plain = unpadded(parts)
+          bare = plain.length
+          return concat(plain, new Uint8Array(extra))
+        },
+      })
+      expect(['opened', 'padding']).toContain(fate)
+      if (fate === 'opened') opened.push(bare + extra)
+    }
+    expect(opened).toEqual([bare, paddedLength(bare, 'padme')])
+  })
+
+  it.each(both)('of mode $name gives a length of the content that is not its length', ({ options }) => {
+    const content = contentOf({}, new Uint8Array(100))
+    const fateOfLength = (change: (length: number) => number): string =>
+      fateOfForgery({
+        options,
+        content,
+        layOut: (parts) => {
+          const padded = honestPlaintext(parts)
+          padded.set(u32(change(parts.content.length)), parts.auth.length)
+          return padded
+        },
+      })
+    expect(fateOfLength((length) => length)).toBe('opened')
+    for (const length of [0, 1000, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1])
+      expect(fateOfLength(() => length)).toBe('padding')
+  })
+
+  it('leaves no room for the length', () => {
+    for (const cut of [1, 2, 3, 4]) {
+      const layOut = ({ auth }: FrameParts) => concat(auth, new Uint8Array(4 - cut))
+      expect(fateOfForgery({ layOut })).toBe('padding')
+      expect(fateOfForgery({ layOut, options: { mode: SessionMode.channel } })).toBe('padding')
+    }
+    expect(fateOfForgery({ layOut: () => new Uint8Array(0) })).toBe('signature')
+    expect(fateOfForgery({ layOut: () => new Uint8Array(0), options: { mode: SessionMode.channel } })).toBe(
+      'signature',
+    )
+  })
+
+  const head = [0, 0, 0, 0]
+  const subject = [0, 10, ...utf8('orders.new')]
+  it.each(
+    Object.entries({
+      nothing: [],
+      'a ttl that is cut short': [0, 0, 0],
+      'no flags': head,
+      'an unknown flag': [...head, 32, ...subject],
+      'a subject that is cut short': [...head, 0, 0, 11, ...utf8('orders.new')],
+      'a subject that is not UTF-8': [...head, 0, 0, 1, 0xff],
+      'a subject that is too long': [...head, 0, 0x04, 0x01, ...new Uint8Array(1025)],
+      'a reply that is cut short': [...head, 1, ...subject, 0, 9, 97],
+      'an in_reply_to that is cut short': [...head, 2, ...subject, 9, 1],
+      'an in_reply_to that is too long': [...head, 2, ...subject, 65, ...new Uint8Array(65)],
+      'headers that are none': [...head, 4, ...subject, 0, 0],
+      'too many headers': [...head, 4, ...subject, 1, 1, ...new Uint8Array(257 * 4)],
+      'a header that is cut short': [...head, 4, ...subject, 0, 1, 0, 1, 97, 0, 9, 97],
+      'clear headers that are none': [...head, 8, ...subject, 0, 0],
+      'many payloads that are none': [...head, 16, ...subject, 0, 0],
+      'too many payloads': [...head, 16, ...subject, 0x10, 0x01, ...new Uint8Array(4097 * 4)],
+      'many payloads that are shorter than said': [...head, 16, ...subject, 0, 1, 0, 0, 0, 3, 1, 2],
+      'many payloads that are longer than said': [...head, 16, ...subject, 0, 1, 0, 0, 0, 1, 1, 2],
+    }),
+  )('sends as content %s', (_what, bytes) => {
+    for (const { mode } of modes)
+      expect(fateOfForgery({ options: { mode }, content: Uint8Array.from(bytes) })).toBe('content')
+  })
+
+  it('changes the content under a beginning that was read before', () => {
+    // Most frames begin alike, so what was read there is remembered: only where it means the same.
+    const pair = new Pair(sodium, { mode: SessionMode.channel })
+    const secrets = pair.secrets()
+    let counter = 0
+    const send = (content: Uint8Array) => {
+      const header = headerOf(sodium, secrets.sid, { counter: counter++ })
+      return pair.open(forgeFrame(sodium, secrets, { header, auth: new Uint8Array(1), content }))
+    }
+    expect(send(contentOf({}))).toMatchObject({ meta: EMPTY_META })
+    expect(send(contentOf({}, utf8('other')))).toMatchObject({ meta: EMPTY_META, payload: utf8('other') })
+    expect(send(contentOf({ subject: 'orders.newer' }))).toMatchObject({ meta: { subject: 'orders.newer' } })
+    expect(send(contentOf({ ttlMs: 1 }))).toMatchObject({ meta: { ttlMs: 1 } })
+    expect(send(contentOf({ reply: 'a' }))).toMatchObject({ meta: { reply: 'a' } })
+    expect(send(contentOf({ lengths: [3, 4] }))).toMatchObject({ meta: { lengths: [3, 4] } })
+    expect(send(contentOf({ lengths: [3, 4] }, utf8('short')))).toBe('content')
+    expect(send(contentOf({}).subarray(0, 8))).toBe('content')
+  })
+})
+
+describe('what a frame says of its proof', () => {
+  it('is of exactly the mode of the handshake', () => {
+    const [signed, channel] = [new Pair(sodium), new Pair(sodium, { mode: SessionMode.channel })]
+    const content = contentOf({})
+    const crossed = (pair: Pair, auth: (header: Uint8Array) => Uint8Array | undefined): string => {
+      const secrets = pair.secrets()
+      const header = headerOf(sodium, secrets.sid, { counter: 0 })
+      const proof = auth(header) ?? new Uint8Array(0)
+      return pair.fateOf(forgeFrame(sodium, secrets, { header, auth: proof, content }))
+    }
+    const signature = (pair: Pair) => (header: Uint8Array) =>
+      signBatch(sodium, [frameLeaf(sodium, header, [content])], {
+        messageKey: pair.sender.secretKey,
+        binding: pair.secrets().binding,
+      })[0]
+    expect(crossed(signed, signature(signed))).toBe('opened')
+    expect(crossed(channel, () => new Uint8Array(1))).toBe('opened')
+    expect(crossed(signed, () => new Uint8Array(1))).toBe('signature')
+    expect(crossed(channel, signature(channel))).toBe('signature')
+  })
+
+  it('has a length that its first bytes tell, and none where they make no sense', () => {
+    for (const [n, i, length] of [
+      [1, 0, 66],
+      [2, 1, 98],
+      [3, 2, 98],
+      [64, 63, 66 + 6 * 32],
+      [0, 0, undefined],
+      [65, 0, undefined],
+      [64, 64, undefined],
+      [1, 1, undefined],
+      [255, 0, undefined],
+    ] as const)
+      expect([n, i, signedAuthLength(Uint8Array.of(n, i))]).toEqual([n, i, length])
+    expect(signedAuthLength(new Uint8Array(0))).toBe(undefined)
+    expect(channelAuthLength(Uint8Array.of(0))).toBe(1)
+    for (const first of [1, 2, 64, 255]) expect(channelAuthLength(Uint8Array.of(first))).toBe(undefined)
+    expect(channelAuthLength(new Uint8Array(0))).toBe(undefined)
+  })
+})
+
+describe('a session', () => {
+  it('carries only subjects in its scope', () => {
+    const fate = (scope: string | undefined, subject: string): string => {
+      const pair = new Pair(sodium, { scope })
+      return pair.fateOf(pair.sealOne(utf8('x'), { subject }))
+    }
+    expect(fate(undefined, 'anything')).toBe('opened')
+    expect(fate('orders.*', 'orders.new')).toBe('opened')
+    expect(fate('orders.>', 'orders.new.big')).toBe('opened')
+    expect(fate('orders.*', 'orders.new.big')).toBe('scope')
+    expect(fate('orders.new', 'orders.old')).toBe('scope')
+    expect(fate('orders.>', 'orders')).toBe('scope')
+  })
+
+  it('carries so many frames and no more, on either side', () => {
+    const pair = new Pair(sodium, { maxFrames: 3 })
+    const frames = pair.seal([new Uint8Array(1), new Uint8Array(1), new Uint8Array(1)])
+    expect(pair.outgoing.isOpen(SENT_AT_MS)).toBe(false)
+    expect(() => pair.sealOne(new Uint8Array(1))).toThrow(RangeError)
+    expect(frames.map((frame) => pair.fateOf(frame))).toEqual(['opened', 'opened', 'opened'])
+    const takes = (counter: number) =>
+      pair.incoming.takes({ sid: new Uint8Array(16), sentAtMs: SENT_AT_MS, counter })
+    expect([2, 3, 2 ** 20, 2 ** 53 - 1].map(takes)).toEqual([true, false, false, false])
+  })
+
+  it('lasts as long as its handshake says, on either side', () => {
+    const pair = new Pair(sodium)
+    const end = SENT_AT_MS + LIFETIME_MS
+    expect([end - 1, end].map((nowMs) => pair.outgoing.isOpen(nowMs))).toEqual([true, false])
+    const takes = (sentAtMs: number) => pair.incoming.takes({ sid: new Uint8Array(16), sentAtMs, counter: 0 })
+    expect([end - 1, end, end + 1].map(takes)).toEqual([true, false, false])
+    // Its last frames are on their way then, and the clock of their sender may be behind.
+    const isOver = (nowMs: number) => pair.incoming.isOver(nowMs)
+    expect([end, end + CLOCK_WINDOW_MS - 1, end + CLOCK_WINDOW_MS].map(isOver)).toEqual([false, false, true])
+  })
+
+  it('takes frames of a sender whose clock was set back, by as much as clocks may differ', () => {
+    const { incoming } = new Pair(sodium)
+    const takes = (sentAtMs: number) => incoming.takes({ sid: new Uint8Array(16), sentAtMs, counter: 0 })
+    expect([SENT_AT_MS - 1, SENT_AT_MS - CLOCK_WINDOW_MS].map(takes)).toEqual([true, true])
+    expect(takes(SENT_AT_MS - CLOCK_WINDOW_MS - 1)).toBe(false)
+    expect(takes(0)).toBe(false)
+  })
+
+  it('says beforehand how large a frame can be', () => {
+    for (const { mode } of modes) {
+      for (const padding of ['padme', 'none'] as const) {
+        for (const count of [1, 2, 7, 64]) {
+          const pair = new Pair(sodium, { mode, padding })
+          const frames = pair.seal(Array.from({ length: count }, () => new Uint8Array(900)))
+          const said = pair.outgoing.maxSize(pair.sealer, contentOf({}, new Uint8Array(900)).length, count)
+          const largest = Math.max(...frames.map(({ length }) => length))
+          expect(largest).toBeLessThanOrEqual(said)
+          if (padding === 'none') expect(largest).toBe(said)
+        }
+      }
+    }
+  })
+})
+
+function unpadded({ auth, content }: FrameParts): Uint8Array {
+  return concat(auth, u32(content.length), content)
+}

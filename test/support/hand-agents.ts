@@ -1,0 +1,323 @@
+import type { NatsConnection } from '@nats-io/transport-node'
+import { expect } from 'vitest'
+import type { SecureConnection } from '../../src/bus/connection.ts'
+import type { SecureMessage } from '../../src/bus/message.ts'
+import type { SealMode } from '../../src/bus/opened.ts'
+import type { RejectReason } from '../../src/bus/status.ts'
+import { concat, hex } from '../../src/bytes.ts'
+import type { KeyPair } from '../../src/crypto/engine.ts'
+import type { RecipientKey, SessionSecrets } from '../../src/envelope/keys.ts'
+import { type Sealed, seal } from '../../src/envelope/seal.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import type { Permissions } from '../../src/identity/permissions.ts'
+import { verifyAnnouncement } from '../../src/keys/announcements.ts'
+import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { CHANNEL_AUTH, frameLeaf, signBatch } from '../../src/session/session-auth.ts'
+import { encodeFrameMeta, type FrameMeta } from '../../src/wire/frame.ts'
+import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
+import type { SealedContent, SealedType } from '../../src/wire/sealed.ts'
+import { forgeFrame, headerOf } from '../session/forge-frame.ts'
+import { ManualClock } from './clock.ts'
+import { HandRotator } from './hand-rotator.ts'
+import { EVERYTHING, engine } from './identities.ts'
+import { passing } from './passing.ts'
+import { collectStatus, TestRealm } from './realm.ts'
+import { MINUTE, reparse } from './statements.ts'
+import { until } from './until.ts'
+
+/** A member of the realm that seals what it likes: valid keys and a valid token, and no library that refuses. */
+export interface HandAgent {
+  readonly identity: Identity
+  readonly keys: KeyPair
+  readonly hash: Uint8Array
+  readonly instance: Uint8Array
+}
+
+export interface Sealing {
+  readonly content?: Partial<SealedContent>
+  readonly sentAtMs?: number
+  readonly in?: AcceptedEpoch
+  readonly to?: readonly RecipientKey[]
+  readonly messageKey?: Uint8Array
+  readonly type?: SealedType
+}
+
+export interface HandSessionOptions extends Partial<Handshake> {
+  /** Default: the beginning of the epoch. */
+  readonly sentAtMs?: number
+  readonly in?: AcceptedEpoch
+  readonly to?: readonly RecipientKey[]
+}
+
+export interface HandFrame {
+  readonly counter?: number
+  readonly sentAtMs?: number
+  readonly meta?: Partial<FrameMeta>
+  readonly payload?: Uint8Array
+  readonly messageKey?: Uint8Array
+}
+
+/** What a writer can be told, whatever the mode. */
+export interface Writing {
+  readonly subject?: string
+  readonly reply?: string
+  readonly inReplyTo?: Uint8Array
+  /** The number under which it is replayed or not. */
+  readonly number?: number
+  readonly sentAtMs?: number
+  readonly ttlMs?: number
+  /** Of many payloads, which only a frame can have. */
+  readonly lengths?: readonly number[]
+  readonly payload?: Uint8Array
+  readonly messageKey?: Uint8Array
+}
+
+export const HAND_EPOCH_MS = 10 * MINUTE
+export const HAND_GRACE_MS = 100_000
+
+/** A realm with one agent of the library, bob, who reads orders.new; whoever else is in it is made by hand. */
+export class HandRealm {
+  readonly clock: ManualClock
+  readonly realm: TestRealm
+  readonly hand: HandRotator
+  readonly broker: NatsConnection
+  readonly epoch: AcceptedEpoch
+  readonly bob: SecureConnection
+  readonly toBob: RecipientKey
+  /** What bob has read. */
+  readonly got: SecureMessage[] = []
+  #seq = 0
+
+  static async start(graceMs = HAND_GRACE_MS): Promise<HandRealm> {
+    const clock = new ManualClock()
+    const realm = await TestRealm.start({ clock, rotation: false })
+    const broker = await realm.connection()
+    const notBefore = clock.now()
+    const hand = await HandRotator.start(realm, {
+      epochs: (world) => [
+        world.epoch(undefined, { notBefore, notAfter: notBefore + HAND_EPOCH_MS, graceMs }),
+      ],
+    })
+    const [made] = hand.epochs
+    if (made === undefined) throw new Error('no epoch')
+    const epoch = hand.world.accept(made)
+    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000 }))
+    await until('bob was heard', () => hand.announcements.length > 0)
+    const all = new HandRealm({ clock, realm, hand, broker, epoch, bob })
+    bob.subscribe('orders.new', { callback: (_error, m) => all.got.push(m) })
+    await bob.flush()
+    return all
+  }
+
+  private constructor(parts: Pick<HandRealm, 'clock' | 'realm' | 'hand' | 'broker' | 'epoch' | 'bob'>) {
+    this.clock = parts.clock
+    this.realm = parts.realm
+    this.hand = parts.hand
+    this.broker = parts.broker
+    this.epoch = parts.epoch
+    this.bob = parts.bob
+    this.toBob = this.#keyOfBob()
+  }
+
+  /** Where bob takes handshakes that are for him alone. */
+  get inboxOfBob(): string {
+    return `${this.realm.root}.inbox.${this.bob.instance}`
+  }
+
+  /** Announces a fresh instance; messages of an announcement that has not arrived would wait for it. */
+  async join(
+    who: string | Identity,
+    options: {
+      readonly permissions?: Permissions
+      readonly at?: AcceptedEpoch
+      readonly instance?: Uint8Array
+    } = {},
+  ): Promise<HandAgent> {
+    const { permissions = EVERYTHING, at = this.epoch, instance = engine.randomBytes(8) } = options
+    const identity = typeof who === 'string' ? this.realm.identity(who, { permissions }) : who
+    const keys = engine.ed25519KeyPair()
+    const changes = { instance, messageKey: keys.publicKey }
+    const parsed = this.hand.world.announcement(identity, at, changes, { messageKey: keys.secretKey })
+    await this.tell(`announce.${identity.name}.${hex(instance)}`, parsed.bytes)
+    return { identity, keys, hash: parsed.hash, instance }
+  }
+
+  /** Publishes a statement; resolves when bob has taken it in. */
+  async tell(subject: string, bytes: Uint8Array): Promise<void> {
+    const { hand, realm, bob } = this
+    hand.publish(subject, bytes)
+    const heard = collectStatus(bob)
+    hand.publish('revoke', hand.world.revocation(realm.identity('nobody'), { since: this.clock.now() }))
+    await until('bob has heard what came before', () => heard.some(({ type }) => type === 'revoked'))
+  }
+
+  /** A message of this agent's, sealed to bob unless it is said otherwise. */
+  seal(by: HandAgent, options: Sealing = {}): Uint8Array {
+    return this.#seal(by, options).bytes
+  }
+
+  /** A session of this agent's with bob, and its handshake. */
+  session(by: HandAgent, options: HandSessionOptions = {}): HandSession {
+    const { mode = SessionMode.signed, sentAtMs = this.epoch.notBefore, to, in: at = this.epoch } = options
+    const { scope, maxFrames = 2 ** 20, lifetimeMs = 900_000 } = options
+    const payload = encodeHandshake({ scope, mode, maxFrames, lifetimeMs })
+    const sealing = { content: { payload }, type: 1 as const, sentAtMs, in: at }
+    const sealed = this.#seal(by, to === undefined ? sealing : { ...sealing, to })
+    if (sealed.session === undefined) throw new Error('the handshake opens no session')
+    return new HandSession(by, {
+      handshake: sealed.bytes,
+      secrets: sealed.session,
+      mode,
+      clock: this.clock,
+    })
+  }
+
+  /** The same, and bob has its handshake before whatever comes next. */
+  openSession(by: HandAgent, options: HandSessionOptions = {}): HandSession {
+    const session = this.session(by, options)
+    this.broker.publish(this.inboxOfBob, session.handshake)
+    return session
+  }
+
+  /** How an agent writes to bob in one mode: in a session, whose handshake he has by then, or in messages. */
+  writer(
+    by: HandAgent,
+    mode: SealMode,
+    options: Pick<HandSessionOptions, 'in' | 'to'> = {},
+  ): (what?: Writing) => Uint8Array {
+    if (mode === 'message') {
+      return ({ number, sentAtMs, messageKey, ...content } = {}) =>
+        this.seal(by, {
+          ...options,
+          content: { ...content, ...(number === undefined ? {} : { seq: number }) },
+          ...(sentAtMs === undefined ? {} : { sentAtMs }),
+          ...(messageKey === undefined ? {} : { messageKey }),
+        })
+    }
+    const kind = mode === 'channel' ? SessionMode.channel : SessionMode.signed
+    const session = this.openSession(by, { ...options, mode: kind })
+    return ({ number, payload, sentAtMs, messageKey, ...meta } = {}) =>
+      session.frame({
+        meta,
+        ...(number === undefined ? {} : { counter: number }),
+        ...(payload === undefined ? {} : { payload }),
+        ...(sentAtMs === undefined ? {} : { sentAtMs }),
+        ...(messageKey === undefined ? {} : { messageKey }),
+      })
+  }
+
+  async expectDelivered(bytes: Uint8Array): Promise<void> {
+    const before = this.got.length
+    const rejections = this.bob.rejections()
+    this.broker.publish('orders.new', bytes)
+    await until('it is delivered', () => this.got.length > before || this.rejected > sum(rejections))
+    expect(this.bob.rejections()).toEqual(rejections)
+    expect(this.got).toHaveLength(before + 1)
+  }
+
+  async expectRejected(bytes: Uint8Array, reason: RejectReason, subject = 'orders.new'): Promise<void> {
+    const before = this.got.length
+    const rejections = this.bob.rejections()
+    this.broker.publish(subject, bytes)
+    await until('it is judged', () => this.got.length > before || this.rejected > sum(rejections))
+    expect(this.bob.rejections()).toEqual({ ...rejections, [reason]: (rejections[reason] ?? 0) + 1 })
+    expect(this.got).toHaveLength(before)
+  }
+
+  /** How much bob has rejected. */
+  get rejected(): number {
+    return sum(this.bob.rejections())
+  }
+
+  async stop(): Promise<void> {
+    await this.realm.stop()
+  }
+
+  #seal(by: HandAgent, options: Sealing): Sealed {
+    const { content, sentAtMs = this.clock.now(), to = [this.toBob], type = 0 } = options
+    const whole: SealedContent = {
+      sender: by.hash,
+      seq: ++this.#seq,
+      subject: 'orders.new',
+      reply: undefined,
+      inReplyTo: undefined,
+      ttlMs: 0,
+      headers: [],
+      clearHeaders: [],
+      payload: new Uint8Array(1),
+      ...content,
+    }
+    return seal(engine, whole, {
+      type,
+      epoch: (options.in ?? this.epoch).number,
+      recipients: to,
+      messageKey: options.messageKey ?? by.keys.secretKey,
+      sentAtMs,
+      padding: 'padme',
+    })
+  }
+
+  /** The key that bob has announced. */
+  #keyOfBob(): RecipientKey {
+    const { trust, revocations } = this.hand.world
+    const around = { engine, trust, revocations }
+    for (const bytes of this.hand.announcements) {
+      const parsed = reparse(bytes)
+      const judged = { epoch: this.epoch, nowMs: this.clock.now() }
+      const key = verifyAnnouncement(around, parsed, judged)?.recipient
+      if (parsed.announcement.agent === 'bob' && key !== undefined) return key
+    }
+    throw new Error('bob has no key')
+  }
+}
+
+/** One end of a session, without the checks of an honest sender. */
+export class HandSession {
+  readonly handshake: Uint8Array
+  readonly secrets: SessionSecrets
+  readonly #by: HandAgent
+  readonly #mode: SessionMode
+  readonly #clock: ManualClock
+  #counter = 0
+
+  constructor(
+    by: HandAgent,
+    parts: Pick<HandSession, 'handshake' | 'secrets'> & {
+      readonly mode: SessionMode
+      readonly clock: ManualClock
+    },
+  ) {
+    this.handshake = parts.handshake
+    this.secrets = parts.secrets
+    this.#by = by
+    this.#mode = parts.mode
+    this.#clock = parts.clock
+  }
+
+  /** A frame, alone in its batch. */
+  frame(options: HandFrame = {}): Uint8Array {
+    const { counter = this.#counter++, sentAtMs = this.#clock.now(), payload = new Uint8Array(1) } = options
+    const { messageKey = this.#by.keys.secretKey } = options
+    const { sid, binding } = this.secrets
+    const header = headerOf(engine, sid, { counter, sentAtMs })
+    const content = concat(encodeFrameMeta({ ...META, ...options.meta }), payload)
+    const leaves = [frameLeaf(engine, header, [content])]
+    const signed = this.#mode === SessionMode.signed
+    const [auth = CHANNEL_AUTH] = signed ? signBatch(engine, leaves, { messageKey, binding }) : []
+    return forgeFrame(engine, this.secrets, { header, auth, content })
+  }
+}
+
+const META: FrameMeta = {
+  ttlMs: 0,
+  subject: 'orders.new',
+  reply: undefined,
+  inReplyTo: undefined,
+  headers: [],
+  clearHeaders: [],
+  lengths: undefined,
+}
+
+function sum(counts: object): number {
+  return Object.values(counts).reduce((all: number, count: number) => all + count, 0)
+}
