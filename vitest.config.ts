@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 // The imports '#…' of package.json resolve to src under this condition, so that tests need no build.
@@ -22,6 +23,8 @@ export default defineConfig({
   test: {
     globalSetup: ['test/support/global-setup.ts'],
     testTimeout: 30_000,
+    // The tests wait for servers and timers more than they compute.
+    maxWorkers: availableParallelism() + 1,
     projects: [
       { extends: true, test: { name: 'all', include: ['test/**/*.test.ts'] } },
       // What goes over a connection, once more over the other client line.
