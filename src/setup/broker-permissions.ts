@@ -31,7 +31,7 @@ export const FULL_ACCESS: Permissions = {
  * @throws SubrosaError ERR_SETUP when a deny pattern would cut the agent off from its realm
  */
 export function agentBrokerPermissions(request: BrokerRequest): Permissions {
-  const { permissions } = request
+  const { permissions, roles } = request
   const protocol = protocolPatterns(request)
   checkDenied('pub', permissions.pub.deny, protocol.pub)
   checkDenied('sub', permissions.sub.deny, protocol.sub)
@@ -40,7 +40,11 @@ export function agentBrokerPermissions(request: BrokerRequest): Permissions {
   )
   return {
     pub: {
-      allow: [...permissions.pub.allow, ...protocol.pub, STREAM_NAMES],
+      allow: [
+        ...permissions.pub.allow,
+        ...protocol.pub,
+        ...(roles.includes('rotator') ? [] : [STREAM_NAMES]),
+      ],
       deny: [...permissions.pub.deny, ...reserved],
     },
     sub: { allow: [...permissions.sub.allow, ...protocol.sub], deny: permissions.sub.deny },

@@ -10,7 +10,7 @@ import { revokeAgent } from '../../setup/agents.ts'
 import { check, DemoFailure, expectRejected, until } from './checks.ts'
 import type { Screen } from './screen.ts'
 import type { Cast } from './steps.ts'
-import { type DemoWorld, tap } from './world.ts'
+import { type DemoWorld, isContent, tap } from './world.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -19,20 +19,14 @@ export async function attack(screen: Screen, world: DemoWorld, cast: Cast): Prom
   screen.step('What is turned away, and why')
   const { orders, billing, broker } = cast
   const seen = await tap(broker, 'orders.new')
+  orders.publish('orders.new', 'pay 99.50')
+  await until('the broker has the message', () => seen.some(isContent))
+  const genuine = seen.find(isContent)?.data ?? new Uint8Array(0)
   let delivered = 0
   billing.subscribe('orders.>', { callback: () => delivered++ })
   await billing.flush()
-  orders.publish('orders.new', 'pay 99.50')
-  await until('the real message arrives', () => delivered === 1 && seen.length === 1)
-  const genuine = seen[0]?.data ?? new Uint8Array(0)
   const attempt = { victim: billing, delivered: () => delivered }
 
-  await expectRejected(screen, {
-    ...attempt,
-    name: 'a replayed message',
-    reason: 'replay',
-    run: () => broker.publish('orders.new', genuine),
-  })
   await expectRejected(screen, {
     ...attempt,
     name: 'an altered message',
@@ -44,6 +38,14 @@ export async function attack(screen: Screen, world: DemoWorld, cast: Cast): Prom
     name: 'a message moved to another subject',
     reason: 'subject',
     run: () => broker.publish('orders.refund', genuine),
+  })
+  broker.publish('orders.new', genuine)
+  await until('the message arrives as it was', () => delivered === 1)
+  await expectRejected(screen, {
+    ...attempt,
+    name: 'a replayed message',
+    reason: 'replay',
+    run: () => broker.publish('orders.new', genuine),
   })
   await expectRejected(screen, {
     ...attempt,
@@ -95,7 +97,7 @@ async function revoke(screen: Screen, world: DemoWorld, cast: Cast): Promise<voi
   await intern.waitForAudience('orders.held', { atLeast: 2 })
   const held = await tap(broker, 'orders.held')
   intern.publish('orders.held', 'pay the intern')
-  await until('the broker has it', () => held.length === 1)
+  await until('the broker has it', () => held.some(isContent))
   let delivered = 0
   audit.subscribe('orders.held', { callback: () => delivered++ })
   await audit.flush()
@@ -108,7 +110,7 @@ async function revoke(screen: Screen, world: DemoWorld, cast: Cast): Promise<voi
     delivered: () => delivered,
     name: 'a message that a revoked agent sealed before',
     reason: 'revoked',
-    run: () => broker.publish('orders.held', held[0]?.data ?? new Uint8Array(0)),
+    run: () => broker.publish('orders.held', held.find(isContent)?.data ?? new Uint8Array(0)),
   })
   check(screen, isStopped(intern), 'the revoked agent: its own library stops', 'ERR_REVOKED')
   check(screen, !isInAudience(orders), 'the revoked agent: nothing is sealed to it any more')

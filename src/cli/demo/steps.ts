@@ -7,7 +7,7 @@ import { loadIdentity } from '../../identity/key-file.ts'
 import { agentPaths, realmLayout } from '../../setup/layout.ts'
 import { check, pause, until } from './checks.ts'
 import type { Screen } from './screen.ts'
-import { type BrokerView, DEMO_TIMES, type DemoWorld, tap } from './world.ts'
+import { type BrokerView, DEMO_TIMES, type DemoWorld, isContent, tap } from './world.ts'
 
 /** The agents of the demo, connected. */
 export interface Cast {
@@ -105,13 +105,13 @@ export async function request(screen: Screen, { orders, billing, broker }: Cast)
   })
   await billing.flush()
   const reply = await orders.request('invoices.get', JSON.stringify({ order: 7 }), { timeout: 2000 })
-  await until('the broker saw both', () => seen.length > 0 && replies.length > 0)
+  await until('the broker saw both', () => seen.some(isContent) && replies.some(isContent))
   screen.sideBySide(
-    ['the broker saw', dump(seen[0])],
+    ['the broker saw', dump(seen.find(isContent))],
     ['billing read', ['{"order":7}', 'from orders, verified']],
   )
   screen.sideBySide(
-    ['the broker saw', dump(replies[0])],
+    ['the broker saw', dump(replies.find(isContent))],
     ['orders read', [reply.string(), 'from billing, verified']],
   )
   check(screen, reply.sender.name === 'billing', 'the reply is from an agent that was asked')
@@ -132,9 +132,9 @@ export async function publish(screen: Screen, { orders, billing, audit, broker }
   )
   await Promise.all([billing.flush(), audit.flush()])
   orders.publish('orders.new', JSON.stringify(ORDER))
-  await until('both have read it', () => read.size === 2 && seen.length === 1)
+  await until('both have read it', () => read.size === 2 && seen.some(isContent))
   const texts = [...read].flatMap(([name, m]) => [`${name}:`, ...split(m.string(), 34)])
-  screen.sideBySide(['the broker saw', dump(seen[0], 6)], ['the agents read', texts])
+  screen.sideBySide(['the broker saw', dump(seen.find(isContent), 6)], ['the agents read', texts])
   const isWhole = [...read.values()].every(
     (m) => m.string() === JSON.stringify(ORDER) && m.sender.name === 'orders',
   )

@@ -13,6 +13,7 @@ import { agentPaths, realmLayout } from '../../setup/layout.ts'
 import { findNatsServer, type NatsServerProgram } from '../../setup/nats-server.ts'
 import { createRealm, type Realm } from '../../setup/realm.ts'
 import { type RunningServer, startNatsServer } from '../../setup/run-server.ts'
+import { WireType, wireType } from '../../wire/preamble.ts'
 import { pause } from './checks.ts'
 
 /** Epochs of seconds, so that a rotation can be watched. */
@@ -135,6 +136,12 @@ export async function tap(broker: NatsConnection, pattern: string): Promise<read
   })
   await broker.flush()
   return seen
+}
+
+/** Whether it is a sealed message or a frame: not what the server says, and no handshake. */
+export function isContent({ data }: BrokerView): boolean {
+  const type = wireType(data)
+  return type === WireType.sealed || type === WireType.frame
 }
 
 async function freePort(): Promise<number> {
