@@ -25,7 +25,15 @@ bus.publish('orders.new', new Uint8Array(8), { to: ['shop'] }) // or to some of 
 for await (const m of orders) {
   console.log(m.sender.name, m.subject, m.data.length, m.epoch) // the sender is verified
 }
+// #endregion
 
+// #region modes
+bus.publish('orders.new', 'to one instance', { mode: 'channel', to: ['shop'] })
+bus.publish('orders.new', 'on its own', { mode: 'message' })
+bus.publishMany('orders.new', ['one', 'two', 'three']) // three messages, sealed together
+// #endregion
+
+// #region readme
 bus.subscribe('tools.search', { queue: 'workers', callback: (_err, m) => m.respond('result') })
 await bus.flush() // now it is in the queue group
 const reply = await bus.request('tools.search', 'query', { timeout: 1000 })

@@ -169,6 +169,40 @@ describe.runIf(clientLine === '@nats-io')('a realm in two accounts', () => {
     }
   })
 
+  it('passes handshakes on, and what asks for those that were missed, both ways', async () => {
+    const exporting = (subject: string) => ({ exports: [`{ stream: "${subject}" }`] })
+    realm = await TestRealm.start({
+      serverConfig: config({
+        HOME: plus(HOME, { ...exporting('orders.>'), imports: [stream('AWAY', 'reports.>')] }),
+        AWAY: plus(AWAY, { ...exporting('reports.>'), imports: [stream('HOME', 'orders.>')] }),
+      }),
+    })
+    const live = { capturedSubjects: [] }
+    home = await realm.agent('home', {}, live)
+    away = await agentIn(realm, 'AWAY', 'away', live)
+    const asked = await realm.tap(`${P}.session.*`)
+    for (const [from, to, subject] of [
+      [home, away, 'orders'],
+      [away, home, 'reports'],
+    ] as const) {
+      await from.waitForAudience(`${subject}.new`)
+      const got: string[] = []
+      to.subscribe(`${subject}.new`, { callback: (_error, m) => got.push(m.string()) })
+      await to.flush()
+      const before = asked.length
+      from.publish(`${subject}.new`, 'to one', { to: [to.name] })
+      await until('it has come', () => got.length === 1)
+      await realm.settled()
+      expect(asked.length).toBe(before)
+      // Nobody subscribes there: the handshake of the session for both is lost.
+      from.publish(`${subject}.missed`, 'x')
+      from.publish(`${subject}.new`, 'to both')
+      await until('it has come too', () => got.length === 2)
+      expect(asked.length).toBeGreaterThan(before)
+    }
+    for (const bus of [home, away]) expect(bus.rejections()).toEqual({})
+  })
+
   it('needs queries as a stream: as a service they lose the inbox to which the answer goes', async () => {
     const asService = config({
       HOME: { exports: HOME.exports, imports: [] },
