@@ -77,6 +77,12 @@ export const MAX_FETCHES_PER_SECOND = 4
 export const MAX_SESSION_REQUESTS_PER_SECOND = 32
 /** Times a second that a sender repeats the handshake of one session. */
 export const MAX_HANDSHAKE_REPEATS_PER_SECOND = 2
+/** Handshakes of any sessions that an instance repeats when it is asked. */
+export const MAX_HANDSHAKE_ANSWERS_PER_SECOND = 64
+/** Up to so many recipients each get the handshake in their own inbox. To more it goes on the subjects of the session. */
+export const MAX_HANDSHAKE_INBOXES = 32
+/** Subjects of one session on which its handshake is published before the first frame there. */
+export const MAX_HANDSHAKE_SUBJECTS = 64
 export const MAX_HINTS_PER_SECOND = 64
 export const MAX_TICKS_PER_SECOND = 10
 /** Orders to rotate that the rotation service verifies. */

@@ -168,6 +168,10 @@ export class SecureConnection {
       ...parts,
       feed,
       onHandshake: (message) => this.#receiver.takeHandshake(message),
+      onTime: () => {
+        this.#publisher.prune()
+        this.#receiver.prune()
+      },
       onForgotten: () => {
         this.#receiver.prune()
         this.#windows.prune((key) => this.#receiver.needsWindow(key))

@@ -4,19 +4,23 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../limits.ts'
 import { FrameSealer } from '../session/frame-cipher.ts'
-import type { OutgoingSession } from '../session/outgoing.ts'
+import type { FrameName, OutgoingSession } from '../session/outgoing.ts'
+import { maxAuthLength } from '../session/session-auth.ts'
 import { encodeFrameMeta } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
+import type { HeaderPair } from '../wire/sealed.ts'
 import { splitHeaders } from './headers.ts'
 import type { NatsLike } from './nats-like.ts'
 import { Outbox } from './outbox.ts'
 import { OutgoingSessions, type OutgoingSessionsOptions, type SessionAudience } from './outgoing-sessions.ts'
 import type { Outgoing, Published } from './publisher.ts'
-import type { Wire } from './wire-out.ts'
+import type { Route, Wire } from './wire-out.ts'
 
 const MAX_CACHED_SUBJECTS = 1024
-/** Where the sid begins in a frame's header: with salt and counter it names the frame. */
-const ID_START = 3
+/** Above what a proof of the sender, padding, header and tag add to so many bytes: PADMÉ adds at most 12 %. */
+const MOST_ADDED_BYTES = 512
+const MOST_ADDED_SHARE = 0.13
+const NO_NAME: FrameName = { id: new Uint8Array(0) }
 
 /** What a frame publisher works with. */
 export interface FramePublisherOptions extends Omit<OutgoingSessionsOptions, 'flush'> {
@@ -38,7 +42,7 @@ export class FramePublisher {
   constructor(nc: NatsLike, options: FramePublisherOptions) {
     this.#options = options
     this.#sealer = new FrameSealer(options.engine, options.padding)
-    this.#outbox = new Outbox(this.#sealer, options.onError)
+    this.#outbox = new Outbox(this.#sealer, options.wire, options.onError)
     this.#sessions = new OutgoingSessions(nc, { ...options, flush: () => this.#outbox.flush() })
   }
 
@@ -49,35 +53,54 @@ export class FramePublisher {
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_KEY_INVALID
    */
   publish(outgoing: Outgoing, audience: SessionAudience, mode: SessionMode): Published | undefined {
-    return this.#publish(outgoing, outgoing.payload, { audience, mode, meta: this.#metaOf(outgoing) })
+    const { subject, via = subject, headers } = outgoing
+    const nowMs = this.#options.clock.now()
+    const session = this.#sessions.get(audience, mode, { subject: via, nowMs })
+    if (session === undefined) return undefined
+    const meta = this.#metaOf(outgoing)
+    const clear = headers === undefined ? NONE : splitHeaders(headers).clear
+    const { payload } = outgoing
+    const name = this.#send(session, {
+      outgoing,
+      clear,
+      meta,
+      payload,
+      nowMs,
+      recipients: audience.members.length,
+    })
+    return new PublishedFrame(name, audience.members)
   }
 
   /**
    * Seals many payloads, as many in one frame as fit. Where one of them is too large, none is published.
    *
-   * @returns whether a session could be had
+   * @returns how many were published: the others are to be sealed in messages
    * @throws as {@link publish}
    */
   publishMany(
     outgoing: Omit<Outgoing, 'payload'>,
     payloads: readonly Uint8Array[],
     { audience, mode }: { readonly audience: SessionAudience; readonly mode: SessionMode },
-  ): boolean {
+  ): number {
+    const { subject } = outgoing
+    const { wire, clock } = this.#options
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const empty = encode(outgoing, { sealed, clear, lengths: [0] }).length
-    const session = this.#sessions.get(audience, mode, outgoing.subject)
-    if (session === undefined) return false
-    const { wire } = this.#options
+    const recipients = audience.members.length
     const room = wire.room(clear)
-    const sizeOf = (bytes: number): number => session.maxSize(this.#sealer, bytes, 1)
+    const sizeOf = (bytes: number): number => this.#sealer.size(maxAuthLength(mode, 1), bytes)
     const largest = sizeOf(empty + payloads.reduce((most, { length }) => Math.max(most, length), 0))
-    if (largest > room) throw wire.tooLarge(largest, audience.members.length)
+    if (largest > room) throw wire.tooLarge(largest, recipients)
+    let published = 0
     for (const group of grouped(payloads, empty, (bytes) => sizeOf(bytes) <= room)) {
-      const lengths = group.map(({ length }) => length)
-      const meta = encode(outgoing, { sealed, clear, lengths })
-      this.#publish(outgoing, join(group), { audience, mode, meta })
+      const nowMs = clock.now()
+      const session = this.#sessions.get(audience, mode, { subject, nowMs })
+      if (session === undefined) return published
+      const meta = encode(outgoing, { sealed, clear, lengths: group.map(({ length }) => length) })
+      this.#send(session, { outgoing, clear, meta, payload: join(group), nowMs, recipients })
+      published += group.length
     }
-    return true
+    return published
   }
 
   /** Seals and publishes what waits for the end of the turn. */
@@ -85,48 +108,36 @@ export class FramePublisher {
     this.#outbox.flush()
   }
 
+  /** Ends the sessions that are over. */
+  prune(): void {
+    this.#outbox.flush()
+    this.#sessions.prune()
+  }
+
   close(): void {
-    try {
-      this.#outbox.flush()
-    } catch (error) {
-      // The connection has ended before the turn has.
-      this.#options.onError(error)
-    }
+    this.#outbox.flush()
     this.#sessions.close()
   }
 
-  #publish(
-    outgoing: Omit<Outgoing, 'payload'>,
-    payload: Uint8Array,
-    {
-      audience,
-      mode,
-      meta,
-    }: { readonly audience: SessionAudience; readonly mode: SessionMode; readonly meta: Uint8Array },
-  ): Published | undefined {
-    const { clock, wire } = this.#options
-    const { subject, via = subject, reply, headers } = outgoing
-    const clear = headers === undefined ? NONE : splitHeaders(headers).clear
-    const session = this.#sessions.get(audience, mode, via)
-    if (session === undefined) return undefined
-    const isAlone = this.#mustGoAlone(session, meta.length + payload.length, {
-      room: wire.room(clear),
-      recipients: audience.members.length,
-    })
-    const emit = (frame: Uint8Array): void => wire.publish(via, frame, { reply, clear })
-    if (mode === SessionMode.channel) {
+  #send(session: OutgoingSession, sending: Sending): FrameName {
+    const { outgoing, clear, meta, payload, nowMs } = sending
+    const { subject, via = subject, reply } = outgoing
+    const isAlone = this.#mustGoAlone(session, sending)
+    const route: Route = { subject: via, reply, clear }
+    const name = reply === undefined ? NO_NAME : { id: NO_NAME.id }
+    const named = reply === undefined ? undefined : name
+    if (session.mode === SessionMode.channel) {
       // What was published before goes before.
       this.#outbox.flush()
-      const frame = session.nextFrame(this.#sealer, clock.now(), { meta, payload })
-      for (const sealed of session.seal(this.#sealer, [frame])) emit(sealed)
-      return { id: frame.header.subarray(ID_START), members: audience.members }
+      const [frame] = session.seal(this.#sealer, [session.nextFrame(nowMs, { meta, payload, named })])
+      if (frame !== undefined) this.#options.wire.publish(route, frame)
+      return name
     }
     if (isAlone) this.#outbox.flush()
     // The caller may use its memory again before the turn is over.
-    const frame = session.nextFrame(this.#sealer, clock.now(), { meta, payload: copyOf(payload) })
-    this.#outbox.add({ session, frame, emit })
+    this.#outbox.add(session, session.nextFrame(nowMs, { meta, payload: copyOf(payload), named }), route)
     if (isAlone) this.#outbox.flush()
-    return { id: frame.header.subarray(ID_START), members: audience.members }
+    return name
   }
 
   /**
@@ -134,14 +145,14 @@ export class FramePublisher {
    *
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE when it does not fit alone either
    */
-  #mustGoAlone(
-    session: OutgoingSession,
-    contentBytes: number,
-    { room, recipients }: { readonly room: number; readonly recipients: number },
-  ): boolean {
+  #mustGoAlone(session: OutgoingSession, { meta, payload, clear, recipients }: Sending): boolean {
+    const { wire } = this.#options
+    const contentBytes = meta.length + payload.length
+    const room = wire.room(clear)
+    if (contentBytes * (1 + MOST_ADDED_SHARE) + MOST_ADDED_BYTES <= room) return false
     if (session.maxSize(this.#sealer, contentBytes, MAX_FRAMES_PER_BATCH) <= room) return false
     const alone = session.maxSize(this.#sealer, contentBytes, 1)
-    if (alone > room) throw this.#options.wire.tooLarge(alone, recipients)
+    if (alone > room) throw wire.tooLarge(alone, recipients)
     return true
   }
 
@@ -159,6 +170,31 @@ export class FramePublisher {
 }
 
 const NONE: readonly never[] = []
+
+/** What goes out in one frame. */
+interface Sending {
+  readonly outgoing: Omit<Outgoing, 'payload'>
+  readonly clear: readonly HeaderPair[]
+  readonly meta: Uint8Array
+  readonly payload: Uint8Array
+  readonly nowMs: number
+  readonly recipients: number
+}
+
+/** A frame that is on its way, or waits for the end of its turn: only then has it a name. */
+class PublishedFrame implements Published {
+  readonly members: Published['members']
+  readonly #name: FrameName
+
+  constructor(name: FrameName, members: Published['members']) {
+    this.#name = name
+    this.members = members
+  }
+
+  get id(): Uint8Array {
+    return this.#name.id
+  }
+}
 
 function encode(
   { subject, reply, inReplyTo }: Omit<Outgoing, 'payload'>,

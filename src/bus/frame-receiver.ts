@@ -1,9 +1,15 @@
-import { copy, hex } from '../bytes.ts'
+import { hex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { FrameOpener } from '../session/frame-cipher.ts'
 import type { OpenedContent } from '../session/incoming.ts'
-import { FRAME_HEADER_BYTES, FRAME_NONCE_START, type FrameHeader, readFrameHeader } from '../wire/frame.ts'
+import {
+  FRAME_HEADER_BYTES,
+  FRAME_ID_START,
+  FRAME_NONCE_START,
+  type FrameHeader,
+  readFrameHeader,
+} from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
 import { type Arrival, isInTime } from './arrival.ts'
 import { sameClearHeaders } from './headers.ts'
@@ -15,9 +21,6 @@ import { windowFor } from './replay.ts'
 import type { RejectReason, StatusFeed } from './status.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
-/** A frame's sid, salt and counter: what a response names it by. */
-const ID_START = 3
-
 /** What a frame receiver works with. */
 export interface FrameReceiverOptions {
   readonly engine: CryptoEngine
@@ -27,6 +30,13 @@ export interface FrameReceiverOptions {
   readonly policy: SubjectPolicy
   readonly sessions: IncomingSessions
   readonly reject: (reason: RejectReason, delivered: NatsMessage) => void
+}
+
+/** A frame, and where it arrived. */
+interface Arrived {
+  readonly header: FrameHeader
+  readonly delivered: NatsMessage
+  readonly arrival: Arrival
 }
 
 /** Opens the frames of sessions: SPEC, "Opening a frame", in its order. */
@@ -48,61 +58,62 @@ export class FrameReceiver {
 
   take(delivered: NatsMessage, arrival: Arrival): void {
     const { sessions, reject } = this.#options
-    const header = headerOf(delivered.data)
+    const frame = delivered.data
+    const header = headerOf(frame)
     if (header === undefined) return reject('malformed', delivered)
-    const held = sessions.find(header.sid)
-    if (held === undefined && sessions.isNotAddressed(header.sid)) {
+    const held = sessions.find(frame)
+    if (held === undefined && sessions.isNotAddressed(frame)) {
       arrival.onUnaddressed?.(delivered)
       return
     }
-    if (!sessions.mustWait(header.sid, held !== undefined)) {
-      if (held !== undefined) this.#open(held, header, delivered, arrival)
+    if (!sessions.mustWait(frame, held !== undefined)) {
+      if (held !== undefined) this.#open(held, { header, delivered, arrival })
       return
     }
-    sessions.wait(copy(header.sid), {
-      bytes: delivered.data.length,
-      proceed: () => this.#proceed(header, delivered, arrival),
+    sessions.wait(frame, {
+      bytes: frame.length,
+      proceed: () => this.#proceed({ header, delivered, arrival }),
       giveUp: () => reject('unknown session', delivered),
     })
   }
 
-  #proceed(header: FrameHeader, delivered: NatsMessage, arrival: Arrival): void {
-    const held = this.#options.sessions.find(header.sid)
-    if (held === undefined) arrival.onUnaddressed?.(delivered)
-    else this.#open(held, header, delivered, arrival)
+  #proceed(at: Arrived): void {
+    const held = this.#options.sessions.find(at.delivered.data)
+    if (held === undefined) at.arrival.onUnaddressed?.(at.delivered)
+    else this.#open(held, at)
   }
 
-  #open(held: HeldSession, header: FrameHeader, delivered: NatsMessage, arrival: Arrival): void {
+  #open(held: HeldSession, at: Arrived): void {
     const { reject, clock } = this.#options
-    const frame = delivered.data
-    const refusal = this.#refusal(held, header)
+    const { header, delivered, arrival } = at
+    const nowMs = clock.now()
+    const refusal = this.#refusal(held, header, nowMs)
     if (refusal !== undefined) return reject(refusal, delivered)
-    const window = windowFor(arrival.windows, held.session.sid)
     // Frames are numbered from 0, and windows from 1.
     const seq = header.counter + 1
-    if (window.seen(seq)) {
-      this.#suspectClone(held, header, frame)
+    if (arrival.windows.get(held.session.sid)?.seen(seq) === true) {
+      this.#suspectClone(held, header, delivered.data)
       return reject('replay', delivered)
     }
-    if (held.failures.available(clock.monotonic()) < 1) return reject('flood', delivered)
-    const content = held.session.open(this.#opener, frame, frame.subarray(0, FRAME_HEADER_BYTES))
+    if (!held.failures.isFull && held.failures.available(clock.monotonic()) < 1)
+      return reject('flood', delivered)
+    const content = held.session.open(this.#opener, delivered.data)
     if (typeof content === 'string') {
       // Without the key nobody gets further than the AEAD, and that is cheap.
       if (content !== 'ciphertext') held.failures.take(clock.monotonic())
       return reject(content, delivered)
     }
-    const reason = this.#fault(held, content, { header, delivered, arrival })
+    const reason = this.#fault(held, content, at, nowMs)
     if (reason !== undefined) return reject(reason, delivered)
     // Only now, with everything proved, does the window move.
-    window.mark(seq)
-    held.remember(header.counter, saltOf(frame))
-    this.#deliver(held, content, { header, delivered, arrival })
+    windowFor(arrival.windows, held.session.sid).mark(seq)
+    held.remember(header.counter, saltOf(delivered.data))
+    this.#deliver(held, content, at)
   }
 
   /** Why no frame of this session, or not this one, is opened. */
-  #refusal(held: HeldSession, header: FrameHeader): RejectReason | undefined {
-    const { link, clock, sessions } = this.#options
-    const nowMs = clock.now()
+  #refusal(held: HeldSession, header: FrameHeader, nowMs: number): RejectReason | undefined {
+    const { link, sessions } = this.#options
     if (held.checkedAt !== this.#changes) {
       held.checkedAt = this.#changes
       if (link.directory.sender(held.sender.hash, nowMs).standing !== 'known') {
@@ -118,10 +129,10 @@ export class FrameReceiver {
   #fault(
     held: HeldSession,
     { meta }: OpenedContent,
-    at: { readonly header: FrameHeader; readonly delivered: NatsMessage; readonly arrival: Arrival },
+    { header, delivered, arrival }: Arrived,
+    nowMs: number,
   ): RejectReason | undefined {
-    const { policy, clock } = this.#options
-    const { header, delivered, arrival } = at
+    const { policy } = this.#options
     const isResponse = arrival.mayRespond !== undefined
     const isWhereItBelongs = isResponse
       ? meta.subject === delivered.subject
@@ -131,8 +142,7 @@ export class FrameReceiver {
     // A response is judged when it is whole, below.
     if (!isResponse && !held.mayPublish(meta.subject)) return 'not permitted'
     if (isResponse && meta.lengths !== undefined) return 'not a response'
-    const times = { nowMs: clock.now(), ttlMs: meta.ttlMs }
-    if (!isInTime(header, held.epoch, times)) return 'time'
+    if (!isInTime(header, held.epoch, { nowMs, ttlMs: meta.ttlMs })) return 'time'
     if (isResponse) {
       const opened = toOpened(held, header, { meta, payload: EMPTY }, delivered.data)
       return arrival.mayRespond(opened, held.sender) ? undefined : 'not a response'
@@ -140,15 +150,7 @@ export class FrameReceiver {
     return undefined
   }
 
-  #deliver(
-    held: HeldSession,
-    content: OpenedContent,
-    {
-      header,
-      delivered,
-      arrival,
-    }: { readonly header: FrameHeader; readonly delivered: NatsMessage; readonly arrival: Arrival },
-  ): void {
+  #deliver(held: HeldSession, content: OpenedContent, { header, delivered, arrival }: Arrived): void {
     const { sender } = held
     const { meta, payload } = content
     if (meta.lengths === undefined) {
@@ -167,7 +169,7 @@ export class FrameReceiver {
   #suspectClone(held: HeldSession, { counter }: FrameHeader, frame: Uint8Array): void {
     const { clock, feed } = this.#options
     if (!held.hasOther(counter, saltOf(frame)) || !held.suspicions.take(clock.monotonic())) return
-    const content = held.session.open(this.#opener, frame, frame.subarray(0, FRAME_HEADER_BYTES))
+    const content = held.session.open(this.#opener, frame)
     if (typeof content === 'string') return
     const { claims, announcement } = held.sender
     feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) })
@@ -185,7 +187,7 @@ function toOpened(
   const { subject, reply, inReplyTo, headers, clearHeaders } = meta
   return {
     mode: held.session.mode === SessionMode.channel ? 'channel' : 'session',
-    id: reply === undefined ? EMPTY : frame.slice(ID_START, FRAME_HEADER_BYTES),
+    id: reply === undefined ? EMPTY : frame.slice(FRAME_ID_START, FRAME_HEADER_BYTES),
     epoch: held.epoch.number,
     epochHash: held.epoch.hash,
     sentAtMs: header.sentAtMs,

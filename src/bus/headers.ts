@@ -44,10 +44,11 @@ export function splitHeaders(headers: HeadersLike | undefined): SplitHeaders {
 
 /** Whether the server's headers on a delivered message are exactly those that the sender sealed. */
 export function sameClearHeaders(delivered: HeadersLike | undefined, sealed: readonly HeaderPair[]): boolean {
+  if (delivered === undefined) return sealed.length === 0
   const flat = (pairs: readonly HeaderPair[]) =>
     pairs.map(({ name, value }) => `${name.toLowerCase()}\0${value}`).sort()
   const found: HeaderPair[] = []
-  for (const [name, values] of delivered ?? []) {
+  for (const [name, values] of delivered) {
     if (SERVER_HEADERS.test(name)) for (const value of values) found.push({ name, value })
   }
   const inside = flat(sealed)

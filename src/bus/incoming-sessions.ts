@@ -16,6 +16,7 @@ import {
   SESSION_TOMBSTONE_MS,
 } from '../limits.ts'
 import { IncomingSession } from '../session/incoming.ts'
+import { frameSid, isFrameOf } from '../wire/frame.ts'
 import { decodeHandshake, encodeSessionRequest } from '../wire/handshake.ts'
 import { Lookups } from './lookups.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
@@ -119,28 +120,29 @@ export class IncomingSessions {
     })
   }
 
-  /** The session of this sid, in force or ended. */
-  find(sid: Uint8Array): HeldSession | undefined {
+  /** The session of this frame, in force or ended. */
+  find(frame: Uint8Array): HeldSession | undefined {
     const last = this.#last
-    if (last !== undefined && !last.held.isEnded && isSame(last.sid, sid)) return last.held
+    if (last !== undefined && !last.held.isEnded && isFrameOf(frame, last.sid)) return last.held
+    const sid = frameSid(frame)
     const held = this.#bySid.get(hex(sid))
-    if (held !== undefined) this.#last = { sid: new Uint8Array(sid), held }
+    if (held !== undefined) this.#last = { sid, held }
     return held
   }
 
   /** Whether a frame of this session has to wait: for its handshake, or behind others that do. */
-  mustWait(sid: Uint8Array, isKnown: boolean): boolean {
-    return (!isKnown || this.#lookups.isBusy) && this.#lookups.mustWait(hex(sid), isKnown)
+  mustWait(frame: Uint8Array, isKnown: boolean): boolean {
+    return (!isKnown || this.#lookups.isBusy) && this.#lookups.mustWait(hex(frameSid(frame)), isKnown)
   }
 
   /** Whether it is known that this instance is not among the session's recipients. */
-  isNotAddressed(sid: Uint8Array): boolean {
-    return this.#notAddressed.size > 0 && this.#isNotAddressed(hex(sid))
+  isNotAddressed(frame: Uint8Array): boolean {
+    return this.#notAddressed.size > 0 && this.#isNotAddressed(hex(frameSid(frame)))
   }
 
   /** Keeps a frame until the handshake of its session has come, and asks for it. */
-  wait(sid: Uint8Array, frame: Parameters<Lookups['wait']>[1]): void {
-    this.#lookups.wait(hex(sid), frame)
+  wait(frame: Uint8Array, waiting: Parameters<Lookups['wait']>[1]): void {
+    this.#lookups.wait(hex(frameSid(frame)), waiting)
   }
 
   /**
@@ -283,9 +285,4 @@ function decodeOrNothing(payload: Uint8Array): ReturnType<typeof decodeHandshake
   } catch {
     return undefined
   }
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
-  return true
 }

@@ -1,14 +1,19 @@
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
 import type { FrameSealer } from '../session/frame-cipher.ts'
 import type { OutgoingSession, PendingFrame } from '../session/outgoing.ts'
-
-/** Where a sealed frame goes. */
-export type Emit = (frame: Uint8Array) => void
+import type { Route, Wire } from './wire-out.ts'
 
 interface Waiting {
+  readonly batch: Batch
+  readonly route: Route
+}
+
+/** The frames of one session that wait, and once they are sealed how many of them were published. */
+interface Batch {
   readonly session: OutgoingSession
-  readonly frame: PendingFrame
-  readonly emit: Emit
+  readonly frames: PendingFrame[]
+  sealed: readonly Uint8Array[]
+  published: number
 }
 
 /** Runs a task at the end of this turn of the event loop. */
@@ -21,39 +26,67 @@ const atEndOfTurn: (task: () => void) => void =
  */
 export class Outbox {
   readonly #sealer: FrameSealer
+  readonly #wire: Wire
   readonly #onError: (error: unknown) => void
   #waiting: Waiting[] = []
-  readonly #counts = new Map<OutgoingSession, number>()
+  readonly #batches = new Map<OutgoingSession, Batch>()
   #isScheduled = false
 
-  constructor(sealer: FrameSealer, onError: (error: unknown) => void) {
+  constructor(sealer: FrameSealer, wire: Wire, onError: (error: unknown) => void) {
     this.#sealer = sealer
+    this.#wire = wire
     this.#onError = onError
   }
 
-  add(waiting: Waiting): void {
-    this.#waiting.push(waiting)
-    const count = (this.#counts.get(waiting.session) ?? 0) + 1
-    this.#counts.set(waiting.session, count)
-    if (count === MAX_FRAMES_PER_BATCH) this.flush()
+  add(session: OutgoingSession, frame: PendingFrame, route: Route): void {
+    const batch = this.#batchOf(session)
+    batch.frames.push(frame)
+    this.#waiting.push({ batch, route })
+    if (batch.frames.length === MAX_FRAMES_PER_BATCH) this.flush()
     else this.#schedule()
   }
 
-  /** Seals and publishes what waits: before anything else is published, and before the connection ends. */
+  /**
+   * Seals and publishes what waits: before anything else is published, and before the connection ends. What cannot be
+   * published is reported, and the rest goes on: whoever published it has gone on long ago.
+   */
   flush(): void {
     const waiting = this.#waiting
     if (waiting.length === 0) return
-    const sessions = [...this.#counts.keys()]
     this.#waiting = []
-    this.#counts.clear()
-    const sealed = new Map<OutgoingSession, Iterator<Uint8Array>>()
-    for (const session of sessions) {
-      const frames = waiting.filter((item) => item.session === session).map(({ frame }) => frame)
-      sealed.set(session, session.seal(this.#sealer, frames)[Symbol.iterator]())
+    for (const batch of this.#batches.values()) this.#try(() => this.#seal(batch))
+    this.#batches.clear()
+    for (const { batch, route } of waiting) {
+      const frame = batch.sealed[batch.published++]
+      if (frame !== undefined) this.#publish(route, frame)
     }
-    for (const { session, emit } of waiting) {
-      const frame = sealed.get(session)?.next()
-      if (frame?.done === false) emit(frame.value)
+  }
+
+  #batchOf(session: OutgoingSession): Batch {
+    const known = this.#batches.get(session)
+    if (known !== undefined) return known
+    const batch = { session, frames: [], sealed: [], published: 0 }
+    this.#batches.set(session, batch)
+    return batch
+  }
+
+  #seal(batch: Batch): void {
+    batch.sealed = batch.session.seal(this.#sealer, batch.frames)
+  }
+
+  #publish(route: Route, frame: Uint8Array): void {
+    try {
+      this.#wire.publish(route, frame)
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #try(task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#onError(error)
     }
   }
 
@@ -62,11 +95,7 @@ export class Outbox {
     this.#isScheduled = true
     atEndOfTurn(() => {
       this.#isScheduled = false
-      try {
-        this.flush()
-      } catch (error) {
-        this.#onError(error)
-      }
+      this.flush()
     })
   }
 }

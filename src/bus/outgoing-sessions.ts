@@ -1,4 +1,4 @@
-import { fromHex, hex } from '../bytes.ts'
+import { hex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
@@ -8,13 +8,13 @@ import { RateLimit } from '../keys/budget.ts'
 import type { AudienceMember } from '../keys/directory.ts'
 import type { AcceptedEpoch } from '../keys/epochs.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import { MAX_FRAMES_PER_SESSION, MAX_HANDSHAKE_REPEATS_PER_SECOND, MAX_SESSION_MS } from '../limits.ts'
+import { MAX_FRAMES_PER_SESSION, MAX_HANDSHAKE_ANSWERS_PER_SECOND, MAX_SESSION_MS } from '../limits.ts'
 import { OutgoingSession } from '../session/outgoing.ts'
 import { encodeHandshake, type SessionMode } from '../wire/handshake.ts'
 import { WireType } from '../wire/preamble.ts'
-import type { NatsLike, NatsSubscription } from './nats-like.ts'
+import { HandshakeOut } from './handshake-out.ts'
+import type { NatsLike } from './nats-like.ts'
 import type { RealmLink } from './realm-link.ts'
-import { subscribeSafely } from './safely.ts'
 import { SessionQuota } from './session-quota.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
@@ -38,15 +38,22 @@ export interface SessionAudience {
   readonly members: readonly AudienceMember[]
 }
 
-interface Open {
-  readonly session: OutgoingSession
-  readonly requests: NatsSubscription
+/** Where the frame that follows goes, and the time that it will state. */
+interface At {
+  readonly subject: string
+  readonly nowMs: number
 }
 
-/** An audience by the key ids of its members. */
+interface Open {
+  readonly session: OutgoingSession
+  readonly handshake: HandshakeOut
+}
+
+/** An audience by the key ids of its members, and the sessions that it had last, by their modes. */
 interface AudienceKey {
   readonly text: string
   readonly kids: readonly string[]
+  readonly last: (Open | undefined)[]
 }
 
 /**
@@ -58,6 +65,7 @@ export class OutgoingSessions {
   readonly #options: OutgoingSessionsOptions
   readonly #byAudience = new Map<string, Open>()
   readonly #quota = new SessionQuota()
+  readonly #answers = new RateLimit(MAX_HANDSHAKE_ANSWERS_PER_SECOND)
   /** Audiences are kept by the directory while nothing changes: then their keys need not be written down again. */
   readonly #keys = new WeakMap<readonly AudienceMember[], AudienceKey>()
 
@@ -69,46 +77,64 @@ export class OutgoingSessions {
   /**
    * The session for this audience: the one that is open, or a new one whose handshake is published first.
    *
-   * @param subject where a handshake for several goes; one for a single instance goes to its inbox
-   * @returns `undefined` where a recipient remembers so many sessions of this instance that it takes no other
+   * @returns `undefined` where a recipient remembers so many sessions of this instance that it takes no other, and
+   *   where the epoch is over
    * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_KEY_INVALID
    */
-  get(audience: SessionAudience, mode: SessionMode, subject: string): OutgoingSession | undefined {
-    const { text, kids } = this.#keyOf(audience)
-    const key = `${mode} ${text}`
-    const known = this.#byAudience.get(key)
-    const nowMs = this.#options.clock.now()
-    if (known?.session.isOpen(nowMs) === true) return known.session
-    if (known !== undefined) this.#end(key, known)
-    if (!this.#quota.hasRoom(kids, nowMs)) return undefined
-    this.#prune()
-    const open = this.#open(audience, mode, subject)
-    this.#byAudience.set(key, open)
-    this.#quota.add(kids, open.session.expiresAtMs)
+  get(audience: SessionAudience, mode: SessionMode, at: At): OutgoingSession | undefined {
+    const key = this.#keyOf(audience)
+    const last = key.last[mode]
+    const open = last?.session.isOpen(at.nowMs) === true ? last : this.#find(audience, mode, at)
+    if (open === undefined) return undefined
+    key.last[mode] = open
+    open.handshake.precede(at.subject)
     return open.session
+  }
+
+  /** Ends those that are over: nothing else reminds of an audience that is not written to any more. */
+  prune(): void {
+    const nowMs = this.#options.clock.now()
+    for (const [key, open] of this.#byAudience) if (!open.session.isOpen(nowMs)) this.#retire(key, open)
   }
 
   /** Ends all of them. */
   close(): void {
-    for (const [key, open] of [...this.#byAudience]) this.#end(key, open)
+    for (const [key, open] of [...this.#byAudience]) {
+      this.#end(key, open)
+      open.handshake.close()
+    }
+  }
+
+  #find(audience: SessionAudience, mode: SessionMode, at: At): Open | undefined {
+    const { nowMs } = at
+    const { text, kids } = this.#keyOf(audience)
+    const key = `${mode} ${text}`
+    const known = this.#byAudience.get(key)
+    if (known?.session.isOpen(nowMs) === true) return known
+    if (known !== undefined) this.#retire(key, known)
+    if (nowMs >= audience.epoch.notAfter || !this.#quota.hasRoom(kids, nowMs)) return undefined
+    this.#makeRoom()
+    const open = this.#open(audience, mode, at)
+    this.#byAudience.set(key, open)
+    this.#quota.add(kids, open.session.expiresAtMs)
+    return open
   }
 
   #keyOf({ epoch, members }: SessionAudience): AudienceKey {
     const known = this.#keys.get(members)
     if (known !== undefined) return known
     const kids = members.map(({ key }) => hex(key.kid)).sort()
-    const key = { text: `${hex(epoch.hash)} ${kids.join(' ')}`, kids }
+    const key = { text: `${hex(epoch.hash)} ${kids.join(' ')}`, kids, last: [] }
     this.#keys.set(members, key)
     return key
   }
 
-  #open({ epoch, members }: SessionAudience, mode: SessionMode, subject: string): Open {
-    const { engine, clock, link, subjects, padding } = this.#options
+  #open({ epoch, members }: SessionAudience, mode: SessionMode, { subject, nowMs }: At): Open {
+    const { engine, link, padding } = this.#options
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const nowMs = clock.now()
-    const lifetimeMs = Math.min(MAX_SESSION_MS, Math.max(0, epoch.notAfter - nowMs))
+    const lifetimeMs = Math.min(MAX_SESSION_MS, epoch.notAfter - nowMs)
     const maxFrames = MAX_FRAMES_PER_SESSION
     const content = {
       sender: keys.announcementHash,
@@ -130,58 +156,38 @@ export class OutgoingSessions {
       padding,
     })
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
-    const [only, second] = members
-    const isForOne = only !== undefined && second === undefined
-    this.#publish(isForOne ? subjects.inbox(only.instanceBytes) : subject, bytes, members.length)
-    const session = new OutgoingSession(engine, {
-      secrets,
-      mode,
-      maxFrames,
-      expiresAtMs: nowMs + lifetimeMs,
-      messageKey: keys.messageKey,
-      handshake: bytes,
-    })
-    return { session, requests: this.#answerRequests(session) }
-  }
-
-  #publish(subject: string, handshake: Uint8Array, recipients: number): void {
-    const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
-    if (handshake.length > limit) {
-      throw new SubrosaError(
-        'ERR_MESSAGE_TOO_LARGE',
-        `the handshake for ${recipients} recipients has ${handshake.length} bytes, and the server takes ${limit}`,
-        { hint: 'name fewer recipients with `to`, or raise max_payload on the server' },
+    try {
+      const handshake = new HandshakeOut(
+        this.#nc,
+        { ...this.#options, answers: this.#answers },
+        { bytes, sid: secrets.sid, members },
       )
+      const expiresAtMs = nowMs + lifetimeMs
+      const { messageKey } = keys
+      const session = new OutgoingSession(engine, { secrets, mode, maxFrames, expiresAtMs, messageKey })
+      return { session, handshake }
+    } catch (error) {
+      engine.wipe(secrets.key)
+      throw error
     }
-    this.#nc.publish(subject, handshake)
   }
 
-  /** Whoever has missed the handshake asks for it by its sid. The answer goes to a subject of its own. */
-  #answerRequests(session: OutgoingSession): NatsSubscription {
-    const { clock, subjects, onError } = this.#options
-    const budget = new RateLimit(MAX_HANDSHAKE_REPEATS_PER_SECOND)
-    const sid = fromHex(session.sid)
-    return subscribeSafely(this.#nc, subjects.session(sid), {
-      take: () => {
-        if (clock.now() >= session.expiresAtMs || !budget.take(clock.monotonic())) return
-        this.#nc.publish(subjects.handshake(sid), session.handshake)
-      },
-      onError,
-    })
-  }
-
-  /** Ends what is over: nothing else reminds of an audience that is not written to any more. */
-  #prune(): void {
-    const nowMs = this.#options.clock.now()
+  #makeRoom(): void {
+    this.prune()
     for (const [key, open] of this.#byAudience) {
-      if (!open.session.isOpen(nowMs) || this.#byAudience.size >= MAX_OPEN_SESSIONS) this.#end(key, open)
+      if (this.#byAudience.size < MAX_OPEN_SESSIONS) return
+      this.#retire(key, open)
     }
   }
 
-  #end(key: string, { session, requests }: Open): void {
-    this.#options.flush()
+  #retire(key: string, open: Open): void {
+    this.#end(key, open)
+    open.handshake.end()
+  }
+
+  #end(key: string, { session }: Open): void {
     this.#byAudience.delete(key)
+    this.#options.flush()
     session.end()
-    if (!this.#nc.isClosed()) requests.unsubscribe()
   }
 }

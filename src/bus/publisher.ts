@@ -115,13 +115,16 @@ export class Publisher {
   ): void {
     const audience = this.#audienceFor(outgoing, to)
     const kind = this.#modeFor(outgoing.subject, audience, mode)
-    const isInSession =
-      kind !== 'message' &&
-      this.#frames.publishMany(outgoing, payloads, { audience, mode: sessionMode(kind) })
-    if (!isInSession) {
+    const sent =
+      kind === 'message'
+        ? 0
+        : this.#frames.publishMany(outgoing, payloads, { audience, mode: sessionMode(kind) })
+    if (sent < payloads.length) {
       this.#frames.flush()
       // All of them are sealed before the first is published: where one is too large, none goes out.
-      const messages = payloads.map((payload) => this.#sealMessage({ ...outgoing, payload }, audience))
+      const messages = payloads
+        .slice(sent)
+        .map((payload) => this.#sealMessage({ ...outgoing, payload }, audience))
       for (const message of messages) message.publish()
     }
     this.#sealed += payloads.length
@@ -130,6 +133,11 @@ export class Publisher {
   /** Seals and publishes what waits for the end of this turn of the event loop. */
   flush(): void {
     this.#frames.flush()
+  }
+
+  /** Ends the sessions that are over: their keys go before those of their epoch. */
+  prune(): void {
+    this.#frames.prune()
   }
 
   close(): void {
@@ -220,7 +228,7 @@ export class Publisher {
       },
     )
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
-    return { id: mid, members, publish: () => this.#wire.publish(via, bytes, { reply, clear }) }
+    return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }
 
   /**

@@ -52,6 +52,8 @@ export interface RealmLinkOptions {
   readonly onHandshake: (message: NatsMessage) => void
   /** Called when announcements of ended epochs have been forgotten. */
   readonly onForgotten: () => void
+  /** Called with every tick that counts and at the end of an epoch, before keys are destroyed. */
+  readonly onTime: () => void
 }
 
 /** Statements that come in several pages, and since when they are asked for. */
@@ -488,6 +490,7 @@ export class RealmLink {
   #destroyEnded(): void {
     const { clock, feed } = this.#options
     const nowMs = clock.now()
+    this.#options.onTime()
     const destroyed = this.keyring.destroyEnded(nowMs)
     if (destroyed.length === 0) return
     for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })

@@ -3,6 +3,13 @@ import type { HeaderPair } from '../wire/sealed.ts'
 import { MessageHeaders } from './headers.ts'
 import type { NatsLike } from './nats-like.ts'
 
+/** Where a sealed message goes, and what goes with it in clear. */
+export interface Route {
+  readonly subject: string
+  readonly reply: string | undefined
+  readonly clear: readonly HeaderPair[]
+}
+
 /** The way out: what is sealed is published here, and must fit through. */
 export class Wire {
   readonly #nc: NatsLike
@@ -17,11 +24,7 @@ export class Wire {
     return clear.length === 0 ? limit : limit - new MessageHeaders(clear).encode().length
   }
 
-  publish(
-    subject: string,
-    bytes: Uint8Array,
-    { reply, clear }: { readonly reply: string | undefined; readonly clear: readonly HeaderPair[] },
-  ): void {
+  publish({ subject, reply, clear }: Route, bytes: Uint8Array): void {
     if (reply === undefined && clear.length === 0) {
       this.#nc.publish(subject, bytes)
       return

@@ -9,6 +9,8 @@ export interface MerkleTree {
   readonly root: Uint8Array
   /** The path of the leaf at `index`, from the bottom: the hashes that lead from it to the root. */
   path(index: number): readonly Uint8Array[]
+  /** Writes the path into `target`. @returns where it ends there */
+  writePath(index: number, target: Uint8Array, start: number): number
 }
 
 /** The tree over leaves that are hashed already. There must be one. */
@@ -20,15 +22,23 @@ export function merkleTree(engine: CryptoEngine, leaves: readonly Uint8Array[]):
   }
   const [root] = levels.at(-1) ?? []
   if (root === undefined) throw new RangeError('a tree has at least one leaf')
+  const path = (index: number): readonly Uint8Array[] =>
+    levels.flatMap((level, height) => level[(index >>> height) ^ 1] ?? [])
   return {
     root,
-    path(index) {
-      const path: Uint8Array[] = []
-      for (const [height, level] of levels.entries()) {
-        const sibling = level[(index >>> height) ^ 1]
-        if (sibling !== undefined) path.push(sibling)
+    path,
+    writePath(index, target, start) {
+      let at = start
+      let place = index
+      for (const level of levels) {
+        const sibling = level[place ^ 1]
+        if (sibling !== undefined) {
+          target.set(sibling, at)
+          at += HASH_BYTES
+        }
+        place >>>= 1
       }
-      return path
+      return at
     },
   }
 }
@@ -67,28 +77,38 @@ export class ProvenTree {
   }
 
   /**
-   * Whether the leaf belongs to the tree. The path must have its length by {@link merklePathLength}.
+   * Whether the leaf belongs to the tree. The path must have its length by {@link merklePathLength}, from `pathStart`
+   * on (0 where it is missing).
    *
    * @param proveRoot asked where the path reaches a root that is not known yet
    */
   proves(
-    leaf: { readonly hash: Uint8Array; readonly index: number; readonly path: Uint8Array },
+    leaf: {
+      readonly hash: Uint8Array
+      readonly index: number
+      readonly path: Uint8Array
+      readonly pathStart?: number
+    },
     proveRoot: (root: Uint8Array) => boolean,
   ): boolean {
-    const learnt: [number, Uint8Array][] = []
-    let { hash, index } = leaf
-    let at = 0
+    // Beside every second leaf stands one that was proved before, whose path has named it.
+    if (this.#isKnown[leaf.index] === 1) return this.#isNode(leaf.index, leaf.hash)
+    const nodes: number[] = []
+    const hashes: Uint8Array[] = []
+    let { hash, index, pathStart: at = 0 } = leaf
     let level = 0
-    for (let width = this.#leaves; ; width = Math.ceil(width / 2)) {
+    for (let width = this.#leaves; ; width = (width + 1) >>> 1) {
       const node = level + index
-      if (this.#isKnown[node] === 1) return this.#isNode(node, hash) && this.#learn(learnt)
-      learnt.push([node, hash])
-      if (width === 1) return proveRoot(hash) && this.#learn(learnt)
+      if (this.#isKnown[node] === 1) return this.#isNode(node, hash) && this.#learn(nodes, hashes)
+      nodes.push(node)
+      hashes.push(hash)
+      if (width === 1) return proveRoot(hash) && this.#learn(nodes, hashes)
       const sibling = index ^ 1
       if (sibling < width) {
         const other = leaf.path.slice(at, at + HASH_BYTES)
         at += HASH_BYTES
-        learnt.push([level + sibling, other])
+        nodes.push(level + sibling)
+        hashes.push(other)
         hash = index < sibling ? merkleNode(this.#engine, hash, other) : merkleNode(this.#engine, other, hash)
       }
       level += width
@@ -102,8 +122,9 @@ export class ProvenTree {
     return true
   }
 
-  #learn(nodes: readonly [number, Uint8Array][]): true {
-    for (const [node, hash] of nodes) {
+  #learn(nodes: readonly number[], hashes: readonly Uint8Array[]): true {
+    for (const [i, hash] of hashes.entries()) {
+      const node = nodes[i] ?? 0
       this.#hashes.set(hash, HASH_BYTES * node)
       this.#isKnown[node] = 1
     }

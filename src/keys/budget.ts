@@ -21,6 +21,11 @@ export class RateLimit {
     this.#tokens = Math.min(this.#perSecond, this.#tokens + 1)
   }
 
+  /** Whether none was taken lately, so that as many are allowed as ever. No clock is needed to tell. */
+  get isFull(): boolean {
+    return this.#tokens === this.#perSecond
+  }
+
   /** How many are allowed now. */
   available(nowMs: number): number {
     const elapsed = Math.max(0, nowMs - (this.#refilledAt ?? nowMs))

@@ -1,7 +1,9 @@
 import { allocate } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { isPaddedLength, isZeroFrom, type Padding, paddedLength } from '../crypto/padding.ts'
+import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
 import { FRAME_HEADER_BYTES, FRAME_NONCE_START, writeFrameHeader } from '../wire/frame.ts'
+import { Scratch } from './scratch.ts'
 
 const TAG_BYTES = 16
 const LENGTH_BYTES = 4
@@ -9,22 +11,15 @@ const RANDOM_BYTES = 10
 /** Frames of one millisecond for which randomness is drawn at once: each draw is a call into native code. */
 const RANDOM_FRAMES = 64
 /** Up to here a copy costs less than handing native code a view that it has not seen before. */
-const MAX_SCRATCH_BYTES = 4096
+const MAX_COPIED_BYTES = 4096
+/** Plaintexts up to here are put together in memory that is used again. */
+const MAX_PLAINTEXT_BYTES = 65_536
 
-/** Memory that is used again, in views of the lengths that occur: native calls are fastest with views they know. */
-class Scratch {
-  readonly #memory = new Uint8Array(MAX_SCRATCH_BYTES)
-  readonly #views: (Uint8Array | undefined)[] = []
-
-  /** `undefined` for what is so long that a copy would cost more. */
-  view(length: number): Uint8Array | undefined {
-    if (length > MAX_SCRATCH_BYTES) return undefined
-    const known = this.#views[length]
-    if (known !== undefined) return known
-    const view = this.#memory.subarray(0, length)
-    this.#views[length] = view
-    return view
-  }
+/** Memory for `D` of one frame. */
+export interface HeaderSlot {
+  readonly bytes: Uint8Array
+  /** The nonce, within it. */
+  readonly nonce: Uint8Array
 }
 
 /** The parts of one frame, but for its header. */
@@ -37,15 +32,14 @@ export interface FrameParts {
   readonly payload: Uint8Array
 }
 
-/** Encrypts frames: SPEC, "Frames". Everything is synchronous, so its memory serves one frame at a time. */
+/** Encrypts frames: SPEC, "Frames". Everything is synchronous, so its memory serves one batch at a time. */
 export class FrameSealer {
   readonly #engine: CryptoEngine
   readonly #padding: Padding
   readonly #random: Uint8Array
-  readonly #plaintexts = new Scratch()
-  readonly #ciphertexts = new Scratch()
-  readonly #header = new Uint8Array(new ArrayBuffer(FRAME_HEADER_BYTES))
-  readonly #nonce = this.#header.subarray(FRAME_NONCE_START)
+  readonly #plaintexts = new Scratch(MAX_PLAINTEXT_BYTES)
+  readonly #ciphertexts = new Scratch(MAX_COPIED_BYTES)
+  readonly #slots = headerSlots(MAX_FRAMES_PER_BATCH)
   #randomAt: number
   #drawnAtMs = -1
 
@@ -56,20 +50,26 @@ export class FrameSealer {
     this.#randomAt = this.#random.length
   }
 
-  /** Writes a header with a fresh salt into `target`. */
+  /**
+   * Writes a header with a fresh salt into memory for the frame at `index` of a batch: for every frame anew, right
+   * before it is encrypted, so that no two plaintexts can come under one nonce.
+   */
   writeHeader(
-    target: Uint8Array,
+    index: number,
     sid: Uint8Array,
     { sentAtMs, counter }: { readonly sentAtMs: number; readonly counter: number },
-  ): void {
+  ): HeaderSlot {
+    const slot = this.#slots[index]
+    if (slot === undefined) throw new RangeError(`a batch has at most ${MAX_FRAMES_PER_BATCH} frames`)
     // What is left of another millisecond is not used: a copy of this process has it too.
     if (this.#randomAt === this.#random.length || sentAtMs !== this.#drawnAtMs) {
       this.#random.set(this.#engine.randomBytes(this.#random.length))
       this.#randomAt = 0
       this.#drawnAtMs = sentAtMs
     }
-    writeFrameHeader(target, sid, { sentAtMs, random: this.#random, at: this.#randomAt, counter })
+    writeFrameHeader(slot.bytes, sid, { sentAtMs, random: this.#random, at: this.#randomAt, counter })
     this.#randomAt += RANDOM_BYTES
+    return slot
   }
 
   /** How many bytes a frame has on the wire. */
@@ -79,7 +79,7 @@ export class FrameSealer {
   }
 
   /** The frame with this header. It shares no memory with what it is made of. */
-  seal(header: Uint8Array, { key, auth, meta, payload }: FrameParts): Uint8Array {
+  seal({ bytes: header, nonce }: HeaderSlot, { key, auth, meta, payload }: FrameParts): Uint8Array {
     const contentBytes = meta.length + payload.length
     const start = auth.length + LENGTH_BYTES
     const plainBytes = paddedLength(start + contentBytes, this.#padding)
@@ -92,23 +92,35 @@ export class FrameSealer {
     plaintext.set(meta, start)
     plaintext.set(payload, start + meta.length)
     plaintext.fill(0, start + contentBytes)
-    this.#header.set(header)
-    const input = { key, nonce: this.#nonce, aad: this.#header, data: plaintext }
+    const input = { key, nonce, aad: header, data: plaintext }
     const frame = allocate(FRAME_HEADER_BYTES + plainBytes + TAG_BYTES)
     frame.set(header)
-    const scratch = this.#ciphertexts.view(plainBytes + TAG_BYTES)
-    if (scratch === undefined) this.#engine.xaeadSeal(input, frame.subarray(FRAME_HEADER_BYTES))
-    else frame.set(this.#engine.xaeadSeal(input, scratch), FRAME_HEADER_BYTES)
+    const ciphertext = this.#ciphertexts.view(plainBytes + TAG_BYTES)
+    if (ciphertext === undefined) this.#engine.xaeadSeal(input, frame.subarray(FRAME_HEADER_BYTES))
+    else frame.set(this.#engine.xaeadSeal(input, ciphertext), FRAME_HEADER_BYTES)
     return frame
   }
 }
 
+function headerSlots(count: number): readonly HeaderSlot[] {
+  const memory = new Uint8Array(new ArrayBuffer(count * FRAME_HEADER_BYTES))
+  return Array.from({ length: count }, (_, i) => {
+    const bytes = memory.subarray(i * FRAME_HEADER_BYTES, (i + 1) * FRAME_HEADER_BYTES)
+    return { bytes, nonce: bytes.subarray(FRAME_NONCE_START) }
+  })
+}
+
 /** What decrypting a frame gives. */
 export interface OpenedFrame {
-  readonly auth: Uint8Array
-  /** `P` */
-  readonly content: Uint8Array
-  /** Whether the next frame overwrites both: what is to be kept must be copied. */
+  /** `D`, to be read before the next frame is opened. */
+  readonly header: Uint8Array
+  /** `auth`, a length, `P`, and padding. */
+  readonly plaintext: Uint8Array
+  readonly authBytes: number
+  /** Where `P` begins in it, and ends. */
+  readonly start: number
+  readonly end: number
+  /** Whether the next frame overwrites the plaintext: what is to be kept must be copied. */
   readonly isScratch: boolean
 }
 
@@ -118,13 +130,16 @@ export type FrameFailure = 'ciphertext' | 'padding' | 'signature'
 /** Decrypts frames. Everything is synchronous, so its memory serves one frame at a time. */
 export class FrameOpener {
   readonly #engine: CryptoEngine
-  readonly #ciphertexts = new Scratch()
-  readonly #plaintexts = new Scratch()
-  readonly #header = new Uint8Array(new ArrayBuffer(FRAME_HEADER_BYTES))
-  readonly #nonce = this.#header.subarray(FRAME_NONCE_START)
+  readonly #frames = new Scratch(FRAME_HEADER_BYTES + MAX_COPIED_BYTES)
+  readonly #bodies = this.#frames.after(FRAME_HEADER_BYTES)
+  readonly #plaintexts = new Scratch(MAX_COPIED_BYTES)
+  readonly #header: Uint8Array
+  readonly #nonce: Uint8Array
 
   constructor(engine: CryptoEngine) {
     this.#engine = engine
+    this.#header = this.#frames.first(FRAME_HEADER_BYTES)
+    this.#nonce = this.#header.subarray(FRAME_NONCE_START)
   }
 
   /**
@@ -139,11 +154,7 @@ export class FrameOpener {
   ): OpenedFrame | FrameFailure {
     const bytes = frame.length - FRAME_HEADER_BYTES
     if (bytes < TAG_BYTES) return 'ciphertext'
-    for (let i = 0; i < FRAME_HEADER_BYTES; i++) this.#header[i] = frame[i] ?? 0
-    const body = frame.subarray(FRAME_HEADER_BYTES)
-    const copied = this.#ciphertexts.view(bytes)
-    copied?.set(body)
-    const ciphertext = copied ?? body
+    const ciphertext = this.#load(frame)
     const scratch = this.#plaintexts.view(bytes - TAG_BYTES)
     const plaintext = scratch ?? allocate(bytes - TAG_BYTES)
     const input = { key, nonce: this.#nonce, aad: this.#header, data: ciphertext }
@@ -155,11 +166,19 @@ export class FrameOpener {
     const end = start + readU32(plaintext, authBytes)
     if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return 'padding'
     if (!isZeroFrom(plaintext, end)) return 'padding'
-    return {
-      auth: plaintext.subarray(0, authBytes),
-      content: plaintext.subarray(start, end),
-      isScratch: scratch !== undefined,
+    return { header: this.#header, plaintext, authBytes, start, end, isScratch: scratch !== undefined }
+  }
+
+  /** Puts `D` into memory that native code knows, and the ciphertext too where it is short. @returns the ciphertext */
+  #load(frame: Uint8Array): Uint8Array {
+    const copied = this.#frames.view(frame.length)
+    const body = this.#bodies.view(frame.length - FRAME_HEADER_BYTES)
+    if (copied !== undefined && body !== undefined) {
+      copied.set(frame)
+      return body
     }
+    for (let i = 0; i < FRAME_HEADER_BYTES; i++) this.#header[i] = frame[i] ?? 0
+    return frame.subarray(FRAME_HEADER_BYTES)
   }
 }
 

@@ -3,15 +3,9 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
 import { covers } from '../identity/subject.ts'
 import { CLOCK_WINDOW_MS } from '../limits.ts'
-import {
-  decodeFrameContent,
-  type FrameContent,
-  type FrameHeader,
-  type FrameMeta,
-  startsWith,
-} from '../wire/frame.ts'
+import { decodeFrameContent, type FrameContent, type FrameHeader, type FrameMeta } from '../wire/frame.ts'
 import { type Handshake, SessionMode } from '../wire/handshake.ts'
-import type { FrameFailure, FrameOpener } from './frame-cipher.ts'
+import type { FrameFailure, FrameOpener, OpenedFrame } from './frame-cipher.ts'
 import { BatchVerifier, channelAuthLength, frameLeaf, signedAuthLength } from './session-auth.ts'
 
 /** What a session that was opened to this instance is made of. */
@@ -74,21 +68,20 @@ export class IncomingSession {
   }
 
   /** The steps of SPEC, "Opening a frame", from the AEAD to the scope. It never throws, whatever the bytes are. */
-  open(opener: FrameOpener, frame: Uint8Array, header: Uint8Array): OpenedContent | SessionFailure {
+  open(opener: FrameOpener, frame: Uint8Array): OpenedContent | SessionFailure {
     const { secrets, handshake } = this.#parts
     // Its key is zeros by now, which anybody has.
     if (this.#isEnded) return 'session'
     const isSigned = this.mode === SessionMode.signed
     const opened = opener.open(frame, secrets.key, isSigned ? signedAuthLength : channelAuthLength)
     if (typeof opened === 'string') return opened
-    const { auth, content, isScratch } = opened
-    if (isSigned && !this.#batches.verify(frameLeaf(this.#engine, header, [content]), auth))
-      return 'signature'
-    const read = this.#read(content)
+    if (isSigned && !this.#isProved(opened)) return 'signature'
+    const read = this.#read(opened)
     if (read === undefined) return 'content'
+    const { plaintext, start, end, isScratch } = opened
     const { meta, payloadStart } = read
     if (handshake.scope !== undefined && !covers(handshake.scope, meta.subject)) return 'scope'
-    const payload = content.subarray(payloadStart)
+    const payload = plaintext.subarray(start + payloadStart, end)
     return { meta, payload: isScratch ? copyOf(payload) : payload }
   }
 
@@ -107,10 +100,17 @@ export class IncomingSession {
     return `IncomingSession { sid: '${this.sid}', key: [secret] }`
   }
 
-  #read(content: Uint8Array): FrameContent | undefined {
+  #isProved({ header, plaintext, start, end }: OpenedFrame): boolean {
+    const leaf = frameLeaf(this.#engine, header, [plaintext.subarray(start, end)])
+    return this.#batches.verify(leaf, plaintext)
+  }
+
+  #read(opened: OpenedFrame): FrameContent | undefined {
+    const { plaintext, start, end } = opened
     const last = this.#lastMeta
     // What was read before says where it ends by itself: the same bytes mean the same.
-    if (last !== undefined && startsWith(content, last.bytes)) return last.content
+    if (last !== undefined && stands(last.bytes, opened)) return last.content
+    const content = plaintext.subarray(start, end)
     try {
       const read = decodeFrameContent(content)
       // Where there are many payloads, their lengths must be compared with what follows each time.
@@ -125,6 +125,13 @@ export class IncomingSession {
       return undefined
     }
   }
+}
+
+/** Whether `P` begins with these bytes. */
+function stands(bytes: Uint8Array, { plaintext, start, end }: OpenedFrame): boolean {
+  if (end - start < bytes.length) return false
+  for (let i = 0; i < bytes.length; i++) if (plaintext[start + i] !== bytes[i]) return false
+  return true
 }
 
 function copyOf(bytes: Uint8Array): Uint8Array {

@@ -2,9 +2,9 @@ import { hex } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
-import { FRAME_HEADER_BYTES } from '../wire/frame.ts'
+import { FRAME_ID_START } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
-import type { FrameSealer } from './frame-cipher.ts'
+import type { FrameSealer, HeaderSlot } from './frame-cipher.ts'
 import { CHANNEL_AUTH, frameLeaf, maxAuthLength, signBatch } from './session-auth.ts'
 
 /** What a session that this instance has opened is made of. */
@@ -16,17 +16,21 @@ export interface OutgoingSessionParts {
   readonly expiresAtMs: number
   /** The instance's Ed25519 message key of the epoch. */
   readonly messageKey: Uint8Array
-  /** The handshake as it was published, for those who have missed it. */
-  readonly handshake: Uint8Array
 }
 
-/** A frame whose header is made and whose content is fixed: it only needs its proof. */
+/** A frame that has its number, and waits to be sealed. */
 export interface PendingFrame {
-  /** `D` of SPEC. From the fourth byte on it names the frame: sid, salt, counter. */
-  readonly header: Uint8Array
+  readonly counter: number
+  readonly sentAtMs: number
   readonly meta: Uint8Array
   readonly payload: Uint8Array
-  readonly leaf: Uint8Array | undefined
+  /** Where sid, salt and counter are to be left once they are fixed: they name the frame. */
+  readonly named?: FrameName | undefined
+}
+
+/** What names a frame, once it is sealed: a response repeats it. */
+export interface FrameName {
+  id: Uint8Array
 }
 
 /** A session that this instance has opened: numbers frames, and seals them. SPEC, "Sessions". */
@@ -34,7 +38,6 @@ export class OutgoingSession {
   /** In hexadecimal. */
   readonly sid: string
   readonly mode: SessionMode
-  readonly handshake: Uint8Array
   readonly expiresAtMs: number
   readonly #engine: CryptoEngine
   readonly #parts: OutgoingSessionParts
@@ -46,7 +49,6 @@ export class OutgoingSession {
     this.#parts = parts
     this.sid = hex(parts.secrets.sid)
     this.mode = parts.mode
-    this.handshake = parts.handshake
     this.expiresAtMs = parts.expiresAtMs
   }
 
@@ -57,32 +59,21 @@ export class OutgoingSession {
 
   /** How many bytes a frame with this content has on the wire, at most. */
   maxSize(sealer: FrameSealer, contentBytes: number, batch: number): number {
-    const isChannel = this.mode === SessionMode.channel
-    return sealer.size(isChannel ? CHANNEL_AUTH.length : maxAuthLength(batch), contentBytes)
+    return sealer.size(maxAuthLength(this.mode, batch), contentBytes)
   }
 
   /**
-   * Takes the next number and fixes a frame. The payload must not change until it is sealed.
+   * Takes the next number for a frame. The payload must not change until it is sealed.
    *
    * @throws RangeError when the session has ended, or has had all its frames
    */
   nextFrame(
-    sealer: FrameSealer,
-    nowMs: number,
-    content: { readonly meta: Uint8Array; readonly payload: Uint8Array },
+    sentAtMs: number,
+    { meta, payload, named }: Omit<PendingFrame, 'counter' | 'sentAtMs'>,
   ): PendingFrame {
-    const { meta, payload } = content
     if (this.#isEnded || this.#counter >= this.#parts.maxFrames)
       throw new RangeError('the session takes no more frames')
-    const header = new Uint8Array(FRAME_HEADER_BYTES)
-    sealer.writeHeader(header, this.#parts.secrets.sid, { sentAtMs: nowMs, counter: this.#counter++ })
-    const isSigned = this.mode === SessionMode.signed
-    return {
-      header,
-      meta,
-      payload,
-      leaf: isSigned ? frameLeaf(this.#engine, header, [meta, payload]) : undefined,
-    }
+    return { counter: this.#counter++, sentAtMs, meta, payload, named }
   }
 
   /**
@@ -95,16 +86,15 @@ export class OutgoingSession {
       throw new RangeError(`a batch has 1 to ${MAX_FRAMES_PER_BATCH} frames`)
     // Its key is zeros by now.
     if (this.#isEnded) throw new RangeError('the session has ended')
-    const { secrets, messageKey } = this.#parts
-    const leaves = frames.flatMap(({ leaf }) => leaf ?? [])
-    const auths =
-      this.mode === SessionMode.signed
-        ? signBatch(this.#engine, leaves, { messageKey, binding: secrets.binding })
-        : undefined
-    return frames.map(({ header, meta, payload }, i) => {
-      const auth = auths === undefined ? CHANNEL_AUTH : auths[i]
-      if (auth === undefined) throw new RangeError('a signed frame has no leaf')
-      return sealer.seal(header, { key: secrets.key, auth, meta, payload })
+    const { key, sid } = this.#parts.secrets
+    const numbered = frames.map((frame, i) => ({ frame, header: sealer.writeHeader(i, sid, frame) }))
+    const auths = this.#prove(numbered)
+    return numbered.map(({ frame, header }, i) => {
+      const auth = auths[i]
+      if (auth === undefined) throw new RangeError('a frame has no proof of its sender')
+      const { meta, payload, named } = frame
+      if (named !== undefined) named.id = header.bytes.slice(FRAME_ID_START)
+      return sealer.seal(header, { key, auth, meta, payload })
     })
   }
 
@@ -120,5 +110,16 @@ export class OutgoingSession {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `OutgoingSession { sid: '${this.sid}', frames: ${this.#counter}, key: [secret] }`
+  }
+
+  #prove(
+    frames: readonly { readonly frame: PendingFrame; readonly header: HeaderSlot }[],
+  ): readonly Uint8Array[] {
+    if (this.mode === SessionMode.channel) return frames.map(() => CHANNEL_AUTH)
+    const { secrets, messageKey } = this.#parts
+    const leaves = frames.map(({ frame: { meta, payload }, header }) =>
+      frameLeaf(this.#engine, header.bytes, [meta, payload]),
+    )
+    return signBatch(this.#engine, leaves, { messageKey, binding: secrets.binding })
   }
 }

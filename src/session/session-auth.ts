@@ -1,8 +1,9 @@
 import { concat } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
-import { type MerkleTree, merklePathLength, merkleTree, ProvenTree } from '../crypto/merkle.ts'
+import { merklePathLength, merkleTree, ProvenTree } from '../crypto/merkle.ts'
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
+import { SessionMode } from '../wire/handshake.ts'
 
 const HASH_BYTES = 32
 const SIGNATURE_BYTES = 64
@@ -30,19 +31,31 @@ export function signBatch(
   leaves: readonly Uint8Array[],
   by: { readonly messageKey: Uint8Array; readonly binding: Uint8Array },
 ): readonly Uint8Array[] {
-  const tree: MerkleTree = merkleTree(engine, leaves)
-  const signature = engine.sign(by.messageKey, signedBytes(leaves.length, by.binding, tree.root))
-  return leaves.map((_, index) => concat(Uint8Array.of(leaves.length, index), signature, ...tree.path(index)))
+  const frames = leaves.length
+  const tree = merkleTree(engine, leaves)
+  const signature = engine.sign(by.messageKey, signedBytes(frames, by.binding, tree.root))
+  const memory = new Uint8Array(frames * maxAuthLength(SessionMode.signed, frames))
+  let at = 0
+  return leaves.map((_, index) => {
+    const start = at
+    memory[at] = frames
+    memory[at + 1] = index
+    memory.set(signature, at + SIGNATURE_START)
+    at = tree.writePath(index, memory, at + PATH_START)
+    return memory.subarray(start, at)
+  })
 }
 
 /** How long `auth` is for a frame in a batch of so many, at most. */
-export function maxAuthLength(frames: number): number {
+export function maxAuthLength(mode: SessionMode, frames: number): number {
+  if (mode === SessionMode.channel) return CHANNEL_AUTH.length
   return PATH_START + HASH_BYTES * Math.ceil(Math.log2(Math.max(1, frames)))
 }
 
 /** How long `auth` of a signed frame is, by its first bytes; `undefined` where they are none. */
 export function signedAuthLength(plaintext: Uint8Array): number | undefined {
-  const [frames = 0, index = 0] = plaintext
+  const frames = plaintext[0] ?? 0
+  const index = plaintext[1] ?? 0
   if (frames < 1 || frames > MAX_FRAMES_PER_BATCH || index >= frames) return undefined
   return PATH_START + HASH_BYTES * merklePathLength(frames, index)
 }
@@ -69,12 +82,16 @@ export class BatchVerifier {
     this.#binding = by.binding
   }
 
-  /** Whether the sender signed the batch that this leaf is of. `auth` has its length by {@link signedAuthLength}. */
+  /**
+   * Whether the sender signed the batch that this leaf is of. `auth` is where the plaintext begins, and has its length
+   * by {@link signedAuthLength}.
+   */
   verify(leaf: Uint8Array, auth: Uint8Array): boolean {
-    const [frames = 0, index = 0] = auth
-    const known = this.#batches.find((batch) => batch.frames === frames && isSignature(batch.signature, auth))
-    const tree = known?.tree ?? new ProvenTree(this.#engine, frames)
-    const isProved = tree.proves({ hash: leaf, index, path: auth.subarray(PATH_START) }, (root) =>
+    const frames = auth[0] ?? 0
+    const index = auth[1] ?? 0
+    const known = this.#known(frames, auth)
+    const tree = known ?? new ProvenTree(this.#engine, frames)
+    const isProved = tree.proves({ hash: leaf, index, path: auth, pathStart: PATH_START }, (root) =>
       this.#engine.verify(
         this.#messageKey,
         signedBytes(frames, this.#binding, root),
@@ -91,6 +108,12 @@ export class BatchVerifier {
   /** Forgets what was proved. */
   forget(): void {
     this.#batches.length = 0
+  }
+
+  #known(frames: number, auth: Uint8Array): ProvenTree | undefined {
+    for (const batch of this.#batches)
+      if (batch.frames === frames && isSignature(batch.signature, auth)) return batch.tree
+    return undefined
   }
 }
 

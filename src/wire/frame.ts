@@ -10,6 +10,8 @@ export const COUNTER_BYTES = 8
 /** `D` of SPEC: preamble, sid, salt, counter. The last 24 bytes are the nonce. */
 export const FRAME_HEADER_BYTES = 3 + SID_BYTES + SALT_BYTES + COUNTER_BYTES
 export const FRAME_NONCE_START = 3 + SID_BYTES
+/** From here to its end `D` names the frame: sid, salt and counter. */
+export const FRAME_ID_START = 3
 
 const COUNTER_START = FRAME_NONCE_START + SALT_BYTES
 const MAX_IN_REPLY_TO_BYTES = 64
@@ -19,10 +21,8 @@ const WHAT = 'frame'
 const Flag = { reply: 1, inReplyTo: 2, headers: 4, clearHeaders: 8, many: 16 } as const
 const ALL_FLAGS = Object.values(Flag).reduce((all, flag) => all | flag, 0)
 
-/** What stands in clear before the ciphertext of a frame. */
+/** What stands in clear before the ciphertext of a frame, but for its sid: {@link frameSid}. */
 export interface FrameHeader {
-  /** A view into the frame. */
-  readonly sid: Uint8Array
   readonly sentAtMs: number
   readonly counter: number
 }
@@ -77,11 +77,18 @@ export function readFrameHeader(bytes: Uint8Array): FrameHeader {
     throw malformed(WHAT, 'preamble')
   const counter = readUint(bytes, COUNTER_START, COUNTER_BYTES)
   if (!Number.isSafeInteger(counter)) throw malformed(WHAT, 'counter')
-  return {
-    sid: bytes.subarray(3, FRAME_NONCE_START),
-    sentAtMs: readUint(bytes, FRAME_NONCE_START, 6),
-    counter,
-  }
+  return { sentAtMs: readUint(bytes, FRAME_NONCE_START, 6), counter }
+}
+
+/** The sid of a frame whose header was read, in memory of its own. */
+export function frameSid(frame: Uint8Array): Uint8Array {
+  return copy(frame.subarray(FRAME_ID_START, FRAME_NONCE_START))
+}
+
+/** Whether a frame whose header was read is of this session. */
+export function isFrameOf(frame: Uint8Array, sid: Uint8Array): boolean {
+  for (let i = 0; i < SID_BYTES; i++) if (frame[FRAME_ID_START + i] !== sid[i]) return false
+  return true
 }
 
 /**
@@ -136,18 +143,13 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
   const headers = flags & Flag.headers ? reader.pairs() : []
   const clearHeaders = flags & Flag.clearHeaders ? reader.pairs() : []
   const lengths = flags & Flag.many ? reader.lengths() : undefined
+  // One request with many payloads would be many requests, of one number.
+  if (lengths !== undefined && reply !== undefined) throw malformed(WHAT, 'flags')
   if (lengths !== undefined && sum(lengths) !== bytes.length - reader.at) throw malformed(WHAT, 'lengths')
   return {
     meta: { ttlMs, subject, reply, inReplyTo, headers, clearHeaders, lengths },
     payloadStart: reader.at,
   }
-}
-
-/** Whether what was read before stands at the beginning of `bytes` too: most frames of a session repeat it. */
-export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
-  if (bytes.length < prefix.length) return false
-  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix[i]) return false
-  return true
 }
 
 /** Reads fields with their lengths before them. */

@@ -344,7 +344,7 @@ describe('two processes that go on with one session', () => {
       })
       return (payloads: readonly string[]): readonly Uint8Array[] => {
         const frames = payloads.map((text) =>
-          session.nextFrame(sealer, all.clock.now(), { meta: META, payload: utf8(text) }),
+          session.nextFrame(all.clock.now(), { meta: META, payload: utf8(text) }),
         )
         return session.seal(sealer, frames)
       }

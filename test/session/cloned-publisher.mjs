@@ -39,13 +39,12 @@ if (isMainThread) {
     maxFrames: frames,
     expiresAtMs: Number.MAX_SAFE_INTEGER,
     messageKey: bytes(messageKey),
-    handshake: new Uint8Array(0),
   })
   parentPort.once('message', () => {
     const nonces = []
     const content = { meta: new Uint8Array(8), payload: new Uint8Array(8) }
     while (session.isOpen(Date.now())) {
-      const frame = session.nextFrame(sealer, Date.now(), content)
+      const frame = session.nextFrame(Date.now(), content)
       // On the wire it says the same.
       const [sealed] = session.seal(sealer, [frame])
       nonces.push(Buffer.from(sealed.subarray(19, 43)).toString('hex'))

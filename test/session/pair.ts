@@ -7,7 +7,7 @@ import { SubrosaError } from '../../src/errors.ts'
 import { FrameOpener, FrameSealer } from '../../src/session/frame-cipher.ts'
 import { IncomingSession, type OpenedContent, type SessionFailure } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
-import { encodeFrameMeta, FRAME_HEADER_BYTES, type FrameMeta, readFrameHeader } from '../../src/wire/frame.ts'
+import { encodeFrameMeta, type FrameMeta, readFrameHeader } from '../../src/wire/frame.ts'
 import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
 import { EPOCH, keyring, makeContent, newRecipient, SENT_AT_MS } from '../envelope/forge.ts'
 
@@ -96,7 +96,7 @@ export class Pair {
   seal(payloads: readonly Uint8Array[], meta: Partial<FrameMeta> = {}): readonly Uint8Array[] {
     const encoded = encodeFrameMeta({ ...EMPTY_META, ...meta })
     const frames = payloads.map((payload) =>
-      this.outgoing.nextFrame(this.sealer, SENT_AT_MS, { meta: encoded, payload }),
+      this.outgoing.nextFrame(SENT_AT_MS, { meta: encoded, payload }),
     )
     return this.outgoing.seal(this.sealer, frames)
   }
@@ -108,7 +108,7 @@ export class Pair {
   }
 
   open(frame: Uint8Array): OpenedContent | SessionFailure {
-    return this.incoming.open(this.#opener, frame, frame.subarray(0, FRAME_HEADER_BYTES))
+    return this.incoming.open(this.#opener, frame)
   }
 
   /** What becomes of a frame: `opened`, or why not. */
@@ -131,7 +131,6 @@ export class Pair {
       maxFrames,
       expiresAtMs: SENT_AT_MS + lifetimeMs,
       messageKey: this.sender.secretKey,
-      handshake: this.wire,
     })
   }
 }

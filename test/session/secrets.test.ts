@@ -22,16 +22,15 @@ describe.each(engines)('the key of a session that has ended, on $name', (engine)
       maxFrames: 9,
       expiresAtMs: SENT_AT_MS + 1000,
       messageKey: pair.sender.secretKey,
-      handshake: pair.wire,
     })
     const content = { meta: encodeFrameMeta(EMPTY_META), payload: utf8('x') }
-    const pending = outgoing.nextFrame(pair.sealer, SENT_AT_MS, content)
+    const pending = outgoing.nextFrame(SENT_AT_MS, content)
     expect(secrets.key).not.toEqual(ZEROS)
     outgoing.end()
     expect(secrets.key).toEqual(ZEROS)
     expect(outgoing.isOpen(SENT_AT_MS)).toBe(false)
     expect(() => outgoing.seal(pair.sealer, [pending])).toThrow(RangeError)
-    expect(() => outgoing.nextFrame(pair.sealer, SENT_AT_MS, content)).toThrow(RangeError)
+    expect(() => outgoing.nextFrame(SENT_AT_MS, content)).toThrow(RangeError)
   })
 
   it('is wiped at the other end too, where nobody gets anything in with a key of zeros', () => {
