@@ -8,19 +8,19 @@ import type { FrameName, OutgoingSession } from '../session/outgoing.ts'
 import { maxAuthLength } from '../session/session-auth.ts'
 import { encodeFrameMeta } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
-import type { HeaderPair } from '../wire/sealed.ts'
 import { splitHeaders } from './headers.ts'
 import type { NatsLike } from './nats-like.ts'
-import { Outbox } from './outbox.ts'
+import { Outbox, type Parcel } from './outbox.ts'
 import { OutgoingSessions, type OutgoingSessionsOptions, type SessionAudience } from './outgoing-sessions.ts'
 import type { Outgoing, Published } from './publisher.ts'
-import type { Route, Wire } from './wire-out.ts'
+import type { Wire } from './wire-out.ts'
 
 const MAX_CACHED_SUBJECTS = 1024
-/** Above what a proof of the sender, padding, header and tag add to so many bytes: PADMÉ adds at most 12 %. */
-const MOST_ADDED_BYTES = 512
-const MOST_ADDED_SHARE = 0.13
-const NO_NAME: FrameName = { id: new Uint8Array(0) }
+/** Larger frames are sealed at once: a copy would cost more than a signature of their own. */
+const MAX_WAITING_BYTES = 128 * 1024
+/** Of larger payloads each has a frame of its own: beside encryption, what a frame costs is little. */
+const MAX_JOINED_PAYLOAD = 4096
+const NO_ID = new Uint8Array(0)
 
 /** What a frame publisher works with. */
 export interface FramePublisherOptions extends Omit<OutgoingSessionsOptions, 'flush'> {
@@ -53,22 +53,20 @@ export class FramePublisher {
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_KEY_INVALID
    */
   publish(outgoing: Outgoing, audience: SessionAudience, mode: SessionMode): Published | undefined {
-    const { subject, via = subject, headers } = outgoing
+    const { subject, via = subject, reply, inReplyTo, headers, payload } = outgoing
+    const { members } = audience
     const nowMs = this.#options.clock.now()
     const session = this.#sessions.get(audience, mode, { subject: via, nowMs })
     if (session === undefined) return undefined
     const meta = this.#metaOf(outgoing)
     const clear = headers === undefined ? NONE : splitHeaders(headers).clear
-    const { payload } = outgoing
-    const name = this.#send(session, {
-      outgoing,
-      clear,
-      meta,
-      payload,
-      nowMs,
-      recipients: audience.members.length,
-    })
-    return new PublishedFrame(name, audience.members)
+    const isPlain = reply === undefined && inReplyTo === undefined && headers === undefined
+    const named = reply === undefined ? undefined : { id: NO_ID }
+    const isJoinable = isPlain && members.length === 1 && payload.length <= MAX_JOINED_PAYLOAD
+    const route = { subject: via, reply, clear }
+    const joinable = isJoinable ? subject : undefined
+    this.#send(session, { route, meta, payload, nowMs, named, joinable }, members.length)
+    return named === undefined ? { id: NO_ID, members } : new PublishedFrame(named, members)
   }
 
   /**
@@ -97,7 +95,11 @@ export class FramePublisher {
       const session = this.#sessions.get(audience, mode, { subject, nowMs })
       if (session === undefined) return published
       const meta = encode(outgoing, { sealed, clear, lengths: group.map(({ length }) => length) })
-      this.#send(session, { outgoing, clear, meta, payload: join(group), nowMs, recipients })
+      this.#send(
+        session,
+        { route: { subject, reply: undefined, clear }, meta, payload: join(group), nowMs },
+        recipients,
+      )
       published += group.length
     }
     return published
@@ -119,38 +121,27 @@ export class FramePublisher {
     this.#sessions.close()
   }
 
-  #send(session: OutgoingSession, sending: Sending): FrameName {
-    const { outgoing, clear, meta, payload, nowMs } = sending
-    const { subject, via = subject, reply } = outgoing
-    const isAlone = this.#mustGoAlone(session, sending)
-    const route: Route = { subject: via, reply, clear }
-    const name = reply === undefined ? NO_NAME : { id: NO_NAME.id }
-    const named = reply === undefined ? undefined : name
-    if (session.mode === SessionMode.channel) {
-      // What was published before goes before.
-      this.#outbox.flush()
-      const [frame] = session.seal(this.#sealer, [session.nextFrame(nowMs, { meta, payload, named })])
-      if (frame !== undefined) this.#options.wire.publish(route, frame)
-      return name
-    }
-    if (isAlone) this.#outbox.flush()
-    // The caller may use its memory again before the turn is over.
-    this.#outbox.add(session, session.nextFrame(nowMs, { meta, payload: copyOf(payload), named }), route)
-    if (isAlone) this.#outbox.flush()
-    return name
+  #send(session: OutgoingSession, parcel: Parcel, recipients: number): void {
+    const isSigned = session.mode === SessionMode.signed
+    // A channel's frame gains nothing by waiting, but for company.
+    const waits = isSigned || parcel.joinable !== undefined
+    if (waits && !this.#mustGoAlone(session, parcel, recipients)) this.#outbox.add(session, parcel)
+    else this.#outbox.send(session, parcel)
   }
 
   /**
-   * Whether a frame is so large that the proof of a whole batch would not fit beside it.
+   * Whether a frame is so large that copying it costs more than a signature, or that the proof of a whole batch would
+   * not fit beside it.
    *
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE when it does not fit alone either
    */
-  #mustGoAlone(session: OutgoingSession, { meta, payload, clear, recipients }: Sending): boolean {
+  #mustGoAlone(session: OutgoingSession, { meta, payload, route }: Parcel, recipients: number): boolean {
     const { wire } = this.#options
     const contentBytes = meta.length + payload.length
-    const room = wire.room(clear)
-    if (contentBytes * (1 + MOST_ADDED_SHARE) + MOST_ADDED_BYTES <= room) return false
-    if (session.maxSize(this.#sealer, contentBytes, MAX_FRAMES_PER_BATCH) <= room) return false
+    if (route.clear.length === 0 && wire.surelyTakes(contentBytes)) return contentBytes > MAX_WAITING_BYTES
+    const room = wire.room(route.clear)
+    if (session.maxSize(this.#sealer, contentBytes, MAX_FRAMES_PER_BATCH) <= room)
+      return contentBytes > MAX_WAITING_BYTES
     const alone = session.maxSize(this.#sealer, contentBytes, 1)
     if (alone > room) throw wire.tooLarge(alone, recipients)
     return true
@@ -170,16 +161,6 @@ export class FramePublisher {
 }
 
 const NONE: readonly never[] = []
-
-/** What goes out in one frame. */
-interface Sending {
-  readonly outgoing: Omit<Outgoing, 'payload'>
-  readonly clear: readonly HeaderPair[]
-  readonly meta: Uint8Array
-  readonly payload: Uint8Array
-  readonly nowMs: number
-  readonly recipients: number
-}
 
 /** A frame that is on its way, or waits for the end of its turn: only then has it a name. */
 class PublishedFrame implements Published {
@@ -243,10 +224,4 @@ function join(payloads: readonly Uint8Array[]): Uint8Array {
     at += payload.length
   }
   return joined
-}
-
-function copyOf(payload: Uint8Array): Uint8Array {
-  const copied = allocate(payload.length)
-  copied.set(payload)
-  return copied
 }

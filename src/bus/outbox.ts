@@ -1,17 +1,44 @@
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
 import type { FrameSealer } from '../session/frame-cipher.ts'
-import type { OutgoingSession, PendingFrame } from '../session/outgoing.ts'
+import type { FrameName, FrameNumber, OutgoingSession } from '../session/outgoing.ts'
+import { encodeFrameMeta } from '../wire/frame.ts'
 import type { Route, Wire } from './wire-out.ts'
 
+/** What is published in one turn is copied in here: no memory is asked for, and what is not used is not there. */
+const MEMORY_BYTES = 1024 * 1024
+const MAX_JOINED = 64
+const MAX_JOINED_BYTES = 32 * 1024
+
+/** One payload on its way into a frame. */
+export interface Parcel {
+  readonly route: Route
+  /** What comes before the payload. */
+  readonly meta: Uint8Array
+  readonly payload: Uint8Array
+  readonly nowMs: number
+  /** Where the frame's name is left once it is sealed. */
+  readonly named?: FrameName | undefined
+  /** The subject that is sealed with it, where nothing else is: then other payloads may join it in its frame. */
+  readonly joinable?: string | undefined
+}
+
+/** A frame that waits. Its meta and its payloads stand one after the other in memory. */
 interface Waiting {
   readonly batch: Batch
+  readonly number: FrameNumber
   readonly route: Route
+  readonly named: FrameName | undefined
+  readonly joinable: string | undefined
+  readonly start: number
+  readonly payloadStart: number
+  readonly lengths: number[]
+  end: number
 }
 
 /** The frames of one session that wait, and once they are sealed how many of them were published. */
 interface Batch {
   readonly session: OutgoingSession
-  readonly frames: PendingFrame[]
+  readonly frames: Waiting[]
   sealed: readonly Uint8Array[]
   published: number
 }
@@ -21,13 +48,16 @@ const atEndOfTurn: (task: () => void) => void =
   typeof setImmediate === 'function' ? setImmediate : queueMicrotask
 
 /**
- * Signed frames of this turn of the event loop. At its end, or as soon as 64 of one session wait, each session's are
- * signed together, and all are published in the order in which they came.
+ * The frames of this turn of the event loop. At its end, or as soon as 64 of one session wait, each session's are
+ * signed together, and all are published in the order in which they came. What goes to one instance alone and on the
+ * same subject, one right after the other, goes in one frame: no other worker of a queue group could open it.
  */
 export class Outbox {
   readonly #sealer: FrameSealer
   readonly #wire: Wire
   readonly #onError: (error: unknown) => void
+  #memory: Uint8Array | undefined
+  #used = 0
   #waiting: Waiting[] = []
   readonly #batches = new Map<OutgoingSession, Batch>()
   #isScheduled = false
@@ -38,12 +68,33 @@ export class Outbox {
     this.#onError = onError
   }
 
-  add(session: OutgoingSession, frame: PendingFrame, route: Route): void {
+  /** Copies a payload into a frame that waits for the end of the turn. It must be smaller than the memory. */
+  add(session: OutgoingSession, parcel: Parcel): void {
+    const { meta, payload, nowMs, route, named, joinable } = parcel
+    const memory = this.#room(meta.length + payload.length)
+    if (this.#join(session, parcel, memory)) return
     const batch = this.#batchOf(session)
-    batch.frames.push(frame)
-    this.#waiting.push({ batch, route })
+    const start = this.#used
+    const payloadStart = start + meta.length
+    const end = payloadStart + payload.length
+    memory.set(meta, start)
+    memory.set(payload, payloadStart)
+    this.#used = end
+    const number = session.takeNumber(nowMs)
+    const lengths = [payload.length]
+    const waiting = { batch, number, route, named, joinable, start, payloadStart, lengths, end }
+    batch.frames.push(waiting)
+    this.#waiting.push(waiting)
     if (batch.frames.length === MAX_FRAMES_PER_BATCH) this.flush()
     else this.#schedule()
+  }
+
+  /** Publishes what waits, and then a frame of its own, at once. @throws what publishing throws */
+  send(session: OutgoingSession, { route, meta, payload, nowMs, named }: Parcel): void {
+    this.flush()
+    const { counter, sentAtMs } = session.takeNumber(nowMs)
+    const [frame] = session.seal(this.#sealer, [{ counter, sentAtMs, content: [meta, payload], named }])
+    if (frame !== undefined) this.#wire.publish(route, frame)
   }
 
   /**
@@ -54,12 +105,34 @@ export class Outbox {
     const waiting = this.#waiting
     if (waiting.length === 0) return
     this.#waiting = []
-    for (const batch of this.#batches.values()) this.#try(() => this.#seal(batch))
+    for (const batch of this.#batches.values()) this.#seal(batch)
     this.#batches.clear()
+    this.#used = 0
     for (const { batch, route } of waiting) {
       const frame = batch.sealed[batch.published++]
       if (frame !== undefined) this.#publish(route, frame)
     }
+  }
+
+  /** Puts a payload into the frame before it, where that is the last one and both go the same way. */
+  #join(session: OutgoingSession, { joinable, payload, route }: Parcel, memory: Uint8Array): boolean {
+    const last = this.#waiting.at(-1)
+    if (last === undefined || joinable === undefined || last.joinable !== joinable) return false
+    if (last.batch.session !== session || last.lengths.length === MAX_JOINED) return false
+    const bytes = last.end - last.start + payload.length
+    if (bytes > MAX_JOINED_BYTES || last.route.subject !== route.subject) return false
+    if (!this.#wire.surelyTakes(bytes + MAX_JOINED * LENGTH_BYTES)) return false
+    memory.set(payload, last.end)
+    last.end += payload.length
+    last.lengths.push(payload.length)
+    this.#used = last.end
+    return true
+  }
+
+  #room(bytes: number): Uint8Array {
+    this.#memory ??= new Uint8Array(new ArrayBuffer(MEMORY_BYTES))
+    if (this.#used + bytes > MEMORY_BYTES) this.flush()
+    return this.#memory
   }
 
   #batchOf(session: OutgoingSession): Batch {
@@ -71,20 +144,29 @@ export class Outbox {
   }
 
   #seal(batch: Batch): void {
-    batch.sealed = batch.session.seal(this.#sealer, batch.frames)
-  }
-
-  #publish(route: Route, frame: Uint8Array): void {
     try {
-      this.#wire.publish(route, frame)
+      const frames = batch.frames.map((waiting) => {
+        const { counter, sentAtMs } = waiting.number
+        return { counter, sentAtMs, content: this.#content(waiting), named: waiting.named }
+      })
+      batch.sealed = batch.session.seal(this.#sealer, frames)
     } catch (error) {
       this.#onError(error)
     }
   }
 
-  #try(task: () => void): void {
+  #content({ joinable, lengths, start, payloadStart, end }: Waiting): readonly Uint8Array[] {
+    const memory = this.#memory ?? new Uint8Array(0)
+    if (joinable === undefined || lengths.length === 1) return [memory.subarray(start, end)]
+    return [
+      encodeFrameMeta({ ...SUBJECT_ALONE, subject: joinable, lengths }),
+      memory.subarray(payloadStart, end),
+    ]
+  }
+
+  #publish(route: Route, frame: Uint8Array): void {
     try {
-      task()
+      this.#wire.publish(route, frame)
     } catch (error) {
       this.#onError(error)
     }
@@ -99,3 +181,12 @@ export class Outbox {
     })
   }
 }
+
+const LENGTH_BYTES = 4
+const SUBJECT_ALONE = {
+  ttlMs: 0,
+  reply: undefined,
+  inReplyTo: undefined,
+  headers: [],
+  clearHeaders: [],
+} as const

@@ -3,6 +3,10 @@ import type { HeaderPair } from '../wire/sealed.ts'
 import { MessageHeaders } from './headers.ts'
 import type { NatsLike } from './nats-like.ts'
 
+/** More than the proof of a sender, padding, header and tag add to so many bytes: PADMÉ adds at most 12 %. */
+const MOST_ADDED_BYTES = 512
+const MOST_ADDED_SHARE = 0.13
+
 /** Where a sealed message goes, and what goes with it in clear. */
 export interface Route {
   readonly subject: string
@@ -22,6 +26,12 @@ export class Wire {
   room(clear: readonly HeaderPair[]): number {
     const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
     return clear.length === 0 ? limit : limit - new MessageHeaders(clear).encode().length
+  }
+
+  /** Whether a frame with so much content surely fits, whatever proves its sender and however it is padded. */
+  surelyTakes(contentBytes: number): boolean {
+    const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
+    return contentBytes * (1 + MOST_ADDED_SHARE) + MOST_ADDED_BYTES <= limit
   }
 
   publish({ subject, reply, clear }: Route, bytes: Uint8Array): void {

@@ -27,9 +27,8 @@ export interface FrameParts {
   readonly key: Uint8Array
   /** What proves the sender, by the session's mode. */
   readonly auth: Uint8Array
-  /** What comes before the payload. */
-  readonly meta: Uint8Array
-  readonly payload: Uint8Array
+  /** `P`, in its parts. */
+  readonly content: readonly Uint8Array[]
 }
 
 /** Encrypts frames: SPEC, "Frames". Everything is synchronous, so its memory serves one batch at a time. */
@@ -79,8 +78,9 @@ export class FrameSealer {
   }
 
   /** The frame with this header. It shares no memory with what it is made of. */
-  seal({ bytes: header, nonce }: HeaderSlot, { key, auth, meta, payload }: FrameParts): Uint8Array {
-    const contentBytes = meta.length + payload.length
+  seal({ bytes: header, nonce }: HeaderSlot, { key, auth, content }: FrameParts): Uint8Array {
+    let contentBytes = 0
+    for (const part of content) contentBytes += part.length
     const start = auth.length + LENGTH_BYTES
     const plainBytes = paddedLength(start + contentBytes, this.#padding)
     const plaintext = this.#plaintexts.view(plainBytes) ?? allocate(plainBytes)
@@ -89,9 +89,12 @@ export class FrameSealer {
     plaintext[auth.length + 1] = contentBytes >>> 16
     plaintext[auth.length + 2] = contentBytes >>> 8
     plaintext[auth.length + 3] = contentBytes
-    plaintext.set(meta, start)
-    plaintext.set(payload, start + meta.length)
-    plaintext.fill(0, start + contentBytes)
+    let at = start
+    for (const part of content) {
+      plaintext.set(part, at)
+      at += part.length
+    }
+    plaintext.fill(0, at)
     const input = { key, nonce, aad: header, data: plaintext }
     const frame = allocate(FRAME_HEADER_BYTES + plainBytes + TAG_BYTES)
     frame.set(header)

@@ -18,12 +18,16 @@ export interface OutgoingSessionParts {
   readonly messageKey: Uint8Array
 }
 
-/** A frame that has its number, and waits to be sealed. */
-export interface PendingFrame {
+/** The number of a frame, and when it was published. */
+export interface FrameNumber {
   readonly counter: number
   readonly sentAtMs: number
-  readonly meta: Uint8Array
-  readonly payload: Uint8Array
+}
+
+/** A frame that is to be sealed. */
+export interface UnsealedFrame extends FrameNumber {
+  /** `P`, in its parts. */
+  readonly content: readonly Uint8Array[]
   /** Where sid, salt and counter are to be left once they are fixed: they name the frame. */
   readonly named?: FrameName | undefined
 }
@@ -63,17 +67,14 @@ export class OutgoingSession {
   }
 
   /**
-   * Takes the next number for a frame. The payload must not change until it is sealed.
+   * Takes the next number for a frame.
    *
    * @throws RangeError when the session has ended, or has had all its frames
    */
-  nextFrame(
-    sentAtMs: number,
-    { meta, payload, named }: Omit<PendingFrame, 'counter' | 'sentAtMs'>,
-  ): PendingFrame {
+  takeNumber(sentAtMs: number): FrameNumber {
     if (this.#isEnded || this.#counter >= this.#parts.maxFrames)
       throw new RangeError('the session takes no more frames')
-    return { counter: this.#counter++, sentAtMs, meta, payload, named }
+    return { counter: this.#counter++, sentAtMs }
   }
 
   /**
@@ -81,7 +82,7 @@ export class OutgoingSession {
    *
    * @throws RangeError for none, and for more than 64
    */
-  seal(sealer: FrameSealer, frames: readonly PendingFrame[]): readonly Uint8Array[] {
+  seal(sealer: FrameSealer, frames: readonly UnsealedFrame[]): readonly Uint8Array[] {
     if (frames.length === 0 || frames.length > MAX_FRAMES_PER_BATCH)
       throw new RangeError(`a batch has 1 to ${MAX_FRAMES_PER_BATCH} frames`)
     // Its key is zeros by now.
@@ -92,9 +93,9 @@ export class OutgoingSession {
     return numbered.map(({ frame, header }, i) => {
       const auth = auths[i]
       if (auth === undefined) throw new RangeError('a frame has no proof of its sender')
-      const { meta, payload, named } = frame
+      const { content, named } = frame
       if (named !== undefined) named.id = header.bytes.slice(FRAME_ID_START)
-      return sealer.seal(header, { key, auth, meta, payload })
+      return sealer.seal(header, { key, auth, content })
     })
   }
 
@@ -113,13 +114,11 @@ export class OutgoingSession {
   }
 
   #prove(
-    frames: readonly { readonly frame: PendingFrame; readonly header: HeaderSlot }[],
+    frames: readonly { readonly frame: UnsealedFrame; readonly header: HeaderSlot }[],
   ): readonly Uint8Array[] {
     if (this.mode === SessionMode.channel) return frames.map(() => CHANNEL_AUTH)
     const { secrets, messageKey } = this.#parts
-    const leaves = frames.map(({ frame: { meta, payload }, header }) =>
-      frameLeaf(this.#engine, header.bytes, [meta, payload]),
-    )
+    const leaves = frames.map(({ frame, header }) => frameLeaf(this.#engine, header.bytes, frame.content))
     return signBatch(this.#engine, leaves, { messageKey, binding: secrets.binding })
   }
 }
