@@ -536,6 +536,7 @@ export class SecureConnection {
       sender: this.#senderOf(sender),
       sentAtMs: opened.sentAtMs,
       epoch: opened.epoch,
+      mode: opened.mode,
       respond: isRequest
         ? (payload, options) => this.#respond(received, payloadBytes(payload), options)
         : undefined,

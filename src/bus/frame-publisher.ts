@@ -1,4 +1,3 @@
-import { allocate } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
@@ -20,6 +19,7 @@ const MAX_CACHED_SUBJECTS = 1024
 const MAX_WAITING_BYTES = 128 * 1024
 /** Of larger payloads each has a frame of its own: beside encryption, what a frame costs is little. */
 const MAX_JOINED_PAYLOAD = 4096
+const LENGTH_BYTES = 4
 const NO_ID = new Uint8Array(0)
 
 /** What a frame publisher works with. */
@@ -65,7 +65,8 @@ export class FramePublisher {
     const isJoinable = isPlain && members.length === 1 && payload.length <= MAX_JOINED_PAYLOAD
     const route = { subject: via, reply, clear }
     const joinable = isJoinable ? subject : undefined
-    this.#send(session, { route, meta, payload, nowMs, named, joinable }, members.length)
+    const bytes = meta.length + payload.length
+    this.#send(session, { route, meta, payloads: [payload], bytes, nowMs, named, joinable }, members.length)
     return named === undefined ? { id: NO_ID, members } : new PublishedFrame(named, members)
   }
 
@@ -86,20 +87,20 @@ export class FramePublisher {
     const empty = encode(outgoing, { sealed, clear, lengths: [0] }).length
     const recipients = audience.members.length
     const room = wire.room(clear)
-    const sizeOf = (bytes: number): number => this.#sealer.size(maxAuthLength(mode, 1), bytes)
-    const largest = sizeOf(empty + payloads.reduce((most, { length }) => Math.max(most, length), 0))
-    if (largest > room) throw wire.tooLarge(largest, recipients)
+    const fits = (bytes: number): boolean => this.#sealer.size(maxAuthLength(mode, 1), bytes) <= room
+    const longest = payloads.reduce((most, { length }) => Math.max(most, length), 0)
+    if (!fits(empty + longest))
+      throw wire.tooLarge(this.#sealer.size(maxAuthLength(mode, 1), empty + longest), recipients)
     let published = 0
-    for (const group of grouped(payloads, empty, (bytes) => sizeOf(bytes) <= room)) {
+    for (const group of grouped(payloads, empty, fits)) {
       const nowMs = clock.now()
       const session = this.#sessions.get(audience, mode, { subject, nowMs })
       if (session === undefined) return published
-      const meta = encode(outgoing, { sealed, clear, lengths: group.map(({ length }) => length) })
-      this.#send(
-        session,
-        { route: { subject, reply: undefined, clear }, meta, payload: join(group), nowMs },
-        recipients,
-      )
+      const lengths = group.map(({ length }) => length)
+      const meta = encode(outgoing, { sealed, clear, lengths })
+      const bytes = lengths.reduce((sum, length) => sum + length, meta.length)
+      const route = { subject, reply: undefined, clear }
+      this.#send(session, { route, meta, payloads: group, bytes, nowMs }, recipients)
       published += group.length
     }
     return published
@@ -135,9 +136,12 @@ export class FramePublisher {
    *
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE when it does not fit alone either
    */
-  #mustGoAlone(session: OutgoingSession, { meta, payload, route }: Parcel, recipients: number): boolean {
+  #mustGoAlone(
+    session: OutgoingSession,
+    { bytes: contentBytes, route }: Parcel,
+    recipients: number,
+  ): boolean {
     const { wire } = this.#options
-    const contentBytes = meta.length + payload.length
     if (route.clear.length === 0 && wire.surelyTakes(contentBytes)) return contentBytes > MAX_WAITING_BYTES
     const room = wire.room(route.clear)
     if (session.maxSize(this.#sealer, contentBytes, MAX_FRAMES_PER_BATCH) <= room)
@@ -197,14 +201,16 @@ function encode(
 function grouped(
   payloads: readonly Uint8Array[],
   metaBytes: number,
-  isSmallEnough: (contentBytes: number) => boolean,
+  fits: (contentBytes: number) => boolean,
 ): readonly (readonly Uint8Array[])[] {
+  const all = payloads.reduce((sum, { length }) => sum + length + LENGTH_BYTES, metaBytes)
+  if (payloads.length <= MAX_PAYLOADS_PER_FRAME && fits(all)) return payloads.length === 0 ? [] : [payloads]
   const groups: Uint8Array[][] = []
   let group: Uint8Array[] = []
   let bytes = metaBytes
   for (const payload of payloads) {
-    const more = payload.length + 4
-    if (group.length > 0 && (group.length === MAX_PAYLOADS_PER_FRAME || !isSmallEnough(bytes + more))) {
+    const more = payload.length + LENGTH_BYTES
+    if (group.length > 0 && (group.length === MAX_PAYLOADS_PER_FRAME || !fits(bytes + more))) {
       groups.push(group)
       group = []
       bytes = metaBytes
@@ -212,16 +218,6 @@ function grouped(
     group.push(payload)
     bytes += more
   }
-  if (group.length > 0) groups.push(group)
+  groups.push(group)
   return groups
-}
-
-function join(payloads: readonly Uint8Array[]): Uint8Array {
-  const joined = allocate(payloads.reduce((sum, { length }) => sum + length, 0))
-  let at = 0
-  for (const payload of payloads) {
-    joined.set(payload, at)
-    at += payload.length
-  }
-  return joined
 }

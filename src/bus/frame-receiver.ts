@@ -133,6 +133,8 @@ export class FrameReceiver {
     nowMs: number,
   ): RejectReason | undefined {
     const { policy } = this.#options
+    // One request with many payloads would be many requests of one name.
+    if (meta.lengths !== undefined && meta.reply !== undefined) return 'content'
     const isResponse = arrival.mayRespond !== undefined
     const isWhereItBelongs = isResponse
       ? meta.subject === delivered.subject

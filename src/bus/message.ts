@@ -1,5 +1,6 @@
 import { fromUtf8, utf8 } from '../bytes.ts'
 import type { HeadersLike, MessageHeaders } from './headers.ts'
+import type { SealMode } from './opened.ts'
 
 /** What a message or a response can hold. Strings travel as UTF-8. */
 export type Payload = Uint8Array | string
@@ -36,6 +37,7 @@ export interface MessageParts {
   readonly sender: Sender
   readonly sentAtMs: number
   readonly epoch: number
+  readonly mode: SealMode
   /** Seals and publishes the response. Without it the message is no request. */
   readonly respond: ((payload: Payload, options: RespondOptions) => void) | undefined
 }
@@ -62,6 +64,8 @@ export class SecureMessage {
   readonly sender: Sender
   /** The number of the epoch in which it was sealed. */
   readonly epoch: number
+  /** How it was sealed. What came by a `channel` no signature proves to others: see {@link SealMode}. */
+  readonly mode: SealMode
   readonly #sentAtMs: number
   readonly #respond: MessageParts['respond']
 
@@ -75,6 +79,7 @@ export class SecureMessage {
     this.sender = parts.sender
     this.#sentAtMs = parts.sentAtMs
     this.epoch = parts.epoch
+    this.mode = parts.mode
     this.#respond = parts.respond
   }
 

@@ -9,12 +9,14 @@ const MEMORY_BYTES = 1024 * 1024
 const MAX_JOINED = 64
 const MAX_JOINED_BYTES = 32 * 1024
 
-/** One payload on its way into a frame. */
+/** What goes into one frame. */
 export interface Parcel {
   readonly route: Route
-  /** What comes before the payload. */
+  /** What comes before the payloads. */
   readonly meta: Uint8Array
-  readonly payload: Uint8Array
+  readonly payloads: readonly Uint8Array[]
+  /** How many bytes meta and payloads have together. */
+  readonly bytes: number
   readonly nowMs: number
   /** Where the frame's name is left once it is sealed. */
   readonly named?: FrameName | undefined
@@ -68,21 +70,19 @@ export class Outbox {
     this.#onError = onError
   }
 
-  /** Copies a payload into a frame that waits for the end of the turn. It must be smaller than the memory. */
+  /** Copies a frame's content, which waits for the end of the turn. It must be smaller than the memory. */
   add(session: OutgoingSession, parcel: Parcel): void {
-    const { meta, payload, nowMs, route, named, joinable } = parcel
-    const memory = this.#room(meta.length + payload.length)
+    const { meta, payloads, bytes, nowMs, route, named, joinable } = parcel
+    const memory = this.#room(bytes)
     if (this.#join(session, parcel, memory)) return
     const batch = this.#batchOf(session)
-    const start = this.#used
-    const payloadStart = start + meta.length
-    const end = payloadStart + payload.length
-    memory.set(meta, start)
-    memory.set(payload, payloadStart)
-    this.#used = end
     const number = session.takeNumber(nowMs)
-    const lengths = [payload.length]
-    const waiting = { batch, number, route, named, joinable, start, payloadStart, lengths, end }
+    const start = this.#used
+    this.#copy(meta, memory)
+    for (const payload of payloads) this.#copy(payload, memory)
+    const lengths = [bytes - meta.length]
+    const payloadStart = start + meta.length
+    const waiting = { batch, number, route, named, joinable, start, payloadStart, lengths, end: this.#used }
     batch.frames.push(waiting)
     this.#waiting.push(waiting)
     if (batch.frames.length === MAX_FRAMES_PER_BATCH) this.flush()
@@ -90,10 +90,10 @@ export class Outbox {
   }
 
   /** Publishes what waits, and then a frame of its own, at once. @throws what publishing throws */
-  send(session: OutgoingSession, { route, meta, payload, nowMs, named }: Parcel): void {
+  send(session: OutgoingSession, { route, meta, payloads, nowMs, named }: Parcel): void {
     this.flush()
     const { counter, sentAtMs } = session.takeNumber(nowMs)
-    const [frame] = session.seal(this.#sealer, [{ counter, sentAtMs, content: [meta, payload], named }])
+    const [frame] = session.seal(this.#sealer, [{ counter, sentAtMs, content: [meta, ...payloads], named }])
     if (frame !== undefined) this.#wire.publish(route, frame)
   }
 
@@ -115,18 +115,27 @@ export class Outbox {
   }
 
   /** Puts a payload into the frame before it, where that is the last one and both go the same way. */
-  #join(session: OutgoingSession, { joinable, payload, route }: Parcel, memory: Uint8Array): boolean {
+  #join(
+    session: OutgoingSession,
+    { joinable, meta, payloads, bytes: all, route }: Parcel,
+    memory: Uint8Array,
+  ): boolean {
     const last = this.#waiting.at(-1)
     if (last === undefined || joinable === undefined || last.joinable !== joinable) return false
     if (last.batch.session !== session || last.lengths.length === MAX_JOINED) return false
-    const bytes = last.end - last.start + payload.length
+    const more = all - meta.length
+    const bytes = last.end - last.start + more
     if (bytes > MAX_JOINED_BYTES || last.route.subject !== route.subject) return false
     if (!this.#wire.surelyTakes(bytes + MAX_JOINED * LENGTH_BYTES)) return false
-    memory.set(payload, last.end)
-    last.end += payload.length
-    last.lengths.push(payload.length)
-    this.#used = last.end
+    for (const payload of payloads) this.#copy(payload, memory)
+    last.end += more
+    last.lengths.push(more)
     return true
+  }
+
+  #copy(bytes: Uint8Array, memory: Uint8Array): void {
+    memory.set(bytes, this.#used)
+    this.#used += bytes.length
   }
 
   #room(bytes: number): Uint8Array {

@@ -1,4 +1,4 @@
-import { concat, copy, fromUtf8, utf8 } from '../bytes.ts'
+import { copy, fromUtf8, utf8 } from '../bytes.ts'
 import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../limits.ts'
 import { malformed } from './msgpack.ts'
 import { WireType, wireType } from './preamble.ts'
@@ -104,25 +104,32 @@ export function encodeFrameMeta(meta: FrameMeta): Uint8Array {
     (headers.length === 0 ? 0 : Flag.headers) |
     (clearHeaders.length === 0 ? 0 : Flag.clearHeaders) |
     (lengths === undefined ? 0 : Flag.many)
-  const parts: Uint8Array[] = [uint(4, ttlMs), uint(1, flags)]
-  const text = (value: string): void => {
-    const bytes = utf8(value)
-    parts.push(uint(2, bytes.length), bytes)
-  }
-  const pairs = (list: readonly HeaderPair[]): void => {
-    parts.push(uint(2, list.length))
-    for (const { name, value } of list) {
-      text(name)
-      text(value)
-    }
-  }
-  text(meta.subject)
-  if (reply !== undefined) text(reply)
-  if (inReplyTo !== undefined) parts.push(uint(1, inReplyTo.length), inReplyTo)
-  if (headers.length > 0) pairs(headers)
-  if (clearHeaders.length > 0) pairs(clearHeaders)
-  if (lengths !== undefined) parts.push(uint(2, lengths.length), ...lengths.map((length) => uint(4, length)))
-  return concat(...parts)
+  const writer = new Writer(metaBytes(meta))
+  writer.uint(4, ttlMs)
+  writer.uint(1, flags)
+  writer.text(meta.subject)
+  if (reply !== undefined) writer.text(reply)
+  if (inReplyTo !== undefined) writer.bytes(1, inReplyTo)
+  if (headers.length > 0) writer.pairs(headers)
+  if (clearHeaders.length > 0) writer.pairs(clearHeaders)
+  if (lengths !== undefined) writer.lengths(lengths)
+  return writer.written()
+}
+
+/** No less than what {@link encodeFrameMeta} writes: a character has at most three bytes of UTF-8. */
+function metaBytes({
+  subject,
+  reply = '',
+  inReplyTo,
+  headers,
+  clearHeaders,
+  lengths = [],
+}: FrameMeta): number {
+  let characters = subject.length + reply.length
+  for (const pairs of [headers, clearHeaders])
+    for (const { name, value } of pairs) characters += name.length + value.length + 2
+  const fields = 32 + (inReplyTo?.length ?? 0) + 4 * lengths.length
+  return fields + 3 * characters
 }
 
 /**
@@ -143,8 +150,6 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
   const headers = flags & Flag.headers ? reader.pairs() : []
   const clearHeaders = flags & Flag.clearHeaders ? reader.pairs() : []
   const lengths = flags & Flag.many ? reader.lengths() : undefined
-  // One request with many payloads would be many requests, of one number.
-  if (lengths !== undefined && reply !== undefined) throw malformed(WHAT, 'flags')
   if (lengths !== undefined && sum(lengths) !== bytes.length - reader.at) throw malformed(WHAT, 'lengths')
   return {
     meta: { ttlMs, subject, reply, inReplyTo, headers, clearHeaders, lengths },
@@ -195,16 +200,55 @@ class Reader {
   lengths(): readonly number[] {
     const count = this.uint(2)
     if (count === 0 || count > MAX_PAYLOADS_PER_FRAME) throw malformed(WHAT, 'number of payloads')
-    return Array.from({ length: count }, () => this.uint(4))
+    const lengths: number[] = []
+    for (let i = 0; i < count; i++) lengths.push(this.uint(4))
+    return lengths
   }
 }
 
-function uint(size: number, value: number): Uint8Array {
-  if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** (8 * size))
-    throw new RangeError('a field of a frame does not fit')
-  const bytes = new Uint8Array(size)
-  writeUint(bytes, 0, size, value)
-  return bytes
+/** Writes fields with their lengths before them. */
+class Writer {
+  #at = 0
+  readonly #memory: Uint8Array
+
+  constructor(bytes: number) {
+    this.#memory = new Uint8Array(bytes)
+  }
+
+  uint(size: number, value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** (8 * size))
+      throw new RangeError('a field of a frame does not fit')
+    writeUint(this.#memory, this.#at, size, value)
+    this.#at += size
+  }
+
+  /** @param size of the length that stands before them */
+  bytes(size: number, value: Uint8Array): void {
+    this.uint(size, value.length)
+    this.#memory.set(value, this.#at)
+    this.#at += value.length
+  }
+
+  text(value: string): void {
+    this.bytes(2, utf8(value))
+  }
+
+  pairs(pairs: readonly HeaderPair[]): void {
+    this.uint(2, pairs.length)
+    for (const { name, value } of pairs) {
+      this.text(name)
+      this.text(value)
+    }
+  }
+
+  lengths(lengths: readonly number[]): void {
+    this.uint(2, lengths.length)
+    for (const length of lengths) this.uint(4, length)
+  }
+
+  written(): Uint8Array {
+    return this.#memory.slice(0, this.#at)
+  }
 }
 
 /** Big-endian, up to 2^53. */

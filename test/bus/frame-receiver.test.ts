@@ -330,7 +330,7 @@ describe('a frame', () => {
 describe('two processes that go on with one session', () => {
   it('are found in what two real senders publish: each number is delivered once, and both are reported', async () => {
     const alice = await all.join('alice')
-    const { secrets, handshake } = all.openSession(alice)
+    const { secrets } = all.openSession(alice)
     const events = collectStatus(all.bob)
     const clones = [1, 2].map(() => {
       const sealer = new FrameSealer(engine, 'padme')
@@ -340,12 +340,12 @@ describe('two processes that go on with one session', () => {
         maxFrames: 100,
         expiresAtMs: Number.MAX_SAFE_INTEGER,
         messageKey: alice.keys.secretKey,
-        handshake,
       })
       return (payloads: readonly string[]): readonly Uint8Array[] => {
-        const frames = payloads.map((text) =>
-          session.nextFrame(all.clock.now(), { meta: META, payload: utf8(text) }),
-        )
+        const frames = payloads.map((text) => ({
+          ...session.takeNumber(all.clock.now()),
+          content: [META, utf8(text)],
+        }))
         return session.seal(sealer, frames)
       }
     })

@@ -97,7 +97,7 @@ function outgoing() {
     return { name: 'x', instance: 'x', instanceBytes, key: newRecipient(engine) }
   }
   const get = (members: readonly AudienceMember[]) =>
-    sessions.get({ epoch, members }, SessionMode.signed, 'orders.new')
+    sessions.get({ epoch, members }, SessionMode.signed, { subject: 'orders.new', nowMs: clock.now() })
   return { sessions, clock, subscribed, published, member, get }
 }
 

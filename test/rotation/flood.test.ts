@@ -76,6 +76,7 @@ async function link(name: string): Promise<RealmLink> {
     feed: new StatusFeed(),
     onHandshake: () => {},
     onForgotten: () => {},
+    onTime: () => {},
   })
   await joined.join(10_000)
   return joined

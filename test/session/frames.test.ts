@@ -363,8 +363,7 @@ describe('a session', () => {
     expect(pair.outgoing.isOpen(SENT_AT_MS)).toBe(false)
     expect(() => pair.sealOne(new Uint8Array(1))).toThrow(RangeError)
     expect(frames.map((frame) => pair.fateOf(frame))).toEqual(['opened', 'opened', 'opened'])
-    const takes = (counter: number) =>
-      pair.incoming.takes({ sid: new Uint8Array(16), sentAtMs: SENT_AT_MS, counter })
+    const takes = (counter: number) => pair.incoming.takes({ sentAtMs: SENT_AT_MS, counter })
     expect([2, 3, 2 ** 20, 2 ** 53 - 1].map(takes)).toEqual([true, false, false, false])
   })
 
@@ -372,7 +371,7 @@ describe('a session', () => {
     const pair = new Pair(sodium)
     const end = SENT_AT_MS + LIFETIME_MS
     expect([end - 1, end].map((nowMs) => pair.outgoing.isOpen(nowMs))).toEqual([true, false])
-    const takes = (sentAtMs: number) => pair.incoming.takes({ sid: new Uint8Array(16), sentAtMs, counter: 0 })
+    const takes = (sentAtMs: number) => pair.incoming.takes({ sentAtMs, counter: 0 })
     expect([end - 1, end, end + 1].map(takes)).toEqual([true, false, false])
     // Its last frames are on their way then, and the clock of their sender may be behind.
     const isOver = (nowMs: number) => pair.incoming.isOver(nowMs)
@@ -381,7 +380,7 @@ describe('a session', () => {
 
   it('takes frames of a sender whose clock was set back, by as much as clocks may differ', () => {
     const { incoming } = new Pair(sodium)
-    const takes = (sentAtMs: number) => incoming.takes({ sid: new Uint8Array(16), sentAtMs, counter: 0 })
+    const takes = (sentAtMs: number) => incoming.takes({ sentAtMs, counter: 0 })
     expect([SENT_AT_MS - 1, SENT_AT_MS - CLOCK_WINDOW_MS].map(takes)).toEqual([true, true])
     expect(takes(SENT_AT_MS - CLOCK_WINDOW_MS - 1)).toBe(false)
     expect(takes(0)).toBe(false)

@@ -17,7 +17,7 @@ const FRAMES = 200
 /** The nonces of frames that a session takes at one time, each sealed by itself. */
 function nonces(session: OutgoingSession, sealer: FrameSealer, count: number, nowMs = SENT_AT_MS): string[] {
   return Array.from({ length: count }, () => {
-    const [frame] = session.seal(sealer, [session.nextFrame(nowMs, { meta: META, payload: utf8('x') })])
+    const [frame] = session.seal(sealer, [{ ...session.takeNumber(nowMs), content: [META, utf8('x')] }])
     return hex(frame?.subarray(FRAME_NONCE_START, FRAME_HEADER_BYTES) ?? Uint8Array.of())
   })
 }

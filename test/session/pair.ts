@@ -95,9 +95,10 @@ export class Pair {
   /** Seals payloads in one batch. */
   seal(payloads: readonly Uint8Array[], meta: Partial<FrameMeta> = {}): readonly Uint8Array[] {
     const encoded = encodeFrameMeta({ ...EMPTY_META, ...meta })
-    const frames = payloads.map((payload) =>
-      this.outgoing.nextFrame(SENT_AT_MS, { meta: encoded, payload }),
-    )
+    const frames = payloads.map((payload) => ({
+      ...this.outgoing.takeNumber(SENT_AT_MS),
+      content: [encoded, payload],
+    }))
     return this.outgoing.seal(this.sealer, frames)
   }
 

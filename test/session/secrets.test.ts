@@ -23,14 +23,14 @@ describe.each(engines)('the key of a session that has ended, on $name', (engine)
       expiresAtMs: SENT_AT_MS + 1000,
       messageKey: pair.sender.secretKey,
     })
-    const content = { meta: encodeFrameMeta(EMPTY_META), payload: utf8('x') }
-    const pending = outgoing.nextFrame(SENT_AT_MS, content)
+    const content = [encodeFrameMeta(EMPTY_META), utf8('x')]
+    const frame = { ...outgoing.takeNumber(SENT_AT_MS), content }
     expect(secrets.key).not.toEqual(ZEROS)
     outgoing.end()
     expect(secrets.key).toEqual(ZEROS)
     expect(outgoing.isOpen(SENT_AT_MS)).toBe(false)
-    expect(() => outgoing.seal(pair.sealer, [pending])).toThrow(RangeError)
-    expect(() => outgoing.nextFrame(SENT_AT_MS, content)).toThrow(RangeError)
+    expect(() => outgoing.seal(pair.sealer, [frame])).toThrow(RangeError)
+    expect(() => outgoing.takeNumber(SENT_AT_MS)).toThrow(RangeError)
   })
 
   it('is wiped at the other end too, where nobody gets anything in with a key of zeros', () => {

@@ -6,6 +6,8 @@ import {
   encodeFrameMeta,
   FRAME_HEADER_BYTES,
   type FrameMeta,
+  frameSid,
+  isFrameOf,
   readFrameHeader,
   writeFrameHeader,
 } from '../../src/wire/frame.ts'
@@ -58,7 +60,9 @@ describe('the header of a frame', () => {
         writeFrameHeader(bytes, sid, { sentAtMs, random, at: 0, counter })
         expect([...bytes.subarray(0, 3)]).toEqual([0xc1, 0x01, 0x02])
         const header = readFrameHeader(bytes)
-        expect([...header.sid]).toEqual([...sid])
+        expect([...frameSid(bytes)]).toEqual([...sid])
+        expect(isFrameOf(bytes, sid)).toBe(true)
+        expect(isFrameOf(bytes, sid.with(15, (sid[15] ?? 0) ^ 1))).toBe(false)
         expect(header).toMatchObject({ sentAtMs, counter })
         expect([...bytes.subarray(25, 35)]).toEqual([...random])
       }),
