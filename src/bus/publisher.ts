@@ -66,6 +66,15 @@ export interface Addressing {
   readonly mode?: SealMode | undefined
 }
 
+/** An audience that is good for a while. */
+interface Kept {
+  readonly audience: Audience
+  readonly from: number
+  readonly until: number
+}
+
+/** Epochs begin, and budgets fill up, without a word. */
+const REQUESTER_KEPT_MS = 1000
 const DEFAULT_MODE: SealMode = 'session'
 const MODES: readonly SealMode[] = ['session', 'channel', 'message']
 const MAX_CACHED_SUBJECTS = 1024
@@ -82,12 +91,18 @@ export class Publisher {
   readonly #allowed = new Map<string, boolean>()
   /** Audiences that `to` has narrowed. The directory keeps an audience while nothing changes. */
   readonly #narrow = new WeakMap<Audience, Map<string, Audience>>()
+  /** Where responses go, until something in the directory changes: a requester often asks again. */
+  #requesters = new WeakMap<VerifiedAnnouncement, Kept>()
+  readonly #stopListening: () => void
   #sealed = 0
 
   constructor(nc: NatsLike, options: PublisherOptions) {
     this.#options = options
     this.#wire = new Wire(nc)
     this.#frames = new FramePublisher(nc, { ...options, wire: this.#wire })
+    this.#stopListening = options.link.onChange(() => {
+      this.#requesters = new WeakMap()
+    })
   }
 
   /** How many messages were sealed and published. */
@@ -141,6 +156,7 @@ export class Publisher {
   }
 
   close(): void {
+    this.#stopListening()
     this.#frames.close()
   }
 
@@ -238,8 +254,21 @@ export class Publisher {
    * @throws SubrosaError ERR_EMPTY_AUDIENCE when neither is left
    */
   responseTo(request: Opened, requester: VerifiedAnnouncement): Audience {
-    const { link, clock } = this.#options
-    const nowMs = clock.now()
+    const nowMs = this.#options.clock.now()
+    const known = this.#requesters.get(requester)
+    if (known !== undefined && nowMs >= known.from && nowMs < known.until) return known.audience
+    const audience = this.#responseTo(request, requester, nowMs)
+    const end = Math.min(audience.epoch.notAfter, requester.claims.expiresAt * 1000)
+    this.#requesters.set(requester, {
+      audience,
+      from: nowMs,
+      until: Math.min(nowMs + REQUESTER_KEPT_MS, end),
+    })
+    return audience
+  }
+
+  #responseTo(request: Opened, requester: VerifiedAnnouncement, nowMs: number): Audience {
+    const { link } = this.#options
     if (link.directory.sender(requester.hash, nowMs).standing !== 'known') throw requesterGone()
     for (const epoch of link.epochs.current(nowMs)) {
       if (!link.keyring.has(epoch.hash)) continue

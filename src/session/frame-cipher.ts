@@ -39,14 +39,14 @@ export class FrameSealer {
   readonly #plaintexts = new Scratch(MAX_PLAINTEXT_BYTES)
   readonly #ciphertexts = new Scratch(MAX_COPIED_BYTES)
   readonly #slots = headerSlots(MAX_FRAMES_PER_BATCH)
-  #randomAt: number
+  #randomAt = 0
+  #drawn = 0
   #drawnAtMs = -1
 
   constructor(engine: CryptoEngine, padding: Padding) {
     this.#engine = engine
     this.#padding = padding
     this.#random = new Uint8Array(RANDOM_FRAMES * RANDOM_BYTES)
-    this.#randomAt = this.#random.length
   }
 
   /**
@@ -61,14 +61,18 @@ export class FrameSealer {
     const slot = this.#slots[index]
     if (slot === undefined) throw new RangeError(`a batch has at most ${MAX_FRAMES_PER_BATCH} frames`)
     // What is left of another millisecond is not used: a copy of this process has it too.
-    if (this.#randomAt === this.#random.length || sentAtMs !== this.#drawnAtMs) {
-      this.#random.set(this.#engine.randomBytes(this.#random.length))
-      this.#randomAt = 0
-      this.#drawnAtMs = sentAtMs
-    }
+    if (sentAtMs !== this.#drawnAtMs) this.#draw(sentAtMs, 1)
+    else if (this.#randomAt === this.#drawn) this.#draw(sentAtMs, RANDOM_FRAMES)
     writeFrameHeader(slot.bytes, sid, { sentAtMs, random: this.#random, at: this.#randomAt, counter })
     this.#randomAt += RANDOM_BYTES
     return slot
+  }
+
+  #draw(sentAtMs: number, frames: number): void {
+    this.#drawn = frames * RANDOM_BYTES
+    this.#random.set(this.#engine.randomBytes(this.#drawn))
+    this.#randomAt = 0
+    this.#drawnAtMs = sentAtMs
   }
 
   /** How many bytes a frame has on the wire. */
