@@ -61,7 +61,8 @@ export async function* deliveries(
   }
 }
 
-function connectionEnded(cause: Error | undefined): SubrosaError {
+/** The broker ended the connection, and nobody here did. */
+export function connectionEnded(cause: Error | undefined): SubrosaError {
   return new SubrosaError('ERR_CONNECTION', 'the broker ended the connection', {
     hint: 'the login may have expired: subrosa agent add NAME --renew',
     cause,

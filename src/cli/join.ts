@@ -14,6 +14,8 @@ import type { Terminal } from './terminal.ts'
 export interface Joined {
   readonly bus: SecureConnection
   readonly nc: NatsConnection
+  /** How many instances of the agent the others seal to. */
+  readonly maxInstances: number
 }
 
 /**
@@ -35,7 +37,7 @@ export async function joinRealm(
   try {
     const { state } = given.all
     const bus = await secure(nc, { identity, trust, timeout: given.joinTimeoutMs, ...(state && { state }) })
-    return { bus, nc }
+    return { bus, nc, maxInstances: identity.claims.maxInstances }
   } catch (error) {
     await nc.close()
     throw error

@@ -20,6 +20,14 @@ process.stderr.on('error', () => {})
 
 let hasRead = false
 
+const CLEAR_LINE = '\r\u001b[K'
+let isDrawn = false
+
+const redraw = (line: string): void => {
+  process.stderr.write(`${CLEAR_LINE}${line}`)
+  isDrawn = line !== ''
+}
+
 const exitCode = await runCli(process.argv.slice(2), {
   data: (line) => process.stdout.write(`${line}\n`),
   write: (data) =>
@@ -30,7 +38,11 @@ const exitCode = await runCli(process.argv.slice(2), {
       })
     }),
   showsData: isatty(1),
-  say: (line) => process.stderr.write(`${line}\n`),
+  say: (line) => {
+    if (isDrawn) redraw('')
+    process.stderr.write(`${line}\n`)
+  },
+  ...(isatty(2) && { redraw }),
   input: {
     isTyped: isatty(0),
     read: () => {

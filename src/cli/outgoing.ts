@@ -41,7 +41,7 @@ export function addOutgoingOptions(command: Command): Command {
 }
 
 /** Under pins nobody else says who may read a message. @throws RangeError when nobody is named */
-export function assertNamed({ all }: GivenOptions, { to }: OutgoingOptions): void {
+export function assertNamed({ all }: GivenOptions, { to }: Pick<OutgoingOptions, 'to'>): void {
   if (all.pins !== undefined && to === undefined)
     throw new RangeError('under --pins a message names its recipients: --to NAME')
 }

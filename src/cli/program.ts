@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { registerAgentAdd } from './agent-add.ts'
 import { registerAgentList } from './agent-list.ts'
 import { registerAgentRevoke } from './agent-revoke.ts'
+import { registerBench } from './bench.ts'
 import { registerCompletion } from './completion.ts'
 import { type DemoOptions, runDemo } from './demo.ts'
 import { EXIT_CODES_HELP, EXIT_OK, reportFailure } from './failure.ts'
@@ -72,6 +73,7 @@ function createProgram(terminal: Terminal, setExitCode: (code: number) => void):
   registerSub(program, terminal)
   registerRequest(program, terminal)
   registerReply(program, terminal)
+  registerBench(program, terminal)
   registerRotate(program, terminal)
   registerRotator(program, terminal)
   registerDemo(program, setExitCode)

@@ -46,7 +46,8 @@ function errorOf(status: { readonly type: string }): Error | undefined {
   return 'error' in status && status.error instanceof Error ? status.error : undefined
 }
 
-function deniedByBroker(error: Error): SubrosaError {
+/** What a broker that denies something leaves to say. */
+export function deniedByBroker(error: Error): SubrosaError {
   return new SubrosaError('ERR_CONNECTION', `the broker has sent an error: ${error.message}`, {
     hint: 'the login may allow less than the identity does: issue both anew with subrosa agent add NAME --renew',
   })

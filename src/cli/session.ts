@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
+import type { NatsConnection } from '@nats-io/transport-node'
 import type { SecureConnection } from '../bus/connection.ts'
 import type { BrokerOptions } from './broker-options.ts'
 import { Interrupted } from './failure.ts'
-import { type Joined, joinRealm } from './join.ts'
+import { joinRealm } from './join.ts'
 import { reportStatus } from './report-status.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -35,13 +36,17 @@ export async function inRealm(
   try {
     await task({ bus, interrupted, assertAllowed: report.assertAllowed })
   } finally {
-    await leave({ bus, nc })
+    await leave(nc, bus)
     report.end()
   }
 }
 
-/** Leaves in order, or where the broker is gone without. */
-async function leave({ bus, nc }: Joined): Promise<void> {
+/**
+ * Leaves in order, or where the broker is gone without.
+ *
+ * @param bus what to drain: the sealed connection on it, where there is one
+ */
+export async function leave(nc: NatsConnection, bus: Pick<NatsConnection, 'drain'> = nc): Promise<void> {
   // That the connection broke meanwhile is reported already.
   await Promise.race([bus.drain().catch(() => {}), pause(LEAVE_MS, undefined, { ref: false })])
   await nc.close()

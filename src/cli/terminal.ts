@@ -14,6 +14,8 @@ export interface Terminal {
   readonly showsData: boolean
   /** Writes a line for people to standard error. */
   say(line: string): void
+  /** Draws a line at the end of standard error, over the one before; absent where no person sees it. */
+  redraw?(line: string): void
   readonly input: Input
   readonly env: Readonly<Record<string, string | undefined>>
   /** Resolves when the user or the system asks this process to end. */

@@ -39,6 +39,7 @@ describe('completion', () => {
     expect(await complete('')).toEqual(expect.arrayContaining(['init', 'agent', 'pub', 'sub', 'completion']))
     expect(await complete('__')).toEqual([])
     expect(await complete('agent', 'l')).toEqual(['list'])
+    expect(await complete('bench', 're')).toEqual(['request'])
   })
 
   it('knows the options of a command, also by its other name', async () => {
@@ -70,6 +71,7 @@ describe('completion', () => {
 
   it('knows the choices of an option and of an argument', async () => {
     expect(await complete('pub', '--send-on', '')).toEqual(['eof', 'newline'])
+    expect(await complete('bench', 'pub', '--mode', '')).toEqual(['session', 'channel', 'message'])
     expect(await complete('completion', '')).toEqual(['bash', 'zsh', 'fish'])
     expect(await complete('completion', 'zsh', '')).toEqual([])
   })

@@ -18,6 +18,10 @@ const COMMANDS = [
   ['sub'],
   ['request'],
   ['reply'],
+  ['bench'],
+  ['bench', 'pub'],
+  ['bench', 'sub'],
+  ['bench', 'request'],
   ['rotate'],
   ['rotate', 'now'],
   ['rotate', 'status'],
@@ -43,7 +47,7 @@ describe('help', () => {
       return [...names].map(([, name = '']) => [...command, name]).filter((path) => path.at(-1) !== 'help')
     }
     const groups = await Promise.all(
-      [[], ['agent'], ['identity'], ['rotate']].map((group) => listed(...group)),
+      [[], ['agent'], ['identity'], ['bench'], ['rotate']].map((group) => listed(...group)),
     )
     const found = groups.flat()
     expect(found.map(String).sort()).toEqual(
@@ -82,6 +86,9 @@ describe('a usage error', () => {
     [['keys', 'a.b'], 'subrosa keys --help'],
     [['keys', '--subject', 'orders.*'], 'subrosa keys --help'],
     [['inspect', 'a', 'b'], 'subrosa inspect --help'],
+    [['bench', 'pub', 'orders.*'], 'subrosa bench pub --help'],
+    [['bench', 'sub', 'orders.x', '--wait', 'x'], 'subrosa bench sub --help'],
+    [['bench', 'request', 'x', '--size', '1XB'], 'subrosa bench request --help'],
     [['rotate', 'status', '--timeout', 'soon'], 'subrosa rotate status --help'],
     [['rotator', '--epoch', 'soon'], 'subrosa rotator --help'],
   ])('as in %j ends with 2, on standard error alone', async (argv, help) => {
@@ -92,7 +99,7 @@ describe('a usage error', () => {
     expect(stderr).toContain(`see: ${help}`)
   })
 
-  test.each([[[]], [['agent']], [['identity']], [['rotate']]])(
+  test.each([[[]], [['agent']], [['identity']], [['bench']], [['rotate']]])(
     'as in %j without a command shows the help',
     async (argv) => {
       const { code, stdout, stderr } = await run(...argv)

@@ -1,0 +1,67 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { errors, type NatsConnection } from '@nats-io/transport-node'
+import { SubrosaError } from '../../errors.ts'
+import { connectionEnded } from '../deliveries.ts'
+import { deniedByBroker } from '../report-status.ts'
+import { leave } from '../session.ts'
+import type { BenchClient } from './client.ts'
+
+/** A client that seals nothing, for comparison: what it publishes is filler, and everybody on the way can read it. */
+export function plainClient(nc: NatsConnection, timeoutMs: number): BenchClient {
+  const assertAllowed = watchDenials(nc)
+  return {
+    awaitAudience: async () => {},
+    publisher:
+      ({ subject, payload }) =>
+      (count) => {
+        for (let i = 0; i < count; i++) nc.publish(subject, payload)
+      },
+    requester:
+      ({ subject, payload }) =>
+      async () => {
+        try {
+          return (await nc.request(subject, payload, { timeout: timeoutMs })).data.length
+        } catch (error) {
+          assertAllowed()
+          throw requestError(error, subject, timeoutMs)
+        }
+      },
+    subscribe: ({ subject, queue, isAnswering, onMessage, onEnd }) => {
+      nc.subscribe(subject, {
+        ...(queue !== undefined && { queue }),
+        callback: (error, message) => {
+          if (error !== null) return onEnd(error)
+          if (!isAnswering || message.respond(message.data)) onMessage(message.data.length)
+        },
+      })
+      void nc.closed().then((cause) => onEnd(connectionEnded(cause instanceof Error ? cause : undefined)))
+    },
+    flush: async () => {
+      await nc.flush()
+      // A denial came before the answer to the flush, and is heard now.
+      await turn()
+      assertAllowed()
+    },
+    leave: () => leave(nc),
+  }
+}
+
+/** @returns what throws the error that the broker has sent, if any */
+function watchDenials(nc: NatsConnection): () => void {
+  let denial: Error | undefined
+  void (async () => {
+    for await (const status of nc.status()) if (status.type === 'error') denial ??= status.error
+  })()
+  return () => {
+    if (denial !== undefined) throw deniedByBroker(denial)
+  }
+}
+
+/** The errors of a sealed request, for the same exit codes. */
+function requestError(error: unknown, subject: string, timeoutMs: number): unknown {
+  if (error instanceof errors.TimeoutError)
+    return new SubrosaError('ERR_TIMEOUT', `no response within ${timeoutMs} ms`)
+  if (error instanceof errors.RequestError && error.isNoResponders())
+    return new SubrosaError('ERR_NO_RESPONDERS', `nobody subscribes to "${subject}"`)
+  return error
+}
