@@ -133,7 +133,6 @@ export function frameWork(engine, { mode, batch, payload }) {
     maxFrames: Number.MAX_SAFE_INTEGER,
     expiresAtMs: Number.POSITIVE_INFINITY,
     messageKey: signer.secretKey,
-    handshake: new Uint8Array(0),
   })
   const incoming = new IncomingSession(engine, {
     secrets,
@@ -158,14 +157,15 @@ export function frameWork(engine, { mode, batch, payload }) {
   return {
     seal() {
       const frames = []
-      for (let n = 0; n < batch; n++) frames.push(outgoing.nextFrame(sealer, Date.now(), { meta, payload }))
+      for (let n = 0; n < batch; n++)
+        frames.push({ ...outgoing.takeNumber(Date.now()), content: [meta, payload] })
       return outgoing.seal(sealer, frames)
     },
     open(/** @type {readonly Uint8Array[]} */ frames) {
       let last
       for (const frame of frames) {
         if (!incoming.takes(readFrameHeader(frame))) throw new Error('the frame is not one of the session')
-        const opened = incoming.open(opener, frame, frame.subarray(0, FRAME_HEADER_BYTES))
+        const opened = incoming.open(opener, frame)
         if (typeof opened === 'string') throw new Error(`the frame was not opened: ${opened}`)
         last = opened.payload
       }

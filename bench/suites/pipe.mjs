@@ -50,6 +50,13 @@ const VARIANTS = [
     base: 'plain, one a turn',
   },
   {
+    name: 'channel, one a turn',
+    way: { mode: 'channel', subject: sealedTo(1) },
+    subscribers: 1,
+    burst: 1,
+    base: 'plain, one a turn',
+  },
+  {
     name: 'session, one a turn',
     way: { mode: 'session', subject: sealedTo(1) },
     subscribers: 1,

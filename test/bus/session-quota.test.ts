@@ -5,7 +5,7 @@ import type { NatsLike } from '../../src/bus/nats-like.ts'
 import { OutgoingSessions } from '../../src/bus/outgoing-sessions.ts'
 import type { RealmLink } from '../../src/bus/realm-link.ts'
 import { SessionQuota } from '../../src/bus/session-quota.ts'
-import { hex } from '../../src/bytes.ts'
+import { concat, hex } from '../../src/bytes.ts'
 import type { SessionSecrets } from '../../src/envelope/keys.ts'
 import type { Unsealed } from '../../src/envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../src/keys/announcements.ts'
@@ -13,6 +13,9 @@ import type { AudienceMember } from '../../src/keys/directory.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import {
   CLOCK_WINDOW_MS,
+  LOOKUP_TIMEOUT_MS,
+  MAX_HANDSHAKE_INBOXES,
+  MAX_HANDSHAKE_SUBJECTS,
   MAX_SESSIONS,
   MAX_SESSIONS_PER_SENDER,
   SESSION_TOMBSTONE_MS,
@@ -62,6 +65,9 @@ describe('how many sessions a recipient remembers', () => {
   })
 })
 
+const SUBJECTS = protocolSubjects('A'.repeat(56))
+const inboxOf = ({ instanceBytes }: AudienceMember): string => SUBJECTS.inbox(instanceBytes)
+
 /** Outgoing sessions without a server: what is subscribed to and published is counted. */
 function outgoing() {
   const world = new World()
@@ -87,7 +93,7 @@ function outgoing() {
     engine,
     clock,
     link,
-    subjects: protocolSubjects('A'.repeat(56)),
+    subjects: SUBJECTS,
     padding: 'padme' satisfies ConnectionParts['padding'],
     flush: () => {},
     onError: () => {},
@@ -96,9 +102,9 @@ function outgoing() {
     const instanceBytes = engine.randomBytes(8)
     return { name: 'x', instance: 'x', instanceBytes, key: newRecipient(engine) }
   }
-  const get = (members: readonly AudienceMember[]) =>
-    sessions.get({ epoch, members }, SessionMode.signed, { subject: 'orders.new', nowMs: clock.now() })
-  return { sessions, clock, subscribed, published, member, get }
+  const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
+    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
+  return { sessions, clock, subscribed, published, member, get, epoch }
 }
 
 describe('the sessions that an instance has opened', () => {
@@ -107,7 +113,34 @@ describe('the sessions that an instance has opened', () => {
     const [a, b] = [member(), member()]
     expect(get([a, b])).toBe(get([b, a]))
     expect(get([a])).not.toBe(get([a, b]))
-    expect(published).toHaveLength(2)
+    const [toA, toB, toAlone] = published
+    expect([toA, toB, toAlone].map((sent) => sent?.subject)).toEqual([a, b, a].map(inboxOf))
+    expect(toB?.bytes).toEqual(toA?.bytes)
+    expect(toAlone?.bytes).not.toEqual(toA?.bytes)
+    expect(published).toHaveLength(3)
+  })
+
+  it('are told to 32 recipients in their inboxes and to more on subjects, each once, and on 64 at most', () => {
+    const { member, get, published } = outgoing()
+    const few = Array.from({ length: MAX_HANDSHAKE_INBOXES }, member)
+    const many = [...few, member()]
+    for (const subject of ['a', 'b', 'a']) get(few, subject)
+    expect(published.splice(0).map(({ subject }) => subject)).toEqual(few.map(inboxOf))
+    const subjects = Array.from({ length: MAX_HANDSHAKE_SUBJECTS + 5 }, (_, i) => `subject.${i}`)
+    const sessions = [...subjects, ...subjects].map((subject) => get(many, subject))
+    expect(new Set(sessions).size).toBe(1)
+    expect(published.map(({ subject }) => subject)).toEqual(subjects.slice(0, MAX_HANDSHAKE_SUBJECTS))
+    expect(new Set(published.map(({ bytes }) => hex(bytes))).size).toBe(1)
+  })
+
+  it('are not begun where the epoch is over, and end with it', () => {
+    const { member, get, epoch, clock } = outgoing()
+    const [a, b] = [member(), member()]
+    clock.jump(epoch.notAfter - clock.now() - 1)
+    const last = get([a])
+    expect([last?.expiresAtMs, last?.isOpen(epoch.notAfter)]).toEqual([epoch.notAfter, false])
+    clock.jump(1)
+    expect([get([a]), get([b])]).toEqual([undefined, undefined])
   })
 
   it('are not opened where a recipient remembers 256', () => {
@@ -123,10 +156,12 @@ describe('the sessions that an instance has opened', () => {
     expect(get([member()])).toBeDefined()
   })
 
-  it('are 4096 at most: one more ends the oldest, and its requests are not answered any more', () => {
-    const { member, get, subscribed } = outgoing()
+  it('are 4096 at most: one more ends the oldest, and its requests are soon not answered any more', () => {
+    const { member, get, subscribed, clock } = outgoing()
     const audiences = Array.from({ length: MAX_OPEN + 3 }, () => [member()])
-    const opened = audiences.map(get)
+    const opened = audiences.map((members) => get(members))
+    expect(subscribed.size).toBe(MAX_OPEN + 3)
+    clock.advance(LOOKUP_TIMEOUT_MS)
     expect(subscribed.size).toBe(MAX_OPEN)
     const isOpen = (i: number): boolean => opened.at(i)?.isOpen(0) === true
     expect([0, 2, 3, -1].map(isOpen)).toEqual([false, false, true, true])
@@ -140,9 +175,14 @@ describe('the sessions that an instance has opened', () => {
     const { member, get, subscribed, clock, sessions } = outgoing()
     const opened = [get([member()]), get([member()])]
     clock.advance(15 * 60_000)
-    get([member()])
-    expect(subscribed.size).toBe(1)
+    sessions.prune()
     expect(opened.map((session) => session?.isOpen(0))).toEqual([false, false])
+    get([member()])
+    // Whoever has their last frames, and missed the handshake, may ask a little longer.
+    clock.advance(LOOKUP_TIMEOUT_MS - 1)
+    expect(subscribed.size).toBe(3)
+    clock.advance(1)
+    expect(subscribed.size).toBe(1)
     sessions.close()
     expect(subscribed.size).toBe(0)
   })
@@ -150,6 +190,7 @@ describe('the sessions that an instance has opened', () => {
 
 describe('the sessions that others have opened', () => {
   const ZEROS = new Uint8Array(32)
+  const frameOf = (sid = ZEROS): Uint8Array => concat(Uint8Array.of(0xc1, 1, 2), sid.subarray(0, 16))
 
   it('have their keys wiped when they end, one by one or all together', () => {
     const { sessions, accept, last } = incoming(new ManualClock())
@@ -159,14 +200,14 @@ describe('the sessions that others have opened', () => {
     })
     const [first, second] = keys
     expect(keys.map(({ key }) => key)).not.toContainEqual(ZEROS)
-    const held = sessions.find(first?.sid ?? ZEROS)
+    const held = sessions.find(frameOf(first?.sid))
     if (held === undefined) throw new Error('the session is not held')
     sessions.end(held)
     expect([first?.key, held.isEnded]).toEqual([ZEROS, true])
     expect(second?.key).not.toEqual(ZEROS)
     sessions.close()
     expect(second?.key).toEqual(ZEROS)
-    expect(sessions.find(first?.sid ?? ZEROS)).toBe(undefined)
+    expect(sessions.find(frameOf(first?.sid))).toBe(undefined)
   })
 
   it('have their keys wiped when nothing of them can come any more, and their names later', () => {
@@ -222,7 +263,7 @@ function incoming(clock: ManualClock) {
     engine,
     clock,
     link: {} as RealmLink,
-    subjects: protocolSubjects('A'.repeat(56)),
+    subjects: SUBJECTS,
     onHandshake: () => {},
     onError: () => {},
   })

@@ -5,7 +5,9 @@ import { hex } from '../../src/bytes.ts'
 import {
   FAILED_LOOKUP_TTL_MS,
   LOOKUP_TIMEOUT_MS,
+  MAX_HANDSHAKE_ANSWERS_PER_SECOND,
   MAX_HANDSHAKE_REPEATS_PER_SECOND,
+  MAX_HANDSHAKE_SUBJECTS,
   MAX_SESSION_REQUESTS_PER_SECOND,
   MAX_WAITING_BYTES,
   MAX_WAITING_MESSAGES,
@@ -14,6 +16,7 @@ import {
 import { encodeSessionRequest } from '../../src/wire/handshake.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { ManualClock } from '../support/clock.ts'
+import { announceCrowd, CROWD } from '../support/crowd.ts'
 import { engine } from '../support/identities.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
 import { type AgentOptions, type Tapped, TestRealm } from '../support/realm.ts'
@@ -36,15 +39,20 @@ function agent(name: string, options: AgentOptions = {}): Promise<SecureConnecti
   return passing(clock, realm.agent(name, {}, { ...PATIENT, ...options }))
 }
 
-/** Alice, who publishes, and bob, in whose line somebody stands; what is asked for and answered is seen. */
-async function start(others: readonly string[] = []) {
+/**
+ * Alice, who publishes, and bob, in whose line somebody stands; what is asked for and answered is seen. In a crowd the
+ * handshakes of what is for all go on the subjects.
+ */
+async function start({ others = [], crowd = 0 }: { others?: readonly string[]; crowd?: number } = {}) {
   clock = new ManualClock()
   realm = await TestRealm.start({ clock, rotation: { epochMs: 60 * MINUTE } })
   const line = new Tampering(await realm.connection())
   const alice = await agent('alice')
   const bob = await agent('bob', { over: line.connection })
   for (const name of others) await agent(name)
-  await passing(clock, alice.waitForAudience('orders.new', { atLeast: 1 + others.length, timeout: 60_000 }))
+  if (crowd > 0) await announceCrowd(realm, crowd)
+  const atLeast = 1 + others.length + crowd
+  await passing(clock, alice.waitForAudience('orders.new', { atLeast, timeout: 60_000 }))
   const got: string[] = []
   bob.subscribe('orders.new', { callback: (_error, m) => got.push(m.string()) })
   await bob.flush()
@@ -55,9 +63,19 @@ async function start(others: readonly string[] = []) {
   return { alice, bob, line, got, asked, answered, count }
 }
 
+/** Resolves when an agent has handled what had come to it, and the taps have what it said to that. */
+async function answersAreOut(bus: SecureConnection): Promise<void> {
+  await bus.flush()
+  await bus.flush()
+  await realm.settled()
+}
+
 describe('a handshake that is lost', () => {
-  it('is asked for, and what waits for it is delivered in order', async () => {
-    const { alice, bob, line, got, asked, answered } = await start()
+  it.each([
+    ['in an inbox', 0],
+    ['on a subject', CROWD],
+  ])('%s is asked for, and what waits for it is delivered in order', async (_where, crowd) => {
+    const { alice, bob, line, got, asked, answered } = await start({ crowd })
     const isOnItsWay = (m: Msg): boolean => isHandshake(m) && !m.subject.includes('.handshake.')
     line.decide = (m) => (isOnItsWay(m) ? 'drop' : 'pass')
     for (let i = 0; i < 20; i++) alice.publish('orders.new', String(i))
@@ -86,7 +104,7 @@ describe('a handshake that is lost', () => {
   })
 
   it('is not missed by who subscribes late: it is asked for, and comes', async () => {
-    const { alice, bob, asked } = await start()
+    const { alice, bob, asked } = await start({ crowd: CROWD })
     alice.publish('orders.new', 'before')
     const late: string[] = []
     bob.subscribe('talk.late', { callback: (_error, m) => late.push(m.string()) })
@@ -95,9 +113,9 @@ describe('a handshake that is lost', () => {
     const reading: string[] = []
     carol.subscribe('talk.late', { callback: (_error, m) => reading.push(m.string()) })
     await carol.flush()
-    await passingUntil(clock, 'carol is known', () => alice.audience('talk.late').length === 3)
-    // The session begins on another subject, which neither of the two reads.
-    alice.publish('talk.elsewhere', 'x')
+    await passingUntil(clock, 'carol is known', () => alice.audience('talk.late').length === CROWD + 3)
+    // Where there is no place left on which the handshake goes, neither of the two gets it.
+    for (let i = 0; i < MAX_HANDSHAKE_SUBJECTS; i++) alice.publish(`talk.elsewhere.${i}`, 'x')
     for (let i = 0; i < 5; i++) alice.publish('talk.late', String(i))
     await until('both have all', () => late.length === 5 && reading.length === 5)
     expect([late, reading]).toEqual([numbers(5), numbers(5)])
@@ -106,10 +124,10 @@ describe('a handshake that is lost', () => {
   })
 
   it('is asked for by each worker of a queue group that did not get it: none of the jobs is lost', async () => {
-    const { alice, asked } = await start()
+    const { alice, asked } = await start({ crowd: CROWD })
     const done: string[] = []
     const workers = await Promise.all(['w1', 'w2', 'w3', 'w4'].map((name) => agent(name)))
-    await passing(clock, alice.waitForAudience('jobs.new', { atLeast: 5, timeout: 60_000 }))
+    await passing(clock, alice.waitForAudience('jobs.new', { atLeast: CROWD + 5, timeout: 60_000 }))
     for (const worker of workers)
       worker.subscribe('jobs.new', {
         queue: 'q',
@@ -233,8 +251,7 @@ describe('whoever asks for handshakes', () => {
           reply: 'victim.inbox',
         })
       await broker.flush()
-      await alice.flush()
-      await realm.settled()
+      await answersAreOut(alice)
     }
     const victim = await realm.tap('victim.>')
     await ask()
@@ -246,20 +263,70 @@ describe('whoever asks for handshakes', () => {
     expect(new Set(answered.map(({ data }) => hex(data))).size).toBe(1)
   })
 
-  it('is not answered for a session that is over', async () => {
+  it('is answered for a session that is over for as long as a frame waits, and not any more', async () => {
     const { alice, got, answered } = await start()
     const seen = await realm.tap('orders.new')
     alice.publish('orders.new', 'x')
     await until('it has come', () => got.length === 1)
     await realm.settled()
     const sid = (seen.find(isFrame) ?? { data: new Uint8Array(0) }).data.slice(3, 19)
-    await pass(clock, 15 * MINUTE, 20_000)
     const broker = await realm.connection()
-    broker.publish(`${realm.root}.session.${hex(sid)}`, encodeSessionRequest(sid))
-    await broker.flush()
-    await alice.flush()
+    const ask = async (request = encodeSessionRequest(sid)): Promise<number> => {
+      broker.publish(`${realm.root}.session.${hex(sid)}`, request)
+      await broker.flush()
+      await answersAreOut(alice)
+      return answered.length
+    }
+    await pass(clock, 15 * MINUTE, 20_000)
+    // Another session is there by now, and the first one has ended.
+    alice.publish('orders.new', 'y')
+    await until('it has come', () => got.length === 2)
+    expect(await ask()).toBe(1)
+    await pass(clock, LOOKUP_TIMEOUT_MS - 100, 100)
+    expect(await ask()).toBe(2)
+    await pass(clock, 100, 100)
+    expect(await ask()).toBe(2)
+  })
+
+  it('is not answered where it asks for another session, or for nothing that is one', async () => {
+    const { alice, got, answered } = await start()
+    const seen = await realm.tap('orders.new')
+    alice.publish('orders.new', 'x')
+    await until('it has come', () => got.length === 1)
     await realm.settled()
+    const sid = (seen.find(isFrame) ?? { data: new Uint8Array(0) }).data.slice(3, 19)
+    const right = encodeSessionRequest(sid)
+    const other = encodeSessionRequest(sid.with(0, (sid[0] ?? 0) ^ 1))
+    const broker = await realm.connection()
+    const wrong = [new Uint8Array(0), sid, right.subarray(0, 19), other, new Uint8Array([...right, 0])]
+    for (const request of wrong) broker.publish(`${realm.root}.session.${hex(sid)}`, request)
+    await broker.flush()
+    await answersAreOut(alice)
     expect(answered).toEqual([])
+    broker.publish(`${realm.root}.session.${hex(sid)}`, right)
+    await until('the right one is answered', () => answered.length === 1)
+  })
+
+  it('is answered 64 times a second, for however many sessions', async () => {
+    const { alice, answered } = await start({ crowd: MAX_HANDSHAKE_ANSWERS_PER_SECOND })
+    const seen = await realm.tap('orders.new')
+    for (let i = 0; i < MAX_HANDSHAKE_ANSWERS_PER_SECOND; i++)
+      alice.publish('orders.new', 'x', { to: [`crowd${i}`] })
+    await until('all were seen', () => seen.length === MAX_HANDSHAKE_ANSWERS_PER_SECOND)
+    const broker = await realm.connection()
+    const ask = async (): Promise<number> => {
+      for (let i = 0; i < MAX_HANDSHAKE_REPEATS_PER_SECOND; i++)
+        for (const { data } of seen) {
+          const sid = data.slice(3, 19)
+          broker.publish(`${realm.root}.session.${hex(sid)}`, encodeSessionRequest(sid))
+        }
+      await broker.flush()
+      await answersAreOut(alice)
+      return answered.length
+    }
+    expect(await ask()).toBe(MAX_HANDSHAKE_ANSWERS_PER_SECOND)
+    clock.advance(1000)
+    expect(await ask()).toBe(2 * MAX_HANDSHAKE_ANSWERS_PER_SECOND)
   })
 
   it('for made-up sessions asks so often and no more, and what it keeps has bounds', async () => {
@@ -289,7 +356,7 @@ describe('whoever asks for handshakes', () => {
 
 describe('a frame for others', () => {
   it('is found to be for others once, and from then on costs no question', async () => {
-    const { alice, bob, asked, got } = await start(['carol'])
+    const { alice, bob, asked, got } = await start({ others: ['carol'] })
     for (let i = 0; i < 10; i++) alice.publish('orders.new', 'for carol', { to: ['carol'] })
     await until('bob asks', () => asked.length === 1)
     for (let i = 0; i < 10; i++) {
@@ -304,7 +371,7 @@ describe('a frame for others', () => {
   })
 
   it('is asked about again when much time has passed', async () => {
-    const { alice, bob, asked, got, line } = await start(['carol'])
+    const { alice, bob, asked, got, line } = await start({ others: ['carol'] })
     const carols: Uint8Array[] = []
     line.decide = (m) => {
       if (isFrame(m) && got.length === 0) carols.push(new Uint8Array(m.data))
@@ -331,7 +398,7 @@ describe('a frame for others', () => {
   })
 
   it('is what a worker of a queue group tells the requester, at once', async () => {
-    const { alice, bob, asked } = await start(['carol'])
+    const { alice, bob, asked } = await start({ others: ['carol'] })
     bob.subscribe('tools.ask', { queue: 'q', callback: (_error, m) => m.respond('x') })
     await pass(clock, 1000, 20)
     await bob.flush()
@@ -348,7 +415,7 @@ describe('a frame for others', () => {
 
   it('is not asked about where a stranger says on the way that it is for others, once the handshake is here', async () => {
     // What says so is not authenticated. It can hold up a session that is not known, and none that is.
-    const { alice, bob, got } = await start(['carol'])
+    const { alice, bob, got } = await start({ others: ['carol'] })
     const seen = await realm.tap('>')
     alice.publish('orders.new', 'for carol', { to: ['carol'] })
     alice.publish('orders.new', 'for bob', { to: ['bob'] })

@@ -17,6 +17,8 @@ const PATIENT = { timeout: 120_000 }
 const SUBJECT = 'net.x'
 /** Longer than a frame waits, and than a question that was in vain is remembered. */
 const SETTLE_MS = 13_000
+/** Payloads that go in one frame where they are published one by one. */
+const MAX_JOINED = 64
 
 /** How alice publishes; all but the last of these is for bob. */
 const ways: readonly (PublishOptions & { readonly many?: boolean })[] = [
@@ -60,7 +62,9 @@ const phase = fc.record({
 
 /** What one message of NATS holds. */
 interface Sent {
-  readonly texts: readonly string[]
+  readonly texts: string[]
+  /** As what is published right after it in the same turn can go in the same frame, where it can. */
+  readonly joinable: number | undefined
   readonly sentAtMs: number
   /** The instance of bob's that it is for. */
   readonly bob: string | undefined
@@ -85,6 +89,9 @@ class Network {
   #broker!: NatsConnection
   /** Everything on the subject, and every handshake that went to an inbox. */
   #seen: Tapped[] = []
+  /** What was published last in this turn of the event loop. */
+  #last: Sent | undefined
+  #texts = 0
   #fates: readonly Fate[] = ['pass']
   #fate = 0
 
@@ -138,13 +145,22 @@ class Network {
   #publish({ way, count }: { readonly way: number; readonly count: number }): void {
     const { many = false, ...options } = ways[way] ?? {}
     const isForBob = options.to === undefined || options.to.includes('bob')
-    const texts = Array.from({ length: count }, (_, i) => `${this.#sent.length}.${i}`)
+    const texts = Array.from({ length: count }, () => String(this.#texts++))
+    // To one instance alone, and not in a message: these go in one frame where nothing comes between.
+    const joinable = options.to !== undefined && !many ? way : undefined
     const log = (group: readonly string[]): void => {
-      this.#sent.push({
-        texts: group,
+      const last = this.#last
+      if (joinable !== undefined && last?.joinable === joinable && last.texts.length < MAX_JOINED) {
+        last.texts.push(...group)
+        return
+      }
+      this.#last = {
+        texts: [...group],
+        joinable,
         sentAtMs: this.clock.now(),
         bob: isForBob ? this.#bob.instance : undefined,
-      })
+      }
+      this.#sent.push(this.#last)
     }
     if (many) {
       this.#alice.publishMany(SUBJECT, texts, options)
@@ -192,6 +208,7 @@ class Network {
 
   /** Questions and answers go to and fro: a few rounds are enough for what is asked twice at most. */
   async #quiet(): Promise<void> {
+    this.#last = undefined
     for (let round = 0; round < 3; round++) {
       await this.#alice.flush()
       await this.#broker.flush()
