@@ -29,6 +29,11 @@ export const MAX_PAYLOADS_PER_FRAME = 4096
 export const MAX_FRAMES_PER_SESSION = 2 ** 20
 /** Sessions of one sender's instance that are held at once. A further one is refused, and none is forgotten. */
 export const MAX_SESSIONS_PER_SENDER = 256
+/**
+ * Sessions of one identity that are held at once, of all its instances and epochs: those of 32 instances with as many
+ * as each may have, in two epochs that overlap. It is a quarter of all, so that one member cannot keep others out.
+ */
+export const MAX_SESSIONS_PER_IDENTITY = 16_384
 /** Sessions that are held at once, of all senders. */
 export const MAX_SESSIONS = 65_536
 
@@ -59,6 +64,10 @@ export const MAX_LEASE_MS = 60_000
 export const REPLAY_WINDOW = 4096
 export const MAX_WAITING_MESSAGES = 256
 export const MAX_WAITING_BYTES = 1024 * 1024
+/** Of all lines of messages that wait for something of one kind. */
+export const MAX_WAITING_BYTES_IN_ALL = 64 * 1024 * 1024
+/** Lines for which nothing could be asked yet: those that have their turn within about a second. */
+export const MAX_UNASKED_LINES = 32
 export const LOOKUP_TIMEOUT_MS = 2000
 export const MAX_LOOKUPS_PER_SECOND = 32
 export const MAX_FAILED_LOOKUPS_CACHED = 4096

@@ -144,6 +144,7 @@ export class SecureConnection {
   readonly #windows = new ReplayWindows()
   readonly #senders = new WeakMap<VerifiedAnnouncement, Sender>()
   readonly #link: RealmLink
+  readonly #streams: Streams
   readonly #publisher: Publisher
   readonly #receiver: Receiver
   readonly #requests: Requests
@@ -177,13 +178,19 @@ export class SecureConnection {
         this.#windows.prune((key) => this.#receiver.needsWindow(key))
       },
     })
+    this.#streams = new Streams(nc, clock, parts.captured)
     this.#publisher = new Publisher(nc, {
       ...parts,
       link: this.#link,
-      streams: new Streams(nc, clock, parts.captured),
+      streams: this.#streams,
       onError,
     })
-    this.#receiver = new Receiver(nc, { ...parts, link: this.#link, feed })
+    this.#receiver = new Receiver(nc, {
+      ...parts,
+      link: this.#link,
+      feed,
+      onForgotten: (sids) => this.#windows.forget(sids),
+    })
     this.#requests = new Requests(nc, {
       engine,
       clock,
@@ -611,7 +618,10 @@ export class SecureConnection {
     for await (const status of this.#nc.status()) {
       if (this.#isClosed) return
       // What was announced meanwhile was missed, and others may have missed this instance.
-      if (status.type === 'reconnect') this.#link.refresh()
+      if (status.type === 'reconnect') {
+        this.#link.refresh()
+        this.#streams.askAgain()
+      }
       this.#feed.emit({ type: 'nats', status })
     }
   }

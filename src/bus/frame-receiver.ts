@@ -12,12 +12,12 @@ import {
 } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
 import { type Arrival, isInTime } from './arrival.ts'
-import { sameClearHeaders } from './headers.ts'
+import { clearHeadersMatch } from './headers.ts'
 import type { HeldSession, IncomingSessions } from './incoming-sessions.ts'
 import type { NatsMessage } from './nats-like.ts'
 import type { Opened } from './opened.ts'
 import type { RealmLink } from './realm-link.ts'
-import { windowFor } from './replay.ts'
+import { seenIn, windowFor } from './replay.ts'
 import type { RejectReason, StatusFeed } from './status.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
@@ -91,7 +91,7 @@ export class FrameReceiver {
     if (refusal !== undefined) return reject(refusal, delivered)
     // Frames are numbered from 0, and windows from 1.
     const seq = header.counter + 1
-    if (arrival.windows.get(held.session.sid)?.seen(seq) === true) {
+    if (seenIn(arrival.windows, held.session.sid, seq)) {
       this.#suspectClone(held, header, delivered.data)
       return reject('replay', delivered)
     }
@@ -140,7 +140,7 @@ export class FrameReceiver {
       ? meta.subject === delivered.subject
       : policy.accepts(meta.subject, delivered.subject)
     if (!isWhereItBelongs) return 'subject'
-    if (!sameClearHeaders(delivered.headers, meta.clearHeaders)) return 'headers'
+    if (!clearHeadersMatch(delivered, meta.clearHeaders)) return 'headers'
     // A response is judged when it is whole, below.
     if (!isResponse && !held.mayPublish(meta.subject)) return 'not permitted'
     if (isResponse && meta.lengths !== undefined) return 'not a response'

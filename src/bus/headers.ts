@@ -2,6 +2,7 @@ import { utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 import { MAX_HEADER_BYTES, MAX_HEADERS } from '../limits.ts'
 import type { HeaderPair } from '../wire/sealed.ts'
+import type { NatsMessage } from './nats-like.ts'
 
 /** Anything that yields header names with their values: both clients' headers, a `Map`, or {@link MessageHeaders}. */
 export type HeadersLike = Iterable<readonly [string, readonly string[]]>
@@ -42,18 +43,35 @@ export function splitHeaders(headers: HeadersLike | undefined): SplitHeaders {
   return { sealed, clear }
 }
 
-/** Whether the server's headers on a delivered message are exactly those that the sender sealed. */
-export function sameClearHeaders(delivered: HeadersLike | undefined, sealed: readonly HeaderPair[]): boolean {
-  if (delivered === undefined) return sealed.length === 0
-  const flat = (pairs: readonly HeaderPair[]) =>
-    pairs.map(({ name, value }) => `${name.toLowerCase()}\0${value}`).sort()
+/**
+ * Whether the server's headers on a delivered message are exactly those that the sender sealed. Clients read headers
+ * when they are asked for, and throw where they are malformed: such ones are not those that were sealed.
+ */
+export function clearHeadersMatch(delivered: NatsMessage, sealed: readonly HeaderPair[]): boolean {
+  try {
+    const { headers } = delivered
+    if (headers === undefined) return sealed.length === 0
+    return isSame(serverHeaders(headers), sealed)
+  } catch {
+    return false
+  }
+}
+
+function serverHeaders(headers: HeadersLike): readonly HeaderPair[] {
   const found: HeaderPair[] = []
-  for (const [name, values] of delivered) {
+  for (const [name, values] of headers) {
     if (SERVER_HEADERS.test(name)) for (const value of values) found.push({ name, value })
   }
+  return found
+}
+
+function isSame(found: readonly HeaderPair[], sealed: readonly HeaderPair[]): boolean {
+  if (found.length !== sealed.length) return false
+  if (found.length === 0) return true
+  const flat = (pairs: readonly HeaderPair[]) =>
+    pairs.map(({ name, value }) => `${name.toLowerCase()}\0${value}`).sort()
   const inside = flat(sealed)
-  const outside = flat(found)
-  return inside.length === outside.length && inside.every((header, i) => header === outside[i])
+  return flat(found).every((header, i) => header === inside[i])
 }
 
 function checkHeader(name: string, value: string): void {

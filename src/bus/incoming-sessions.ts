@@ -2,7 +2,6 @@ import { fromHex, hex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Unsealed } from '../envelope/open.ts'
-import { allows } from '../identity/permissions.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import { RateLimit } from '../keys/budget.ts'
 import type { AcceptedEpoch } from '../keys/epochs.ts'
@@ -11,6 +10,7 @@ import {
   FAILED_OPENS_PER_SECOND,
   MAX_SESSION_REQUESTS_PER_SECOND,
   MAX_SESSIONS,
+  MAX_SESSIONS_PER_IDENTITY,
   MAX_SESSIONS_PER_SENDER,
   NOT_ADDRESSED_MS,
   SESSION_TOMBSTONE_MS,
@@ -18,16 +18,18 @@ import {
 import { IncomingSession } from '../session/incoming.ts'
 import { frameSid, isFrameOf } from '../wire/frame.ts'
 import { decodeHandshake, encodeSessionRequest } from '../wire/handshake.ts'
+import { WireType, wireType } from '../wire/preamble.ts'
 import { Lookups } from './lookups.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
+import { PermittedSubjects } from './permitted-subjects.ts'
 import type { RealmLink } from './realm-link.ts'
 import { subscribeSafely } from './safely.ts'
 
 const MAX_NOT_ADDRESSED = 4096
-const MAX_KNOWN_SUBJECTS = 256
 const ASK_AGAIN_MS = 1000
 const RECENT_FRAMES = 64
 const PRUNE_EVERY_MS = 1000
+const HANDSHAKE_NAME_BYTES = 16
 
 /** What incoming sessions work with. */
 export interface IncomingSessionsOptions {
@@ -37,6 +39,8 @@ export interface IncomingSessionsOptions {
   readonly subjects: ProtocolSubjects
   /** Takes a handshake that came again. */
   readonly onHandshake: (message: NatsMessage) => void
+  /** Called with sessions (their sids in hexadecimal) of which nothing is known any more. */
+  readonly onForgotten: (sids: readonly string[]) => void
   readonly onError: (error: unknown) => void
 }
 
@@ -53,7 +57,7 @@ export class HeldSession {
   /** As of which change of the directory the sender was looked up. */
   checkedAt = -1
   isEnded = false
-  readonly #permitted = new Map<string, boolean>()
+  readonly #permitted: PermittedSubjects
   /** Counters and salts of the last frames, once there are any: most sessions that are held at once are silent. */
   #recent: { readonly counters: Float64Array; readonly salts: Float64Array } | undefined
 
@@ -65,16 +69,12 @@ export class HeldSession {
     this.sender = of.sender
     this.epoch = of.epoch
     this.recipients = of.recipients
+    this.#permitted = PermittedSubjects.of(of.sender.claims.permissions.pub)
   }
 
   /** Whether the sender may publish on this subject. */
   mayPublish(subject: string): boolean {
-    const known = this.#permitted.get(subject)
-    if (known !== undefined) return known
-    const isPermitted = allows(this.sender.claims.permissions.pub, subject)
-    if (this.#permitted.size >= MAX_KNOWN_SUBJECTS) this.#permitted.clear()
-    this.#permitted.set(subject, isPermitted)
-    return isPermitted
+    return this.#permitted.allows(subject)
   }
 
   /** Remembers a frame that was opened: a process that was cloned repeats its counters with other salts. */
@@ -95,13 +95,33 @@ export class HeldSession {
   }
 }
 
+/** Where a session comes from: its proved sender, and the handshake as it was received. */
+export interface Origin {
+  readonly sender: VerifiedAnnouncement
+  readonly epoch: AcceptedEpoch
+  readonly wire: Uint8Array
+}
+
+/** A session that is held, with the names under which it is counted. */
+interface Place {
+  readonly held: HeldSession
+  /** Its sender's announcement. */
+  readonly sender: string
+  readonly identity: string
+  readonly handshake: string
+}
+
 /** The sessions that others have opened to this instance, and the search for handshakes that were missed. */
 export class IncomingSessions {
   readonly #nc: NatsLike
   readonly #options: IncomingSessionsOptions
-  readonly #bySid = new Map<string, HeldSession>()
-  /** How many are held of each sender's announcement, ended ones among them. */
-  readonly #perSender = new Map<string, number>()
+  readonly #bySid = new Map<string, Place>()
+  /** How many are held of each announcement, ended ones among them. */
+  readonly #perSender = new Counts()
+  /** The same for each identity: it may have many instances, and each announces itself in each epoch. */
+  readonly #perIdentity = new Counts()
+  /** Hashes of the handshakes of all that are held. */
+  readonly #handshakes = new Set<string>()
   readonly #notAddressed = new Map<string, number>()
   readonly #requests = new RateLimit(MAX_SESSION_REQUESTS_PER_SECOND)
   readonly #asking = new Map<string, NatsSubscription>()
@@ -117,6 +137,7 @@ export class IncomingSessions {
       isKnown: (sid) => this.#bySid.has(sid) || this.#isNotAddressed(sid),
       ask: (sid) => this.#ask(sid),
       onDone: (sid) => this.#stopAsking(sid),
+      onError: options.onError,
     })
   }
 
@@ -125,7 +146,7 @@ export class IncomingSessions {
     const last = this.#last
     if (last !== undefined && !last.held.isEnded && isFrameOf(frame, last.sid)) return last.held
     const sid = frameSid(frame)
-    const held = this.#bySid.get(hex(sid))
+    const held = this.#bySid.get(hex(sid))?.held
     if (held !== undefined) this.#last = { sid, held }
     return held
   }
@@ -145,16 +166,18 @@ export class IncomingSessions {
     this.#lookups.wait(hex(frameSid(frame)), waiting)
   }
 
+  /** Whether these bytes are the handshake of a session that is held. They need not be opened again. */
+  knows(wire: Uint8Array): boolean {
+    return wireType(wire) === WireType.handshake && this.#handshakes.has(this.#nameOf(wire))
+  }
+
   /**
    * Takes in a handshake whose sender is proved. One that is known already changes nothing.
    *
    * @returns why it is refused, where it is
    */
-  accept(
-    message: Unsealed,
-    of: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
-  ): 'content' | 'flood' | undefined {
-    const { engine } = this.#options
+  accept(message: Unsealed, { sender, epoch, wire }: Origin): 'content' | 'time' | 'flood' | undefined {
+    const { engine, clock } = this.#options
     const { session: secrets, content, sentAtMs, recipients } = message
     if (secrets === undefined) return 'content'
     if (this.#bySid.has(hex(secrets.sid))) {
@@ -167,17 +190,19 @@ export class IncomingSessions {
       engine.wipe(secrets.key)
       return 'content'
     }
-    const sender = hex(of.sender.hash)
-    this.#pruneNowAndThen()
-    const held = this.#perSender.get(sender) ?? 0
-    if (held >= MAX_SESSIONS_PER_SENDER || this.#bySid.size >= MAX_SESSIONS) {
-      engine.wipe(secrets.key)
-      return 'flood'
-    }
-    const messageKey = of.sender.announcement.messageKey
+    const { messageKey } = sender.announcement
     const session = new IncomingSession(engine, { secrets, handshake, sentAtMs, messageKey })
-    this.#bySid.set(session.sid, new HeldSession(session, { ...of, recipients }))
-    this.#perSender.set(sender, held + 1)
+    const refusal = session.isOver(clock.now()) ? 'time' : this.#roomFor(sender)
+    if (refusal !== undefined) {
+      session.end()
+      return refusal
+    }
+    this.#hold({
+      held: new HeldSession(session, { sender, epoch, recipients }),
+      sender: hex(sender.hash),
+      identity: sender.claims.identity,
+      handshake: this.#nameOf(wire),
+    })
     this.#lookups.check()
     return undefined
   }
@@ -206,9 +231,11 @@ export class IncomingSessions {
 
   close(): void {
     this.#lookups.close()
-    for (const held of this.#bySid.values()) this.end(held)
+    for (const { held } of this.#bySid.values()) this.end(held)
     this.#bySid.clear()
     this.#perSender.clear()
+    this.#perIdentity.clear()
+    this.#handshakes.clear()
     this.#last = undefined
   }
 
@@ -255,6 +282,34 @@ export class IncomingSessions {
     if (!this.#nc.isClosed()) subscription?.unsubscribe()
   }
 
+  /** Half of a hash, a character for a byte: in hexadecimal it would be the largest part of what is kept of a session. */
+  #nameOf(wire: Uint8Array): string {
+    return String.fromCharCode(...this.#options.engine.sha256(wire).subarray(0, HANDSHAKE_NAME_BYTES))
+  }
+
+  #roomFor(sender: VerifiedAnnouncement): 'flood' | undefined {
+    this.#pruneNowAndThen()
+    const isFull =
+      this.#perSender.of(hex(sender.hash)) >= MAX_SESSIONS_PER_SENDER ||
+      this.#perIdentity.of(sender.claims.identity) >= MAX_SESSIONS_PER_IDENTITY ||
+      this.#bySid.size >= MAX_SESSIONS
+    return isFull ? 'flood' : undefined
+  }
+
+  #hold(place: Place): void {
+    this.#bySid.set(place.held.session.sid, place)
+    this.#handshakes.add(place.handshake)
+    this.#perSender.add(place.sender)
+    this.#perIdentity.add(place.identity)
+  }
+
+  #forget({ held, sender, identity, handshake }: Place): void {
+    this.#bySid.delete(held.session.sid)
+    this.#handshakes.delete(handshake)
+    this.#perSender.remove(sender)
+    this.#perIdentity.remove(identity)
+  }
+
   /** Looking at all of them for each handshake would take more than the handshake does. */
   #pruneNowAndThen(): void {
     const sinceMs = this.#options.clock.now() - this.#prunedAtMs
@@ -263,19 +318,42 @@ export class IncomingSessions {
 
   #prune(): void {
     const nowMs = this.#options.clock.now()
+    const forgotten: string[] = []
     this.#prunedAtMs = nowMs
-    for (const [sid, held] of this.#bySid) {
-      const { session, sender } = held
-      if (session.isOver(nowMs) || nowMs >= held.epoch.notAfter + held.epoch.graceMs) this.end(held)
+    for (const [sid, place] of this.#bySid) {
+      const { session, epoch } = place.held
+      if (session.isOver(nowMs) || nowMs >= epoch.notAfter + epoch.graceMs) this.end(place.held)
       if (nowMs < session.endsAtMs + SESSION_TOMBSTONE_MS) continue
-      this.#bySid.delete(sid)
-      const left = (this.#perSender.get(hex(sender.hash)) ?? 1) - 1
-      if (left > 0) this.#perSender.set(hex(sender.hash), left)
-      else this.#perSender.delete(hex(sender.hash))
+      this.#forget(place)
+      forgotten.push(sid)
     }
     for (const sid of [...this.#notAddressed.keys()]) {
       if (!this.#isNotAddressed(sid)) this.#notAddressed.delete(sid)
     }
+    if (forgotten.length > 0) this.#options.onForgotten(forgotten)
+  }
+}
+
+/** How many there are of each name. */
+class Counts {
+  readonly #byName = new Map<string, number>()
+
+  of(name: string): number {
+    return this.#byName.get(name) ?? 0
+  }
+
+  add(name: string): void {
+    this.#byName.set(name, this.of(name) + 1)
+  }
+
+  remove(name: string): void {
+    const left = this.of(name) - 1
+    if (left > 0) this.#byName.set(name, left)
+    else this.#byName.delete(name)
+  }
+
+  clear(): void {
+    this.#byName.clear()
   }
 }
 

@@ -516,6 +516,13 @@ export class RealmLink {
   }
 
   #changed(): void {
-    for (const listener of [...this.#listeners]) listener()
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener()
+      } catch (error) {
+        // The others have to hear of it all the same.
+        this.#options.feed.emit({ type: 'error', error })
+      }
+    }
   }
 }

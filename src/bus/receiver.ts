@@ -12,13 +12,13 @@ import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../limits.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import { type Arrival, isInTime, isOfEpoch } from './arrival.ts'
 import { FrameReceiver } from './frame-receiver.ts'
-import { sameClearHeaders } from './headers.ts'
+import { clearHeadersMatch } from './headers.ts'
 import { IncomingSessions } from './incoming-sessions.ts'
 import { Lookups } from './lookups.ts'
 import type { NatsLike, NatsMessage } from './nats-like.ts'
 import { type Opened, openedMessage } from './opened.ts'
 import type { RealmLink } from './realm-link.ts'
-import { windowFor } from './replay.ts'
+import { seenIn, windowFor } from './replay.ts'
 import type { RejectReason, StatusFeed } from './status.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
@@ -31,6 +31,8 @@ export interface ReceiverOptions {
   readonly feed: StatusFeed
   /** On which other subjects than its own a message may arrive. */
   readonly policy: SubjectPolicy
+  /** Called with sessions (their sids in hexadecimal) of which nothing is known any more. */
+  readonly onForgotten: (sids: readonly string[]) => void
 }
 
 /** What is done with a sealed message whose sender is known. */
@@ -54,16 +56,18 @@ export class Receiver {
 
   constructor(nc: NatsLike, options: ReceiverOptions) {
     const { clock, link, feed } = options
+    const onError = (error: unknown): void => feed.emit({ type: 'error', error })
     this.#options = options
     this.#lookups = new Lookups({
       clock,
       isKnown: (announcement) => this.#isKnown(announcement),
       ask: (announcement) => link.lookUp(fromHex(announcement)),
+      onError,
     })
     this.#sessions = new IncomingSessions(nc, {
       ...options,
       onHandshake: (message) => this.takeHandshake(message),
-      onError: (error) => feed.emit({ type: 'error', error }),
+      onError,
     })
     this.#frames = new FrameReceiver({
       ...options,
@@ -117,6 +121,8 @@ export class Receiver {
 
   #unseal(delivered: NatsMessage, arrival: Arrival | undefined): void {
     const { link, engine, clock } = this.#options
+    // Anybody can send a handshake again, and what it opens is known.
+    if (this.#sessions.knows(delivered.data)) return
     const mayUnwrap = () => this.#failures.available(clock.monotonic()) >= 1
     const result = unseal(engine, delivered.data, link.keyring, mayUnwrap)
     switch (result.outcome) {
@@ -153,7 +159,8 @@ export class Receiver {
     this.#lookups.wait(announcement, {
       bytes: fate.delivered.data.length,
       proceed: () => this.#judge(message, this.#standing(message), fate),
-      giveUp: () => this.#reject('unknown sender', fate.delivered),
+      giveUp: () => this.#refuse(message, 'unknown sender', fate.delivered),
+      drop: () => this.#discard(message),
     })
   }
 
@@ -164,15 +171,15 @@ export class Receiver {
 
   #judge(message: Unsealed, found: SenderStanding, { delivered, arrival }: Fate): void {
     const { clock, engine, link } = this.#options
-    if (found.standing === 'unknown') return this.#reject('unknown sender', delivered)
-    if (found.standing === 'refused') return this.#reject('revoked', delivered)
+    if (found.standing === 'unknown') return this.#refuse(message, 'unknown sender', delivered)
+    if (found.standing === 'refused') return this.#refuse(message, 'revoked', delivered)
     const sender = found.announcement
     const epoch = link.epochs.byHash(message.epochHash)
     const isOfEpoch = epoch !== undefined && hex(sender.announcement.epochHash) === hex(message.epochHash)
-    if (!isOfEpoch || sender.recipient === undefined) return this.#reject('epoch', delivered)
+    if (!isOfEpoch || sender.recipient === undefined) return this.#refuse(message, 'epoch', delivered)
     if (!verifySender(engine, message, sender.announcement.messageKey)) {
       this.#failures.take(clock.monotonic())
-      return this.#reject('signature', delivered)
+      return this.#refuse(message, 'signature', delivered)
     }
     engine.wipe(message.toVerify)
     if (message.type === WireType.handshake) this.#openSession(message, { sender, epoch, delivered })
@@ -195,10 +202,10 @@ export class Receiver {
     if (reason !== undefined) return this.#reject(reason, delivered)
     if (!isInTime(opened, epoch, { nowMs: this.#options.clock.now(), ttlMs: message.content.ttlMs }))
       return this.#reject('time', delivered)
-    const window = windowFor(arrival.windows, hex(message.content.sender))
-    if (window.seen(message.content.seq)) return this.#reject('replay', delivered)
+    const { sender: announcement, seq } = message.content
+    if (seenIn(arrival.windows, hex(announcement), seq)) return this.#reject('replay', delivered)
     // Only now, with everything proved, does the window move.
-    window.mark(message.content.seq)
+    windowFor(arrival.windows, hex(announcement)).mark(seq)
     arrival.deliver({ opened, sender, delivered })
   }
 
@@ -214,7 +221,7 @@ export class Receiver {
         ? this.#options.policy.accepts(opened.subject, delivered.subject)
         : opened.subject === delivered.subject
     if (!isWhereItBelongs) return 'subject'
-    if (!sameClearHeaders(delivered.headers, opened.clearHeaders)) return 'headers'
+    if (!clearHeadersMatch(delivered, opened.clearHeaders)) return 'headers'
     if (arrival.mayRespond === undefined)
       return allows(sender.claims.permissions.pub, opened.subject) ? undefined : 'not permitted'
     return arrival.mayRespond(opened, sender) ? undefined : 'not a response'
@@ -234,14 +241,24 @@ export class Receiver {
     // How long it lasts, its session says: it may come again until then.
     const isOver = nowMs >= epoch.notAfter + epoch.graceMs
     if (isOver || message.sentAtMs > nowMs + CLOCK_WINDOW_MS || !isOfEpoch(message.sentAtMs, epoch))
-      return this.#reject('time', delivered)
-    const refusal = this.#sessions.accept(message, of)
+      return this.#refuse(message, 'time', delivered)
+    const refusal = this.#sessions.accept(message, { sender: of.sender, epoch, wire: delivered.data })
     if (refusal !== undefined) this.#reject(refusal, delivered)
   }
 
   #isKnown(announcement: string): boolean {
     const { link, clock } = this.#options
     return link.directory.sender(fromHex(announcement), clock.now()).standing !== 'unknown'
+  }
+
+  /** Rejects what was opened: the key of its session goes with it. */
+  #refuse(message: Unsealed, reason: RejectReason, delivered: NatsMessage): void {
+    this.#discard(message)
+    this.#reject(reason, delivered)
+  }
+
+  #discard({ session }: Unsealed): void {
+    if (session !== undefined) this.#options.engine.wipe(session.key)
   }
 
   #reject(reason: RejectReason, { subject }: NatsMessage): void {

@@ -20,21 +20,32 @@ export class ReplayWindow {
 
   /** Marks `seq` as seen, and moves the window where it is the highest. */
   mark(seq: number): void {
-    if (seq > this.#highest) {
-      this.#clearBetween(this.#highest, seq)
-      this.#highest = seq
-    }
+    if (seq > this.#highest) this.#moveTo(seq)
     const word = wordOf(seq)
     this.#bits[word] = (this.#bits[word] ?? 0) | bitOf(seq)
   }
 
   /** Takes over everything that another window has seen. */
   merge(other: ReplayWindow): void {
-    const oldest = Math.max(1, other.#highest - REPLAY_WINDOW + 1)
-    for (let seq = oldest; seq <= other.#highest; seq++) {
-      if (other.seen(seq) && !this.seen(seq)) this.mark(seq)
-    }
-    if (other.#highest > this.#highest) this.mark(other.#highest)
+    const source = other.#highest < this.#highest ? other.clone() : other
+    if (source !== other) source.#moveTo(this.#highest)
+    else this.#moveTo(other.#highest)
+    for (let word = 0; word < WORDS; word++)
+      this.#bits[word] = (this.#bits[word] ?? 0) | (source.#bits[word] ?? 0)
+  }
+
+  /** One that has seen the same, and then goes its own way. */
+  clone(): ReplayWindow {
+    const window = new ReplayWindow()
+    window.#bits.set(this.#bits)
+    window.#highest = this.#highest
+    return window
+  }
+
+  /** Makes this the highest number, which is not seen yet itself. What falls out of the window is forgotten. */
+  #moveTo(highest: number): void {
+    this.#clearBetween(this.#highest, highest)
+    this.#highest = highest
   }
 
   #clearBetween(from: number, to: number): void {
@@ -42,9 +53,16 @@ export class ReplayWindow {
       this.#bits.fill(0)
       return
     }
-    for (let seq = from + 1; seq <= to; seq++) {
+    let seq = from + 1
+    while (seq <= to) {
       const word = wordOf(seq)
-      this.#bits[word] = (this.#bits[word] ?? 0) & ~bitOf(seq)
+      if (seq % WORD_BITS === 0 && to - seq >= WORD_BITS - 1) {
+        this.#bits[word] = 0
+        seq += WORD_BITS
+      } else {
+        this.#bits[word] = (this.#bits[word] ?? 0) & ~bitOf(seq)
+        seq++
+      }
     }
   }
 }
@@ -57,7 +75,10 @@ function bitOf(seq: number): number {
   return 1 << (seq % WORD_BITS)
 }
 
-/** The windows of one subscription, one for each announcement that sealed to it: a sender instance in an epoch. */
+/**
+ * The windows of one subscription, one for each announcement that sealed to it (a sender instance in an epoch) and for
+ * each session.
+ */
 export type SubscriptionWindows = Map<string, ReplayWindow>
 
 /**
@@ -71,11 +92,11 @@ export class ReplayWindows {
   /** Windows for a new subscription. */
   open(pattern: string, queue: string | undefined): SubscriptionWindows {
     const key = keyOf(pattern, queue)
-    const windows: SubscriptionWindows = new Map()
+    // They live on in the new ones, until these are closed.
+    const windows = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
+    this.#closed.delete(key)
     const siblings = this.#open.get(key) ?? new Set()
-    for (const former of [...siblings, this.#closed.get(key)]) {
-      if (former !== undefined) mergeInto(windows, former)
-    }
+    for (const sibling of siblings) mergeInto(windows, sibling, (window) => window.clone())
     siblings.add(windows)
     this.#open.set(key, siblings)
     return windows
@@ -88,31 +109,59 @@ export class ReplayWindows {
     siblings?.delete(windows)
     if (siblings?.size === 0) this.#open.delete(key)
     const kept = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
-    mergeInto(kept, windows)
+    mergeInto(kept, windows, (window) => window)
+    windows.clear()
     if (kept.size > 0) this.#closed.set(key, kept)
   }
 
-  /** Forgets the windows of announcements that are not held any more: nothing sealed under them opens. */
-  prune(isHeld: (announcement: string) => boolean): void {
-    const all = [...this.#closed.values(), ...[...this.#open.values()].flatMap((siblings) => [...siblings])]
-    for (const windows of all) {
-      for (const announcement of windows.keys()) if (!isHeld(announcement)) windows.delete(announcement)
+  /** Forgets the windows of announcements and sessions that are not held any more: nothing of them opens. */
+  prune(isHeld: (name: string) => boolean): void {
+    for (const windows of this.#all()) {
+      for (const name of windows.keys()) if (!isHeld(name)) windows.delete(name)
     }
+    this.#forgetEmpty()
+  }
+
+  /** Forgets the windows of these sessions: nothing of them opens any more. */
+  forget(sids: readonly string[]): void {
+    for (const windows of this.#all()) for (const sid of sids) windows.delete(sid)
+    this.#forgetEmpty()
+  }
+
+  #all(): readonly SubscriptionWindows[] {
+    return [...this.#closed.values(), ...[...this.#open.values()].flatMap((siblings) => [...siblings])]
+  }
+
+  #forgetEmpty(): void {
     for (const [key, windows] of this.#closed) if (windows.size === 0) this.#closed.delete(key)
   }
 }
 
-/** The window of one sender's announcement in a subscription. */
-export function windowFor(windows: SubscriptionWindows, announcement: string): ReplayWindow {
-  const known = windows.get(announcement)
+/** Whether a number of an announcement or session was seen in a subscription. A look makes no window. */
+export function seenIn(windows: SubscriptionWindows, name: string, seq: number): boolean {
+  return windows.get(name)?.seen(seq) ?? seq < 1
+}
+
+/** The window of an announcement or session in a subscription, to mark what was seen: only what is proved makes one. */
+export function windowFor(windows: SubscriptionWindows, name: string): ReplayWindow {
+  const known = windows.get(name)
   if (known !== undefined) return known
   const window = new ReplayWindow()
-  windows.set(announcement, window)
+  windows.set(name, window)
   return window
 }
 
-function mergeInto(target: SubscriptionWindows, source: SubscriptionWindows): void {
-  for (const [announcement, window] of source) windowFor(target, announcement).merge(window)
+/** Most of what is merged, the target has not: that costs no more than `take`. */
+function mergeInto(
+  target: SubscriptionWindows,
+  source: SubscriptionWindows,
+  take: (window: ReplayWindow) => ReplayWindow,
+): void {
+  for (const [name, window] of source) {
+    const known = target.get(name)
+    if (known === undefined) target.set(name, take(window))
+    else known.merge(window)
+  }
 }
 
 function keyOf(pattern: string, queue: string | undefined): string {

@@ -40,7 +40,7 @@ export interface SecureOptions {
   readonly subjectMappings?: SubjectMappings
   /**
    * Patterns of the subjects that streams of JetStream capture: what is published there is sealed in messages that stand
-   * for themselves. Default: JetStream is asked, once for each subject.
+   * for themselves. Default: JetStream is asked, now and then.
    */
   readonly capturedSubjects?: readonly string[]
   /** Where time comes from, for tests. Default the machine's. */

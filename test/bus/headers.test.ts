@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { type HeadersLike, sameClearHeaders, splitHeaders } from '../../src/bus/headers.ts'
+import { clearHeadersMatch, type HeadersLike, splitHeaders } from '../../src/bus/headers.ts'
+import type { NatsMessage } from '../../src/bus/nats-like.ts'
 import { MAX_HEADER_BYTES, MAX_HEADERS } from '../../src/limits.ts'
 import { codeOf } from '../support/statements.ts'
 
@@ -64,6 +65,7 @@ describe('the headers of a message that is sealed', () => {
 })
 
 describe('the clear headers of a message that arrives', () => {
+  const withHeaders = (headers: HeadersLike | undefined) => ({ headers }) as unknown as NatsMessage
   const sealed = [
     { name: 'Nats-Msg-Id', value: 'one' },
     { name: 'Nats-Rollup', value: 'all' },
@@ -75,9 +77,9 @@ describe('the clear headers of a message that arrives', () => {
       ['X-Of-The-Broker', ['v']],
       ['Nats-Msg-Id', ['one']],
     ]
-    expect(sameClearHeaders(same, sealed)).toBe(true)
-    expect(sameClearHeaders(undefined, [])).toBe(true)
-    expect(sameClearHeaders([['X', ['v']]], [])).toBe(true)
+    expect(clearHeadersMatch(withHeaders(same), sealed)).toBe(true)
+    expect(clearHeadersMatch(withHeaders(undefined), [])).toBe(true)
+    expect(clearHeadersMatch(withHeaders([['X', ['v']]]), [])).toBe(true)
   })
 
   it('are refused with another value, another name, one more or one less', () => {
@@ -107,8 +109,37 @@ describe('the clear headers of a message that arrives', () => {
       [['Nats-Msg-Id', ['one']]],
       [],
     ]
-    for (const headers of wrong) expect(sameClearHeaders(headers, sealed)).toBe(false)
-    expect(sameClearHeaders(undefined, sealed)).toBe(false)
-    expect(sameClearHeaders([['Nats-TTL', ['1']]], [])).toBe(false)
+    for (const headers of wrong) expect(clearHeadersMatch(withHeaders(headers), sealed)).toBe(false)
+    expect(clearHeadersMatch(withHeaders(undefined), sealed)).toBe(false)
+    expect(clearHeadersMatch(withHeaders([['Nats-TTL', ['1']]]), [])).toBe(false)
+  })
+
+  it('are refused where the client throws when they are read, at once or on the way', () => {
+    const malformed = {
+      get headers(): never {
+        throw new Error('values cannot contain line breaks')
+      },
+    } as unknown as NatsMessage
+    const inTheMiddle = withHeaders({
+      *[Symbol.iterator](): Generator<[string, string[]]> {
+        yield ['Nats-Msg-Id', ['one']]
+        throw new Error('values cannot contain line breaks')
+      },
+    })
+    for (const message of [malformed, inTheMiddle])
+      for (const inside of [sealed, sealed.slice(0, 1), []])
+        expect(clearHeadersMatch(message, inside)).toBe(false)
+  })
+
+  it('are read once', () => {
+    let reads = 0
+    const message = {
+      get headers() {
+        reads++
+        return undefined
+      },
+    } as unknown as NatsMessage
+    expect([clearHeadersMatch(message, []), clearHeadersMatch(message, sealed)]).toEqual([true, false])
+    expect(reads).toBe(2)
   })
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ReplayWindow, ReplayWindows, windowFor } from '../../src/bus/replay.ts'
+import { ReplayWindow, ReplayWindows, seenIn, windowFor } from '../../src/bus/replay.ts'
 import { REPLAY_WINDOW } from '../../src/limits.ts'
 
 /** What a window must answer, from a plain set of everything that was marked. */
@@ -15,6 +15,10 @@ class Reference {
   mark(seq: number): void {
     this.#marked.add(seq)
     this.#highest = Math.max(this.#highest, seq)
+  }
+
+  isInWindow(seq: number): boolean {
+    return seq > this.#highest - REPLAY_WINDOW
   }
 }
 
@@ -57,6 +61,19 @@ describe('a replay window', () => {
     }
   })
 
+  it('forgets nothing but what falls out of it, however far it moves', () => {
+    const full = new ReplayWindow()
+    for (let seq = 1; seq <= REPLAY_WINDOW; seq++) full.mark(seq)
+    for (const by of [...Array.from({ length: 100 }, (_, i) => i + 1), 1000, REPLAY_WINDOW - 1]) {
+      const window = full.clone()
+      window.mark(REPLAY_WINDOW + by)
+      const wrong: number[] = []
+      for (let seq = by + 1; seq <= REPLAY_WINDOW; seq++) if (!window.seen(seq)) wrong.push(seq)
+      for (let seq = REPLAY_WINDOW + 1; seq < REPLAY_WINDOW + by; seq++) if (window.seen(seq)) wrong.push(seq)
+      expect([by, wrong]).toEqual([by, []])
+    }
+  })
+
   it('merged with another one has seen what either has', () => {
     fc.assert(
       fc.property(sequence, sequence, (first, second) => {
@@ -70,6 +87,56 @@ describe('a replay window', () => {
     )
   })
 })
+
+/** As merging bit by bit has it: what a window must have seen that takes over another one. */
+function mergedOneByOne(first: readonly number[], second: readonly number[]): Reference {
+  const [a, b, merged] = [new Reference(), new Reference(), new Reference()]
+  for (const seq of first) a.mark(seq)
+  for (const seq of second) b.mark(seq)
+  for (const seq of [
+    ...first.filter((each) => a.isInWindow(each)),
+    ...second.filter((each) => b.isInWindow(each)),
+  ])
+    merged.mark(seq)
+  return merged
+}
+
+describe('a window that takes over another one', () => {
+  it('has seen exactly what one of the two has, wherever they stand', () => {
+    // Close to each other, so that most have something in common.
+    const near = fc.array(fc.integer({ min: 1, max: 2 * REPLAY_WINDOW }), { maxLength: 60 })
+    fc.assert(
+      fc.property(fc.oneof(near, sequence), fc.oneof(near, sequence), (first, second) => {
+        const [a, b] = [new ReplayWindow(), new ReplayWindow()]
+        for (const seq of first) if (!a.seen(seq)) a.mark(seq)
+        for (const seq of second) if (!b.seen(seq)) b.mark(seq)
+        const before = b.clone()
+        const expected = mergedOneByOne(inOrder(first), inOrder(second))
+        a.merge(b)
+        const probes = [...first, ...second].flatMap((seq) => [
+          seq - 33,
+          seq - 1,
+          seq,
+          seq + 1,
+          seq + REPLAY_WINDOW,
+        ])
+        for (const seq of probes) expect([seq, a.seen(seq)]).toEqual([seq, expected.seen(seq)])
+        for (const seq of probes) expect(b.seen(seq)).toBe(before.seen(seq))
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+/** What of these numbers a window takes that gets them one after the other. */
+function inOrder(numbers: readonly number[]): readonly number[] {
+  const reference = new Reference()
+  return numbers.filter((seq) => {
+    if (reference.seen(seq)) return false
+    reference.mark(seq)
+    return true
+  })
+}
 
 describe('the windows of a connection', () => {
   it('pass from a closed subscription to a later one with the same pattern and queue', () => {
@@ -113,5 +180,50 @@ describe('the windows of a connection', () => {
     windows.close('a', undefined, open)
     windows.prune(() => false)
     expect(windows.open('a', undefined).size).toBe(0)
+  })
+
+  it('are not made by a look, and have seen number zero before they are there', () => {
+    const open = new ReplayWindows().open('a', undefined)
+    expect([seenIn(open, 'alice', 1), seenIn(open, 'alice', 0)]).toEqual([false, true])
+    expect(open.size).toBe(0)
+    windowFor(open, 'alice').mark(1)
+    expect([seenIn(open, 'alice', 1), seenIn(open, 'alice', 2)]).toEqual([true, false])
+  })
+
+  it('are moved and not copied, and closing one leaves nothing behind in it', () => {
+    const windows = new ReplayWindows()
+    const first = windows.open('a', undefined)
+    const window = windowFor(first, 'alice')
+    window.mark(1)
+    windows.close('a', undefined, first)
+    expect(first.size).toBe(0)
+    expect(windows.open('a', undefined).get('alice')).toBe(window)
+  })
+
+  it('are all there for one that opens beside others, of closed ones too', () => {
+    const windows = new ReplayWindows()
+    const [a, b] = [windows.open('x', 'q'), windows.open('x', 'q')]
+    windowFor(a, 'alice').mark(1)
+    windowFor(b, 'alice').mark(2)
+    windows.close('x', 'q', a)
+    const c = windows.open('x', 'q')
+    expect([1, 2, 3].map((seq) => seenIn(c, 'alice', seq))).toEqual([true, true, false])
+    // What c marks is not b's, and the other way round.
+    windowFor(c, 'alice').mark(3)
+    windowFor(b, 'alice').mark(4)
+    expect([seenIn(b, 'alice', 3), seenIn(c, 'alice', 4)]).toEqual([false, false])
+    windows.close('x', 'q', b)
+    windows.close('x', 'q', c)
+    const later = windows.open('x', 'q')
+    expect([1, 2, 3, 4, 5].map((seq) => seenIn(later, 'alice', seq))).toEqual([true, true, true, true, false])
+  })
+
+  it('of sessions that are forgotten are forgotten, open and closed', () => {
+    const windows = new ReplayWindows()
+    const [open, closed] = [windows.open('a', undefined), windows.open('b', undefined)]
+    for (const each of [open, closed]) for (const name of ['old', 'new']) windowFor(each, name).mark(1)
+    windows.close('b', undefined, closed)
+    windows.forget(['old', 'never seen'])
+    expect([[...open.keys()], [...windows.open('b', undefined).keys()]]).toEqual([['new'], ['new']])
   })
 })

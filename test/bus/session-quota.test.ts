@@ -1,14 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { ConnectionParts } from '../../src/bus/connection.ts'
-import { IncomingSessions } from '../../src/bus/incoming-sessions.ts'
 import type { NatsLike } from '../../src/bus/nats-like.ts'
 import { OutgoingSessions } from '../../src/bus/outgoing-sessions.ts'
 import type { RealmLink } from '../../src/bus/realm-link.ts'
 import { SessionQuota } from '../../src/bus/session-quota.ts'
-import { concat, hex } from '../../src/bytes.ts'
-import type { SessionSecrets } from '../../src/envelope/keys.ts'
-import type { Unsealed } from '../../src/envelope/open.ts'
-import type { VerifiedAnnouncement } from '../../src/keys/announcements.ts'
 import type { AudienceMember } from '../../src/keys/directory.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import {
@@ -16,11 +11,10 @@ import {
   LOOKUP_TIMEOUT_MS,
   MAX_HANDSHAKE_INBOXES,
   MAX_HANDSHAKE_SUBJECTS,
-  MAX_SESSIONS,
   MAX_SESSIONS_PER_SENDER,
   SESSION_TOMBSTONE_MS,
 } from '../../src/limits.ts'
-import { encodeHandshake, SessionMode } from '../../src/wire/handshake.ts'
+import { SessionMode } from '../../src/wire/handshake.ts'
 import { newRecipient } from '../envelope/forge.ts'
 import { ManualClock } from '../support/clock.ts'
 import { engine } from '../support/identities.ts'
@@ -187,119 +181,3 @@ describe('the sessions that an instance has opened', () => {
     expect(subscribed.size).toBe(0)
   })
 })
-
-describe('the sessions that others have opened', () => {
-  const ZEROS = new Uint8Array(32)
-  const frameOf = (sid = ZEROS): Uint8Array => concat(Uint8Array.of(0xc1, 1, 2), sid.subarray(0, 16))
-
-  it('have their keys wiped when they end, one by one or all together', () => {
-    const { sessions, accept, last } = incoming(new ManualClock())
-    const keys = ['one', 'two'].map((sender) => {
-      accept(sender)
-      return last()
-    })
-    const [first, second] = keys
-    expect(keys.map(({ key }) => key)).not.toContainEqual(ZEROS)
-    const held = sessions.find(frameOf(first?.sid))
-    if (held === undefined) throw new Error('the session is not held')
-    sessions.end(held)
-    expect([first?.key, held.isEnded]).toEqual([ZEROS, true])
-    expect(second?.key).not.toEqual(ZEROS)
-    sessions.close()
-    expect(second?.key).toEqual(ZEROS)
-    expect(sessions.find(frameOf(first?.sid))).toBe(undefined)
-  })
-
-  it('have their keys wiped when nothing of them can come any more, and their names later', () => {
-    const clock = new ManualClock()
-    const { sessions, accept, last } = incoming(clock)
-    accept('one')
-    const { sid, key } = last()
-    clock.advance(60_000 + CLOCK_WINDOW_MS - 1)
-    sessions.prune()
-    expect(key).not.toEqual(ZEROS)
-    clock.advance(1)
-    sessions.prune()
-    expect(key).toEqual(ZEROS)
-    clock.advance(SESSION_TOMBSTONE_MS - CLOCK_WINDOW_MS - 1)
-    sessions.prune()
-    expect(sessions.holds(hex(sid))).toBe(true)
-    clock.advance(1)
-    sessions.prune()
-    expect(sessions.holds(hex(sid))).toBe(false)
-  })
-
-  it('that are refused, or known already, leave no key behind', () => {
-    const { accept, last } = incoming(new ManualClock())
-    for (let i = 0; i < MAX_SESSIONS_PER_SENDER; i++) accept('one')
-    const { sid, key } = last()
-    expect(accept('one')).toBe('flood')
-    expect(last().key).toEqual(ZEROS)
-    expect(accept('one', { sid })).toBe(undefined)
-    expect(last().key).toEqual(ZEROS)
-    expect(key).not.toEqual(ZEROS)
-    expect(accept('two', { payload: ZEROS })).toBe('content')
-    expect(last().key).toEqual(ZEROS)
-    const channel = { scope: undefined, mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 1 }
-    expect(accept('two', { payload: encodeHandshake(channel), recipients: 2 })).toBe('content')
-    expect(last().key).toEqual(ZEROS)
-  })
-
-  it('are 65,536 at most, of all senders', () => {
-    const clock = new ManualClock()
-    const { sessions, accept } = incoming(clock)
-    for (let i = 0; i < MAX_SESSIONS; i++) accept(`sender ${Math.floor(i / MAX_SESSIONS_PER_SENDER)}`)
-    expect(accept('one more')).toBe('flood')
-    expect(sessions.holds('00')).toBe(false)
-    // They are forgotten when they are over, and their sids may not be used again by then.
-    clock.advance(60_000 + SESSION_TOMBSTONE_MS)
-    expect(accept('one more')).toBe(undefined)
-  })
-})
-
-/** Incoming sessions without a server, and handshakes whose senders are proved. */
-function incoming(clock: ManualClock) {
-  const sessions = new IncomingSessions({} as NatsLike, {
-    engine,
-    clock,
-    link: {} as RealmLink,
-    subjects: SUBJECTS,
-    onHandshake: () => {},
-    onError: () => {},
-  })
-  const payload = encodeHandshake({
-    scope: undefined,
-    mode: SessionMode.signed,
-    maxFrames: 1,
-    lifetimeMs: 60_000,
-  })
-  const epoch = new World()
-    .epochs(1)
-    .map(({ epoch: made }) => ({ ...made, notAfter: Number.MAX_SAFE_INTEGER }))[0]
-  let counter = 0
-  let secrets: SessionSecrets | undefined
-  const last = (): SessionSecrets => {
-    if (secrets === undefined) throw new Error('there was no handshake')
-    return secrets
-  }
-  const accept = (
-    sender: string,
-    changes: { readonly sid?: Uint8Array; readonly payload?: Uint8Array; readonly recipients?: number } = {},
-  ) => {
-    const sid = new Uint8Array(16)
-    new DataView(sid.buffer).setUint32(0, ++counter)
-    secrets = { sid: changes.sid ?? sid, key: new Uint8Array(32).fill(7), binding: new Uint8Array(80) }
-    const message = {
-      session: secrets,
-      content: { payload: changes.payload ?? payload },
-      sentAtMs: clock.now(),
-      recipients: changes.recipients ?? 1,
-    } as unknown as Unsealed
-    const announcement = {
-      hash: new TextEncoder().encode(sender),
-      announcement: { messageKey: new Uint8Array(32) },
-    } as unknown as VerifiedAnnouncement
-    return sessions.accept(message, { sender: announcement, epoch: epoch as never })
-  }
-  return { sessions, accept, last }
-}

@@ -143,7 +143,7 @@ describe('what is published on a subject that a stream captures', () => {
 })
 
 describe('a server without JetStream', () => {
-  it('is asked once for each subject, and from then on sessions are used', async () => {
+  it('is asked once for all subjects, and from then on sessions are used', async () => {
     realm = await TestRealm.start()
     const { over, asked } = await askedOver()
     const { alice, got } = await pair({ ...ASKING, over })
@@ -151,7 +151,11 @@ describe('a server without JetStream', () => {
     const sent = seen.filter(({ data }) => wireType(data) !== WireType.handshake).length
     for (let i = 0; i < 20; i++) alice.publish('orders.new', 'x')
     await until('all have come', () => got.length >= sent + 20)
-    expect(asked).toEqual([`${API} {"subject":"orders.new"}`])
+    const others = await realm.tapMessages('orders.*')
+    for (let i = 0; i < 200; i++) alice.publish(`orders.${i}`, 'x')
+    await until('all were seen', () => others.length === 200)
+    expect(new Set(typesOf(others))).toEqual(new Set([WireType.frame]))
+    expect(asked).toEqual([`${API} {"subject":">"}`])
   })
 
   it('is not asked about inboxes', async () => {
@@ -228,7 +232,13 @@ describe('what JetStream answers', () => {
     ['no stream and no total', json({ streams: [] }), true],
     ['a stream', json({ total: 1, streams: ['orders'] }), false],
     ['a total alone', json({ total: 3 }), false],
-    ['that it is not enabled', json({ error: { code: 503 } }), true],
+    ['that it is not enabled', json({ error: { code: 503, err_code: 10_076 } }), true],
+    ['that it is not enabled for the account', json({ error: { code: 503, err_code: 10_039 } }), true],
+    ['that it does not work now', json({ error: { code: 503, err_code: 10_008 } }), false],
+    ['an error with no more than a code', json({ error: { code: 503 } }), false],
+    ['none of the fields of an answer', json({}), false],
+    ['a field without a value', json({ streams: null }), false],
+    ['fields of other types', json({ streams: 'none', total: '0' }), false],
     ['another error', json({ error: { code: 500 } }), false],
     ['an error without a code', json({ error: {} }), false],
     ['what is no answer', async () => ({ data: utf8('nonsense') }), false],
@@ -253,7 +263,7 @@ describe('what JetStream answers', () => {
     const { isLive: found, questions } = await answered(reply)
     expect(found).toBe(isLive)
     // It is asked once: what is not known for certain is asked again, but not now.
-    expect(questions).toEqual([`${API} {"subject":"a.b"}`])
+    expect(questions.filter((question) => question.includes('">"'))).toHaveLength(1)
   })
 
   it('is asked for again after a minute where it told nothing', async () => {
@@ -269,12 +279,144 @@ describe('what JetStream answers', () => {
     expect(streams.isLive('a.b')).toBe(true)
   })
 
-  it('is remembered of no more subjects than 4096', async () => {
-    const { questions, streams } = await answered(json({ total: 0 }))
-    for (let i = 0; i < 4096; i++) streams.isLive(`b.${i}`)
-    expect(questions).toHaveLength(4097)
-    await new Promise((resolve) => setImmediate(resolve))
-    // The first one was forgotten, and is asked for again.
-    expect([streams.isLive('a.b'), questions.length]).toEqual([false, 4098])
+  /** JetStream with these answers: a stream for each pattern that `isCaptured` says so of. */
+  function jetStream(isCaptured: (pattern: string) => boolean) {
+    const clock = new ManualClock()
+    const questions: string[] = []
+    const server = { isCaptured, isSilent: false }
+    const nc = {
+      request: async (_subject: string, data: Uint8Array) => {
+        const { subject } = JSON.parse(Buffer.from(data).toString()) as { subject: string }
+        questions.push(subject)
+        if (server.isSilent) throw new Error('timeout')
+        return { data: utf8(JSON.stringify({ total: server.isCaptured(subject) ? 1 : 0, streams: null })) }
+      },
+    } as unknown as NatsLike
+    const streams = new Streams(nc, clock, undefined)
+    /** Asks as often as it takes until an answer is final. */
+    const settled = async (subject: string): Promise<boolean> => {
+      for (let i = 0; i < 4; i++) {
+        streams.isLive(subject)
+        await answers()
+      }
+      return streams.isLive(subject)
+    }
+    return { clock, questions, server, streams, settled }
+  }
+  const answers = () => new Promise((resolve) => setImmediate(resolve))
+  const ORDERS = ['>', 'orders.>', 'orders.new']
+
+  it('for all subjects is enough where there is no stream, however many there are', async () => {
+    const { questions, streams, settled } = jetStream(() => false)
+    expect(await settled('orders.new')).toBe(true)
+    for (let i = 0; i < 1000; i++) expect(streams.isLive(`orders.${i}`)).toBe(true)
+    expect(questions).toEqual(['>'])
+  })
+
+  it('for all subjects with one first token is enough where no stream captures one of them', async () => {
+    const { questions, streams, settled } = jetStream((pattern) => pattern === '>')
+    expect(await settled('orders.new')).toBe(true)
+    for (let i = 0; i < 1000; i++) expect(streams.isLive(`orders.${i}`)).toBe(true)
+    expect(streams.isLiveReply('orders.reply.7')).toBe(true)
+    expect(questions).toEqual(['>', 'orders.>'])
+    // A subject of one token has none below it.
+    expect(await settled('orders')).toBe(true)
+    expect(questions).toEqual(['>', 'orders.>', 'orders'])
+  })
+
+  it('is asked for each subject only where a stream captures others like it', async () => {
+    const { questions, settled } = jetStream((pattern) => ORDERS.includes(pattern))
+    expect([await settled('orders.new'), await settled('orders.old')]).toEqual([false, true])
+    expect(questions).toEqual([...ORDERS, 'orders.old'])
+  })
+
+  it('is asked for 32 times a second at most, and what there was no question for is not live', async () => {
+    const { clock, questions, streams, settled } = jetStream((pattern) => pattern.endsWith('>'))
+    await settled('orders.new')
+    for (let i = 0; i < 1000; i++) expect(streams.isLive(`orders.${i}`)).toBe(false)
+    expect(questions).toHaveLength(32)
+    clock.advance(1000)
+    for (let i = 0; i < 1000; i++) streams.isLive(`orders.${i}`)
+    expect(questions).toHaveLength(64)
+  })
+
+  it('is asked for again after a minute, and holds until the next one comes', async () => {
+    const { clock, questions, server, streams, settled } = jetStream(() => false)
+    await settled('orders.new')
+    clock.advance(59_999)
+    expect([streams.isLive('orders.new'), questions.length]).toEqual([true, 1])
+    clock.advance(1)
+    // A stream was made meanwhile.
+    server.isCaptured = (pattern) => ORDERS.includes(pattern)
+    expect([streams.isLive('orders.new'), questions.length]).toEqual([true, 2])
+    await answers()
+    expect(await settled('orders.new')).toBe(false)
+    expect(questions).toEqual(['>', ...ORDERS])
+    // And it is gone again.
+    server.isCaptured = () => false
+    clock.advance(60_000)
+    expect(await settled('orders.new')).toBe(true)
+    expect(questions.slice(4)).toEqual(ORDERS)
+  })
+
+  it('holds where the next one does not come, and is asked for once more', async () => {
+    const { clock, questions, server, settled } = jetStream(() => false)
+    await settled('orders.new')
+    server.isSilent = true
+    clock.advance(60_000)
+    expect(await settled('orders.new')).toBe(true)
+    expect(questions).toHaveLength(2)
+    server.isSilent = false
+    server.isCaptured = () => true
+    clock.advance(60_000)
+    expect(await settled('orders.new')).toBe(false)
+  })
+
+  it('is asked for again when somebody says so', async () => {
+    const { questions, streams, settled } = jetStream((pattern) => ORDERS.includes(pattern))
+    await settled('orders.new')
+    streams.askAgain()
+    expect(await settled('orders.new')).toBe(false)
+    expect(questions).toEqual([...ORDERS, ...ORDERS])
+  })
+
+  it('is remembered of no more patterns than 4096', async () => {
+    const { clock, streams, settled } = jetStream((pattern) => pattern.endsWith('>'))
+    expect(await settled('a.0')).toBe(true)
+    for (let i = 1; i <= 4096; i++) {
+      if (i === 4094) expect(streams.isLive('a.0')).toBe(true)
+      streams.isLive(`a.${i}`)
+      await answers()
+      clock.advance(32)
+    }
+    // All of them were forgotten, and it is asked for again.
+    expect(streams.isLive('a.0')).toBe(false)
+    expect(await settled('a.0')).toBe(true)
+  })
+})
+
+describe('a stream that is made later', () => {
+  it('is noticed after a reconnect, and until then what is known holds', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'subrosa-streams-'))
+    folders.push(folder)
+    realm = await TestRealm.start({ serverConfig: `jetstream { store_dir: "${folder}" }` })
+    const { over, asked } = await askedOver()
+    const { alice } = await pair({ ...ASKING, over })
+    const seen = await publishedUntilLive(alice, 'orders.new')
+    const manager = await jetstreamManager(await realm.connection({ client: '@nats-io' }))
+    await manager.streams.add({ name: 'orders', subjects: ['orders.>'] })
+    const before = seen.length
+    alice.publish('orders.new', 'x')
+    await until('it was seen', () => seen.length > before)
+    expect(typesOf(seen).at(-1)).toBe(WireType.frame)
+    expect(asked).toHaveLength(1)
+    await alice.reconnect()
+    await until('what is published stands for itself', () => {
+      alice.publish('orders.new', 'x')
+      return typesOf(seen).at(-1) === WireType.sealed
+    })
+    expect(asked.map((question) => question.slice(API.length + 1))).toEqual(
+      ['>', '>', 'orders.>', 'orders.new'].map((subject) => JSON.stringify({ subject })),
+    )
   })
 })
