@@ -15,7 +15,9 @@ import { subscribeSafely } from './safely.ts'
 export const STATUS_HEADER = 'Subrosa-Status'
 export const STATUS_UNADDRESSED = 'unaddressed'
 
-const RANDOM_BYTES = 15
+const TOKEN_BYTES = 15
+/** Tokens for which randomness is drawn at once: each draw is a call into native code. */
+const TOKENS_DRAWN = 64
 const NO_RESPONDERS = 503
 
 /** When a request for many responses is over, besides at `maxWait`; by the names of both client lines. */
@@ -61,6 +63,7 @@ export class Requests {
   readonly #pending = new Map<string, Pending>()
   readonly #windows: SubscriptionWindows
   #subscription: NatsSubscription | undefined
+  #drawn = new Uint8Array(0)
 
   constructor(nc: NatsLike, options: RequestsOptions) {
     this.#nc = nc
@@ -162,7 +165,10 @@ export class Requests {
   }
 
   #token(): string {
-    return hex(this.#options.engine.randomBytes(RANDOM_BYTES))
+    if (this.#drawn.length === 0) this.#drawn = this.#options.engine.randomBytes(TOKENS_DRAWN * TOKEN_BYTES)
+    const token = hex(this.#drawn.subarray(0, TOKEN_BYTES))
+    this.#drawn = this.#drawn.subarray(TOKEN_BYTES)
+    return token
   }
 
   #listen(): void {
