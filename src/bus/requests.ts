@@ -63,7 +63,7 @@ export class Requests {
   readonly #pending = new Map<string, Pending>()
   readonly #windows: SubscriptionWindows
   #subscription: NatsSubscription | undefined
-  #drawn = new Uint8Array(0)
+  #drawn: Uint8Array = new Uint8Array(0)
 
   constructor(nc: NatsLike, options: RequestsOptions) {
     this.#nc = nc
