@@ -15,7 +15,7 @@ const V = {
 }
 const names = ['plain', ...which.split(',')]
 const pipe = await startPipe({ profile })
-const counts = { plain: 60000, channel: 400000, session: 80000, many: 1200000, one: 10000 }
+const counts = { plain: 300000, channel: 200000, session: 80000, many: 1200000, one: 10000 }
 const scale = Number(size) > 2000 ? 0.03 : Number(size) > 500 ? 0.3 : 1
 const all = {}
 for (let r = 0; r < 7; r++) {

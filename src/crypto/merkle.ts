@@ -1,8 +1,9 @@
-import { byte } from '../bytes.ts'
 import type { CryptoEngine } from './engine.ts'
 
 const HASH_BYTES = 32
-const NODE_PREFIX = byte(0x01)
+/** What a node is hashed from, in memory that is used again: 0x01, left, right. */
+const nodeInput = new Uint8Array(new ArrayBuffer(1 + 2 * HASH_BYTES))
+nodeInput[0] = 0x01
 
 /** A tree over the hashes of leaves, as in RFC 6962, section 2.1: level 0 holds the leaves, the last one the root. */
 export interface MerkleTree {
@@ -54,7 +55,9 @@ export function merklePathLength(leaves: number, index: number): number {
 
 /** The hash of an inner node. */
 export function merkleNode(engine: CryptoEngine, left: Uint8Array, right: Uint8Array): Uint8Array {
-  return engine.sha256(NODE_PREFIX, left, right)
+  nodeInput.set(left, 1)
+  nodeInput.set(right, 1 + HASH_BYTES)
+  return engine.sha256(nodeInput)
 }
 
 /**

@@ -3,6 +3,7 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { merklePathLength, merkleTree, ProvenTree } from '../crypto/merkle.ts'
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
+import { FRAME_HEADER_BYTES } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
 
 const HASH_BYTES = 32
@@ -12,6 +13,9 @@ const PATH_START = SIGNATURE_START + SIGNATURE_BYTES
 /** Batches of one session that are remembered: frames can arrive in another order. */
 const MAX_KNOWN_BATCHES = 4
 const LEAF_PREFIX = concat(Uint8Array.of(0), labels.leaf)
+/** What a leaf is hashed from, in memory that is used again: prefix, `D`, hash of `P`. */
+const leafInput = new Uint8Array(new ArrayBuffer(LEAF_PREFIX.length + FRAME_HEADER_BYTES + HASH_BYTES))
+leafInput.set(LEAF_PREFIX)
 
 /** `auth` of a frame whose sender the session's key proves alone. */
 export const CHANNEL_AUTH = new Uint8Array(1)
@@ -22,7 +26,9 @@ export function frameLeaf(
   header: Uint8Array,
   content: readonly Uint8Array[],
 ): Uint8Array {
-  return engine.sha256(LEAF_PREFIX, header, engine.sha256(...content))
+  leafInput.set(header, LEAF_PREFIX.length)
+  leafInput.set(engine.sha256(...content), LEAF_PREFIX.length + FRAME_HEADER_BYTES)
+  return engine.sha256(leafInput)
 }
 
 /** Signs the frames of one batch: `auth` for each of them, in order. SPEC, "Frames". */
