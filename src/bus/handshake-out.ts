@@ -4,12 +4,7 @@ import { SubrosaError } from '../errors.ts'
 import { RateLimit } from '../keys/budget.ts'
 import type { AudienceMember } from '../keys/directory.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import {
-  LOOKUP_TIMEOUT_MS,
-  MAX_HANDSHAKE_INBOXES,
-  MAX_HANDSHAKE_REPEATS_PER_SECOND,
-  MAX_HANDSHAKE_SUBJECTS,
-} from '../limits.ts'
+import { MAX_HANDSHAKE_INBOXES, MAX_HANDSHAKE_REPEATS_PER_SECOND, MAX_HANDSHAKE_SUBJECTS } from '../limits.ts'
 import { decodeSessionRequest } from '../wire/handshake.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import { subscribeSafely } from './safely.ts'
@@ -67,11 +62,6 @@ export class HandshakeOut {
     if (this.#subjects.size >= MAX_HANDSHAKE_SUBJECTS) return
     this.#subjects.add(subject)
     this.#nc.publish(subject, this.#bytes)
-  }
-
-  /** Nothing is sealed in the session any more. Who has missed the handshake may ask for it a little longer. */
-  end(): void {
-    this.#options.clock.after(LOOKUP_TIMEOUT_MS, () => this.close())
   }
 
   /** Answers nobody any more. */

@@ -8,7 +8,12 @@ import { RateLimit } from '../keys/budget.ts'
 import type { AudienceMember } from '../keys/directory.ts'
 import type { AcceptedEpoch } from '../keys/epochs.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import { MAX_FRAMES_PER_SESSION, MAX_HANDSHAKE_ANSWERS_PER_SECOND, MAX_SESSION_MS } from '../limits.ts'
+import {
+  LOOKUP_TIMEOUT_MS,
+  MAX_FRAMES_PER_SESSION,
+  MAX_HANDSHAKE_ANSWERS_PER_SECOND,
+  MAX_SESSION_MS,
+} from '../limits.ts'
 import { OutgoingSession } from '../session/outgoing.ts'
 import { encodeHandshake, type SessionMode } from '../wire/handshake.ts'
 import { WireType } from '../wire/preamble.ts'
@@ -64,6 +69,8 @@ export class OutgoingSessions {
   readonly #nc: NatsLike
   readonly #options: OutgoingSessionsOptions
   readonly #byAudience = new Map<string, Open>()
+  /** Of sessions that have ended, and for which requests are still answered. */
+  readonly #ended = new Set<HandshakeOut>()
   readonly #quota = new SessionQuota()
   readonly #answers = new RateLimit(MAX_HANDSHAKE_ANSWERS_PER_SECOND)
   /** Audiences are kept by the directory while nothing changes: then their keys need not be written down again. */
@@ -103,6 +110,8 @@ export class OutgoingSessions {
       this.#end(key, open)
       open.handshake.close()
     }
+    for (const handshake of this.#ended) handshake.close()
+    this.#ended.clear()
   }
 
   #find(audience: SessionAudience, mode: SessionMode, at: At): Open | undefined {
@@ -180,9 +189,14 @@ export class OutgoingSessions {
     }
   }
 
+  /** Who has missed the handshake may ask for it a little longer. */
   #retire(key: string, open: Open): void {
+    const { handshake } = open
     this.#end(key, open)
-    open.handshake.end()
+    this.#ended.add(handshake)
+    this.#options.clock.after(LOOKUP_TIMEOUT_MS, () => {
+      if (this.#ended.delete(handshake)) handshake.close()
+    })
   }
 
   #end(key: string, { session }: Open): void {

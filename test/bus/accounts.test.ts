@@ -5,8 +5,10 @@ import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import type { RejectReason } from '../../src/bus/status.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
+import { MAX_HANDSHAKE_SUBJECTS } from '../../src/limits.ts'
 import { clientLine } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
+import { announceCrowd, CROWD } from '../support/crowd.ts'
 import { may } from '../support/identities.ts'
 import { passing, passingUntil } from '../support/passing.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
@@ -181,23 +183,28 @@ describe.runIf(clientLine === '@nats-io')('a realm in two accounts', () => {
     home = await realm.agent('home', {}, live)
     away = await agentIn(realm, 'AWAY', 'away', live)
     const asked = await realm.tap(`${P}.session.*`)
-    for (const [from, to, subject] of [
-      [home, away, 'orders'],
-      [away, home, 'reports'],
-    ] as const) {
+    const ways = [
+      { from: home, to: away, subject: 'orders', got: [] as string[] },
+      { from: away, to: home, subject: 'reports', got: [] as string[] },
+    ]
+    for (const { from, to, subject, got } of ways) {
       await from.waitForAudience(`${subject}.new`)
-      const got: string[] = []
       to.subscribe(`${subject}.new`, { callback: (_error, m) => got.push(m.string()) })
       await to.flush()
-      const before = asked.length
       from.publish(`${subject}.new`, 'to one', { to: [to.name] })
-      await until('it has come', () => got.length === 1)
-      await realm.settled()
-      expect(asked.length).toBe(before)
-      // Nobody subscribes there: the handshake of the session for both is lost.
-      from.publish(`${subject}.missed`, 'x')
       from.publish(`${subject}.new`, 'to both')
-      await until('it has come too', () => got.length === 2)
+      await until('they have come', () => got.length === 2)
+    }
+    await realm.settled()
+    expect(asked).toEqual([])
+    // To so many a handshake goes on subjects, and nobody subscribes to the first ones.
+    await announceCrowd(realm)
+    for (const { from, subject, got } of ways) {
+      await from.waitForAudience(`${subject}.new`, { atLeast: 1 + CROWD })
+      const before = asked.length
+      for (let i = 0; i < MAX_HANDSHAKE_SUBJECTS; i++) from.publish(`${subject}.missed.${i}`, 'x')
+      from.publish(`${subject}.new`, 'to all')
+      await until('it has come too', () => got.length === 3)
       expect(asked.length).toBeGreaterThan(before)
     }
     for (const bus of [home, away]) expect(bus.rejections()).toEqual({})

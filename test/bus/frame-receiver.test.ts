@@ -318,6 +318,21 @@ describe('a frame', () => {
       await all.expectRejected(wrong(lengths), 'content')
   })
 
+  it.each([
+    ['signed', SessionMode.signed],
+    ['channel', SessionMode.channel],
+  ])('of mode %s with many payloads and a reply subject is none', async (_, mode) => {
+    // It would be many requests of one name, and a response could not say to which of them it is.
+    const session = all.openSession(await all.join('alice'), { mode })
+    for (const lengths of [[2], [1, 1], [0, 2, 0]]) {
+      const meta = { lengths, reply: '_INBOX.alice.1' }
+      await all.expectRejected(session.frame({ meta, payload: utf8('ab') }), 'content')
+    }
+    // With the one or the other it is delivered.
+    await all.expectDelivered(session.frame({ meta: { reply: '_INBOX.alice.1' }, payload: utf8('ab') }))
+    await all.expectDelivered(session.frame({ meta: { lengths: [2] }, payload: utf8('ab') }))
+  })
+
   it('with clear headers that were not delivered is rejected', async () => {
     const session = all.openSession(await all.join('alice'))
     await all.expectRejected(

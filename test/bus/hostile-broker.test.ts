@@ -313,9 +313,10 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
     bob.subscribe('orders.flood', { callback: (_error, m) => got.push(m) })
     await bob.flush()
     const count = (reason: RejectReason): number => bob.rejections()[reason] ?? 0
-    const seen = await realm.tap('orders.flood')
-    // To all: the handshake goes to the subject, where it can be seen.
-    alice.publish('orders.flood', 'real', { mode: type === WireType.sealed ? 'message' : 'session' })
+    // A handshake goes to the inbox of each recipient, where it can be seen too.
+    const isMessage = type === WireType.sealed
+    const seen = await realm.tap(isMessage ? 'orders.flood' : `${realm.root}.inbox.${bob.instance}`)
+    alice.publish('orders.flood', 'real', { mode: isMessage ? 'message' : 'session' })
     await until('delivered', () => got.length === 1 && seen.length >= 1)
     const wire = seen[0]?.data ?? new Uint8Array(0)
     expect(wire[2]).toBe(type)

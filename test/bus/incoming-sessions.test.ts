@@ -22,7 +22,8 @@ import { World } from '../support/statements.ts'
 
 describe('the sessions that others have opened', () => {
   const ZEROS = new Uint8Array(32)
-  const frameOf = (sid: Uint8Array = ZEROS): Uint8Array => concat(Uint8Array.of(0xc1, 1, 2), sid.subarray(0, 16))
+  const frameOf = (sid: Uint8Array = ZEROS): Uint8Array =>
+    concat(Uint8Array.of(0xc1, 1, 2), sid.subarray(0, 16))
 
   it('have their keys wiped when they end, one by one or all together', () => {
     const { sessions, accept, last } = incoming(new ManualClock())

@@ -220,7 +220,7 @@ describe('a message', () => {
     expect(m).toBeInstanceOf(SecureMessage)
     expect(m.sid).toBeGreaterThan(0)
     expect(Object.keys({ ...m }).sort()).toEqual(
-      ['subject', 'sid', 'reply', 'data', 'headers', 'sender', 'epoch'].sort(),
+      ['subject', 'sid', 'reply', 'data', 'headers', 'sender', 'epoch', 'mode'].sort(),
     )
     const bare = await received('orders.new')
     expect('reply' in bare).toBe(false)

@@ -28,6 +28,7 @@ describe('who listens for changes of a realm', () => {
       feed,
       onHandshake: () => {},
       onForgotten: () => {},
+      onTime: () => {},
     })
     await link.join(10_000)
     const thrown = new Error('a listener that throws')

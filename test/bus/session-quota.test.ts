@@ -4,6 +4,7 @@ import type { NatsLike } from '../../src/bus/nats-like.ts'
 import { OutgoingSessions } from '../../src/bus/outgoing-sessions.ts'
 import type { RealmLink } from '../../src/bus/realm-link.ts'
 import { SessionQuota } from '../../src/bus/session-quota.ts'
+import { hex } from '../../src/bytes.ts'
 import type { AudienceMember } from '../../src/keys/directory.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import {
@@ -178,6 +179,20 @@ describe('the sessions that an instance has opened', () => {
     clock.advance(1)
     expect(subscribed.size).toBe(1)
     sessions.close()
+    expect(subscribed.size).toBe(0)
+  })
+
+  it('answer nobody any more when all are closed, those that had just ended among them', () => {
+    const { member, get, subscribed, clock, sessions } = outgoing()
+    get([member()])
+    clock.advance(15 * 60_000)
+    get([member()])
+    sessions.prune()
+    expect(subscribed.size).toBe(2)
+    sessions.close()
+    expect(subscribed.size).toBe(0)
+    // Nothing is left that would happen later.
+    clock.advance(LOOKUP_TIMEOUT_MS)
     expect(subscribed.size).toBe(0)
   })
 })
