@@ -5,7 +5,7 @@ import { seal } from '../../dist/envelope/seal.js'
 import { FrameOpener, FrameSealer } from '../../dist/session/frame-cipher.js'
 import { IncomingSession } from '../../dist/session/incoming.js'
 import { OutgoingSession } from '../../dist/session/outgoing.js'
-import { encodeFrameMeta, FRAME_HEADER_BYTES, readFrameHeader } from '../../dist/wire/frame.js'
+import { encodeFrameMeta, readFrameHeader } from '../../dist/wire/frame.js'
 import { SessionMode } from '../../dist/wire/handshake.js'
 import { WireType } from '../../dist/wire/preamble.js'
 

@@ -134,6 +134,7 @@ export class Publisher {
       kind === 'message'
         ? 0
         : this.#frames.publishMany(outgoing, payloads, { audience, mode: sessionMode(kind) })
+    this.#sealed += sent
     if (sent < payloads.length) {
       this.#frames.flush()
       // All of them are sealed before the first is published: where one is too large, none goes out.
@@ -141,8 +142,8 @@ export class Publisher {
         .slice(sent)
         .map((payload) => this.#sealMessage({ ...outgoing, payload }, audience))
       for (const message of messages) message.publish()
+      this.#sealed += messages.length
     }
-    this.#sealed += payloads.length
   }
 
   /** Seals and publishes what waits for the end of this turn of the event loop. */
