@@ -48,13 +48,24 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+const HEX_DIGITS = utf8('0123456789abcdef')
+/** As many bytes as become text at once: each digit is an argument of a call. */
+const HEX_CHUNK_BYTES = 1024
 
 /** Lower-case hexadecimal: also the key under which bytes are put into a `Map`. */
 export function hex(bytes: Uint8Array): string {
+  if (bytes.length <= HEX_CHUNK_BYTES) return hexOfChunk(bytes)
   let text = ''
-  for (const byte of bytes) text += HEX[byte]
+  for (let start = 0; start < bytes.length; start += HEX_CHUNK_BYTES)
+    text += hexOfChunk(bytes.subarray(start, start + HEX_CHUNK_BYTES))
   return text
+}
+
+/** In one piece: text that is added up digit by digit is kept as a tree, of many times its size. */
+function hexOfChunk(bytes: Uint8Array): string {
+  const digits: number[] = []
+  for (const byte of bytes) digits.push(HEX_DIGITS[byte >> 4] ?? 0, HEX_DIGITS[byte & 15] ?? 0)
+  return String.fromCharCode(...digits)
 }
 
 /** The bytes of text that {@link hex} made. */

@@ -88,6 +88,8 @@ export class RealmLink {
   readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
   #gap: Fetch | undefined
   #missing: Fetch | undefined
+  /** When the directory was asked for, or its last page came. */
+  #listing: Pick<Fetch, 'since'> | undefined
   #hasDirectory = false
   #isJoined = false
   #wasStale = false
@@ -251,7 +253,8 @@ export class RealmLink {
   }
 
   #joinError(): SubrosaError {
-    return this.#trouble ?? noRotationService(this.#tick !== undefined)
+    // One that has counted is not held any more: then it is the directory that is missing.
+    return this.#trouble ?? noRotationService(this.#tick !== undefined || !this.isStale())
   }
 
   #askForTick(): void {
@@ -335,6 +338,7 @@ export class RealmLink {
       case QueryKind.announcements:
       case QueryKind.announcement:
         for (const statement of statements) this.directory.add(statement, nowMs)
+        if (this.#listing !== undefined) this.#listing = { since: this.#options.clock.monotonic() }
         if (next !== undefined) this.#query(kind, { cursor: next })
         else if (kind === QueryKind.announcements) this.#hasDirectory = true
         this.#changed()
@@ -448,16 +452,20 @@ export class RealmLink {
     this.#query(QueryKind.revocations)
   }
 
-  #isUnderWay(fetch: Fetch | undefined): boolean {
+  #isUnderWay(fetch: Pick<Fetch, 'since'> | undefined): boolean {
     return fetch !== undefined && this.#options.clock.monotonic() - fetch.since < LOOKUP_TIMEOUT_MS
   }
 
   #completeJoin(): void {
     if (!this.#hasDirectory) {
+      // The next own tick asks again where a question or its answer is lost. A large directory takes several ticks:
+      // whoever began anew with each of them would ask for more and more, and never be through.
+      if (this.#isUnderWay(this.#listing)) return
+      this.#listing = { since: this.#options.clock.monotonic() }
       this.#query(QueryKind.announcements)
-      // The next own tick asks again where this question or its answer is lost.
       return
     }
+    this.#listing = undefined
     const current = this.epochs.current(this.#options.clock.now())
     try {
       this.#assertMayJoin(current.length)

@@ -13,6 +13,10 @@ export interface Permissions {
   readonly sub: SubjectRules
 }
 
+// Most tokens leave one direction or the other empty, and many of them are held at once: they share what says so.
+const NO_PATTERNS: readonly string[] = Object.freeze([])
+const NOTHING: SubjectRules = Object.freeze({ allow: NO_PATTERNS, deny: NO_PATTERNS })
+
 /** Whether the rules allow this subject. */
 export function allows(rules: SubjectRules, subject: string): boolean {
   if (rules.deny.some((pattern) => covers(pattern, subject))) return false
@@ -31,16 +35,18 @@ export function allowsSomeOf(rules: SubjectRules, pattern: string): boolean {
  * @throws SubrosaError ERR_TOKEN_INVALID for anything but lists of patterns, among them entries with a queue name.
  */
 export function parseRules(value: unknown): SubjectRules {
-  if (value === undefined) return { allow: [], deny: [] }
+  if (value === undefined) return NOTHING
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalidRules()
   const { allow, deny, ...rest } = value as Record<string, unknown>
   if (Object.keys(rest).length > 0) throw invalidRules()
-  return { allow: parsePatterns(allow), deny: parsePatterns(deny) }
+  const rules = { allow: parsePatterns(allow), deny: parsePatterns(deny) }
+  return rules.allow.length + rules.deny.length === 0 ? NOTHING : rules
 }
 
 function parsePatterns(value: unknown): readonly string[] {
-  if (value === undefined) return []
+  if (value === undefined) return NO_PATTERNS
   if (!Array.isArray(value)) throw invalidRules()
+  if (value.length === 0) return NO_PATTERNS
   return value.map((pattern: unknown) => {
     if (typeof pattern !== 'string' || !isPattern(pattern)) throw invalidRules()
     return pattern

@@ -9,6 +9,8 @@ import type { Signer } from './signing-key.ts'
 const VERSION = 1
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
 const MAX_ROLES = 8
+/** Most identities have none, and share this list. */
+const NO_ROLES: readonly string[] = Object.freeze([])
 
 /** What an identity may do besides sending and reading. `rotator` signs epochs and ticks, `revoker` revocations. */
 export type Role = 'rotator' | 'revoker'
@@ -135,7 +137,10 @@ export function verifyToken(
 ): IdentityClaims {
   const decoded = decodeJwt(token)
   const parsed = parseClaims(decoded.claims)
-  if (!authorities.includes(parsed.issuer)) {
+  // The very string that all tokens of this authority then share, and that of their realm.
+  const issuer = authorities.find((known) => known === parsed.issuer)
+  const realm = authorities.find((known) => known === parsed.realm) ?? parsed.realm
+  if (issuer === undefined) {
     throw new SubrosaError(
       'ERR_UNKNOWN_AUTHORITY',
       'the identity token was signed by an authority that is not trusted',
@@ -144,8 +149,8 @@ export function verifyToken(
       },
     )
   }
-  checkSignature(engine, decodeNkey('A', parsed.issuer), decoded)
-  return parsed
+  checkSignature(engine, decodeNkey('A', issuer), decoded)
+  return { ...parsed, realm, issuer }
 }
 
 /**
@@ -222,8 +227,9 @@ function seconds(value: unknown): number {
 }
 
 function parseRoles(value: unknown): readonly string[] {
-  if (value === undefined) return []
+  if (value === undefined) return NO_ROLES
   if (!Array.isArray(value) || value.length > MAX_ROLES) throw invalidToken()
+  if (value.length === 0) return NO_ROLES
   return value.map(text)
 }
 

@@ -1,3 +1,4 @@
+// Over 300 lines: what is taken in, proved and pushed out is one bookkeeping, and its bounds hold together.
 import { compareBytes, hex, samePublic } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
@@ -16,10 +17,12 @@ import {
   verifyAnnouncement,
 } from './announcements.ts'
 import { RateLimit } from './budget.ts'
-import type { EpochChain } from './epochs.ts'
+import type { AcceptedEpoch, EpochChain } from './epochs.ts'
+import { KeyMemory } from './key-memory.ts'
 import type { RevocationSet } from './revocations.ts'
 
-const NONE = new Uint8Array(0)
+/** Of an agent of which no instance has retired: most have none, and an empty set is not small. */
+const NONE_RETIRED: ReadonlySet<string> = new Set()
 
 /** What the store works with. */
 export interface AnnouncementStoreOptions {
@@ -27,6 +30,8 @@ export interface AnnouncementStoreOptions {
   readonly trust: Trust
   readonly epochs: EpochChain
   readonly revocations: RevocationSet
+  /** Whether what is proved is passed on to others: its wire bytes are then held with it. Default: it is not. */
+  readonly passesOn?: boolean
   /** Called when two verified announcements claim one instance, epoch and sequence number. */
   readonly onClone: (announcement: VerifiedAnnouncement) => void
   /** Called when what is held or proved has changed. */
@@ -35,27 +40,35 @@ export interface AnnouncementStoreOptions {
 
 /** One announcement: its token is verified, its signatures are once `verified` is there. */
 export interface StoredAnnouncement {
+  /** Its hash in hexadecimal. */
+  readonly hash: string
   readonly order: number
-  readonly parsed: ParsedAnnouncement
   readonly claims: VerifiedClaims
+  readonly epoch: AcceptedEpoch
+  /** In hexadecimal. */
+  readonly instance: string
+  /** As it came, until it is proved; longer where the store passes on what is. */
+  readonly bytes: Uint8Array | undefined
   readonly verified: VerifiedAnnouncement | undefined
 }
 
 interface Entry extends StoredAnnouncement {
+  bytes: Uint8Array | undefined
   verified: VerifiedAnnouncement | undefined
 }
 
 /** Everything that is held of one name. */
 export interface KnownAgent {
   readonly name: string
-  readonly entries: ReadonlyMap<string, StoredAnnouncement>
+  /** In the order in which they came. */
+  readonly entries: readonly StoredAnnouncement[]
   /** Instances of which a verified retirement is held, by {@link instanceKey}. */
   readonly retired: ReadonlySet<string>
 }
 
 interface Agent extends KnownAgent {
-  readonly entries: Map<string, Entry>
-  readonly retired: Set<string>
+  entries: readonly Entry[]
+  retired: ReadonlySet<string>
   readonly verifications: RateLimit
   unverified: number
 }
@@ -75,6 +88,7 @@ export class AnnouncementStore {
   #early = new Map<string, Uint8Array>()
   readonly #newTokens = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
   readonly #failures = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
+  readonly #memory = new KeyMemory()
   #order = 0
 
   constructor(options: AnnouncementStoreOptions) {
@@ -104,28 +118,39 @@ export class AnnouncementStore {
   }
 
   /** Everything held, in the order in which it came. */
-  all(): readonly StoredAnnouncement[] {
-    return [...this.#byHash.values()]
+  all(): Iterable<StoredAnnouncement> {
+    return this.#byHash.values()
   }
 
   /** Takes in an announcement whose token holds. @returns it, where it was new and there was room for it */
   add(bytes: Uint8Array, nowMs: number): ParsedAnnouncement | undefined {
-    const entry = this.#parse(bytes, nowMs)
-    if (entry === undefined) return undefined
-    const { parsed } = entry
-    if (this.#options.epochs.byHash(parsed.announcement.epochHash) === undefined) {
+    const parsed = this.#parse(bytes)
+    const claims = parsed && this.#claimsOf(parsed, nowMs)
+    if (parsed === undefined || claims === undefined) return undefined
+    const { announcement } = parsed
+    const epoch = this.#options.epochs.byHash(announcement.epochHash)
+    if (epoch === undefined) {
       this.#keepEarly(parsed)
       return undefined
     }
-    const agent = this.#agentOf(entry)
+    const agent = this.#agentOf(claims.name)
     this.#makeRoom(agent, nowMs)
     if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) return undefined
-    const key = hex(parsed.hash)
-    if (!this.#isNew(key, parsed, nowMs)) return undefined
-    this.#byHash.set(key, entry)
-    agent.entries.set(key, entry)
+    const hash = hex(parsed.hash)
+    if (!this.#isNew(hash, parsed, nowMs)) return undefined
+    const entry: Entry = {
+      hash,
+      order: this.#order++,
+      claims,
+      epoch,
+      instance: hex(announcement.instance),
+      bytes: parsed.bytes,
+      verified: undefined,
+    }
+    this.#byHash.set(hash, entry)
+    agent.entries = [...agent.entries, entry]
     agent.unverified++
-    this.#unverified.add(key)
+    this.#unverified.add(hash)
     this.#evictUnverified()
     this.#options.onChange()
     return parsed
@@ -147,19 +172,22 @@ export class AnnouncementStore {
   prove(hash: string, nowMs: number): VerifiedAnnouncement | undefined {
     const entry = this.#byHash.get(hash)
     if (entry === undefined) return undefined
+    const { epoch, claims, bytes } = entry
     if (entry.verified !== undefined) return this.holds(entry.verified, nowMs) ? entry.verified : undefined
-    const { epochs, revocations } = this.#options
-    const agent = this.#agentOf(entry)
-    const epoch = epochs.byHash(entry.parsed.announcement.epochHash)
-    if (epoch === undefined || revocations.isRevoked(entry.claims)) return undefined
+    const { engine, revocations, passesOn = false } = this.#options
+    const agent = this.#agentOf(claims.name)
+    if (bytes === undefined || revocations.isRevoked(claims)) return undefined
     if (this.#failures.available(nowMs) < 1 || !agent.verifications.take(nowMs)) return undefined
-    const verified = verifyAnnouncement(this.#options, entry.parsed, { epoch, nowMs })
+    const parsed = parseAnnouncement(engine, bytes)
+    const verified = verifyAnnouncement(this.#options, parsed, { epoch, nowMs, memory: this.#memory })
     if (verified === undefined) {
       this.#failures.take(nowMs)
       this.#drop(hash)
       return undefined
     }
     entry.verified = verified
+    // Most of what is held would be the bytes of tokens and signatures that nobody looks at again.
+    if (!passesOn) entry.bytes = undefined
     this.#noLongerUnverified(hash, agent)
     this.#noteProved(entry, agent)
     return verified
@@ -167,7 +195,7 @@ export class AnnouncementStore {
 
   /** Proves everything that is held of an agent. @returns what is proved and holds */
   proveAll(agent: KnownAgent, nowMs: number): readonly VerifiedAnnouncement[] {
-    return [...agent.entries.keys()].flatMap((hash) => this.prove(hash, nowMs) ?? [])
+    return agent.entries.flatMap(({ hash }) => this.prove(hash, nowMs) ?? [])
   }
 
   /** Whether a proved announcement is still to be believed: its token may expire, and its identity be revoked. */
@@ -177,27 +205,38 @@ export class AnnouncementStore {
 
   /** Forgets announcements for epochs that are not held any more. */
   prune(): void {
-    for (const [hash, { parsed }] of this.#byHash) {
-      if (this.#options.epochs.byHash(parsed.announcement.epochHash) === undefined) this.#drop(hash)
-    }
+    const held = new Set(this.#options.epochs.all())
+    for (const { hash, epoch } of this.#byHash.values()) if (!held.has(epoch)) this.#drop(hash)
     for (const agent of this.#agents.values()) {
-      if (agent.entries.size === 0) this.#agents.delete(agent.name)
+      if (agent.entries.length === 0) this.#agents.delete(agent.name)
       else forgetRetired(agent)
     }
     this.#options.onChange()
   }
 
-  #parse(bytes: Uint8Array, nowMs: number): Entry | undefined {
-    const { engine, trust } = this.#options
+  #parse(bytes: Uint8Array): ParsedAnnouncement | undefined {
     try {
-      const parsed = parseAnnouncement(engine, bytes)
-      const { agent, token } = parsed.announcement
-      if (samePublic(this.#byHash.get(hex(parsed.hash))?.parsed.bytes ?? NONE, bytes)) return undefined
+      const parsed = parseAnnouncement(this.#options.engine, bytes)
+      const held = this.#byHash.get(hex(parsed.hash))
+      // What is proved needs no second look, whatever signatures it comes with.
+      const isKnown = held !== undefined && (held.verified !== undefined || isSame(held.bytes, bytes))
+      return isKnown ? undefined : parsed
+    } catch {
+      return undefined
+    }
+  }
+
+  #claimsOf(
+    { announcement: { agent, token } }: ParsedAnnouncement,
+    nowMs: number,
+  ): VerifiedClaims | undefined {
+    const { trust } = this.#options
+    try {
       const isNew = !trust.knows(token)
       if (isNew && !this.#mayVerify(token, nowMs)) return undefined
       const claims = trust.verify(token, nowMs)
       if (isNew) this.#newTokens.giveBack()
-      return claims.name === agent ? { order: this.#order++, parsed, claims, verified: undefined } : undefined
+      return claims.name === agent ? claims : undefined
     } catch {
       return undefined
     }
@@ -215,18 +254,18 @@ export class AnnouncementStore {
   #isNew(hash: string, parsed: ParsedAnnouncement, nowMs: number): boolean {
     const held = this.#byHash.get(hash)
     if (held === undefined) return true
-    if (held.verified !== undefined || samePublic(held.parsed.bytes, parsed.bytes)) return false
+    if (held.verified !== undefined || isSame(held.bytes, parsed.bytes)) return false
     this.prove(hash, nowMs)
     return !this.#byHash.has(hash)
   }
 
-  #agentOf({ claims: { name } }: Entry): Agent {
+  #agentOf(name: string): Agent {
     const known = this.#agents.get(name)
     if (known !== undefined) return known
     const agent: Agent = {
       name,
-      entries: new Map(),
-      retired: new Set(),
+      entries: [],
+      retired: NONE_RETIRED,
       verifications: new RateLimit(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND),
       unverified: 0,
     }
@@ -234,17 +273,21 @@ export class AnnouncementStore {
     return agent
   }
 
-  /** Junk in an agent's name must not keep its next announcement out: what waits is proved, or found to be junk. */
+  /**
+   * Junk in an agent's name must not keep its next announcement out: of what waits, as much is proved or found to be
+   * junk as it takes. The rest of the agent's budget is for what is asked for.
+   */
   #makeRoom(agent: Agent, nowMs: number): void {
-    if (agent.unverified < MAX_UNVERIFIED_PER_AGENT) return
-    this.proveAll(agent, nowMs)
+    for (const { hash, verified } of agent.entries) {
+      if (agent.unverified < MAX_UNVERIFIED_PER_AGENT) return
+      if (verified === undefined) this.prove(hash, nowMs)
+    }
     if (agent.unverified < MAX_UNVERIFIED_PER_AGENT) return
     // What claims a revoked identity is never proved, and must not hold the places of a name that has a new one.
-    for (const [hash, { verified, claims }] of agent.entries) {
-      if (verified !== undefined || !this.#options.revocations.isRevoked(claims)) continue
-      this.#drop(hash)
-      return
-    }
+    const useless = agent.entries.find(
+      ({ verified, claims }) => verified === undefined && this.#options.revocations.isRevoked(claims),
+    )
+    if (useless !== undefined) this.#drop(useless.hash)
   }
 
   #keepEarly({ announcement, bytes, hash }: ParsedAnnouncement): void {
@@ -258,9 +301,9 @@ export class AnnouncementStore {
   #drop(hash: string): void {
     const entry = this.#byHash.get(hash)
     if (entry === undefined) return
-    const agent = this.#agentOf(entry)
+    const agent = this.#agentOf(entry.claims.name)
     this.#byHash.delete(hash)
-    agent.entries.delete(hash)
+    agent.entries = agent.entries.filter((other) => other !== entry)
     this.#noLongerUnverified(hash, agent)
   }
 
@@ -276,25 +319,23 @@ export class AnnouncementStore {
   #noteProved(entry: Entry, agent: Agent): void {
     const { verified } = entry
     if (verified === undefined) return
-    if (verified.recipient === undefined) agent.retired.add(instanceKey(verified))
-    for (const other of agent.entries.values()) {
+    if (verified.recipient === undefined) agent.retired = new Set([...agent.retired, instanceKey(verified)])
+    for (const other of agent.entries) {
       const isClone = other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified)
       if (isClone) this.#options.onClone(verified)
     }
-    this.#evictInstances(agent, verified)
+    this.#evictInstances(agent, entry)
     this.#options.onChange()
   }
 
   /** An agent that starts again and again leaves announcements behind: those far beyond its limit are forgotten. */
-  #evictInstances(agent: Agent, newest: VerifiedAnnouncement): void {
-    const { epochHash, identity } = newest.announcement
-    const ofEpoch = [...agent.entries.values()].flatMap(({ verified }) => {
-      const isOfEpoch =
-        verified?.claims.identity === identity &&
-        compareBytes(verified.announcement.epochHash, epochHash) === 0
-      return isOfEpoch ? [verified] : []
+  #evictInstances(agent: Agent, { claims, epoch }: Entry): void {
+    const ofEpoch = agent.entries.flatMap((entry) => {
+      const { verified } = entry
+      const isOfEpoch = entry.epoch === epoch && entry.claims.identity === claims.identity
+      return verified !== undefined && isOfEpoch ? [verified] : []
     })
-    if (ofEpoch.length <= MAX_ANNOUNCEMENTS_PER_INSTANCE * newest.claims.maxInstances) return
+    if (ofEpoch.length <= MAX_ANNOUNCEMENTS_PER_INSTANCE * claims.maxInstances) return
     const last = ofEpoch.sort(newestFirst).at(-1)
     if (last !== undefined) this.#drop(hex(last.hash))
   }
@@ -302,7 +343,7 @@ export class AnnouncementStore {
 
 /** Names an instance of an identity. */
 export function instanceKey({ claims, announcement }: VerifiedAnnouncement): string {
-  return `${claims.identity} ${hex(announcement.instance)}`
+  return keyOf(claims, hex(announcement.instance))
 }
 
 /** The order in which instances count towards `max_instances`. */
@@ -310,10 +351,24 @@ export function newestFirst(a: VerifiedAnnouncement, b: VerifiedAnnouncement): n
   return b.announcement.notBefore - a.announcement.notBefore || compareBytes(a.hash, b.hash)
 }
 
-function forgetRetired({ entries, retired }: Agent): void {
+/** Whether an announcement is of an instance that is known to have retired. It may be the retirement itself. */
+export function isOfRetired({ retired }: KnownAgent, { claims, instance }: StoredAnnouncement): boolean {
+  return retired.size > 0 && retired.has(keyOf(claims, instance))
+}
+
+function keyOf({ identity }: VerifiedClaims, instance: string): string {
+  return `${identity} ${instance}`
+}
+
+function forgetRetired(agent: Agent): void {
   const held = new Set<string>()
-  for (const { verified } of entries.values()) if (verified !== undefined) held.add(instanceKey(verified))
-  for (const key of retired) if (!held.has(key)) retired.delete(key)
+  for (const { verified } of agent.entries) if (verified !== undefined) held.add(instanceKey(verified))
+  const retired = [...agent.retired].filter((key) => held.has(key))
+  agent.retired = retired.length === 0 ? NONE_RETIRED : new Set(retired)
+}
+
+function isSame(held: Uint8Array | undefined, bytes: Uint8Array): boolean {
+  return held !== undefined && samePublic(held, bytes)
 }
 
 function isSamePlace(a: VerifiedAnnouncement, b: VerifiedAnnouncement): boolean {

@@ -1,7 +1,14 @@
 import { concat } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
-import { KeyUse, keyId, type RecipientKey, SUITE_X25519, wrapContext } from '../envelope/keys.ts'
+import {
+  KeyUse,
+  keyId,
+  type RecipientKey,
+  SUITE_X25519,
+  type WrapContext,
+  wrapContext,
+} from '../envelope/keys.ts'
 import type { Identity } from '../identity/identity.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
@@ -14,17 +21,24 @@ import {
   type SignedAnnouncement,
 } from '../wire/statements.ts'
 import type { AcceptedEpoch, EpochFloor } from './epochs.ts'
+import type { KeyMemory } from './key-memory.ts'
 import type { RevocationSet } from './revocations.ts'
 
 declare const verified: unique symbol
 
 const X25519_BYTES = 32
 
+/** What counts of an announcement once it is proved: a directory holds it of every agent, and no more. */
+type AnnouncedInstance = Pick<
+  Announcement,
+  'instance' | 'epoch' | 'epochHash' | 'messageKey' | 'notBefore' | 'seq'
+>
+
 /** An announcement whose signatures, token and epoch were verified. Only {@link verifyAnnouncement} makes them. */
 export interface VerifiedAnnouncement {
   readonly [verified]: true
   readonly hash: Uint8Array
-  readonly announcement: Announcement
+  readonly announcement: AnnouncedInstance
   readonly claims: VerifiedClaims
   /** The live key to seal to; `undefined` when the instance has retired. */
   readonly recipient: RecipientKey | undefined
@@ -96,21 +110,38 @@ export function signRetirement(
 /**
  * Proves an announcement: token, epoch, times, the identity's signature and the message key's proof of possession.
  *
+ * @param at `memory` keeps the bytes of what is proved. Default: they stay where they are
  * @returns `undefined` where anything does not hold.
  */
 export function verifyAnnouncement(
   around: { readonly engine: CryptoEngine; readonly trust: Trust; readonly revocations: RevocationSet },
   parsed: ParsedAnnouncement,
-  at: { readonly epoch: AcceptedEpoch; readonly nowMs: number },
+  at: { readonly epoch: AcceptedEpoch; readonly nowMs: number; readonly memory?: KeyMemory },
 ): VerifiedAnnouncement | undefined {
-  const { announcement, hash } = parsed
-  if (!fitsEpoch(announcement, at.epoch)) return undefined
-  const claims = verifyAnnouncer(around, parsed, at.nowMs)
+  const { announcement } = parsed
+  const { epoch, nowMs, memory } = at
+  if (!fitsEpoch(announcement, epoch)) return undefined
+  const claims = verifyAnnouncer(around, parsed, nowMs)
   if (claims === undefined) return undefined
   const isRetirement = announcement.keys.length === 0
-  const recipient = isRetirement ? undefined : liveKey(around.engine, parsed)
-  if (!isRetirement && recipient === undefined) return undefined
-  return { hash, announcement, claims, recipient } as VerifiedAnnouncement
+  const publicKey = isRetirement ? undefined : livePublicKey(announcement)
+  if (!isRetirement && publicKey === undefined) return undefined
+  const { instance, messageKey, notBefore, seq } = announcement
+  const keep = (bytes: Uint8Array): Uint8Array => memory?.keep(bytes) ?? bytes
+  const hash = keep(parsed.hash)
+  return {
+    hash,
+    announcement: {
+      instance: keep(instance),
+      epoch: epoch.number,
+      epochHash: epoch.hash,
+      messageKey: keep(messageKey),
+      notBefore,
+      seq,
+    },
+    claims,
+    recipient: publicKey && new LiveKey(around.engine, keep(publicKey), { epochHash: epoch.hash, hash }),
+  } as VerifiedAnnouncement
 }
 
 /**
@@ -159,23 +190,48 @@ function provesPossession(engine: CryptoEngine, { signed, announcement, hash }: 
 }
 
 /** The one live key of suite 01. Keys of suites and uses that this version does not know are left alone. */
-function liveKey(engine: CryptoEngine, { announcement, hash }: ParsedAnnouncement): RecipientKey | undefined {
+function livePublicKey({ keys }: Announcement): Uint8Array | undefined {
   const isLive = (key: { suite: number; use: number }) =>
     key.suite === SUITE_X25519 && key.use === KeyUse.live
-  const [key, second] = announcement.keys.filter(isLive)
+  const [key, second] = keys.filter(isLive)
   if (key === undefined || second !== undefined || key.publicKey.length !== X25519_BYTES) return undefined
-  const kid = keyId(engine, { suite: SUITE_X25519, use: KeyUse.live, announcementHash: hash })
-  let context: RecipientKey['context'] | undefined
-  return {
-    kid,
-    publicKey: key.publicKey,
-    // Ten hashes that most readers of a directory never need.
-    get context() {
-      context ??= wrapContext(engine, SUITE_X25519, {
-        epochHash: announcement.epochHash,
-        announcementHash: hash,
-      })
-      return context
-    },
+  return key.publicKey
+}
+
+/** An announced key. What else sealing needs is made when it is first asked for: few members seal to everybody. */
+class LiveKey implements RecipientKey {
+  readonly publicKey: Uint8Array
+  readonly #engine: CryptoEngine
+  readonly #epochHash: Uint8Array
+  readonly #announcementHash: Uint8Array
+  #kid: Uint8Array | undefined
+  #context: WrapContext | undefined
+
+  constructor(
+    engine: CryptoEngine,
+    publicKey: Uint8Array,
+    { epochHash, hash }: { readonly epochHash: Uint8Array; readonly hash: Uint8Array },
+  ) {
+    this.#engine = engine
+    this.publicKey = publicKey
+    this.#epochHash = epochHash
+    this.#announcementHash = hash
+  }
+
+  get kid(): Uint8Array {
+    this.#kid ??= keyId(this.#engine, {
+      suite: SUITE_X25519,
+      use: KeyUse.live,
+      announcementHash: this.#announcementHash,
+    })
+    return this.#kid
+  }
+
+  get context(): WrapContext {
+    this.#context ??= wrapContext(this.#engine, SUITE_X25519, {
+      epochHash: this.#epochHash,
+      announcementHash: this.#announcementHash,
+    })
+    return this.#context
   }
 }

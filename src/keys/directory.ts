@@ -7,8 +7,10 @@ import {
   AnnouncementStore,
   type AnnouncementStoreOptions,
   instanceKey,
+  isOfRetired,
   type KnownAgent,
   newestFirst,
+  type StoredAnnouncement,
 } from './announcement-store.ts'
 import type { ParsedAnnouncement, VerifiedAnnouncement } from './announcements.ts'
 import type { AcceptedEpoch } from './epochs.ts'
@@ -49,7 +51,6 @@ export interface DirectoryOptions extends Omit<AnnouncementStoreOptions, 'onChan
 export interface ProvenAnnouncement {
   readonly order: number
   readonly bytes: Uint8Array
-  readonly hash: Uint8Array
 }
 
 const MAX_CACHED_AUDIENCES = 1024
@@ -142,20 +143,36 @@ export class Directory {
     const absences: Absence[] = []
     for (const agent of this.#store.agents()) {
       const { name, entries } = agent
-      if (!present.has(name) && entries.size > 0)
+      if (!present.has(name) && entries.length > 0)
         absences.push({ name, why: this.#absence(agent, subject, nowMs) })
     }
     return absences.sort((a, b) => a.name.localeCompare(b.name))
   }
 
-  /** Every announcement that is proved, after proving what waits; in the order in which they came. */
-  proven(nowMs: number): readonly ProvenAnnouncement[] {
-    for (const agent of this.#store.agents()) this.#store.proveAll(agent, nowMs)
-    return this.#store
-      .all()
-      .flatMap(({ verified, order, parsed }) =>
-        verified === undefined ? [] : { order, bytes: parsed.bytes, hash: parsed.hash },
-      )
+  /**
+   * What is proved and of use to whoever comes anew, in the order in which it came, from a place on. Each is proved when
+   * its turn comes: whoever takes a few pays for a few. Of an instance that has retired it is the retirement alone. Its
+   * keys are of no use any more, and who is shown them again knows that they are over.
+   */
+  *proven(nowMs: number, from = 0): Iterable<ProvenAnnouncement> {
+    for (const entry of this.#store.all()) {
+      if (entry.order < from) continue
+      const proven = this.#proven(entry, nowMs)
+      if (proven !== undefined && !this.#isOver(entry)) yield proven
+    }
+  }
+
+  /** One announcement by its hash (hexadecimal), where it is proved; also that of an instance that has retired. */
+  provenOne(hash: string, nowMs: number): ProvenAnnouncement | undefined {
+    const entry = this.#store.get(hash)
+    return entry && this.#proven(entry, nowMs)
+  }
+
+  /** The wire bytes of what is of use and can be passed on, proved or not: whoever reads them proves them. */
+  *kept(): Iterable<Uint8Array> {
+    for (const entry of this.#store.all()) {
+      if (entry.bytes !== undefined && !this.#isOver(entry)) yield entry.bytes
+    }
   }
 
   /** Something outside changed who is in an audience: a revocation, an epoch. */
@@ -167,6 +184,18 @@ export class Directory {
   /** Forgets announcements for epochs that are not held any more. */
   prune(): void {
     this.#store.prune()
+  }
+
+  #proven(entry: StoredAnnouncement, nowMs: number): ProvenAnnouncement | undefined {
+    if (entry.verified === undefined) this.#store.prove(entry.hash, nowMs)
+    const { order, bytes, verified } = entry
+    return verified === undefined || bytes === undefined ? undefined : { order, bytes }
+  }
+
+  /** Whether it announces keys of an instance that has retired. */
+  #isOver(entry: StoredAnnouncement): boolean {
+    const agent = this.#store.agent(entry.claims.name)
+    return entry.verified?.recipient !== undefined && agent !== undefined && isOfRetired(agent, entry)
   }
 
   /** Whose name it is: of several identities the one whose token is earliest, then the lower key. */
@@ -190,7 +219,7 @@ export class Directory {
     const live: VerifiedAnnouncement[] = []
     for (const agent of this.#store.agents()) {
       // Nothing is proved for an agent that nobody asks for.
-      if (![...agent.entries.values()].some(({ claims }) => wanted(claims))) continue
+      if (!agent.entries.some(({ claims }) => wanted(claims))) continue
       live.push(...this.#liveInstances(agent, epoch, nowMs).filter(({ claims }) => wanted(claims)))
     }
     return live
@@ -199,8 +228,7 @@ export class Directory {
   #liveInstances(agent: KnownAgent, epoch: AcceptedEpoch, nowMs: number): readonly VerifiedAnnouncement[] {
     const owner = this.#owner(agent, nowMs)
     const newest = new Map<string, VerifiedAnnouncement>()
-    for (const entry of agent.entries.values()) {
-      const { verified } = entry
+    for (const { verified } of agent.entries) {
       if (verified?.recipient === undefined || !this.#store.holds(verified, nowMs)) continue
       const isOfEpoch = compareBytes(verified.announcement.epochHash, epoch.hash) === 0
       const key = instanceKey(verified)
@@ -214,19 +242,19 @@ export class Directory {
 
   #absence(agent: KnownAgent, subject: string, nowMs: number): string {
     const { epochs, revocations } = this.#options
-    const claims = [...agent.entries.values()].map((entry) => entry.claims)
+    const claims = agent.entries.map((entry) => entry.claims)
     if (claims.every((claim) => revocations.isRevoked(claim))) return 'its identity is revoked'
     if (claims.every((claim) => nowMs >= claim.expiresAt * 1000)) return 'its identity token has expired'
     if (!claims.some((claim) => allows(claim.permissions.sub, subject)))
       return 'its token does not allow it to read this subject'
-    const announced = [...agent.entries.values()].filter(({ verified }) => verified?.recipient !== undefined)
-    if (announced.length === 0) return 'its announcement does not hold'
-    if (announced.every(({ verified }) => verified !== undefined && agent.retired.has(instanceKey(verified))))
-      return 'it has retired'
-    const current = epochs.current(nowMs).map(({ hash }) => hex(hash))
-    if (!announced.some(({ parsed }) => current.includes(hex(parsed.announcement.epochHash)))) {
+    const proved = agent.entries.filter(({ verified }) => verified !== undefined)
+    if (proved.length === 0) return 'its announcement does not hold'
+    // A retirement may be all that is held of an instance.
+    const remaining = proved.filter((entry) => !isOfRetired(agent, entry))
+    if (remaining.length === 0) return 'it has retired'
+    const current = epochs.current(nowMs)
+    if (!remaining.some(({ epoch }) => current.includes(epoch)))
       return 'it has not announced keys for the current epoch'
-    }
     return 'another identity holds its name'
   }
 

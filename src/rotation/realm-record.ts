@@ -71,6 +71,7 @@ export class RealmRecord {
       trust,
       epochs: this.epochs,
       revocations: this.revocations,
+      passesOn: true,
       onClone: () => {},
     })
     this.#pending = stored.pending
@@ -292,8 +293,8 @@ export class RealmRecord {
   }
 
   #saveAnnouncements(): void {
-    const { store, clock } = this.#options
-    store.setAnnouncements(this.directory.proven(clock.now()).map(({ bytes }) => bytes))
+    const { store } = this.#options
+    store.setAnnouncements([...this.directory.kept()])
   }
 
   #save(): void {

@@ -109,8 +109,10 @@ export class RotationService {
     this.#desk = new QueryDesk(nc, {
       ...parts,
       epochs: () => record.published,
-      announcements: () => record.directory.proven(clock.now()),
+      announcements: (from) => record.directory.proven(clock.now(), from),
+      announcement: (hash) => record.directory.provenOne(hex(hash), clock.now()),
       revocations: () => record.revocations.inForce(clock.now()).map(({ bytes }) => bytes),
+      onError,
     })
     this.#orders = new OrderDesk({ ...parts, record })
     this.#ticker = new Ticker(nc, {
@@ -214,6 +216,7 @@ export class RotationService {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#ticker.stop()
+    this.#desk.close()
     this.#cancelRotation()
     this.#unsubscribe()
     // One that runs alone is closed when this call returns.
@@ -346,9 +349,11 @@ export class RotationService {
   #takeQuery({ data, reply }: NatsMessage): void {
     if (!this.#isLeading) return
     const query = decodeQuery(data)
-    if (!this.#desk.mayAsk(reply)) return
-    if (query.nonce !== undefined) this.#ticker.answer(query.nonce)
-    this.#desk.answer(query, reply)
+    this.#desk.take(reply, (asker) => {
+      if (!this.#isLeading) return
+      if (query.nonce !== undefined) this.#ticker.answer(query.nonce)
+      this.#desk.answer(query, asker)
+    })
   }
 
   #takeOrder(bytes: Uint8Array): void {

@@ -50,18 +50,18 @@ export function leaveReplicas(store: RotationStore): void {
  */
 export function memoryRotationStore(): RotationStore {
   let record = EMPTY_RECORD
-  let announcements: readonly Uint8Array[] = []
+  let announcements: Uint8Array[] = []
   return {
     load: () => record,
     save(next) {
       record = next
     },
-    loadAnnouncements: () => announcements,
+    loadAnnouncements: () => [...announcements],
     addAnnouncement(bytes) {
-      announcements = [...announcements, bytes]
+      announcements.push(bytes)
     },
     setAnnouncements(all) {
-      announcements = all
+      announcements = [...all]
     },
     close() {},
   }

@@ -32,7 +32,7 @@ async function observe(options: { readonly timeout?: number } = {}): Promise<Obs
 function live({ directory, takenAt }: Observation): string[] {
   return directory
     .live(takenAt)
-    .map(({ announcement: { agent, instance, epoch } }) => `${agent} ${hex(instance)} ${epoch}`)
+    .map(({ claims: { name }, announcement: { instance, epoch } }) => `${name} ${hex(instance)} ${epoch}`)
     .sort()
 }
 

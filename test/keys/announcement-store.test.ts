@@ -85,7 +85,7 @@ describe('the budget of verifications', () => {
     expect(names()).toEqual([])
     const real = join(alice)
     expect(names()).toEqual([])
-    expect(world.directory.proven(T0)).toEqual([])
+    expect([...world.directory.proven(T0)]).toEqual([])
     expect(world.directory.sender(real.hash, T0).standing).toBe('unknown')
     expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
   })

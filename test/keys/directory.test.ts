@@ -441,12 +441,18 @@ describe('lazy verification', () => {
   })
 
   it('passes on what is proved, in the order in which it came, and nothing else', () => {
-    const first = join(alice)
-    world.directory.add(withBadSignature(world.announcement(bob, epoch)), T0)
-    const second = join(bob)
-    const proven = world.directory.proven(T0)
-    expect(proven.map(({ hash }) => hash)).toEqual([first.hash, second.hash])
+    const service = new World({ like: world, passesOn: true })
+    service.accept(made)
+    const first = world.announcement(alice, epoch)
+    const second = world.announcement(bob, epoch)
+    for (const bytes of [first.bytes, withBadSignature(world.announcement(bob, epoch)), second.bytes])
+      service.directory.add(bytes, T0)
+    const proven = [...service.directory.proven(T0)]
+    expect(proven.map(({ bytes }) => bytes)).toEqual([first.bytes, second.bytes])
     expect((proven[0]?.order ?? 0) < (proven[1]?.order ?? 0)).toBe(true)
+    expect([...service.directory.proven(T0, proven[1]?.order)].map(({ bytes }) => bytes)).toEqual([
+      second.bytes,
+    ])
   })
 
   it('forgets the announcements of epochs that are forgotten', () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hex, utf8 } from '../../src/bytes.ts'
+import { signRetirement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import { fileRotationStore } from '../../src/rotation/file-store.ts'
@@ -307,19 +308,46 @@ describe('queries', () => {
     await until('another asker is answered', () => seen.some(({ subject }) => subject === third))
     expect(seen.filter(({ subject }) => subject === inbox)).toHaveLength(55)
     clock.advance(5000)
+    // Eight of each second waited for their turn, and the others are dropped.
+    await until('those that wait have their turn', () => seen.length >= 50 + 5 + 8 + 2)
     const before = seen.length
+    expect(before).toBe(50 + 5 + 8 + 2)
     for (let i = 0; i < 2000; i++) publishQuery({ kind: QueryKind.announcements }, newInbox())
     // What the service takes in after them shows that it has seen them all.
     const marker = world.announcement(realm.identity('marker'), epoch)
     broker.publish(`${realm.root}.announce.marker.0011223344556677`, marker.bytes)
     await until('the service has seen them', () => announced === 1)
     await until('all that are answered have come', () => seen.length >= before + 1000)
-    clock.advance(1000)
+    expect(seen.length - before).toBe(1000)
+    clock.advance(1100)
     const last = newInbox()
     publishQuery({ kind: QueryKind.announcements }, last)
     await until('it goes on', () => seen.at(-1)?.subject === last)
-    expect(seen.length - before).toBe(1001)
+    expect(seen.length - before).toBe(2001)
   })
+
+  it('for announcements get the retirement alone of an instance that has retired, and its keys where they are named', async () => {
+    const events: RotationEvent[] = []
+    await start({ onEvent: (event) => events.push(event) })
+    const { epoch, world } = await newestEpoch()
+    const cron = realm.identity('cron')
+    const gone = world.announcement(cron, epoch)
+    const { instance, notBefore, notAfter } = gone.announcement
+    const retirement = signRetirement(cron, epoch, { instance, seq: clock.now(), notBefore, notAfter })
+    const alive = world.announcement(cron, epoch)
+    for (const bytes of [gone.bytes, retirement, alive.bytes])
+      broker.publish(`${realm.root}.announce.cron.0011223344556677`, bytes)
+    await until('the service has taken them in', () => events.filter(isOfCron).length === 3)
+    const statements = async (kind: Query['kind'], cursor?: Uint8Array): Promise<Uint8Array[]> =>
+      (await ask(kind, cursor)).flatMap((page) => page.statements.map((bytes) => new Uint8Array(bytes)))
+    expect(await statements(QueryKind.announcements)).toEqual([retirement, alive.bytes])
+    // Messages of it may be under way.
+    expect(await statements(QueryKind.announcement, gone.hash)).toEqual([gone.bytes])
+  })
+
+  function isOfCron(event: RotationEvent): boolean {
+    return 'name' in event && event.name === 'cron'
+  }
 
   it('that are malformed do not hurt', async () => {
     const events: RotationEvent[] = []

@@ -65,9 +65,11 @@ export class World {
       readonly floor?: EpochFloor
       readonly like?: Pick<World, 'authority' | 'rotator'>
       readonly engine?: CryptoEngine
+      /** Whether it passes on what it has proved, as a rotation service does. */
+      readonly passesOn?: boolean
     } = {},
   ) {
-    const { floor, like, engine = defaultEngine } = options
+    const { floor, like, engine = defaultEngine, passesOn = false } = options
     this.authority = like?.authority ?? newAuthority()
     this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
@@ -85,6 +87,7 @@ export class World {
       trust,
       epochs: this.chain,
       revocations,
+      passesOn,
       onClone: ({ announcement }) => clones.push(announcement.instance),
     })
   }
