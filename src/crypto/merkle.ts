@@ -54,7 +54,7 @@ export function merklePathLength(leaves: number, index: number): number {
 }
 
 /** The hash of an inner node. */
-export function merkleNode(engine: CryptoEngine, left: Uint8Array, right: Uint8Array): Uint8Array {
+function merkleNode(engine: CryptoEngine, left: Uint8Array, right: Uint8Array): Uint8Array {
   nodeInput.set(left, 1)
   nodeInput.set(right, 1 + HASH_BYTES)
   return engine.sha256(nodeInput)

@@ -5,8 +5,8 @@ import { WireType, wireType } from './preamble.ts'
 import type { HeaderPair } from './sealed.ts'
 
 export const SID_BYTES = 16
-export const SALT_BYTES = 16
-export const COUNTER_BYTES = 8
+const SALT_BYTES = 16
+const COUNTER_BYTES = 8
 /** `D` of SPEC: preamble, sid, salt, counter. The last 24 bytes are the nonce. */
 export const FRAME_HEADER_BYTES = 3 + SID_BYTES + SALT_BYTES + COUNTER_BYTES
 export const FRAME_NONCE_START = 3 + SID_BYTES
