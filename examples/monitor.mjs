@@ -17,10 +17,11 @@ const bus = await secure(nc, {
 const events = bus.status()
 bus.subscribe('orders.>', { callback: (_err, m) => console.log('delivered', m.string()) })
 
-// What somebody can do who has a login to the broker and no keys: send plaintext, and send again what has passed.
-nc.publish('orders.new', 'order 8, in clear')
+// What somebody can do who has a login to the broker and no keys: send again what has passed, and send plaintext.
 nc.subscribe('orders.new', { max: 1, callback: (_err, m) => nc.publish(m.subject, m.data) })
 bus.publish('orders.new', 'order 9')
+await bus.flush()
+nc.publish('orders.new', 'order 8, in clear')
 
 let wanted = 2
 for await (const event of events) {

@@ -73,7 +73,7 @@ function pipeCharts({ pipe }) {
           {
             title: 'Throughput by audience, mode session',
             subtitle:
-              'sealed to so many instances, of which one subscribes; plaintext to one subscriber is 1',
+              'sealed to so many instances, of which one subscribes; what goes to one alone shares frames',
             xLabel: 'recipients',
             yLabel: '÷ plaintext',
             scale: 'linear',

@@ -262,7 +262,7 @@ export class SecureConnection {
    *
    * @example
    * ```ts
-   * bus.publishMany('readings', samples.map((sample) => JSON.stringify(sample)))
+   * bus.publishMany('readings', [20.5, 20.7, 21.0].map((celsius) => JSON.stringify({ celsius })))
    * ```
    */
   publishMany(subject: string, payloads: readonly Payload[], options: PublishManyOptions = {}): void {
