@@ -47,15 +47,18 @@ export class FramePublisher {
   }
 
   /**
-   * Seals one payload to the audience, in a session.
+   * Seals one payload to the audience, in a session, in a frame that states this time.
    *
    * @returns `undefined` where no session can be had: it is to be sealed in a message
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_KEY_INVALID
    */
-  publish(outgoing: Outgoing, audience: SessionAudience, mode: SessionMode): Published | undefined {
+  publish(
+    outgoing: Outgoing,
+    audience: SessionAudience,
+    { mode, nowMs }: { readonly mode: SessionMode; readonly nowMs: number },
+  ): Published | undefined {
     const { subject, via = subject, reply, inReplyTo, headers, payload } = outgoing
     const { members } = audience
-    const nowMs = this.#options.clock.now()
     const session = this.#sessions.get(audience, mode, { subject: via, nowMs })
     if (session === undefined) return undefined
     const meta = this.#metaOf(outgoing)

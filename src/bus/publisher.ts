@@ -118,8 +118,10 @@ export class Publisher {
    * @throws TypeError when the subject is none
    */
   publish(outgoing: Outgoing, { to, mode = DEFAULT_MODE }: Addressing = {}): Published {
-    const audience = this.#audienceFor(outgoing, to)
-    return this.send(outgoing, audience, this.#modeFor(outgoing.subject, audience, mode))
+    // One reading of the clock: each costs as much as anything else here.
+    const nowMs = this.#options.clock.now()
+    const audience = this.#audienceFor(outgoing, to, nowMs)
+    return this.#send(outgoing, audience, { mode: this.#modeFor(outgoing.subject, audience, mode), nowMs })
   }
 
   /** As {@link publish}, with many payloads: as many in one message as fit. */
@@ -128,7 +130,7 @@ export class Publisher {
     payloads: readonly Uint8Array[],
     { to, mode = DEFAULT_MODE }: Addressing = {},
   ): void {
-    const audience = this.#audienceFor(outgoing, to)
+    const audience = this.#audienceFor(outgoing, to, this.#options.clock.now())
     const kind = this.#modeFor(outgoing.subject, audience, mode)
     const sent =
       kind === 'message'
@@ -167,9 +169,8 @@ export class Publisher {
    * @throws SubrosaError ERR_STALE without a current epoch, ERR_RECIPIENT_NOT_ALLOWED for a name in `to` that is not
    *   in the audience
    */
-  audience(subject: string, to?: readonly string[]): Audience {
-    const { link, clock } = this.#options
-    const audience = link.directory.audience(subject, clock.now())
+  audience(subject: string, to?: readonly string[], nowMs = this.#options.clock.now()): Audience {
+    const audience = this.#options.link.directory.audience(subject, nowMs)
     if (audience === undefined) {
       throw new SubrosaError('ERR_STALE', 'there is no current epoch', {
         hint: 'check that the rotation service runs',
@@ -179,35 +180,35 @@ export class Publisher {
   }
 
   /**
-   * Seals to these recipients in this epoch.
-   *
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
-   */
-  send(outgoing: Outgoing, audience: Audience, mode: SealMode): Published {
-    const published = this.#send(outgoing, audience, mode)
-    this.#sealed++
-    return published
-  }
-
-  /**
    * Seals a response in the way of its request, but in a message where a stream captures the reply subject, or where
    * its epoch is over: no session begins in one, its grace is for single messages.
    *
-   * @throws as {@link send}
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
    */
   respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
     const { clock, streams } = this.#options
     const { subject, via = subject } = outgoing
-    const isOver = audience.epoch.notAfter <= clock.now()
+    const nowMs = clock.now()
+    const isOver = audience.epoch.notAfter <= nowMs
     const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)
-    this.send(outgoing, audience, isSingle ? 'message' : mode)
+    this.#send(outgoing, audience, { mode: isSingle ? 'message' : mode, nowMs })
   }
 
-  #send(outgoing: Outgoing, audience: Audience, mode: SealMode): Published {
-    if (mode !== 'message') {
-      const published = this.#frames.publish(outgoing, audience, sessionMode(mode))
-      if (published !== undefined) return published
-    }
+  #send(
+    outgoing: Outgoing,
+    audience: Audience,
+    { mode, nowMs }: { readonly mode: SealMode; readonly nowMs: number },
+  ): Published {
+    const framed =
+      mode === 'message'
+        ? undefined
+        : this.#frames.publish(outgoing, audience, { mode: sessionMode(mode), nowMs })
+    const published = framed ?? this.#publishMessage(outgoing, audience)
+    this.#sealed++
+    return published
+  }
+
+  #publishMessage(outgoing: Outgoing, audience: Audience): Published {
     // What was published before goes before.
     this.#frames.flush()
     const message = this.#sealMessage(outgoing, audience)
@@ -286,18 +287,22 @@ export class Publisher {
   }
 
   /** Whom it goes to, where this agent may send it. */
-  #audienceFor({ subject, reply }: Omit<Outgoing, 'payload'>, to: readonly string[] | undefined): Audience {
+  #audienceFor(
+    { subject, reply }: Omit<Outgoing, 'payload'>,
+    to: readonly string[] | undefined,
+    nowMs: number,
+  ): Audience {
     const { trust, link } = this.#options
     const isAllowed = this.#isAllowed(subject)
     if (reply !== undefined && !isSubject(reply)) throw new TypeError('reply must be a subject')
-    link.assertUsable()
+    link.assertUsable(nowMs)
     if (!isAllowed) throw this.#denied(subject)
     if (to === undefined && trust.isByPins) {
       throw new SubrosaError('ERR_RECIPIENT_NOT_ALLOWED', 'under pins every publish names its recipients', {
         hint: "publish(subject, payload, { to: ['billing'] })",
       })
     }
-    const audience = this.audience(subject, to)
+    const audience = this.audience(subject, to, nowMs)
     if (audience.members.length === 0) throw this.#emptyAudience(subject)
     return audience
   }

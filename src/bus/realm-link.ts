@@ -187,12 +187,12 @@ export class RealmLink {
   }
 
   /** Throws the reason why nothing may be sealed or opened now, where there is one. */
-  assertUsable(): void {
-    const { identity, claims, clock } = this.#options
+  assertUsable(nowMs = this.#options.clock.now()): void {
+    const { identity, claims } = this.#options
     if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
     if (this.revocations.isRevoked(claims))
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
-    if (clock.now() >= claims.expiresAt * 1000)
+    if (nowMs >= claims.expiresAt * 1000)
       throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
     if (this.isStale()) {
       throw new SubrosaError(
