@@ -90,6 +90,32 @@ export function allocate(length: number): Uint8Array {
   return new Uint8Array(buffer, byteOffset, length)
 }
 
+/** Whether these bytes stand in `memory` from `at` on. Not constant-time: for secrets use the engine's `equal`. */
+export function standsAt(bytes: Uint8Array, memory: Uint8Array, at: number): boolean {
+  for (let i = 0; i < bytes.length; i++) if (memory[at + i] !== bytes[i]) return false
+  return true
+}
+
+/** Writes a big-endian unsigned integer of `size` bytes, up to 2^53, from `start` on. */
+export function writeUint(
+  target: Uint8Array,
+  value: number,
+  { start, size }: { readonly start: number; readonly size: number },
+): void {
+  let rest = value
+  for (let i = size - 1; i >= 0; i--) {
+    target[start + i] = rest & 0xff
+    rest = rest < 0x1_0000_0000 ? rest >>> 8 : Math.floor(rest / 256)
+  }
+}
+
+/** The big-endian unsigned integer of `size` bytes from `start` on. Missing bytes count as zero. */
+export function readUint(bytes: Uint8Array, start: number, size: number): number {
+  let value = 0
+  for (let i = 0; i < size; i++) value = value * 256 + (bytes[start + i] ?? 0)
+  return value
+}
+
 /** Big-endian 32-bit unsigned integer. */
 export function u32(value: number): Uint8Array {
   // No DataView: asking a small array for its buffer costs more than all the rest.

@@ -173,10 +173,7 @@ export class SecureConnection {
         this.#publisher.prune()
         this.#receiver.prune()
       },
-      onForgotten: () => {
-        this.#receiver.prune()
-        this.#windows.prune((key) => this.#receiver.needsWindow(key))
-      },
+      onForgotten: () => this.#windows.prune((key) => this.#receiver.needsWindow(key)),
     })
     this.#streams = new Streams(nc, clock, parts.captured)
     this.#publisher = new Publisher(nc, {

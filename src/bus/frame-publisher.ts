@@ -5,7 +5,7 @@ import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../limits.ts'
 import { FrameSealer } from '../session/frame-cipher.ts'
 import type { FrameName, OutgoingSession } from '../session/outgoing.ts'
 import { maxAuthLength } from '../session/session-auth.ts'
-import { encodeFrameMeta } from '../wire/frame.ts'
+import { encodeFrameMeta, PAYLOAD_LENGTH_BYTES } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
 import { splitHeaders } from './headers.ts'
 import type { NatsLike } from './nats-like.ts'
@@ -19,7 +19,6 @@ const MAX_CACHED_SUBJECTS = 1024
 const MAX_WAITING_BYTES = 128 * 1024
 /** Of larger payloads each has a frame of its own: beside encryption, what a frame costs is little. */
 const MAX_JOINED_PAYLOAD = 4096
-const LENGTH_BYTES = 4
 const NO_ID = new Uint8Array(0)
 
 /** What a frame publisher works with. */
@@ -61,9 +60,9 @@ export class FramePublisher {
     const { members } = audience
     const session = this.#sessions.get(audience, mode, { subject: via, nowMs })
     if (session === undefined) return undefined
-    const meta = this.#metaOf(outgoing)
-    const clear = headers === undefined ? NONE : splitHeaders(headers).clear
+    const { sealed, clear } = headers === undefined ? NO_HEADERS : splitHeaders(headers)
     const isPlain = reply === undefined && inReplyTo === undefined && headers === undefined
+    const meta = isPlain ? this.#metaOf(subject) : encode(outgoing, { sealed, clear, lengths: undefined })
     const named = reply === undefined ? undefined : { id: NO_ID }
     const isJoinable = isPlain && members.length === 1 && payload.length <= MAX_JOINED_PAYLOAD
     const route = { subject: via, reply, clear }
@@ -90,10 +89,10 @@ export class FramePublisher {
     const empty = encode(outgoing, { sealed, clear, lengths: [0] }).length
     const recipients = audience.members.length
     const room = wire.room(clear)
-    const fits = (bytes: number): boolean => this.#sealer.size(maxAuthLength(mode, 1), bytes) <= room
+    const sizeOf = (bytes: number): number => this.#sealer.size(maxAuthLength(mode, 1), bytes)
+    const fits = (bytes: number): boolean => sizeOf(bytes) <= room
     const longest = payloads.reduce((most, { length }) => Math.max(most, length), 0)
-    if (!fits(empty + longest))
-      throw wire.tooLarge(this.#sealer.size(maxAuthLength(mode, 1), empty + longest), recipients)
+    if (!fits(empty + longest)) throw wire.tooLarge(sizeOf(empty + longest), recipients)
     let published = 0
     for (const group of grouped(payloads, empty, fits)) {
       const nowMs = clock.now()
@@ -139,35 +138,27 @@ export class FramePublisher {
    *
    * @throws SubrosaError ERR_MESSAGE_TOO_LARGE when it does not fit alone either
    */
-  #mustGoAlone(
-    session: OutgoingSession,
-    { bytes: contentBytes, route }: Parcel,
-    recipients: number,
-  ): boolean {
+  #mustGoAlone(session: OutgoingSession, { bytes, route }: Parcel, recipients: number): boolean {
     const { wire } = this.#options
-    if (route.clear.length === 0 && wire.surelyTakes(contentBytes)) return contentBytes > MAX_WAITING_BYTES
-    const room = wire.room(route.clear)
-    if (session.maxSize(this.#sealer, contentBytes, MAX_FRAMES_PER_BATCH) <= room)
-      return contentBytes > MAX_WAITING_BYTES
-    const alone = session.maxSize(this.#sealer, contentBytes, 1)
+    const { clear } = route
+    if (clear.length === 0 && wire.surelyTakes(bytes)) return bytes > MAX_WAITING_BYTES
+    const room = wire.room(clear)
+    const alone = session.maxSize(this.#sealer, bytes, 1)
     if (alone > room) throw wire.tooLarge(alone, recipients)
-    return true
+    return bytes > MAX_WAITING_BYTES || session.maxSize(this.#sealer, bytes, MAX_FRAMES_PER_BATCH) > room
   }
 
-  #metaOf(outgoing: Outgoing): Uint8Array {
-    const { subject, reply, inReplyTo, headers } = outgoing
-    if (reply !== undefined || inReplyTo !== undefined || headers !== undefined)
-      return encode(outgoing, { ...splitHeaders(headers), lengths: undefined })
+  #metaOf(subject: string): Uint8Array {
     const known = this.#metas.get(subject)
     if (known !== undefined) return known
-    const meta = encode(outgoing, { sealed: NONE, clear: NONE, lengths: undefined })
+    const meta = encode({ subject }, { ...NO_HEADERS, lengths: undefined })
     if (this.#metas.size >= MAX_CACHED_SUBJECTS) this.#metas.clear()
     this.#metas.set(subject, meta)
     return meta
   }
 }
 
-const NONE: readonly never[] = []
+const NO_HEADERS = splitHeaders(undefined)
 
 /** A frame that is on its way, or waits for the end of its turn: only then has it a name. */
 class PublishedFrame implements Published {
@@ -206,13 +197,13 @@ function grouped(
   metaBytes: number,
   fits: (contentBytes: number) => boolean,
 ): readonly (readonly Uint8Array[])[] {
-  const all = payloads.reduce((sum, { length }) => sum + length + LENGTH_BYTES, metaBytes)
+  const all = payloads.reduce((sum, { length }) => sum + length + PAYLOAD_LENGTH_BYTES, metaBytes)
   if (payloads.length <= MAX_PAYLOADS_PER_FRAME && fits(all)) return payloads.length === 0 ? [] : [payloads]
   const groups: Uint8Array[][] = []
   let group: Uint8Array[] = []
   let bytes = metaBytes
   for (const payload of payloads) {
-    const more = payload.length + LENGTH_BYTES
+    const more = payload.length + PAYLOAD_LENGTH_BYTES
     if (group.length > 0 && (group.length === MAX_PAYLOADS_PER_FRAME || !fits(bytes + more))) {
       groups.push(group)
       group = []

@@ -1,4 +1,4 @@
-import { hex } from '../bytes.ts'
+import { hex, readUint } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { FrameOpener } from '../session/frame-cipher.ts'
@@ -6,7 +6,7 @@ import type { OpenedContent } from '../session/incoming.ts'
 import {
   FRAME_HEADER_BYTES,
   FRAME_ID_START,
-  FRAME_NONCE_START,
+  FRAME_RANDOM_START,
   type FrameHeader,
   readFrameHeader,
 } from '../wire/frame.ts'
@@ -179,6 +179,7 @@ export class FrameReceiver {
 }
 
 const EMPTY = new Uint8Array(0)
+const SALT_BYTES_COMPARED = 6
 
 function toOpened(
   held: HeldSession,
@@ -211,9 +212,7 @@ function headerOf(frame: Uint8Array): FrameHeader | undefined {
   }
 }
 
-/** Half of a salt's random bytes: enough to see that two are different. */
+/** As many of a salt's random bytes as a number holds: enough to see that two are different. */
 function saltOf(frame: Uint8Array): number {
-  let salt = 0
-  for (let i = 0; i < 6; i++) salt = salt * 256 + (frame[FRAME_NONCE_START + 6 + i] ?? 0)
-  return salt
+  return readUint(frame, FRAME_RANDOM_START, SALT_BYTES_COMPARED)
 }

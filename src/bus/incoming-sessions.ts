@@ -17,7 +17,7 @@ import {
 } from '../limits.ts'
 import { IncomingSession } from '../session/incoming.ts'
 import { frameSid, isFrameOf } from '../wire/frame.ts'
-import { decodeHandshake, encodeSessionRequest } from '../wire/handshake.ts'
+import { decodeHandshake, encodeSessionRequest, SessionMode } from '../wire/handshake.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import { Lookups } from './lookups.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
@@ -186,7 +186,7 @@ export class IncomingSessions {
     }
     const handshake = decodeOrNothing(content.payload)
     // A channel proves its sender only where nobody else has its key.
-    if (handshake === undefined || (handshake.mode === 1 && recipients !== 1)) {
+    if (handshake === undefined || (handshake.mode === SessionMode.channel && recipients !== 1)) {
       engine.wipe(secrets.key)
       return 'content'
     }

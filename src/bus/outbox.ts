@@ -1,7 +1,7 @@
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
 import type { FrameSealer } from '../session/frame-cipher.ts'
 import type { FrameName, FrameNumber, OutgoingSession } from '../session/outgoing.ts'
-import { encodeFrameMeta } from '../wire/frame.ts'
+import { encodeFrameMeta, PAYLOAD_LENGTH_BYTES } from '../wire/frame.ts'
 import type { Route, Wire } from './wire-out.ts'
 
 /** What is published in one turn is copied in here: no memory is asked for, and what is not used is not there. */
@@ -126,7 +126,7 @@ export class Outbox {
     const more = all - meta.length
     const bytes = last.end - last.start + more
     if (bytes > MAX_JOINED_BYTES || last.route.subject !== route.subject) return false
-    if (!this.#wire.surelyTakes(bytes + MAX_JOINED * LENGTH_BYTES)) return false
+    if (!this.#wire.surelyTakes(bytes + MAX_JOINED * PAYLOAD_LENGTH_BYTES)) return false
     for (const payload of payloads) this.#copy(payload, memory)
     last.end += more
     last.lengths.push(more)
@@ -191,7 +191,6 @@ export class Outbox {
   }
 }
 
-const LENGTH_BYTES = 4
 const SUBJECT_ALONE = {
   ttlMs: 0,
   reply: undefined,

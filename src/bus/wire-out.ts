@@ -24,14 +24,16 @@ export class Wire {
 
   /** How many bytes a message may have now: the server counts headers too, and its limit can change with a reconnect. */
   room(clear: readonly HeaderPair[]): number {
-    const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
-    return clear.length === 0 ? limit : limit - new MessageHeaders(clear).encode().length
+    return clear.length === 0 ? this.#limit : this.#limit - new MessageHeaders(clear).encode().length
   }
 
   /** Whether a frame with so much content surely fits, whatever proves its sender and however it is padded. */
   surelyTakes(contentBytes: number): boolean {
-    const limit = this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
-    return contentBytes * (1 + MOST_ADDED_SHARE) + MOST_ADDED_BYTES <= limit
+    return contentBytes * (1 + MOST_ADDED_SHARE) + MOST_ADDED_BYTES <= this.#limit
+  }
+
+  get #limit(): number {
+    return this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
   }
 
   publish({ subject, reply, clear }: Route, bytes: Uint8Array): void {

@@ -8,9 +8,11 @@ nodeInput[0] = 0x01
 /** A tree over the hashes of leaves, as in RFC 6962, section 2.1: level 0 holds the leaves, the last one the root. */
 export interface MerkleTree {
   readonly root: Uint8Array
-  /** The path of the leaf at `index`, from the bottom: the hashes that lead from it to the root. */
-  path(index: number): readonly Uint8Array[]
-  /** Writes the path into `target`. @returns where it ends there */
+  /**
+   * Writes the path of the leaf at `index` into `target`, from the bottom: the hashes that lead from it to the root.
+   *
+   * @returns where it ends there
+   */
   writePath(index: number, target: Uint8Array, start: number): number
 }
 
@@ -23,11 +25,8 @@ export function merkleTree(engine: CryptoEngine, leaves: readonly Uint8Array[]):
   }
   const [root] = levels.at(-1) ?? []
   if (root === undefined) throw new RangeError('a tree has at least one leaf')
-  const path = (index: number): readonly Uint8Array[] =>
-    levels.flatMap((level, height) => level[(index >>> height) ^ 1] ?? [])
   return {
     root,
-    path,
     writePath(index, target, start) {
       let at = start
       let place = index

@@ -1,4 +1,4 @@
-import { allocate } from '../bytes.ts'
+import { allocate, readUint, writeUint } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { isPaddedLength, isZeroFrom, type Padding, paddedLength } from '../crypto/padding.ts'
 import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
@@ -89,10 +89,7 @@ export class FrameSealer {
     const plainBytes = paddedLength(start + contentBytes, this.#padding)
     const plaintext = this.#plaintexts.view(plainBytes) ?? allocate(plainBytes)
     plaintext.set(auth)
-    plaintext[auth.length] = contentBytes >>> 24
-    plaintext[auth.length + 1] = contentBytes >>> 16
-    plaintext[auth.length + 2] = contentBytes >>> 8
-    plaintext[auth.length + 3] = contentBytes
+    writeUint(plaintext, contentBytes, { start: auth.length, size: LENGTH_BYTES })
     let at = start
     for (const part of content) {
       plaintext.set(part, at)
@@ -170,7 +167,7 @@ export class FrameOpener {
     if (authBytes === undefined) return 'signature'
     const start = authBytes + LENGTH_BYTES
     if (plaintext.length < start) return 'padding'
-    const end = start + readU32(plaintext, authBytes)
+    const end = start + readUint(plaintext, authBytes, LENGTH_BYTES)
     if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return 'padding'
     if (!isZeroFrom(plaintext, end)) return 'padding'
     return { header: this.#header, plaintext, authBytes, start, end, isScratch: scratch !== undefined }
@@ -187,10 +184,4 @@ export class FrameOpener {
     for (let i = 0; i < FRAME_HEADER_BYTES; i++) this.#header[i] = frame[i] ?? 0
     return frame.subarray(FRAME_HEADER_BYTES)
   }
-}
-
-function readU32(bytes: Uint8Array, at: number): number {
-  let value = 0
-  for (let i = 0; i < LENGTH_BYTES; i++) value = value * 256 + (bytes[at + i] ?? 0)
-  return value
 }

@@ -1,4 +1,4 @@
-import { allocate, hex } from '../bytes.ts'
+import { allocate, hex, standsAt } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
 import { covers } from '../identity/subject.ts'
@@ -129,9 +129,7 @@ export class IncomingSession {
 
 /** Whether `P` begins with these bytes. */
 function stands(bytes: Uint8Array, { plaintext, start, end }: OpenedFrame): boolean {
-  if (end - start < bytes.length) return false
-  for (let i = 0; i < bytes.length; i++) if (plaintext[start + i] !== bytes[i]) return false
-  return true
+  return end - start >= bytes.length && standsAt(bytes, plaintext, start)
 }
 
 function copyOf(bytes: Uint8Array): Uint8Array {

@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts'
+import { concat, standsAt } from '../bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { merklePathLength, merkleTree, ProvenTree } from '../crypto/merkle.ts'
@@ -118,14 +118,9 @@ export class BatchVerifier {
 
   #known(frames: number, auth: Uint8Array): ProvenTree | undefined {
     for (const batch of this.#batches)
-      if (batch.frames === frames && isSignature(batch.signature, auth)) return batch.tree
+      if (batch.frames === frames && standsAt(batch.signature, auth, SIGNATURE_START)) return batch.tree
     return undefined
   }
-}
-
-function isSignature(signature: Uint8Array, auth: Uint8Array): boolean {
-  for (let i = 0; i < SIGNATURE_BYTES; i++) if (signature[i] !== auth[SIGNATURE_START + i]) return false
-  return true
 }
 
 function signedBytes(frames: number, binding: Uint8Array, root: Uint8Array): Uint8Array {

@@ -1,4 +1,4 @@
-import { copy, fromUtf8, utf8 } from '../bytes.ts'
+import { copy, fromUtf8, readUint, standsAt, utf8, writeUint } from '../bytes.ts'
 import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../limits.ts'
 import { malformed } from './msgpack.ts'
 import { WireType, wireType } from './preamble.ts'
@@ -6,12 +6,19 @@ import type { HeaderPair } from './sealed.ts'
 
 export const SID_BYTES = 16
 const SALT_BYTES = 16
+/** Of a salt: its beginning is the time. */
+const TIME_BYTES = 6
 const COUNTER_BYTES = 8
 /** `D` of SPEC: preamble, sid, salt, counter. The last 24 bytes are the nonce. */
 export const FRAME_HEADER_BYTES = 3 + SID_BYTES + SALT_BYTES + COUNTER_BYTES
 export const FRAME_NONCE_START = 3 + SID_BYTES
 /** From here to its end `D` names the frame: sid, salt and counter. */
 export const FRAME_ID_START = 3
+
+/** Where the random bytes of the salt begin. */
+export const FRAME_RANDOM_START = FRAME_NONCE_START + TIME_BYTES
+/** How long the length of one of many payloads is. */
+export const PAYLOAD_LENGTH_BYTES = 4
 
 const COUNTER_START = FRAME_NONCE_START + SALT_BYTES
 const MAX_IN_REPLY_TO_BYTES = 64
@@ -62,9 +69,9 @@ export function writeFrameHeader(
   target[1] = 0x01
   target[2] = WireType.frame
   for (let i = 0; i < SID_BYTES; i++) target[3 + i] = sid[i] ?? 0
-  writeUint(target, FRAME_NONCE_START, 6, sentAtMs)
-  for (let i = 0; i < SALT_BYTES - 6; i++) target[FRAME_NONCE_START + 6 + i] = random[at + i] ?? 0
-  writeUint(target, COUNTER_START, COUNTER_BYTES, counter)
+  writeUint(target, sentAtMs, { start: FRAME_NONCE_START, size: TIME_BYTES })
+  for (let i = 0; i < SALT_BYTES - TIME_BYTES; i++) target[FRAME_RANDOM_START + i] = random[at + i] ?? 0
+  writeUint(target, counter, { start: COUNTER_START, size: COUNTER_BYTES })
 }
 
 /**
@@ -77,7 +84,7 @@ export function readFrameHeader(bytes: Uint8Array): FrameHeader {
     throw malformed(WHAT, 'preamble')
   const counter = readUint(bytes, COUNTER_START, COUNTER_BYTES)
   if (!Number.isSafeInteger(counter)) throw malformed(WHAT, 'counter')
-  return { sentAtMs: readUint(bytes, FRAME_NONCE_START, 6), counter }
+  return { sentAtMs: readUint(bytes, FRAME_NONCE_START, TIME_BYTES), counter }
 }
 
 /** The sid of a frame whose header was read, in memory of its own. */
@@ -87,8 +94,7 @@ export function frameSid(frame: Uint8Array): Uint8Array {
 
 /** Whether a frame whose header was read is of this session. */
 export function isFrameOf(frame: Uint8Array, sid: Uint8Array): boolean {
-  for (let i = 0; i < SID_BYTES; i++) if (frame[FRAME_ID_START + i] !== sid[i]) return false
-  return true
+  return standsAt(sid, frame, FRAME_ID_START)
 }
 
 /**
@@ -128,7 +134,7 @@ function metaBytes({
   let characters = subject.length + reply.length
   for (const pairs of [headers, clearHeaders])
     for (const { name, value } of pairs) characters += name.length + value.length + 2
-  const fields = 32 + (inReplyTo?.length ?? 0) + 4 * lengths.length
+  const fields = 32 + (inReplyTo?.length ?? 0) + PAYLOAD_LENGTH_BYTES * lengths.length
   return fields + 3 * characters
 }
 
@@ -201,7 +207,7 @@ class Reader {
     const count = this.uint(2)
     if (count === 0 || count > MAX_PAYLOADS_PER_FRAME) throw malformed(WHAT, 'number of payloads')
     const lengths: number[] = []
-    for (let i = 0; i < count; i++) lengths.push(this.uint(4))
+    for (let i = 0; i < count; i++) lengths.push(this.uint(PAYLOAD_LENGTH_BYTES))
     return lengths
   }
 }
@@ -218,7 +224,7 @@ class Writer {
   uint(size: number, value: number): void {
     if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** (8 * size))
       throw new RangeError('a field of a frame does not fit')
-    writeUint(this.#memory, this.#at, size, value)
+    writeUint(this.#memory, value, { start: this.#at, size })
     this.#at += size
   }
 
@@ -243,27 +249,12 @@ class Writer {
 
   lengths(lengths: readonly number[]): void {
     this.uint(2, lengths.length)
-    for (const length of lengths) this.uint(4, length)
+    for (const length of lengths) this.uint(PAYLOAD_LENGTH_BYTES, length)
   }
 
   written(): Uint8Array {
     return this.#memory.slice(0, this.#at)
   }
-}
-
-/** Big-endian, up to 2^53. */
-function writeUint(target: Uint8Array, start: number, size: number, value: number): void {
-  let rest = value
-  for (let i = size - 1; i >= 0; i--) {
-    target[start + i] = rest & 0xff
-    rest = rest < 0x1_0000_0000 ? rest >>> 8 : Math.floor(rest / 256)
-  }
-}
-
-function readUint(bytes: Uint8Array, start: number, size: number): number {
-  let value = 0
-  for (let i = 0; i < size; i++) value = value * 256 + (bytes[start + i] ?? 0)
-  return value
 }
 
 function sum(numbers: readonly number[]): number {
