@@ -16,7 +16,7 @@ export const rooms = [
   { name: 'monitor', path: '^src/monitor/' },
   { name: 'setup', path: '^src/setup/' },
   { name: 'cli', path: '^src/cli/' },
-  { name: 'index', path: '^src/(index|jetstream)\\.ts$' },
+  { name: 'index', path: '^src/(index|jetstream|mcp)\\.ts$' },
 ]
 
 /** Where each third-party package may be imported. What is not named here may be imported nowhere in src. */
@@ -32,6 +32,7 @@ const packages = [
   { name: '@peculiar/x509', places: ['^src/setup/'] },
   { name: 'reflect-metadata', places: ['^src/setup/'] },
   { name: 'commander', places: ['^src/cli/'] },
+  { name: '@modelcontextprotocol/', places: ['^src/cli/mcp/'] },
   { name: 'fs-native-extensions', places: ['^src/keys/'] },
 ]
 
