@@ -101,3 +101,27 @@ export const MAX_QUERIES_PER_SECOND = 1000
 /** What is read of a log at once: a broker can fill it with junk. */
 export const MAX_LOG_ENTRIES = 1_048_576
 export const MAX_LOG_BYTES = 512 * 1024 * 1024
+
+// MCP.
+/** The longest message that either side may take. */
+export const MAX_MCP_MESSAGE_BYTES = 256 * 1024 * 1024
+export const DEFAULT_MCP_MESSAGE_BYTES = 10 * 1024 * 1024
+/** What one side of a session may send before the other has taken it: frames with content. */
+export const MCP_WINDOW_BYTES = 1024 * 1024
+/** Of a message in one frame. It is halved where the server takes less. */
+export const MCP_CHUNK_BYTES = 64 * 1024
+export const MIN_MCP_CHUNK_BYTES = 256
+export const MAX_MCP_REASON_BYTES = 512
+export const MAX_MCP_TIME_MS = 30 * 24 * 3_600_000
+export const DEFAULT_MCP_HEARTBEAT_MS = 10_000
+/** Heartbeats that may be missing before a session ends. */
+export const MCP_HEARTBEATS_MISSED = 3
+export const DEFAULT_MCP_LEASE_MS = 24 * 3_600_000
+export const DEFAULT_MCP_SESSIONS = 64
+/** Sessions of one agent with one instance of a server. */
+export const MAX_MCP_SESSIONS_PER_AGENT = 16
+/** Frames of unknown sessions that are answered. */
+export const MAX_MCP_STRAYS_PER_SECOND = 16
+/** How long messages that came before the end of a session may take to be handed on. */
+export const MCP_DRAIN_MS = 5000
+export const DEFAULT_MCP_OPEN_MS = 10_000

@@ -420,6 +420,12 @@ export class SecureConnection {
     return this.#publisher.audience(subject).members.map(({ name, instance }) => ({ name, instance }))
   }
 
+  /** Every live instance of every agent that is known now, this one among them. */
+  agents(): readonly Sender[] {
+    const { clock } = this.#parts
+    return this.#link.directory.live(clock.now()).map((announcement) => this.#senderOf(announcement))
+  }
+
   /** Resolves when the server has handled everything sent before, and this instance is in its queue groups. */
   async flush(): Promise<void> {
     await this.#subscriptions.settled()
@@ -538,6 +544,7 @@ export class SecureConnection {
           ? undefined
           : new MessageHeaders([...headers, ...clearHeaders]),
       sender: this.#senderOf(sender),
+      claims: sender.claims,
       sentAtMs: opened.sentAtMs,
       epoch: opened.epoch,
       mode: opened.mode,

@@ -1,4 +1,5 @@
 import { fromUtf8, utf8 } from '../bytes.ts'
+import type { IdentityClaims } from '../identity/token.ts'
 import type { HeadersLike, MessageHeaders } from './headers.ts'
 import type { SealMode } from './opened.ts'
 
@@ -35,6 +36,7 @@ export interface MessageParts {
   readonly data: Uint8Array
   readonly headers: MessageHeaders | undefined
   readonly sender: Sender
+  readonly claims: IdentityClaims
   readonly sentAtMs: number
   readonly epoch: number
   readonly mode: SealMode
@@ -66,6 +68,7 @@ export class SecureMessage {
   readonly epoch: number
   /** How it was sealed. What came by a `channel` no signature proves to others: see {@link SealMode}. */
   readonly mode: SealMode
+  readonly #claims: IdentityClaims
   readonly #sentAtMs: number
   readonly #respond: MessageParts['respond']
 
@@ -77,10 +80,16 @@ export class SecureMessage {
     this.data = parts.data
     if (parts.headers !== undefined) this.headers = parts.headers
     this.sender = parts.sender
+    this.#claims = parts.claims
     this.#sentAtMs = parts.sentAtMs
     this.epoch = parts.epoch
     this.mode = parts.mode
     this.#respond = parts.respond
+  }
+
+  /** What the sender's identity token says: its public key, its roles and permissions, and how long it is good. */
+  get claims(): IdentityClaims {
+    return this.#claims
   }
 
   /** When the sender's clock says that it was sealed. */

@@ -1,0 +1,158 @@
+import { fromHex } from '../bytes.ts'
+import type { SecureConnection } from '../bus/connection.ts'
+import type { SecureMessage } from '../bus/message.ts'
+import type { SecureSubscription } from '../bus/subscription.ts'
+import type { Clock } from '../clock.ts'
+import { RateLimit } from '../keys/budget.ts'
+import { MAX_MCP_STRAYS_PER_SECOND } from '../limits.ts'
+import { encodeMcpFrame, McpEnd, type ReadMcpFrame, readMcpFrame } from '../wire/mcp.ts'
+import type { Channel } from './channel.ts'
+import { addressOf } from './peer.ts'
+
+/** What the sessions of one side work with. */
+export interface ChannelsOptions {
+  readonly clock: Clock
+  /** The subject on which frames come to this instance. */
+  readonly arriveOn: string
+  /** The subject of the frames to an instance of the other side. */
+  readonly subjectOf: (instance: string) => string
+}
+
+/** A frame that came before its session was known. */
+interface Early {
+  readonly from: string
+  readonly read: ReadMcpFrame
+}
+
+/** What a server can send within its credit before the answer is read: whoever sends more loses the session. */
+const MAX_EARLY_FRAMES = 256
+
+/**
+ * The sessions that one instance has on one side of a server: hands each frame to the session of its sender. Who the
+ * sender is the seal says; a session of somebody else's is not even looked for.
+ */
+export class Channels {
+  readonly #bus: SecureConnection
+  readonly #options: ChannelsOptions
+  readonly #channels = new Map<string, Channel>()
+  /** Frames of sessions of which the answer is on its way: they can be handled before it is. */
+  readonly #early = new Map<string, Early[]>()
+  readonly #strays = new RateLimit(MAX_MCP_STRAYS_PER_SECOND)
+  readonly #subscription: SecureSubscription
+  #isEnded = false
+
+  constructor(bus: SecureConnection, options: ChannelsOptions) {
+    this.#bus = bus
+    this.#options = options
+    this.#subscription = bus.subscribe(options.arriveOn, {
+      callback: (error, message) => {
+        if (error === undefined) this.#take(message)
+      },
+    })
+    void this.#subscription.closed.then(() => this.end(McpEnd.failed))
+    void this.#watchRevocations()
+  }
+
+  get size(): number {
+    return this.#channels.size
+  }
+
+  /** How many sessions an agent has, over all of its instances. */
+  sizeOf(agent: string): number {
+    let count = 0
+    for (const { peer } of this.#channels.values()) if (peer.name === agent) count++
+    return count
+  }
+
+  /** Whether this instance of an agent has a session of this id (hexadecimal). */
+  has(address: string, session: string): boolean {
+    return this.#channels.has(keyOf(address, session))
+  }
+
+  /** Keeps frames of this session, until it is added or given up. */
+  expect(session: string): void {
+    this.#early.set(session, [])
+  }
+
+  giveUp(session: string): void {
+    this.#early.delete(session)
+  }
+
+  /** Takes part in what comes from now on. */
+  add(session: string, channel: Channel): void {
+    const address = addressOf(channel.peer)
+    const early = this.#early.get(session) ?? []
+    this.#early.delete(session)
+    this.#channels.set(keyOf(address, session), channel)
+    for (const { from, read } of early) if (from === address) channel.take(read.number, read.frame)
+  }
+
+  remove(address: string, session: string): void {
+    this.#channels.delete(keyOf(address, session))
+  }
+
+  /** Seals a frame to one instance of an agent alone, and publishes it. */
+  publish(to: { readonly name: string; readonly instance: string }, frame: Uint8Array): void {
+    const subject = this.#options.subjectOf(to.instance)
+    this.#bus.publish(subject, frame, { to: [addressOf(to)], mode: 'channel' })
+  }
+
+  /** Ends all sessions, and takes nothing more. */
+  end(reason: McpEnd): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    for (const channel of [...this.#channels.values()]) channel.end(reason)
+    this.#subscription.unsubscribe()
+  }
+
+  #take(message: SecureMessage): void {
+    const read = readFrame(message.data)
+    // Only a member of the realm can have sealed it: with whom it has no session, that is its own affair.
+    if (read === undefined) return
+    const from = addressOf(message.sender)
+    const channel = this.#channels.get(keyOf(from, read.session))
+    if (channel !== undefined) return channel.take(read.number, read.frame)
+    const early = this.#early.get(read.session)
+    if (early === undefined) this.#answerStray(message, read)
+    else if (early.length < MAX_EARLY_FRAMES) early.push({ from, read })
+  }
+
+  /** Whoever still speaks in a session that is over here learns it now, and not by silence. */
+  #answerStray({ sender }: SecureMessage, { session, frame }: ReadMcpFrame): void {
+    if (frame.kind === 'end' || !this.#strays.take(this.#options.clock.monotonic())) return
+    const end = encodeMcpFrame(
+      { session: fromHex(session), number: 0 },
+      { kind: 'end', reason: McpEnd.unknown },
+    )
+    try {
+      this.publish(sender, end)
+    } catch {
+      // It may be gone, or may not read here: then nobody waits for the answer.
+    }
+  }
+
+  /** A revocation acts at once: what cannot be sealed to any more has no session any more. */
+  async #watchRevocations(): Promise<void> {
+    for await (const { type } of this.#bus.status()) {
+      if (this.#isEnded) return
+      if (type !== 'revoked') continue
+      for (const channel of [...this.#channels.values()]) {
+        const { peer } = channel
+        const audience = this.#bus.audience(this.#options.subjectOf(peer.instance))
+        if (!audience.some((member) => addressOf(member) === addressOf(peer))) channel.end(McpEnd.unknown)
+      }
+    }
+  }
+}
+
+function keyOf(address: string, session: string): string {
+  return `${address}/${session}`
+}
+
+function readFrame(bytes: Uint8Array): ReadMcpFrame | undefined {
+  try {
+    return readMcpFrame(bytes)
+  } catch {
+    return undefined
+  }
+}
