@@ -125,3 +125,11 @@ export const MAX_MCP_STRAYS_PER_SECOND = 16
 /** How long messages that came before the end of a session may take to be handed on. */
 export const MCP_DRAIN_MS = 5000
 export const DEFAULT_MCP_OPEN_MS = 10_000
+/** How long what a host asks waits for a session that is being opened anew. */
+export const MCP_REOPEN_WAIT_MS = 30_000
+export const MIN_MCP_REOPEN_MS = 250
+export const MAX_MCP_REOPEN_MS = 10_000
+/** A session that stood so long was no failure to begin with. */
+export const MCP_STEADY_MS = 10_000
+/** How long a server may take for the `initialize` that is told again. */
+export const MCP_INITIALIZE_MS = 30_000

@@ -8,70 +8,72 @@ import { findNatsServer } from '../../dist/setup/nats-server.js'
 import { startNatsServer } from '../../dist/setup/run-server.js'
 import { becomes, Processes } from './processes.mjs'
 
+/**
+ * An MCP server: its command, and the variables that it needs.
+ *
+ * @typedef {{
+ *   readonly name: string, readonly command: readonly string[], readonly env?: Readonly<Record<string, string>>,
+ * }} McpServer
+ */
+
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const LOOPBACK = '127.0.0.1'
 const COMMAND_TIMEOUT_MS = 60_000
 /** The agent as which every client of the run connects. */
 const HOST = 'host'
-/** All that a host passes on to the servers that it starts. */
-const PASSED_ON = ['LOGNAME', 'PATH', 'SHELL', 'TERM', 'USER']
+/** All that a host passes on to the servers that it starts, besides HOME. */
+const PASSED_ON = new Set(['LOGNAME', 'PATH', 'SHELL', 'TERM', 'USER'])
 
 /**
- * A realm that was set up by the commands that its user would give, on a real nats-server with TLS and logins, in a
- * folder of its own. Its commands know nothing of this user's: neither variables nor configuration.
+ * A realm that is set up by the commands that its user would give, on a real nats-server with TLS and logins, in a
+ * folder of its own. Its commands see nothing of this user's: neither variables nor configuration.
  */
 export class World {
   /** @type {() => Promise<void>} */
-  #stopServer = async () => {}
-  #commands = 0
+  #stopBroker = async () => {}
 
   constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'subrosa-conformance-'))
-    this.realm = join(this.folder, 'realm')
     this.processes = new Processes(this.folder)
     const home = join(this.folder, 'home')
     mkdirSync(home)
-    const passedOn = PASSED_ON.flatMap((name) => {
-      const value = process.env[name]
-      return value === undefined ? [] : [[name, value]]
-    })
+    const passedOn = Object.entries(process.env).filter(([name]) => PASSED_ON.has(name))
     /** @type {NodeJS.ProcessEnv} */
     this.env = { ...Object.fromEntries(passedOn), HOME: home }
   }
 
-  /** @param {readonly string[]} servers the names of the MCP servers that clients will use */
+  /**
+   * Makes the realm, and starts its broker and its rotation service.
+   *
+   * @param {readonly string[]} servers the names of the MCP servers that clients will use
+   */
   async start(servers) {
-    const port = await freePort()
-    await this.#subrosa('init', '--port', String(port))
-    const server = await startNatsServer({
+    await this.#run('init', '--port', String(await freePort()))
+    const broker = await startNatsServer({
       program: await findNatsServer({ onProgress: (message) => console.log(message) }),
-      configPath: realmLayout(this.realm).serverConfig,
+      configPath: realmLayout(this.#realm).serverConfig,
       folder: this.folder,
     })
-    const { pid } = server
-    if (pid !== undefined) this.processes.watch(pid)
-    this.#stopServer = async () => {
-      await server.stop()
-      if (pid !== undefined) this.processes.forget(pid)
-    }
-    const rotator = this.#start('rotator', 'rotator')
+    if (broker.pid !== undefined) this.processes.guard(broker.pid)
+    this.#stopBroker = () => broker.stop()
+    const rotator = this.#start({ name: 'rotator', command: ['rotator'] })
     await becomes(rotator, () => rotator.said().includes('the rotation service of'))
-    await this.#subrosa('agent', 'add', HOST, '--mcp-use', ...servers)
+    await this.#run('agent', 'add', HOST, ...servers.flatMap((name) => ['--mcp-use', name]))
   }
 
   /**
    * Puts an MCP server behind `subrosa mcp serve`.
    *
-   * @param {string} name
-   * @param {{
-   *   readonly command: readonly string[], readonly env?: Readonly<Record<string, string>>,
-   * }} server with the variables that it gets
+   * @param {McpServer} server
    */
-  async serve(name, { command, env = {} }) {
-    await this.#subrosa('agent', 'add', name, '--mcp-serve')
+  async serve({ name, command, env = {} }) {
+    await this.#run('agent', 'add', name, '--mcp-serve')
     const passedOn = Object.keys(env).flatMap((variable) => ['--env', variable])
-    const args = ['mcp', 'serve', name, '--as', name, ...passedOn, '--', ...command]
-    const serving = this.#start(name, ...args)
+    const serving = this.#start({
+      name: `serve-${name}`,
+      command: ['mcp', 'serve', name, '--as', name, ...passedOn, '--', ...command],
+      env,
+    })
     await becomes(serving, () => serving.said().includes('serving'))
   }
 
@@ -79,48 +81,94 @@ export class World {
    * Puts `subrosa mcp connect --http` in front of an MCP server that is served.
    *
    * @param {string} name
-   * @returns {Promise<string>} the URL at which it answers
    */
-  async connectHttp(name) {
-    const port = await freePort()
-    const { command, args } = this.connectCommand(name, '--http', `${LOOPBACK}:${port}`)
-    const connecting = this.processes.start({ name: `connect-${name}`, command, args, env: this.env })
-    await becomes(connecting, () => answers(port))
-    return `http://${LOOPBACK}:${port}/mcp`
+  connectHttp(name) {
+    return this.listen(`connect-${name}`, (port) =>
+      this.connectCommand(name, '--http', `${LOOPBACK}:${port}`),
+    )
   }
 
   /**
-   * The command that a host starts.
+   * The command that a host starts to reach an MCP server.
    *
    * @param {string} name
    * @param {readonly string[]} options
    */
   connectCommand(name, ...options) {
-    return this.#command('mcp', 'connect', name, '--as', HOST, ...options)
+    return this.#subrosa('mcp', 'connect', name, '--as', HOST, ...options)
   }
 
   /**
-   * Starts a program that listens on a port, and resolves with that when it answers.
+   * Starts what serves Streamable HTTP.
    *
    * @param {string} name
-   * @param {(port: number) => readonly string[]} argsFor the arguments to Node
+   * @param {(port: number) => readonly string[]} commandFor
+   * @returns {Promise<string>} the URL at which it answers
    */
-  async listen(name, argsFor) {
+  async listen(name, commandFor) {
     const port = await freePort()
-    const running = this.processes.start({
-      name,
-      command: process.execPath,
-      args: argsFor(port),
-      env: this.env,
-    })
-    await becomes(running, () => answers(port))
-    return port
+    const listening = this.processes.start({ name, command: commandFor(port), env: this.env })
+    await becomes(listening, () => answers(port))
+    return `http://${LOOPBACK}:${port}/mcp`
   }
 
   /** Ends everything that was started, and removes the folder. */
   async stop() {
     await this.processes.stop()
-    await this.#stopServer()
+    await this.#stopBroker()
     this.processes.release()
   }
+
+  get #realm() {
+    return join(this.folder, 'realm')
+  }
+
+  /** @param {McpServer} start the arguments of a command of subrosa */
+  #start({ name, command, env = {} }) {
+    return this.processes.start({
+      name,
+      command: this.#subrosa(...command),
+      env: { ...this.env, ...env },
+    })
+  }
+
+  /** @param {readonly string[]} args */
+  async #run(...args) {
+    const { code, said } = await this.processes.run({
+      name: args.slice(0, 3).join('-'),
+      command: this.#subrosa(...args),
+      env: this.env,
+      timeoutMs: COMMAND_TIMEOUT_MS,
+    })
+    if (code !== 0) throw new Error(`subrosa ${args.join(' ')} ended with ${code}\n${said()}`)
+  }
+
+  /** @param {readonly string[]} args */
+  #subrosa(...args) {
+    const at = args.indexOf('--')
+    const [own, rest] = at < 0 ? [args, []] : [args.slice(0, at), args.slice(at)]
+    return [process.execPath, MAIN, ...own, '--realm', this.#realm, ...rest]
+  }
+}
+
+/** @returns {Promise<number>} a port that was free a moment ago */
+async function freePort() {
+  const server = createServer()
+  await new Promise((resolve) => server.listen(0, LOOPBACK, () => resolve(undefined)))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (address === null || typeof address === 'string') throw new TypeError('no free port')
+  return address.port
+}
+
+/**
+ * @param {number} port
+ * @returns {Promise<boolean>}
+ */
+function answers(port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, LOOPBACK)
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
+  })
 }

@@ -1,11 +1,16 @@
+import { basename } from 'node:path'
 import { type Command, Option } from 'commander'
+import { SubrosaError } from '../errors.ts'
 import { fingerprint } from '../identity/fingerprint.ts'
 import type { Role } from '../identity/token.ts'
 import { type AgentRequest, addAgent } from '../setup/agents.ts'
+import { formatBundle } from '../setup/bundle.ts'
+import { createFile, readFileIfAny } from '../setup/files.ts'
 import { agentPaths } from '../setup/layout.ts'
-import { openRealm } from '../setup/realm.ts'
+import { openRealm, type Realm } from '../setup/realm.ts'
 import { addExamples, parseCount, parseDuration, parseName, patternsOption, realmOption } from './options.ts'
 import { resolvePublicKey } from './public-key.ts'
+import { parseServers } from './server-address.ts'
 import { note, type Terminal } from './terminal.ts'
 
 interface AgentAddOptions {
@@ -15,10 +20,13 @@ interface AgentAddOptions {
   readonly sub?: readonly string[]
   readonly denyPub?: readonly string[]
   readonly denySub?: readonly string[]
+  readonly mcpServe?: true
+  readonly mcpUse?: readonly string[]
   readonly role?: Role[]
   readonly expires?: number
   readonly maxInstances?: number
   readonly renew?: true
+  readonly bundle?: string
 }
 
 /** Registers `subrosa agent add`. */
@@ -35,6 +43,12 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     .addOption(patternsOption('--sub <pattern...>', 'subjects that it may read'))
     .addOption(patternsOption('--deny-pub <pattern...>', 'subjects that it may not publish to after all'))
     .addOption(patternsOption('--deny-sub <pattern...>', 'subjects that it may not read after all'))
+    .option('--mcp-serve', 'let it run the MCP server of its name as well')
+    .addOption(
+      new Option('--mcp-use <server...>', 'let it use these MCP servers as well; * for every one').argParser(
+        collectServers,
+      ),
+    )
     .addOption(
       new Option('--role <role...>', 'what else it may do for the realm').choices(['rotator', 'revoker']),
     )
@@ -43,6 +57,7 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     )
     .option('--max-instances <number>', 'how many may run at once (default: 16)', parseCount)
     .option('--renew', 'keep the identity key; what is not given stays as it is')
+    .option('--bundle <file>', 'write all that it needs on another machine into one file, for `subrosa use`')
     .addOption(realmOption(terminal))
     .action((name: string, options: AgentAddOptions) => add(terminal, name, options))
   addExamples(
@@ -50,11 +65,23 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     "subrosa agent add billing --pub 'invoices.>' --sub 'orders.*'",
     'subrosa agent add billing --renew --expires 30d',
     "subrosa agent add billing --key billing.pub --sub 'orders.*'",
+    'subrosa agent add laptop --mcp-use files --bundle laptop.subrosa',
   )
 }
 
+/** One name of an MCP server, added to those before it. @throws InvalidArgumentError */
+function collectServers(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text === '*' ? text : parseName(text)]
+}
+
 async function add(terminal: Terminal, name: string, options: AgentAddOptions): Promise<void> {
+  const { bundle } = options
   const realm = await openRealm(options.realm)
+  // Before anything is signed: the agent would be there, and its bundle not.
+  if (bundle !== undefined && (await readFileIfAny(bundle)) !== undefined)
+    throw new SubrosaError('ERR_SETUP', `${bundle} exists already`, {
+      hint: 'it is never overwritten: name another file, or remove it',
+    })
   const key = options.key === undefined ? undefined : await resolvePublicKey(options.key)
   const { claims, identityPath } = await addAgent(realm, { ...toRequest(name, options), ...(key && { key }) })
   const { creds, tokens } = agentPaths(realm.dir, name)
@@ -64,6 +91,7 @@ async function add(terminal: Terminal, name: string, options: AgentAddOptions): 
   if (identityPath !== undefined) note(terminal, `  ${identityPath}   secret: who it is`)
   note(terminal, `  ${creds}   secret: its login to the broker`)
   note(terminal, `  ${tokens}   public: its token`)
+  if (bundle !== undefined) await writeBundle(terminal, realm, { name, path: bundle })
   if (identityPath === undefined) {
     note(
       terminal,
@@ -73,8 +101,25 @@ async function add(terminal: Terminal, name: string, options: AgentAddOptions): 
   }
 }
 
+async function writeBundle(
+  terminal: Terminal,
+  realm: Realm,
+  { name, path }: { readonly name: string; readonly path: string },
+): Promise<void> {
+  await createFile(path, await formatBundle(realm, name), { secret: true })
+  note(terminal, `  ${path}   secret: all that it needs elsewhere; there: subrosa use ${basename(path)}`)
+  const servers = parseServers(realm.server)
+  if (servers.every(({ isLoopback }) => isLoopback)) {
+    note(
+      terminal,
+      `warning: the bundle says that the broker is ${servers.map(({ host }) => host).join(', ')}: no other machine reaches that; a realm for others is made with subrosa init --host NAME`,
+    )
+  }
+}
+
 function toRequest(name: string, options: AgentAddOptions): AgentRequest {
-  const { pub, sub, denyPub, denySub, role: roles, expires: expiresInMs, maxInstances, renew } = options
+  const { pub, sub, denyPub, denySub, mcpServe, mcpUse, maxInstances, renew } = options
+  const { role: roles, expires: expiresInMs } = options
   // What was not given is left out, since a renewal keeps it.
   return {
     name,
@@ -82,6 +127,8 @@ function toRequest(name: string, options: AgentAddOptions): AgentRequest {
     ...(sub && { sub }),
     ...(denyPub && { denyPub }),
     ...(denySub && { denySub }),
+    ...(mcpServe && { mcpServe }),
+    ...(mcpUse && { mcpUse }),
     ...(roles && { roles }),
     ...(expiresInMs && { expiresInMs }),
     ...(maxInstances && { maxInstances }),

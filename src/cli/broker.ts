@@ -2,24 +2,23 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import { SubrosaError } from '../errors.ts'
 import { loadPins } from '../identity/key-file.ts'
 import type { TrustOptions } from '../identity/trust.ts'
-import { readFileIfAny } from '../setup/files.ts'
 import { agentPaths, realmLayout } from '../setup/layout.ts'
-import { openRealm, type Realm } from '../setup/realm.ts'
+import type { Realm } from '../setup/realm.ts'
 import { type BrokerOptions, type GivenOptions, givenOptions } from './broker-options.ts'
 import { dialBroker, type TlsSettings } from './connect.ts'
 import { loadContext, type NatsContext, selectedContext } from './contexts.ts'
+import { findRealm, namesRealm } from './find-realm.ts'
 import { type LoginParts, loginOf } from './logins.ts'
 import { DEFAULT_SERVER, parseServers, type ServerAddress } from './server-address.ts'
 import { note, type Terminal } from './terminal.ts'
-
-/** Where the folder of a realm is when nobody says it. */
-export const DEFAULT_REALM = './subrosa-realm'
 
 /** Where a command gets what nobody has said outright. */
 interface Sources {
   readonly given: GivenOptions
   readonly context: NatsContext | undefined
   readonly realm: Realm | undefined
+  /** The agent of the realm's folder. */
+  readonly agent: string | undefined
 }
 
 /**
@@ -67,25 +66,19 @@ export async function trustOf(terminal: Terminal, options: BrokerOptions): Promi
   if (pins) return loadPins(pins)
   if (realm !== undefined) return { authority: realm.authority }
   throw new SubrosaError('ERR_SETUP', 'nothing says whom to trust', {
-    hint: "name the realm's folder with --realm, the authority's public key with --authority, or pins with --pins",
+    hint: "install a bundle with: subrosa use FILE; or name the realm's folder with --realm, the authority's public key with --authority, or pins with --pins",
   })
-}
-
-/**
- * The folder of the realm: one that is named, or the usual one where it stands and nothing else says whom to trust.
- *
- * @throws SubrosaError ERR_SETUP
- */
-export async function realmOf(given: GivenOptions): Promise<Realm | undefined> {
-  const { realm: dir = DEFAULT_REALM, authority, pins } = given.all
-  if (namesRealm(given)) return openRealm(dir)
-  if (authority !== undefined || pins !== undefined) return undefined
-  return (await readFileIfAny(realmLayout(dir).description)) === undefined ? undefined : openRealm(dir)
 }
 
 async function findSources(terminal: Terminal, options: BrokerOptions): Promise<Sources> {
   const given = givenOptions(terminal, options)
-  return { given, context: await contextOf(terminal, given), realm: await realmOf(given) }
+  const found = await findRealm(terminal, given)
+  return {
+    given,
+    context: await contextOf(terminal, given),
+    realm: found?.realm,
+    agent: found?.agent,
+  }
 }
 
 /**
@@ -105,11 +98,6 @@ async function contextOf(terminal: Terminal, given: GivenOptions): Promise<NatsC
   return context
 }
 
-/** An agent is one of the realm's folder, unless its key comes from elsewhere. */
-function namesRealm({ all }: GivenOptions): boolean {
-  return all.realm !== undefined || (all.as !== undefined && all.identity === undefined)
-}
-
 interface Address {
   readonly text: string
   readonly origin: 'given' | 'context' | 'realm' | 'default'
@@ -122,7 +110,7 @@ function addressOf({ given, context, realm }: Sources): Address {
   return { text: DEFAULT_SERVER, origin: 'default' }
 }
 
-async function findLogin({ given, context, realm }: Sources, servers: readonly ServerAddress[]) {
+async function findLogin({ given, context, realm, agent }: Sources, servers: readonly ServerAddress[]) {
   const { flags, env, all } = given
   const written = servers.find(({ login }) => login !== undefined)?.login
   const places: readonly LoginParts[] = [
@@ -131,9 +119,9 @@ async function findLogin({ given, context, realm }: Sources, servers: readonly S
     env,
     { ...written },
     context === undefined ? {} : contextLogin(context),
-    realm === undefined || all.as === undefined || all.pins !== undefined
+    realm === undefined || agent === undefined || all.pins !== undefined
       ? {}
-      : { creds: agentPaths(realm.dir, all.as).creds },
+      : { creds: agentPaths(realm.dir, agent).creds },
   ]
   for (const place of places) {
     const login = await loginOf(place)

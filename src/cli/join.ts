@@ -6,8 +6,9 @@ import type { Identity } from '../identity/identity.ts'
 import { loadIdentity } from '../identity/key-file.ts'
 import type { TrustOptions } from '../identity/trust.ts'
 import { agentPaths } from '../setup/layout.ts'
-import { openBroker, realmOf, trustOf } from './broker.ts'
+import { openBroker, trustOf } from './broker.ts'
 import { type BrokerOptions, type GivenOptions, givenOptions } from './broker-options.ts'
+import { findRealm } from './find-realm.ts'
 import type { Terminal } from './terminal.ts'
 
 /** An agent in its realm, and the connection that it is on. */
@@ -32,7 +33,7 @@ export async function joinRealm(
 ): Promise<Joined> {
   const given = givenOptions(terminal, options)
   const trust = await trustOf(terminal, options)
-  const identity = await identityOf(given, trust)
+  const identity = await identityOf(terminal, given, trust)
   const nc = await openBroker(terminal, options, purpose)
   try {
     const { state } = given.all
@@ -44,7 +45,11 @@ export async function joinRealm(
   }
 }
 
-async function identityOf(given: GivenOptions, trust: TrustOptions): Promise<Identity> {
+async function identityOf(
+  terminal: Terminal,
+  given: GivenOptions,
+  trust: TrustOptions,
+): Promise<Identity> {
   const { as: name, ...texts } = given.all
   const { passphrase } = given
   const key = texts.identity && toSource(texts.identity)
@@ -53,9 +58,9 @@ async function identityOf(given: GivenOptions, trust: TrustOptions): Promise<Ide
   if (key && token) return loadIdentity({ key, token }, secret)
   if (key && name && 'pins' in trust) return loadIdentity({ key, name, realm: trust.realm }, secret)
   if (key) return loadIdentity(key, secret)
-  const realm = await realmOf(given)
-  if (realm !== undefined && name !== undefined)
-    return loadIdentity(`file:${agentPaths(realm.dir, name).identity}`)
+  const { realm, agent } = (await findRealm(terminal, given)) ?? {}
+  if (realm !== undefined && agent !== undefined)
+    return loadIdentity(`file:${agentPaths(realm.dir, agent).identity}`)
   throw new SubrosaError('ERR_SETUP', 'nothing says which agent this is', {
     hint: "name an agent of the realm's folder with --as, or an identity file with --identity",
   })

@@ -10,6 +10,7 @@ import { utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 import { readSecretFile } from '../identity/key-file.ts'
 import { decodeSeed } from '../identity/nkey.ts'
+import { isCreds } from '../setup/broker-login.ts'
 
 /** What a person may log in with. Of several the first one counts, in the order in which they stand here. */
 export interface LoginParts {
@@ -40,8 +41,7 @@ export async function loginOf(parts: LoginParts): Promise<Authenticator | undefi
 
 async function readCreds(path: string): Promise<string> {
   const text = await readSecretFile(path)
-  if (/BEGIN NATS USER JWT-+\s+\S+\s+-+END/.test(text) && /BEGIN USER NKEY SEED-+\s+\S+\s+-+END/.test(text))
-    return text
+  if (isCreds(text)) return text
   throw new SubrosaError('ERR_KEY_FILE', `${path} is no NATS creds file`, {
     hint: text.includes('SUBROSA IDENTITY')
       ? 'this is an identity file: it says who an agent is, and never logs in; its creds file stands beside it'

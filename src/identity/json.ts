@@ -2,8 +2,8 @@
 export interface JsonOutline {
   /** How deep objects and lists are nested: 0 for a value that is neither. */
   readonly depth: number
-  /** Whether an object names a key twice. */
-  readonly repeatsKey: boolean
+  /** The first key that an object names twice, if any does. */
+  readonly repeatedKey: string | undefined
   /** Where in the text the value of each key of the outermost object begins. */
   readonly memberStarts: ReadonlyMap<string, number>
 }
@@ -21,7 +21,7 @@ export function parseStrictJson(text: string): unknown {
   } catch {
     return undefined
   }
-  return outlineJson(text).repeatsKey ? undefined : value
+  return outlineJson(text).repeatedKey === undefined ? value : undefined
 }
 
 /** Looks over text that is known to be JSON, once, however long its strings are. */
@@ -30,7 +30,7 @@ export function outlineJson(text: string): JsonOutline {
   const scopes: (Set<string> | undefined)[] = []
   const memberStarts = new Map<string, number>()
   let depth = 0
-  let repeatsKey = false
+  let repeatedKey: string | undefined
   for (let at = 0; at < text.length; at++) {
     const character = text[at]
     if (character === '{' || character === '[') {
@@ -43,18 +43,18 @@ export function outlineJson(text: string): JsonOutline {
       if (text[next] === ':') {
         const key = readString(text, at, end)
         const keys = scopes.at(-1)
-        if (keys?.has(key)) repeatsKey = true
+        if (keys?.has(key)) repeatedKey ??= key
         keys?.add(key)
         if (scopes.length === 1) memberStarts.set(key, skipSpace(text, next + 1))
       }
       at = end - 1
     }
   }
-  return { depth, repeatsKey, memberStarts }
+  return { depth, repeatedKey, memberStarts }
 }
 
 /** Behind the quote that ends the string. A quote ends it when an even number of backslashes is before it. */
-function endOfString(text: string, start: number): number {
+export function endOfString(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); ; quote = text.indexOf('"', quote + 1)) {
     if (quote < 0) return text.length
     let first = quote
@@ -63,12 +63,14 @@ function endOfString(text: string, start: number): number {
   }
 }
 
-function readString(text: string, start: number, end: number): string {
+/** The string that stands between these two places of the text, with its quotes. */
+export function readString(text: string, start: number, end: number): string {
   const inside = text.slice(start + 1, end - 1)
   return inside.includes('\\') ? String(JSON.parse(text.slice(start, end))) : inside
 }
 
-function skipSpace(text: string, start: number): number {
+/** Behind the space that begins here, if any does. */
+export function skipSpace(text: string, start: number): number {
   let at = start
   while (text[at] === ' ' || text[at] === '\n' || text[at] === '\r' || text[at] === '\t') at++
   return at

@@ -47,15 +47,15 @@ export const INVALID_REQUEST = -32600
 export const METHOD_NOT_FOUND = -32601
 export const INVALID_PARAMS = -32602
 
-/** Deeper nesting makes readers fail, each at a depth of its own: the least that is known of is 127. */
-const MAX_DEPTH = 100
+/** Deeper nesting is written by nobody, and takes the stack of whoever writes it anew. */
+const MAX_DEPTH = 1000
 const KEYS = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
 const INTEGER = /(?:0|-?[1-9][0-9]*)[ \t\r\n]*[,}]/y
 
 /**
  * Reads a message, where every reader reads the same: what one would take in another way than the next is none. So it
  * must be one object in UTF-8, without a byte order mark, without repeated keys, without other keys than JSON-RPC's and
- * nested at most 100 deep; and its id must be a string or an integer, written as one, that no reader rounds.
+ * nested at most 1000 deep; and its id must be a string or an integer, written as one, that no reader rounds.
  *
  * @returns `undefined` where it is no such message, a batch for one
  *
@@ -101,8 +101,8 @@ function readFields(raw: Uint8Array): JsonObject | undefined {
     return undefined
   }
   if (!isObject(fields) || fields['jsonrpc'] !== '2.0') return undefined
-  const { depth, repeatsKey, memberStarts } = outlineJson(text)
-  if (repeatsKey || depth > MAX_DEPTH) return undefined
+  const { depth, repeatedKey, memberStarts } = outlineJson(text)
+  if (repeatedKey !== undefined || depth > MAX_DEPTH) return undefined
   if (![...memberStarts.keys()].every((key) => KEYS.has(key))) return undefined
   if (typeof fields['id'] === 'number' && !isInteger(text, memberStarts.get('id'))) return undefined
   return fields

@@ -63,6 +63,7 @@ export class SealedTransport {
   readonly #open: () => Promise<Channel>
   #channel: Channel | undefined
   #authInfo: SealedAuthInfo | undefined
+  readonly #sessionId: string | undefined
   #isStarted = false
   #isClosed = false
 
@@ -73,6 +74,7 @@ export class SealedTransport {
   constructor(source: SecureConnection | Channel, options?: OpenOptions) {
     if (source instanceof Channel) {
       this.#channel = source
+      this.#sessionId = source.id
       this.#open = async () => source
     } else if (options === undefined) {
       throw new TypeError('options must name the server')
@@ -86,9 +88,12 @@ export class SealedTransport {
     return this.#channel?.peer
   }
 
-  /** The session's id, once it is open. To anybody but the two ends it is worth nothing. */
+  /**
+   * The session's id, in hexadecimal, on a server's side. To anybody but the two ends it is worth nothing. A client's
+   * transport has none: the SDKs take one for a session that is resumed, and leave `initialize` out.
+   */
   get sessionId(): string | undefined {
-    return this.#channel?.id
+    return this.#sessionId
   }
 
   /**

@@ -9,6 +9,7 @@ import type { Permissions } from '../identity/permissions.ts'
 import { isPattern } from '../identity/subject.ts'
 import { isAgentName, issueToken, type Role, readClaims } from '../identity/token.ts'
 import { MAX_MAX_INSTANCES, MAX_TOKEN_BYTES } from '../limits.ts'
+import { clientPermissions, type McpPermissions, serverPermissions } from '../mcp/subjects.ts'
 import { type AgentRecord, findAgent, listAgents } from './agent-records.ts'
 import { issueCreds } from './broker-login.ts'
 import { agentBrokerPermissions } from './broker-permissions.ts'
@@ -36,6 +37,10 @@ export interface AgentRequest {
   readonly denyPub?: readonly string[]
   readonly denySub?: readonly string[]
   readonly roles?: readonly Role[]
+  /** Whether it runs the MCP server of its own name: adds what that needs to what it may publish and read. */
+  readonly mcpServe?: boolean
+  /** The MCP servers that it uses, `*` for every one: adds what that needs. */
+  readonly mcpUse?: readonly string[]
   /** How many instances may be live at once. Default 16; with `renew`, what it had. */
   readonly maxInstances?: number
   /** How long its token and its login last, in milliseconds. Default 90 days. */
@@ -208,20 +213,31 @@ interface Rights {
 function requestedRights(request: AgentRequest, former: AgentRecord | undefined): Rights {
   const had = former?.claims
   const maxInstances = request.maxInstances ?? had?.maxInstances
+  const mcp = mcpPermissions(request)
   return {
     roles: request.roles ?? had?.roles.filter(isRole) ?? [],
     permissions: {
       pub: {
-        allow: request.pub ?? had?.permissions.pub.allow ?? [],
+        allow: joined(request.pub ?? had?.permissions.pub.allow, mcp.pub),
         deny: request.denyPub ?? had?.permissions.pub.deny ?? [],
       },
       sub: {
-        allow: request.sub ?? had?.permissions.sub.allow ?? [],
+        allow: joined(request.sub ?? had?.permissions.sub.allow, mcp.sub),
         deny: request.denySub ?? had?.permissions.sub.deny ?? [],
       },
     },
     ...(maxInstances === undefined ? {} : { maxInstances }),
   }
+}
+
+function mcpPermissions({ name, mcpServe = false, mcpUse = [] }: AgentRequest): McpPermissions {
+  const all = [...(mcpServe ? [serverPermissions(name)] : []), ...mcpUse.map(clientPermissions)]
+  return { pub: all.flatMap(({ pub }) => pub), sub: all.flatMap(({ sub }) => sub) }
+}
+
+/** Each pattern once: a renewal adds what may be there already. */
+function joined(allowed: readonly string[] | undefined, added: readonly string[]): readonly string[] {
+  return [...new Set([...(allowed ?? []), ...added])]
 }
 
 function isRole(role: string): role is Role {
@@ -240,12 +256,16 @@ function checkRequest(request: AgentRequest): void {
     sub = [],
     denyPub = [],
     denySub = [],
+    mcpUse = [],
     maxInstances = 1,
     expiresInMs = 1000,
   } = request
   if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
   for (const pattern of [...pub, ...sub, ...denyPub, ...denySub]) {
     if (!isPattern(pattern)) throw new TypeError(`"${pattern}" is no pattern of subjects`)
+  }
+  for (const server of mcpUse) {
+    if (server !== '*' && !isAgentName(server)) throw new TypeError(`"${server}" is no name of an MCP server`)
   }
   if (!Number.isInteger(maxInstances) || maxInstances < 1 || maxInstances > MAX_MAX_INSTANCES)
     throw new RangeError(`maxInstances must be 1 to ${MAX_MAX_INSTANCES}`)

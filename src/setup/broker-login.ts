@@ -91,6 +91,13 @@ export function issueCreds(engine: CryptoEngine, request: LoginRequest, options:
   return formatCreds(jwt, seedText)
 }
 
+/** Whether a text has the form of a creds file. What is inside is not looked at. */
+export function isCreds(text: string): boolean {
+  return (
+    /BEGIN NATS USER JWT-+\s+\S+\s+-+END/.test(text) && /BEGIN USER NKEY SEED-+\s+\S+\s+-+END/.test(text)
+  )
+}
+
 /** To NATS an empty allow list allows everything: here it allows nothing. */
 function brokerRules({ allow, deny }: SubjectRules): SubjectRules {
   return allow.length === 0 ? { allow: [], deny: ['>'] } : { allow, deny }

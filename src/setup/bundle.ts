@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import { utf8 } from '../bytes.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { SubrosaError } from '../errors.ts'
 import { parseIdentityFile } from '../identity/identity.ts'
@@ -7,7 +8,6 @@ import { isObject } from '../identity/jwt.ts'
 import { readSecretFile } from '../identity/key-file.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import { type IdentityClaims, verifyToken } from '../identity/token.ts'
-import { MAX_BUNDLE_BYTES } from '../limits.ts'
 import { findAgent } from './agent-records.ts'
 import { isCreds } from './broker-login.ts'
 import { readFileIfAny } from './files.ts'
@@ -16,6 +16,7 @@ import type { Realm } from './realm.ts'
 
 const TYPE = 'subrosa bundle'
 const VERSION = 1
+const MAX_BUNDLE_BYTES = 256 * 1024
 const MAX_AUTHORITIES = 16
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g
 /** Nothing but certificates: above all no private key beside them. */
@@ -85,7 +86,7 @@ export async function formatBundle(realm: Realm, name: string): Promise<string> 
  *   ERR_UNKNOWN_AUTHORITY; no message quotes the text
  */
 export function parseBundle(text: string, source: string): Bundle {
-  const fields = text.length > MAX_BUNDLE_BYTES ? undefined : parseStrictJson(text)
+  const fields = utf8(text).length > MAX_BUNDLE_BYTES ? undefined : parseStrictJson(text)
   if (!isObject(fields) || fields['type'] !== TYPE) throw noBundle(source)
   const { type: _, version, authority, server, ca, identity, token, creds, ...others } = fields
   if (version !== VERSION) {

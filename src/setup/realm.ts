@@ -184,7 +184,8 @@ function urlHost(host: string): string {
   return isIP(host) === 6 ? `[${host}]` : host
 }
 
-function formatDescription({ key, authority, server }: Realm): string {
+/** The text of the file that says what a realm is called and where its broker is. */
+export function formatDescription({ key, authority, server }: Omit<Realm, 'dir'>): string {
   return `${JSON.stringify({ format: FORMAT, realm: key, authority, server }, null, 2)}\n`
 }
 
