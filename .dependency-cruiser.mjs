@@ -132,7 +132,7 @@ const rules = {
       comment: 'what is published depends on no test, benchmark, script, example or build output',
       severity: 'error',
       from: { path: '^src/' },
-      to: { path: '^(test|bench|scripts|examples|dist)/' },
+      to: { path: '^(test|bench|conformance|scripts|examples|dist)/' },
     },
   ],
   options: {

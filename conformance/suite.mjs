@@ -21,7 +21,7 @@ export const FIXTURE = {
 /**
  * The conformance suite against the fixture server: directly, and through the bridge. Prints what came of it.
  *
- * @param {World} world in which the fixture server is served
+ * @param {World} world
  * @param {string} node a Node that the suite runs on
  * @returns {Promise<readonly string[]>} what is wrong
  */
@@ -32,6 +32,7 @@ export async function runSuite(world, node) {
   const expected = { scenarios: await scenarios(world, node), checks }
   console.log(`\nconformance suite ${version}, ${expected.scenarios.length} scenarios\n`)
 
+  await world.serve(FIXTURE)
   const urls = {
     directly: await world.listen('fixture-http', (port) => [...FIXTURE.command, '--http', String(port)]),
     bridged: await world.connectHttp(FIXTURE.name),

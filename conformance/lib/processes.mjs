@@ -59,7 +59,7 @@ export class Processes {
   start({ name, command: [program = '', ...args], env, out }) {
     if (this.#isStopping) throw new Error('stopped')
     const path = join(this.#folder, `${name}.log`)
-    const log = openSync(path, 'a', 0o600)
+    const log = openSync(path, 'w', 0o600)
     const output = out === undefined ? log : openSync(out, 'w', 0o600)
     // A Ctrl-C on the terminal is for this process: it ends the others in order.
     const child = spawn(program, args, { env, stdio: ['ignore', output, log], detached: true })

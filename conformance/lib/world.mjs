@@ -112,6 +112,11 @@ export class World {
     return `http://${LOOPBACK}:${port}/mcp`
   }
 
+  /** Whether everything is being ended. */
+  get isStopping() {
+    return this.processes.isStopping
+  }
+
   /** Ends everything that was started, and removes the folder. */
   async stop() {
     await this.processes.stop()

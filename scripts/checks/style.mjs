@@ -6,7 +6,7 @@ import { filesBelow, objectionsTo, runTool } from './run.mjs'
  * @param {string} directory
  */
 export function checkStyle(directory) {
-  const programs = ['src', 'test', 'bench', 'scripts', 'stack', 'examples'].map(
+  const programs = ['src', 'test', 'bench', 'conformance', 'scripts', 'stack', 'examples'].map(
     (folder) => filesBelow(directory, folder, (name) => /\.(ts|mjs|cjs)$/.test(name)).length,
   )
   const expected = programs.reduce((sum, count) => sum + count, 0)

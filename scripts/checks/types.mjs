@@ -2,8 +2,8 @@ import { relative, sep } from 'node:path'
 import { filesBelow, objectionsTo, runTool } from './run.mjs'
 
 /**
- * The TypeScript compiler over src, test and examples, and over the JavaScript of bench, of the stack and of these checks.
- * It must have read every one of their files.
+ * The TypeScript compiler over src, test and examples, and over the JavaScript of bench, of conformance, of the stack and
+ * of these checks. It must have read every one of their files.
  *
  * @param {string} directory
  */
@@ -12,7 +12,9 @@ export function checkTypes(directory) {
     /^(src|test|bench)\//.test(path),
   )
   const javascript = filesBelow(directory, '', (name) => name.endsWith('.mjs')).filter((path) =>
-    /^(bench|stack|test\/stack|scripts\/(checks|stack))\/|^scripts\/(verify|self-test|stack)\./.test(path),
+    /^(bench|conformance|stack|test\/stack|scripts\/(checks|stack))\/|^scripts\/(verify|self-test|stack)\./.test(
+      path,
+    ),
   )
   const examples = filesBelow(directory, 'examples', (name) => /\.(ts|mjs|cjs)$/.test(name))
   const objections = [
@@ -21,7 +23,7 @@ export function checkTypes(directory) {
     ...compile(directory, 'examples/tsconfig.json', examples),
   ]
   const all = [...typescript, ...javascript, ...examples]
-  for (const room of ['src/', 'test/', 'bench/', 'scripts/', 'examples/'])
+  for (const room of ['src/', 'test/', 'bench/', 'conformance/', 'scripts/', 'examples/'])
     if (!all.some((path) => path.startsWith(room))) objections.push(`there is no file in ${room}`)
   return objectionsTo(objections, `${all.length} files`)
 }

@@ -88,7 +88,7 @@ export function addBrokerOptions(command: Command): Command {
     ).argParser(parseDuration),
     textOption('--inbox-prefix <prefix>', 'first tokens of reply subjects'),
     new Option('--connection-name <name>', 'what the broker calls this connection'),
-    textOption('--realm <dir>', "the realm's folder", './subrosa-realm, where there is one'),
+    textOption('--realm <dir>', "the realm's folder", './subrosa-realm, or what subrosa use has installed'),
     textOption('--as <name>', 'an agent of that folder; under --pins the name of a private key').argParser(
       parseName,
     ),

@@ -1,10 +1,12 @@
 import { Argument, type Command } from 'commander'
 import { isAgentName } from '../identity/token.ts'
 import { listFolder } from '../setup/files.ts'
+import { listInstalled } from '../setup/installed.ts'
 import { realmLayout } from '../setup/layout.ts'
-import { DEFAULT_REALM } from './broker.ts'
+import { agentHome } from './agent-home.ts'
 import { completionsOf } from './completion-words.ts'
 import { listContexts } from './contexts.ts'
+import { DEFAULT_REALM } from './find-realm.ts'
 import { addExamples } from './options.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -75,14 +77,19 @@ async function wordsFor(
   words: readonly string[],
 ): Promise<readonly string[]> {
   if (name === 'context') return (await listContexts(terminal.env)).filter((word) => /^[\w.@+-]+$/.test(word))
+  if (name === 'bundle') return installedNames(terminal)
   if (!['as', 'to', 'name'].includes(name)) return []
-  const files = await listFolder(
-    realmLayout(realmIn(words) ?? (terminal.env['SUBROSA_REALM'] || DEFAULT_REALM)).agents,
-  )
+  const dir = realmIn(words) ?? terminal.env['SUBROSA_REALM']
+  const files = await listFolder(realmLayout(dir || DEFAULT_REALM).agents)
+  if (!dir && files.length === 0) return installedNames(terminal)
   return files
     .filter((file) => file.endsWith('.jwt'))
     .map((file) => file.slice(0, -'.jwt'.length))
     .filter(isAgentName)
+}
+
+async function installedNames({ env }: Terminal): Promise<readonly string[]> {
+  return [...new Set((await listInstalled(agentHome(env))).map(({ name }) => name))].sort()
 }
 
 /** The folder that the command line names. */

@@ -27,10 +27,10 @@ export async function findRealm(terminal: Terminal, given: GivenOptions): Promis
   if (dir !== undefined) return { realm: await openRealm(dir), agent }
   if (!namesRealm(given) && (authority !== undefined || pins !== undefined)) return undefined
   if (await isRealm(DEFAULT_REALM)) return { realm: await openRealm(DEFAULT_REALM), agent }
-  // Under pins it may be the name of a private key that is nobody's here.
-  const installed = await findInstalled(agentHome(terminal.env), identity === undefined ? agent : undefined)
+  const installed = await findInstalled(agentHome(terminal.env), agent)
+  // Whose key comes from elsewhere is not the installed agent, and does not log in as it either.
   if (installed !== undefined)
-    return { realm: installed.realm, agent: agent ?? (identity === undefined ? installed.name : undefined) }
+    return { realm: installed.realm, agent: identity === undefined ? installed.name : agent }
   // It says how to make one.
   return namesRealm(given) ? { realm: await openRealm(DEFAULT_REALM), agent } : undefined
 }

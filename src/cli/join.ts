@@ -45,11 +45,7 @@ export async function joinRealm(
   }
 }
 
-async function identityOf(
-  terminal: Terminal,
-  given: GivenOptions,
-  trust: TrustOptions,
-): Promise<Identity> {
+async function identityOf(terminal: Terminal, given: GivenOptions, trust: TrustOptions): Promise<Identity> {
   const { as: name, ...texts } = given.all
   const { passphrase } = given
   const key = texts.identity && toSource(texts.identity)

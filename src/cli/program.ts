@@ -12,6 +12,7 @@ import { registerIdentityShow } from './identity-show.ts'
 import { registerInit } from './init.ts'
 import { registerInspect } from './inspect.ts'
 import { registerKeys } from './keys.ts'
+import { registerMcp } from './mcp/mcp.ts'
 import { addExamples } from './options.ts'
 import { allowOptionsBefore } from './options-before.ts'
 import { registerPin } from './pin.ts'
@@ -22,6 +23,7 @@ import { registerRotate } from './rotate.ts'
 import { registerRotator } from './rotator.ts'
 import { registerSub } from './sub.ts'
 import { reportError, type Terminal } from './terminal.ts'
+import { registerUse } from './use.ts'
 
 /**
  * Runs one command. Data goes to the terminal's standard output, and everything else to its standard error.
@@ -62,6 +64,7 @@ function createProgram(terminal: Terminal, setExitCode: (code: number) => void):
   registerAgentAdd(agent, terminal)
   registerAgentList(agent, terminal)
   registerAgentRevoke(agent, terminal)
+  registerUse(program, terminal)
   const identity = program.command('identity').description('make identities, and look at keys')
   addExamples(identity, 'subrosa identity show billing.identity', 'subrosa identity new billing')
   registerIdentityNew(identity, terminal)
@@ -73,6 +76,7 @@ function createProgram(terminal: Terminal, setExitCode: (code: number) => void):
   registerSub(program, terminal)
   registerRequest(program, terminal)
   registerReply(program, terminal)
+  registerMcp(program, terminal)
   registerBench(program, terminal)
   registerRotate(program, terminal)
   registerRotator(program, terminal)

@@ -57,7 +57,8 @@ export function openStateFolder(options: StateFolderOptions): AgentState {
   }
 }
 
-function defaultRoot(): string {
+/** Where the state of every realm is kept, unless it is said. */
+export function defaultRoot(): string {
   const home = process.env['XDG_STATE_HOME'] || join(homedir(), '.local', 'state')
   return join(home, 'subrosa')
 }

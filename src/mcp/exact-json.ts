@@ -1,4 +1,4 @@
-import { endOfString, readString, skipSpace } from '../identity/json.ts'
+import { endOfString, readString, skipSpace } from '../identity/json-text.ts'
 
 /** A number as it is written: readers make different things of `1.0`, and of more digits than they keep. */
 export class ExactNumber {
@@ -85,7 +85,7 @@ class Reader {
   #string(): string {
     const start = this.#at
     this.#at = endOfString(this.#text, start)
-    return readString(this.#text, start, this.#at)
+    return readString(this.#text, { start, end: this.#at })
   }
 
   #word(): ExactJson {

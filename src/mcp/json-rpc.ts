@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from '../bytes.ts'
-import { outlineJson } from '../identity/json.ts'
+import { membersOf, outlineJson } from '../identity/json-text.ts'
 import { isObject, type JsonObject } from '../identity/jwt.ts'
 
 /** The id of a request. `1` and `"1"` are two. */
@@ -50,7 +50,7 @@ export const INVALID_PARAMS = -32602
 /** Deeper nesting is written by nobody, and takes the stack of whoever writes it anew. */
 const MAX_DEPTH = 1000
 const KEYS = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
-const INTEGER = /(?:0|-?[1-9][0-9]*)[ \t\r\n]*[,}]/y
+const INTEGER = /^(?:0|-?[1-9][0-9]*)$/
 
 /**
  * Reads a message, where every reader reads the same: what one would take in another way than the next is none. So it
@@ -101,17 +101,16 @@ function readFields(raw: Uint8Array): JsonObject | undefined {
     return undefined
   }
   if (!isObject(fields) || fields['jsonrpc'] !== '2.0') return undefined
-  const { depth, repeatedKey, memberStarts } = outlineJson(text)
+  if (!Object.keys(fields).every((key) => KEYS.has(key))) return undefined
+  const { depth, repeatedKey } = outlineJson(text)
   if (repeatedKey !== undefined || depth > MAX_DEPTH) return undefined
-  if (![...memberStarts.keys()].every((key) => KEYS.has(key))) return undefined
-  if (typeof fields['id'] === 'number' && !isInteger(text, memberStarts.get('id'))) return undefined
-  return fields
+  return typeof fields['id'] === 'number' && !hasIntegerId(text) ? undefined : fields
 }
 
-/** Whether the number that begins here is written as an integer: `1.0` and `1e0` are other ids to some readers. */
-function isInteger(text: string, start = 0): boolean {
-  INTEGER.lastIndex = start
-  return INTEGER.test(text)
+/** Whether the id is written as an integer: `1.0` and `1e0` are other ids to some readers. */
+function hasIntegerId(text: string): boolean {
+  const id = membersOf(text, { start: 0, end: text.length }).get('id')
+  return id !== undefined && INTEGER.test(text.slice(id.start, id.end))
 }
 
 function isId(value: unknown): value is JsonRpcId {

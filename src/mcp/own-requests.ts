@@ -45,7 +45,7 @@ export class OwnRequests {
   }
 
   /** Takes the answer to a request of this side. One that comes too late does nothing. */
-  take(response: JsonRpcResponse): void {
+  take(response: JsonRpcResponse): undefined {
     if (response.id !== undefined) this.#unanswered.get(response.id)?.(response)
   }
 }

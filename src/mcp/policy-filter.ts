@@ -1,7 +1,7 @@
 import { isObject, type JsonObject } from '../identity/jwt.ts'
 import type { Filtered, MessageFilter } from './filter.ts'
+import { editMessage, type JsonEdit } from './json-edit.ts'
 import {
-  encodeMessage,
   errorResponse,
   INVALID_PARAMS,
   INVALID_REQUEST,
@@ -70,24 +70,27 @@ const FREE_NOTIFICATIONS = new Set([
   'notifications/tasks/status',
 ])
 
-/** Methods that name something, and what is in the way of a request of theirs. */
-const JUDGED = new Map<string, (params: JsonObject, rules: AgentRules) => Refusal | undefined>([
-  ['tools/call', (params, rules) => judgeOne(params, 'name', ['tools', rules.tools])],
-  ['prompts/get', (params, rules) => judgeOne(params, 'name', ['prompts', rules.prompts])],
-  ['resources/read', judgeUri],
-  ['resources/subscribe', judgeUri],
-  ['resources/unsubscribe', judgeUri],
+/** What is in the way of a request with these params. */
+type ParamsJudge = (params: JsonObject, rules: AgentRules) => Refusal | undefined
+
+/** Methods that name something. */
+const JUDGED = new Map<string, ParamsJudge>([
+  ['tools/call', judgeBy('tools', 'name')],
+  ['prompts/get', judgeBy('prompts', 'name')],
+  ['resources/read', judgeBy('resources', 'uri')],
+  ['resources/subscribe', judgeBy('resources', 'uri')],
+  ['resources/unsubscribe', judgeBy('resources', 'uri')],
   ['subscriptions/listen', judgeListen],
   ['completion/complete', judgeCompletion],
 ])
 
-/** The lists of results, what they are judged by, and where it says who each entry is. */
-const LISTS: readonly (readonly [list: string, kind: keyof AgentRules, key: string])[] = [
-  ['tools', 'tools', 'name'],
-  ['prompts', 'prompts', 'name'],
-  ['resources', 'resources', 'uri'],
-  ['resourceTemplates', 'resources', 'uriTemplate'],
-]
+/** The lists of results, and which key of an entry is judged. */
+const LISTS = [
+  { list: 'tools', kind: 'tools', key: 'name' },
+  { list: 'prompts', kind: 'prompts', key: 'name' },
+  { list: 'resources', kind: 'resources', key: 'uri' },
+  { list: 'resourceTemplates', kind: 'resources', key: 'uriTemplate' },
+] as const
 
 /**
  * The filter for the messages of one agent's sessions. A request that the rules do not allow is answered with an error,
@@ -127,17 +130,11 @@ function judge(rules: AgentRules, message: JsonRpcRequest | JsonRpcNotification)
   return isFree ? undefined : UNKNOWN_METHOD
 }
 
-function judgeOne(
-  object: JsonObject,
-  key: string,
-  [kind, allows]: readonly [keyof AgentRules, Judge],
-): Refusal | undefined {
-  if (hasLookAlike(object, [key])) return AMBIGUOUS
-  return allows(object[key]) ? undefined : UNAVAILABLE[kind]
-}
-
-function judgeUri(params: JsonObject, { resources }: AgentRules): Refusal | undefined {
-  return judgeOne(params, 'uri', ['resources', resources])
+function judgeBy(kind: keyof AgentRules, key: string): ParamsJudge {
+  return (params, rules) => {
+    if (hasLookAlike(params, [key])) return AMBIGUOUS
+    return rules[kind](params[key]) ? undefined : UNAVAILABLE[kind]
+  }
 }
 
 function judgeListen(params: JsonObject, { resources }: AgentRules): Refusal | undefined {
@@ -169,22 +166,24 @@ function toClient(rules: AgentRules, raw: Uint8Array): Filtered {
     return isObject(params) && rules.resources(params['uri']) ? { forward: raw } : {}
   }
   if (message.kind !== 'response' || !isObject(message.result)) return { forward: raw }
-  const result = visibleTo(rules, message.result)
-  return { forward: result === undefined ? raw : encodeMessage({ ...message.fields, result }) }
+  const edits = hiding(rules, message.result)
+  return { forward: edits.length === 0 ? raw : editMessage(raw, edits) }
 }
 
-/** The result without what the agent does not see; `undefined` where it sees everything. */
-function visibleTo(rules: AgentRules, result: JsonObject): JsonObject | undefined {
-  const changed: Record<string, unknown> = {}
-  for (const [list, kind, key] of LISTS) {
+/** What takes out of a result what the agent does not see: nothing where it sees everything. */
+function hiding(rules: AgentRules, result: JsonObject): readonly JsonEdit[] {
+  const edits: JsonEdit[] = []
+  for (const { list, kind, key } of LISTS) {
     const entries = result[list]
     if (entries === undefined) continue
+    const path = ['result', list]
     const seen = Array.isArray(entries)
-      ? entries.filter((entry) => isObject(entry) && rules[kind](entry[key]))
+      ? entries.map((entry) => isObject(entry) && rules[kind](entry[key]))
       : []
-    if (!Array.isArray(entries) || seen.length < entries.length) changed[list] = seen
+    if (!Array.isArray(entries)) edits.push({ path, change: { value: [] } })
+    else if (seen.includes(false)) edits.push({ path, change: { keep: (item) => seen[item] === true } })
   }
-  if (Object.keys(changed).length === 0) return undefined
   // Since revision 2026-07-28 a list may be said to be the same for everyone. This one is not.
-  return { ...result, ...changed, ...('cacheScope' in result ? { cacheScope: 'private' } : {}) }
+  if (edits.length > 0) edits.push({ path: ['result', 'cacheScope'], change: { value: 'private' } })
+  return edits
 }

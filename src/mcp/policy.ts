@@ -1,12 +1,12 @@
 import { SubrosaError } from '../errors.ts'
-import { outlineJson } from '../identity/json.ts'
+import { outlineJson } from '../identity/json-text.ts'
 import { isObject, type JsonObject } from '../identity/jwt.ts'
 import { isAgentName } from '../identity/token.ts'
 import type { MessageFilter } from './filter.ts'
 import { isPlainText } from './plain-text.ts'
 import { type AgentRules, policyFilter } from './policy-filter.ts'
 import { nameJudge, type Rules, uriJudge } from './rules.ts'
-import { readUri, type UriReadings } from './uri.ts'
+import { readUri } from './uri.ts'
 
 /** What each agent may see and do of one MCP server. */
 export interface ServerPolicy {
@@ -38,9 +38,8 @@ const MAX_QUOTED = 64
  * ```
  */
 export function readPolicy(text: string): ServerPolicy {
-  const policy = objectAt('the policy', parse(text), ['agents'])
-  const { agents } = policy
-  if (agents === undefined) throw invalid('the policy', 'does not say "agents"')
+  const { agents } = objectAt('', parse(text), ['agents'])
+  if (agents === undefined) throw invalid('', 'does not say "agents"')
   if (!isObject(agents)) throw invalid('agents', 'is no object')
   const filters = new Map(
     Object.entries(agents).map(([name, entry]) => {
@@ -57,11 +56,10 @@ function parse(text: string): unknown {
   try {
     value = JSON.parse(text)
   } catch {
-    throw invalid('the policy', 'is no JSON')
+    throw invalid('', 'is no JSON')
   }
   const { repeatedKey } = outlineJson(text)
-  if (repeatedKey !== undefined)
-    throw invalid('the policy', `names ${quote(repeatedKey)} twice in one object`)
+  if (repeatedKey !== undefined) throw invalid('', `names ${quote(repeatedKey)} twice in one object`)
   return value
 }
 
@@ -119,11 +117,8 @@ function quote(text: string): string {
 }
 
 function invalid(place: string, fault: string): SubrosaError {
-  return new SubrosaError(
-    'ERR_SETUP',
-    `${place === 'the policy' ? place : `the policy at ${place}`} ${fault}`,
-    {
-      hint: 'a policy looks like {"agents": {"laptop": {"tools": {"allow": ["read_*"], "deny": ["read_secret"]}}}}',
-    },
-  )
+  const where = place === '' ? 'the policy' : `the policy at ${place}`
+  return new SubrosaError('ERR_SETUP', `${where} ${fault}`, {
+    hint: 'a policy looks like {"agents": {"laptop": {"tools": {"allow": ["read_*"], "deny": ["read_secret"]}}}}',
+  })
 }

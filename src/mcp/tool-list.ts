@@ -4,6 +4,7 @@ import { SubrosaError } from '../errors.ts'
 import { isObject, type JsonObject } from '../identity/jwt.ts'
 import { type ExactJson, readExactJson } from './exact-json.ts'
 import { type JsonRpcResponse, METHOD_NOT_FOUND } from './json-rpc.ts'
+import { hasLookAlike } from './look-alikes.ts'
 import { type ListedTool, listedTool } from './tool-pins.ts'
 
 /** More than this is no list that anybody has read. */
@@ -55,19 +56,21 @@ export async function listTools(engine: CryptoEngine, ask: AskForTools): Promise
  *
  * @throws SubrosaError ERR_MALFORMED when there is no list of tools in it. It quotes nothing of the answer.
  */
-export function readToolPage(engine: CryptoEngine, { raw, error }: JsonRpcResponse): ToolPage {
+export function readToolPage(engine: CryptoEngine, { raw, result, error }: JsonRpcResponse): ToolPage {
   if (error !== undefined) throw notListed('it answered the question for its tools with an error')
-  const result = member(readExactJson(fromUtf8(raw) ?? 'null'), 'result')
-  const listed = member(result, 'tools')
+  if (!isObject(result) || hasLookAlike(result, ['tools', 'nextCursor', 'resultType']))
+    throw notListed('its answer is no list of tools')
+  const exact = member(readExactJson(fromUtf8(raw) ?? 'null'), 'result')
+  const listed = member(exact, 'tools')
   // Since revision 2026-07-28 a result says whether it is whole.
-  if (!Array.isArray(listed) || (member(result, 'resultType') ?? 'complete') !== 'complete')
+  if (!Array.isArray(listed) || (member(exact, 'resultType') ?? 'complete') !== 'complete')
     throw notListed('its answer is no list of tools')
   const tools = listed.map((value: ExactJson) => {
     const tool = listedTool(engine, value)
     if (tool === undefined) throw notListed('it lists a tool without a name')
     return tool
   })
-  const cursor = member(result, 'nextCursor') ?? ''
+  const cursor = member(exact, 'nextCursor') ?? ''
   if (typeof cursor !== 'string') throw notListed('its list of tools goes on in a way that makes no sense')
   return { tools, cursor: cursor || undefined }
 }

@@ -8,8 +8,8 @@ export interface UriReadings {
   /** Decoded, and without query and fragment: what is left of the URI of a file, for one. */
   readonly path: string
   /**
-   * Decoded, in lower case, without repeated slashes and `localhost`: with all else first, and then without query and
-   * fragment, and each without a slash at the end.
+   * Decoded, in lower case, composed, without characters that nobody sees, repeated slashes and `localhost`: with all
+   * else first, and then without query and fragment, and each without a slash at the end.
    */
   readonly loose: readonly string[]
 }
@@ -21,7 +21,7 @@ const DOT_SEGMENT = /(?<![\p{L}\p{N}._~*{}-])\.+(?![\p{L}\p{N}._~*{}-])/u
  * Reads a URI, or a template or pattern of URIs, in every way in which servers do.
  *
  * @returns `undefined` where one of them may lead anywhere: with dot segments, plain or encoded, encoding that is encoded
- *   once more or no UTF-8, backslashes, or characters that are none to the eye or others to Unicode
+ *   once more or no UTF-8, backslashes, or what is no plain text
  */
 export function readUri(text: string): UriReadings | undefined {
   if (!isPlainText(text) || /%25/.test(text)) return undefined
@@ -48,6 +48,8 @@ function withoutQuery(text: string): string {
 
 function loosen(text: string): string {
   return text
+    .normalize('NFC')
+    .replaceAll(/\p{Cf}/gu, '')
     .toLowerCase()
     .replaceAll(/\/+/g, '/')
     .replace(/^([a-z0-9+.-]+:\/)localhost(?:\/|$)/, '$1')

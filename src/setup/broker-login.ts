@@ -93,9 +93,7 @@ export function issueCreds(engine: CryptoEngine, request: LoginRequest, options:
 
 /** Whether a text has the form of a creds file. What is inside is not looked at. */
 export function isCreds(text: string): boolean {
-  return (
-    /BEGIN NATS USER JWT-+\s+\S+\s+-+END/.test(text) && /BEGIN USER NKEY SEED-+\s+\S+\s+-+END/.test(text)
-  )
+  return /BEGIN NATS USER JWT-+\s+\S+\s+-+END/.test(text) && /BEGIN USER NKEY SEED-+\s+\S+\s+-+END/.test(text)
 }
 
 /** To NATS an empty allow list allows everything: here it allows nothing. */

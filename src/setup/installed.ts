@@ -142,11 +142,7 @@ function noDefault({ root }: AgentHome): SubrosaError {
   })
 }
 
-function notInstalled(
-  { root }: AgentHome,
-  name: string,
-  agents: readonly InstalledAgent[],
-): SubrosaError {
+function notInstalled({ root }: AgentHome, name: string, agents: readonly InstalledAgent[]): SubrosaError {
   const names = [...new Set(agents.map((agent) => agent.name))].join(', ')
   return new SubrosaError('ERR_SETUP', `no agent ${name} is installed in ${root}`, {
     hint: `there are: ${names || 'none'}; install one with: subrosa use FILE; or name the folder of its realm with --realm`,

@@ -116,7 +116,7 @@ export async function openRealm(dir: string): Promise<Realm> {
   const text = await readFileIfAny(path)
   if (text === undefined) {
     throw new SubrosaError('ERR_SETUP', `there is no realm in ${absolute}`, {
-      hint: 'make one with: subrosa init; or name its folder with --realm or SUBROSA_REALM',
+      hint: 'make one with: subrosa init; install an agent of one with: subrosa use FILE; or name its folder with --realm or SUBROSA_REALM',
     })
   }
   const realm = parseDescription(absolute, text)

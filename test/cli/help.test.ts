@@ -8,6 +8,7 @@ const COMMANDS = [
   ['agent', 'add'],
   ['agent', 'list'],
   ['agent', 'revoke'],
+  ['use'],
   ['identity'],
   ['identity', 'new'],
   ['identity', 'show'],
@@ -18,6 +19,8 @@ const COMMANDS = [
   ['sub'],
   ['request'],
   ['reply'],
+  ['mcp'],
+  ['mcp', 'config'],
   ['bench'],
   ['bench', 'pub'],
   ['bench', 'sub'],
@@ -47,7 +50,7 @@ describe('help', () => {
       return [...names].map(([, name = '']) => [...command, name]).filter((path) => path.at(-1) !== 'help')
     }
     const groups = await Promise.all(
-      [[], ['agent'], ['identity'], ['bench'], ['rotate']].map((group) => listed(...group)),
+      [[], ['agent'], ['identity'], ['mcp'], ['bench'], ['rotate']].map((group) => listed(...group)),
     )
     const found = groups.flat()
     expect(found.map(String).sort()).toEqual(
@@ -74,6 +77,7 @@ describe('a usage error', () => {
     [['agent', 'add', 'x', '--role', 'king'], 'subrosa agent add --help'],
     [['agent', 'add', 'x', '--expires', '90'], 'subrosa agent add --help'],
     [['agent', 'add', 'x', '--max-instances', '0'], 'subrosa agent add --help'],
+    [['agent', 'add', 'x', '--mcp-use', 'a.b'], 'subrosa agent add --help'],
     [['agent', 'revoke'], 'subrosa agent revoke --help'],
     [['identity', 'show'], 'subrosa identity show --help'],
     [['identity', 'show', 'x', '--passphrase', 'secret'], 'subrosa identity show --help'],
@@ -89,6 +93,11 @@ describe('a usage error', () => {
     [['bench', 'pub', 'orders.*'], 'subrosa bench pub --help'],
     [['bench', 'sub', 'orders.x', '--wait', 'x'], 'subrosa bench sub --help'],
     [['bench', 'request', 'x', '--size', '1XB'], 'subrosa bench request --help'],
+    [['use', 'a', 'b'], 'subrosa use --help'],
+    [['mcp', 'config', 'emacs', 'files'], 'subrosa mcp config --help'],
+    [['mcp', 'config', 'claude'], 'subrosa mcp config --help'],
+    [['mcp', 'config', 'claude', 'a.b'], 'subrosa mcp config --help'],
+    [['mcp', 'config', 'claude', 'files', '--refuse', 'tools'], 'subrosa mcp config --help'],
     [['rotate', 'status', '--timeout', 'soon'], 'subrosa rotate status --help'],
     [['rotator', '--epoch', 'soon'], 'subrosa rotator --help'],
   ])('as in %j ends with 2, on standard error alone', async (argv, help) => {
@@ -99,7 +108,7 @@ describe('a usage error', () => {
     expect(stderr).toContain(`see: ${help}`)
   })
 
-  test.each([[[]], [['agent']], [['identity']], [['bench']], [['rotate']]])(
+  test.each([[[]], [['agent']], [['identity']], [['mcp']], [['bench']], [['rotate']]])(
     'as in %j without a command shows the help',
     async (argv) => {
       const { code, stdout, stderr } = await run(...argv)

@@ -30,11 +30,14 @@ export function terminalThat(parts: Partial<Terminal>): Terminal {
     showsData: false,
     say: () => {},
     input: { isTyped: true, read: () => readInput() },
-    env: {},
+    env: EMPTY_HOME,
     interrupted: () => new Promise(() => {}),
     ...parts,
   }
 }
+
+/** Where nobody has installed anything: what the person who runs the tests has is none of their business. */
+const EMPTY_HOME = { HOME: '/nonexistent' }
 
 /** Starts a command in this process. `input` is its standard input; without one a person sits there, and waits. */
 export function start(
@@ -55,7 +58,7 @@ export function start(
     showsData: false,
     say: (line) => void said.push(line),
     input: { isTyped: input === undefined, read: () => readInput(input) },
-    env,
+    env: { ...EMPTY_HOME, ...env },
     interrupted: () => interruption,
   })
   const outcome = code.then((exit) => ({

@@ -55,4 +55,9 @@ describe('strict JSON', () => {
     parseStrictJson(`{"${'\\\\'.repeat(8000)}`)
     expect(performance.now() - start).toBeLessThan(500)
   })
+
+  it('reads a string of ten million characters', () => {
+    const text = JSON.stringify({ a: 'x'.repeat(10_000_000) })
+    expect(parseStrictJson(text)).toEqual(JSON.parse(text))
+  })
 })

@@ -5,7 +5,6 @@ import { SubrosaError } from '../../errors.ts'
 export const TRANSPORT_FAILED = -32000
 /** A session that is not, or is no more. MCP's own packages use it with HTTP 404. */
 export const SESSION_NOT_FOUND = -32001
-export const INVALID_REQUEST = -32600
 export const INTERNAL_ERROR = -32603
 export const PARSE_ERROR = -32700
 
@@ -15,7 +14,7 @@ export function errorAnswer(id: RequestId, code: number, message: string): JSONR
 }
 
 /** An HTTP answer that carries an error of JSON-RPC; to which request, where that is known. */
-export function errorResponse(
+export function httpError(
   status: number,
   error: { readonly code: number; readonly message: string },
   id: RequestId | null = null,

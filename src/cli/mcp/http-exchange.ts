@@ -64,11 +64,11 @@ export class HttpExchange {
 /**
  * The body of a request.
  *
- * @returns `undefined` where it is longer: nothing of it is kept then, and the client may read the answer
- * @throws Error when the client goes away in the middle of it
+ * @returns `undefined` where it is longer: nothing of it is kept, and the rest is read so that the client reads the
+ * answer. Also where the client goes away in the middle of it.
  */
 export function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | undefined> {
-  return new Promise((resolve, reject) => {
+  return new Promise((resolve) => {
     let chunks: Uint8Array[] = []
     let length = 0
     request.on('data', (chunk: Uint8Array) => {
@@ -80,6 +80,6 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Ui
       }
     })
     request.once('end', () => resolve(Buffer.concat(chunks)))
-    request.once('close', () => reject(new Error('the client went away')))
+    request.once('close', () => resolve(undefined))
   })
 }

@@ -3,15 +3,9 @@ import { isInitializeRequest } from '@modelcontextprotocol/server'
 import { type Clock, systemClock } from '../../clock.ts'
 import { SubrosaError } from '../../errors.ts'
 import { DEFAULT_MCP_MESSAGE_BYTES, DEFAULT_MCP_SESSIONS } from '../../limits.ts'
+import { INVALID_REQUEST } from '../../mcp/json-rpc.ts'
 import type { MessagePipe } from '../../mcp/pipe.ts'
-import {
-  errorResponse,
-  INTERNAL_ERROR,
-  INVALID_REQUEST,
-  PARSE_ERROR,
-  SESSION_NOT_FOUND,
-  TRANSPORT_FAILED,
-} from './http-errors.ts'
+import { httpError, INTERNAL_ERROR, PARSE_ERROR, SESSION_NOT_FOUND, TRANSPORT_FAILED } from './http-errors.ts'
 import { HttpExchange, readBody } from './http-exchange.ts'
 import { HttpSession } from './http-session.ts'
 import { readJson } from './json.ts'
@@ -68,6 +62,7 @@ class Front implements HttpFront {
   readonly #sessions = new Map<string, HttpSession>()
   readonly #exchanges = new Set<HttpExchange>()
   #port = 0
+  #isClosing = false
 
   constructor(options: HttpFrontOptions) {
     this.#options = options
@@ -97,6 +92,7 @@ class Front implements HttpFront {
   }
 
   async close(): Promise<void> {
+    this.#isClosing = true
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
     await Promise.all([...this.#sessions.values()].map((session) => session.close()))
     const written = Promise.all([...this.#exchanges].map(({ ended }) => ended))
@@ -111,7 +107,7 @@ class Front implements HttpFront {
       exchange.start(await this.#route(request, exchange))
     } catch (error) {
       if (!exchange.isOpen) return
-      exchange.start(errorResponse(500, { code: INTERNAL_ERROR, message: 'the request could not be handled' }))
+      exchange.start(httpError(500, { code: INTERNAL_ERROR, message: 'the request could not be handled' }))
       if (error instanceof Error) this.#options.onError(error)
     }
   }
@@ -119,13 +115,13 @@ class Front implements HttpFront {
   async #route(request: IncomingMessage, exchange: HttpExchange): Promise<Response> {
     const { method = '', headers, url = '' } = request
     const refusal = refusalOf(headers, this.#port)
-    if (refusal !== undefined) return errorResponse(403, { code: TRANSPORT_FAILED, message: refusal })
+    if (refusal !== undefined) return httpError(403, { code: TRANSPORT_FAILED, message: refusal })
     if (url.split('?', 1)[0] !== PATH)
-      return errorResponse(404, { code: TRANSPORT_FAILED, message: `nothing is served here but ${PATH}` })
+      return httpError(404, { code: TRANSPORT_FAILED, message: `nothing is served here but ${PATH}` })
     const id = request.headers['mcp-session-id']
     const session = typeof id === 'string' ? this.#sessions.get(id) : undefined
     if (id !== undefined && session === undefined)
-      return errorResponse(404, { code: SESSION_NOT_FOUND, message: 'there is no such session, or no more' })
+      return httpError(404, { code: SESSION_NOT_FOUND, message: 'there is no such session, or no more' })
     if (method === 'POST') return this.#post(request, exchange, session)
     if (method !== 'GET' && method !== 'DELETE') return notAllowed()
     return session?.handle(webRequest(request), exchange) ?? withoutSession()
@@ -139,10 +135,10 @@ class Front implements HttpFront {
     const bytes = await readBody(request, DEFAULT_MCP_MESSAGE_BYTES)
     if (bytes === undefined) {
       const message = `a message has at most ${DEFAULT_MCP_MESSAGE_BYTES} bytes`
-      return errorResponse(413, { code: INVALID_REQUEST, message })
+      return httpError(413, { code: INVALID_REQUEST, message })
     }
     const body = readJson(bytes)
-    if (body === undefined) return errorResponse(400, { code: PARSE_ERROR, message: 'the body is no JSON' })
+    if (body === undefined) return httpError(400, { code: PARSE_ERROR, message: 'the body is no JSON' })
     if (session !== undefined) return session.handle(webRequest(request), exchange, body.value)
     if (!isInitializeRequest(body.value)) return withoutSession()
     return this.#begin(webRequest(request), exchange, body.value)
@@ -150,8 +146,8 @@ class Front implements HttpFront {
 
   async #begin(request: Request, exchange: HttpExchange, initialize: unknown): Promise<Response> {
     const { openPipe, onError, clock = systemClock, idleMs = DEFAULT_IDLE_MS } = this.#options
-    if (this.#sessions.size >= DEFAULT_MCP_SESSIONS)
-      return errorResponse(503, { code: TRANSPORT_FAILED, message: 'there are too many sessions' })
+    if (this.#isClosing || this.#sessions.size >= DEFAULT_MCP_SESSIONS)
+      return httpError(503, { code: TRANSPORT_FAILED, message: 'no further session can begin here' })
     const session = new HttpSession({
       openPipe,
       clock,
@@ -178,11 +174,11 @@ function webRequest({ method = '', headers }: IncomingMessage): Request {
 
 function withoutSession(): Response {
   const message = 'a session begins with initialize, and every other request names one in Mcp-Session-Id'
-  return errorResponse(400, { code: TRANSPORT_FAILED, message })
+  return httpError(400, { code: TRANSPORT_FAILED, message })
 }
 
 function notAllowed(): Response {
-  const response = errorResponse(405, { code: TRANSPORT_FAILED, message: 'use POST, GET or DELETE' })
+  const response = httpError(405, { code: TRANSPORT_FAILED, message: 'use POST, GET or DELETE' })
   response.headers.set('allow', 'GET, POST, DELETE')
   return response
 }

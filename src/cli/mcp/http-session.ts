@@ -11,16 +11,9 @@ import {
 } from '@modelcontextprotocol/server'
 import type { Clock } from '../../clock.ts'
 import { SubrosaError } from '../../errors.ts'
-import { encodeMessage } from '../../mcp/json-rpc.ts'
+import { encodeMessage, INVALID_REQUEST } from '../../mcp/json-rpc.ts'
 import type { MessagePipe } from '../../mcp/pipe.ts'
-import {
-  errorAnswer,
-  errorResponse,
-  INTERNAL_ERROR,
-  INVALID_REQUEST,
-  reasonOf,
-  TRANSPORT_FAILED,
-} from './http-errors.ts'
+import { errorAnswer, httpError, INTERNAL_ERROR, reasonOf, TRANSPORT_FAILED } from './http-errors.ts'
 import type { HttpExchange } from './http-exchange.ts'
 import { readJson } from './json.ts'
 import { RequestsInFlight } from './requests-in-flight.ts'
@@ -85,7 +78,7 @@ export class HttpSession {
     const posted = Array.isArray(body) ? body : [body]
     const repeated = posted.find((message) => isJSONRPCRequest(message) && this.#inFlight.has(message.id))
     if (repeated !== undefined)
-      return errorResponse(400, { code: INVALID_REQUEST, message: 'a request with this id is in flight' })
+      return httpError(400, { code: INVALID_REQUEST, message: 'a request with this id is in flight' })
     while (this.#waitingBytes > MAX_WAITING_BYTES) await this.#sent
     this.#exchanges.set(request, exchange)
     const response = await this.#transport.handleRequest(request, { parsedBody: body })
@@ -130,7 +123,7 @@ export class HttpSession {
       this.#failure instanceof Error ? this.#failure : new Error('the MCP session could not be opened'),
     )
     this.#end(undefined)
-    return errorResponse(200, error, isJSONRPCRequest(body) ? body.id : null)
+    return httpError(200, error, isJSONRPCRequest(body) ? body.id : null)
   }
 
   #toServer(message: JSONRPCMessage, request: Request | undefined): void {
@@ -154,8 +147,9 @@ export class HttpSession {
   }
 
   async #notSent(message: JSONRPCMessage, error: unknown): Promise<void> {
-    if (!isJSONRPCRequest(message) || this.#inFlight.take(message.id) === undefined) return
-    await this.#transport.send(errorAnswer(message.id, TRANSPORT_FAILED, reasonOf(error)))
+    if (isJSONRPCRequest(message) && this.#inFlight.take(message.id) !== undefined)
+      return this.#transport.send(errorAnswer(message.id, TRANSPORT_FAILED, reasonOf(error)))
+    if (!this.#isOver && error instanceof Error) this.#options.onError(error)
   }
 
   /** The client wants no response to this request any more, and mostly the server sends none: its stream ends here. */
@@ -163,10 +157,10 @@ export class HttpSession {
     const id = params?.['requestId']
     if (typeof id !== 'string' && typeof id !== 'number') return
     const request = this.#inFlight.take(id)
-    if (request === undefined || this.#inFlight.shares(request.exchange)) return
-    this.#transport.closeSSEStream(id)
-    // The transport remembers a request until it is answered. Nobody hears this answer.
-    void this.#transport.send(errorAnswer(id, TRANSPORT_FAILED, 'cancelled'))
+    if (request === undefined) return
+    if (!this.#inFlight.shares(request.exchange)) this.#transport.closeSSEStream(id)
+    // The transport remembers a request until it is answered. Only in a batch does anybody hear this answer.
+    void this.#transport.send(errorAnswer(id, TRANSPORT_FAILED, 'the request was cancelled'))
   }
 
   async #toClient(bytes: Uint8Array): Promise<void> {
@@ -193,7 +187,7 @@ export class HttpSession {
       const carrier = this.#inFlight.carrierOf(message, ownStream !== undefined)
       const exchange = carrier?.exchange ?? ownStream
       if (exchange !== undefined) {
-        await this.#transport.send(message, { relatedRequestId: carrier?.id })
+        await this.#transport.send(message, carrier === undefined ? {} : { relatedRequestId: carrier.id })
         return exchange.room()
       }
       await new Promise<void>((resolve) => {

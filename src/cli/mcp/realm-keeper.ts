@@ -1,0 +1,53 @@
+import type { SecureConnection } from '../../bus/connection.ts'
+import { SubrosaError } from '../../errors.ts'
+import type { BrokerOptions } from '../broker-options.ts'
+import { type Joined, joinRealm } from '../join.ts'
+import { reportStatus } from '../report-status.ts'
+import { leave } from '../session.ts'
+import type { Terminal } from '../terminal.ts'
+
+/** A realm that is joined when it is needed, and anew when its connection has ended for good. */
+export class RealmKeeper {
+  readonly #terminal: Terminal
+  readonly #options: BrokerOptions
+  readonly #purpose: string
+  #joined: Joined | undefined
+  #joining: Promise<Joined> | undefined
+  #isLeft = false
+
+  /** @param purpose what the broker calls the connection, where nobody says it */
+  constructor(terminal: Terminal, options: BrokerOptions, purpose: string) {
+    this.#terminal = terminal
+    this.#options = options
+    this.#purpose = purpose
+  }
+
+  /**
+   * The sealed connection: the one that stands, or a new one.
+   *
+   * @throws what joinRealm throws, and SubrosaError ERR_CLOSED after the realm was left
+   */
+  async bus(): Promise<SecureConnection> {
+    if (this.#joined !== undefined && !this.#joined.bus.isClosed()) return this.#joined.bus
+    this.#joining ??= this.#join().finally(() => {
+      this.#joining = undefined
+    })
+    return (await this.#joining).bus
+  }
+
+  /** Leaves the realm in order, and does not come back. */
+  async leave(): Promise<void> {
+    this.#isLeft = true
+    await this.#joining?.catch(() => {})
+    if (this.#joined !== undefined) await leave(this.#joined.nc, this.#joined.bus)
+  }
+
+  async #join(): Promise<Joined> {
+    if (this.#isLeft) throw new SubrosaError('ERR_CLOSED', 'the realm was left')
+    await this.#joined?.nc.close()
+    const joined = await joinRealm(this.#terminal, this.#options, this.#purpose)
+    reportStatus(this.#terminal, joined.bus)
+    this.#joined = joined
+    return joined
+  }
+}

@@ -1,0 +1,162 @@
+import { readFile } from 'node:fs/promises'
+import { type Command, Option } from 'commander'
+import { systemClock } from '../../clock.ts'
+import { SubrosaError } from '../../errors.ts'
+import { DEFAULT_MCP_SESSIONS } from '../../limits.ts'
+import type { Channel } from '../../mcp/channel.ts'
+import { joinPipes } from '../../mcp/join.ts'
+import { Listener } from '../../mcp/listener.ts'
+import { addressOf } from '../../mcp/peer.ts'
+import type { MessagePipe } from '../../mcp/pipe.ts'
+import { readPolicy, type ServerPolicy } from '../../mcp/policy.ts'
+import { addAgentOptions, type BrokerOptions } from '../broker-options.ts'
+import { EXIT_CODES_HELP, reportFailure } from '../failure.ts'
+import { addExamples, parseCount, parseDuration, parseName } from '../options.ts'
+import { inRealm, type Session } from '../session.ts'
+import { note, type Terminal } from '../terminal.ts'
+import { durationShown } from '../times.ts'
+import { childEnvironment, collectVariables } from './child-environment.ts'
+import { ChildPipe } from './child-pipe.ts'
+import { Guardian } from './guardian.ts'
+import { mcpOptions } from './mcp-options.ts'
+
+interface ServeOptions extends BrokerOptions {
+  readonly policy?: string
+  readonly env?: readonly string[]
+  readonly sessions: number
+  readonly heartbeat?: number
+  readonly lease?: number
+}
+
+/** Leads to the MCP server, for one client alone. */
+type OpenServer = () => MessagePipe
+
+/** Registers `subrosa mcp serve`. */
+export function registerServe(mcp: Command, terminal: Terminal): void {
+  const command = mcp
+    .command('serve')
+    .description('serve an MCP server, sealed, until interrupted; each client gets one of its own')
+    .argument('<name>', 'the name that clients know it by: that of the agent that serves', parseName)
+    .argument('[command...]', 'after --: what starts the MCP server, on its standard input and output')
+    .option(
+      '--policy <file>',
+      'who may use what of it (JSON); without it all who may open a session may use all',
+    )
+    .addOption(
+      new Option('--env <key...>', 'hand on this variable of the environment to the server').argParser(
+        collectVariables,
+      ),
+    )
+    .option('--sessions <number>', 'how many at once', parseCount, DEFAULT_MCP_SESSIONS)
+    .addOption(
+      new Option(
+        '--heartbeat <duration>',
+        'how often either side gives a sign of life; a session ends when three are missing (default: 10s)',
+      ).argParser(parseDuration),
+    )
+    .addOption(
+      new Option('--lease <duration>', 'after how long a session ends in any case (default: 24h)').argParser(
+        parseDuration,
+      ),
+    )
+  addAgentOptions(command).action(async (name: string, words: readonly string[], options: ServeOptions) =>
+    serve(terminal, { name, words, options }),
+  )
+  addExamples(
+    command,
+    'subrosa mcp serve files -- npx -y @modelcontextprotocol/server-filesystem ~/Documents',
+    'subrosa mcp serve files --policy policy.json --env API_KEY -- ./server --verbose',
+  ).addHelpText('after', EXIT_CODES_HELP)
+}
+
+interface Serving {
+  readonly name: string
+  readonly words: readonly string[]
+  readonly options: ServeOptions
+}
+
+async function serve(terminal: Terminal, { name, words, options }: Serving): Promise<void> {
+  const policy = options.policy === undefined ? undefined : await loadPolicy(options.policy)
+  const openServer = childOpener(terminal, { name, words, options })
+  const agent = await mcpOptions(terminal, options, { as: name })
+  await inRealm(terminal, agent, {
+    purpose: 'subrosa mcp serve',
+    task: async (session) => {
+      if (session.bus.name !== name) throw wrongAgent(name, session.bus.name)
+      await serveSessions(terminal, session, { options, policy, openServer })
+    },
+  })
+}
+
+async function serveSessions(
+  terminal: Terminal,
+  { bus, interrupted }: Session,
+  {
+    options,
+    policy,
+    openServer,
+  }: Omit<Serving, 'name' | 'words'> & {
+    readonly options: ServeOptions
+    readonly policy: ServerPolicy | undefined
+    readonly openServer: OpenServer
+  },
+): Promise<void> {
+  const { sessions: maxSessions, heartbeat, lease } = options
+  const running = new Set<Promise<unknown>>()
+  const accept = async (client: Channel): Promise<void> => {
+    const filter = policy?.filterFor(client.peer.name)
+    const beganAt = systemClock.monotonic()
+    const { ended } = await joinPipes({ client, server: openServer(), filter })
+    const who = addressOf(client.peer)
+    note(terminal, `session of ${who}`)
+    const over = ended.then((error) => {
+      running.delete(over)
+      const why = error === undefined ? '' : `: ${error.message}`
+      note(
+        terminal,
+        `session of ${who} ended after ${durationShown(systemClock.monotonic() - beganAt)}${why}`,
+      )
+    })
+    running.add(over)
+  }
+  const listener = await Listener.start(bus, accept, {
+    maxSessions,
+    onError: (error) => reportFailure(terminal, error),
+    ...(policy && { admits: ({ name }) => policy.filterFor(name) !== undefined }),
+    ...(heartbeat !== undefined && { heartbeat }),
+    ...(lease !== undefined && { lease }),
+  })
+  note(terminal, `serving ${bus.name}, instance ${bus.instance}`)
+  try {
+    const error = await Promise.race([interrupted, bus.closed()])
+    if (error instanceof Error) throw error
+  } finally {
+    listener.close()
+    await Promise.all(running)
+  }
+}
+
+function childOpener(terminal: Terminal, { name, words, options }: Serving): OpenServer {
+  const [command, ...args] = words
+  if (command === undefined)
+    throw new RangeError('say what starts the MCP server, after --: subrosa mcp serve NAME -- COMMAND…')
+  const env = childEnvironment(terminal.env, options.env)
+  const guardian = new Guardian(terminal)
+  return () => new ChildPipe(terminal, { name, command, args, env, guardian })
+}
+
+async function loadPolicy(path: string): Promise<ServerPolicy> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new SubrosaError('ERR_SETUP', `cannot read the policy ${path}`, { cause })
+  }
+  return readPolicy(text)
+}
+
+function wrongAgent(name: string, agent: string): SubrosaError {
+  return new SubrosaError('ERR_SETUP', `${name} cannot be served by the agent ${agent}`, {
+    hint: 'a server has the name of the agent that serves it: leave --as out, or give the same name twice',
+  })
+}
