@@ -35,7 +35,10 @@ export async function runInspector(world, node) {
   const files = filesystem(world.folder)
   const servers = [everything(), files, memory(world.folder)]
   for (const server of servers) await world.serve({ ...server, env: server.env('bridged') })
-  const configs = writeConfigs(world, servers)
+  const configs = {
+    direct: writeDirectConfig(world.folder, servers),
+    bridged: await world.hostConfig(REFERENCE_SERVERS),
+  }
 
   const objections = []
   for (const server of servers) {
@@ -140,25 +143,18 @@ function isFile(output, { sha256: wanted }) {
 }
 
 /**
- * Writes what a host reads: the servers as they are, and as they are through the bridge.
+ * Writes the configuration of a host that starts the servers itself.
  *
- * @param {World} world
+ * @param {string} folder
  * @param {readonly ReferenceServer[]} servers
+ * @returns {string} its path
  */
-function writeConfigs(world, servers) {
-  const write = (/** @type {string} */ run, /** @type {(server: ReferenceServer) => object} */ describe) => {
-    const path = join(world.folder, `${run}.json`)
-    const mcpServers = Object.fromEntries(servers.map((server) => [server.name, describe(server)]))
-    writeFileSync(path, JSON.stringify({ mcpServers }))
-    return path
-  }
-  return {
-    direct: write('direct', ({ command, env }) => ({ ...toConfig(command), env: env('direct') })),
-    bridged: write('bridged', ({ name }) => toConfig(world.connectCommand(name))),
-  }
-}
-
-/** @param {readonly string[]} words */
-function toConfig([command, ...args]) {
-  return { command, args }
+function writeDirectConfig(folder, servers) {
+  const path = join(folder, 'direct.json')
+  const entries = servers.map(({ name, command: [command, ...args], env }) => [
+    name,
+    { command, args, env: env('direct') },
+  ])
+  writeFileSync(path, JSON.stringify({ mcpServers: Object.fromEntries(entries) }))
+  return path
 }

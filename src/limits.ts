@@ -108,6 +108,9 @@ export const MAX_MCP_MESSAGE_BYTES = 256 * 1024 * 1024
 export const DEFAULT_MCP_MESSAGE_BYTES = 10 * 1024 * 1024
 /** What one side of a session may send before the other has taken it: frames with content. */
 export const MCP_WINDOW_BYTES = 1024 * 1024
+/** What waits at the sender for the other side to read, before the session ends: one message may be longer. */
+export const MAX_MCP_WAITING_BYTES = 64 * 1024 * 1024
+export const MAX_MCP_WAITING_MESSAGES = 65_536
 /** Of a message in one frame. It is halved where the server takes less. */
 export const MCP_CHUNK_BYTES = 64 * 1024
 export const MIN_MCP_CHUNK_BYTES = 256

@@ -18,15 +18,17 @@ import { becomes, Processes } from './processes.mjs'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const LOOPBACK = '127.0.0.1'
+const REALM = 'realm'
 const COMMAND_TIMEOUT_MS = 60_000
-/** The agent as which every client of the run connects. */
-const HOST = 'host'
+/** The agent that is installed for the user whose hosts connect. */
+const USER = 'laptop'
 /** All that a host passes on to the servers that it starts, besides HOME. */
 const PASSED_ON = new Set(['LOGNAME', 'PATH', 'SHELL', 'TERM', 'USER'])
 
 /**
- * A realm that is set up by the commands that its user would give, on a real nats-server with TLS and logins, in a
- * folder of its own. Its commands see nothing of this user's: neither variables nor configuration.
+ * A realm that is set up by the commands that people would give, on a real nats-server with TLS and logins, in a folder
+ * of its own. Hosts find the agent that was installed below HOME; nothing of the user who runs this reaches them, neither
+ * variables nor configuration.
  */
 export class World {
   /** @type {() => Promise<void>} */
@@ -43,22 +45,24 @@ export class World {
   }
 
   /**
-   * Makes the realm, and starts its broker and its rotation service.
+   * Makes the realm, starts its broker and its rotation service, and installs an agent for the hosts.
    *
-   * @param {readonly string[]} servers the names of the MCP servers that clients will use
+   * @param {readonly string[]} servers the names of the MCP servers that it uses
    */
   async start(servers) {
-    await this.#run('init', '--port', String(await freePort()))
+    await this.#run(['init', '--port', String(await freePort()), ...this.#inRealm])
     const broker = await startNatsServer({
       program: await findNatsServer({ onProgress: (message) => console.log(message) }),
-      configPath: realmLayout(this.#realm).serverConfig,
+      configPath: realmLayout(join(this.folder, REALM)).serverConfig,
       folder: this.folder,
     })
     if (broker.pid !== undefined) this.processes.guard(broker.pid)
     this.#stopBroker = () => broker.stop()
-    const rotator = this.#start({ name: 'rotator', command: ['rotator'] })
+    const rotator = this.#start({ name: 'rotator', command: ['rotator', ...this.#inRealm] })
     await becomes(rotator, () => rotator.said().includes('the rotation service of'))
-    await this.#run('agent', 'add', HOST, ...servers.flatMap((name) => ['--mcp-use', name]))
+    const bundle = join(this.folder, `${USER}.subrosa`)
+    await this.#run(['agent', 'add', USER, '--mcp-use', ...servers, '--bundle', bundle, ...this.#inRealm])
+    await this.#run(['use', bundle])
   }
 
   /**
@@ -67,14 +71,14 @@ export class World {
    * @param {McpServer} server
    */
   async serve({ name, command, env = {} }) {
-    await this.#run('agent', 'add', name, '--mcp-serve')
-    const passedOn = Object.keys(env).flatMap((variable) => ['--env', variable])
+    await this.#run(['agent', 'add', name, '--mcp-serve', ...this.#inRealm])
+    const handedOn = Object.keys(env).flatMap((variable) => ['--env', variable])
     const serving = this.#start({
       name: `serve-${name}`,
-      command: ['mcp', 'serve', name, '--as', name, ...passedOn, '--', ...command],
+      command: ['mcp', 'serve', name, ...handedOn, ...this.#inRealm, '--', ...command],
       env,
     })
-    await becomes(serving, () => serving.said().includes('serving'))
+    await becomes(serving, () => serving.said().includes(`serving ${name}`))
   }
 
   /**
@@ -84,18 +88,20 @@ export class World {
    */
   connectHttp(name) {
     return this.listen(`connect-${name}`, (port) =>
-      this.connectCommand(name, '--http', `${LOOPBACK}:${port}`),
+      subrosa('mcp', 'connect', name, '--http', `${LOOPBACK}:${port}`),
     )
   }
 
   /**
-   * The command that a host starts to reach an MCP server.
+   * What a user pastes into the configuration of a host.
    *
-   * @param {string} name
-   * @param {readonly string[]} options
+   * @param {readonly string[]} servers
+   * @returns {Promise<string>} the path of a file with it
    */
-  connectCommand(name, ...options) {
-    return this.#subrosa('mcp', 'connect', name, '--as', HOST, ...options)
+  async hostConfig(servers) {
+    const out = join(this.folder, 'bridged.json')
+    await this.#run(['mcp', 'config', 'claude', ...servers, '--local'], { out })
+    return out
   }
 
   /**
@@ -124,36 +130,36 @@ export class World {
     this.processes.release()
   }
 
-  get #realm() {
-    return join(this.folder, 'realm')
+  get #inRealm() {
+    return ['--realm', join(this.folder, REALM)]
   }
 
-  /** @param {McpServer} start the arguments of a command of subrosa */
+  /** @param {McpServer} start the words of a command of subrosa */
   #start({ name, command, env = {} }) {
-    return this.processes.start({
-      name,
-      command: this.#subrosa(...command),
-      env: { ...this.env, ...env },
-    })
+    return this.processes.start({ name, command: subrosa(...command), env: { ...this.env, ...env } })
   }
 
-  /** @param {readonly string[]} args */
-  async #run(...args) {
+  /**
+   * Runs a command of subrosa to its end.
+   *
+   * @param {readonly string[]} words
+   * @param {{ readonly out?: string }} [options] `out` is a file for what it writes
+   */
+  async #run(words, options = {}) {
     const { code, said } = await this.processes.run({
-      name: args.slice(0, 3).join('-'),
-      command: this.#subrosa(...args),
+      name: 'command',
+      command: subrosa(...words),
       env: this.env,
       timeoutMs: COMMAND_TIMEOUT_MS,
+      ...options,
     })
-    if (code !== 0) throw new Error(`subrosa ${args.join(' ')} ended with ${code}\n${said()}`)
+    if (code !== 0) throw new Error(`subrosa ${words.join(' ')} ended with ${code}\n${said()}`)
   }
+}
 
-  /** @param {readonly string[]} args */
-  #subrosa(...args) {
-    const at = args.indexOf('--')
-    const [own, rest] = at < 0 ? [args, []] : [args.slice(0, at), args.slice(at)]
-    return [process.execPath, MAIN, ...own, '--realm', this.#realm, ...rest]
-  }
+/** @param {readonly string[]} words */
+function subrosa(...words) {
+  return [process.execPath, MAIN, ...words]
 }
 
 /** @returns {Promise<number>} a port that was free a moment ago */

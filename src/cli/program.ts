@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { registerAgentAdd } from './agent-add.ts'
 import { registerAgentList } from './agent-list.ts'
@@ -15,6 +14,7 @@ import { registerKeys } from './keys.ts'
 import { registerMcp } from './mcp/mcp.ts'
 import { addExamples } from './options.ts'
 import { allowOptionsBefore } from './options-before.ts'
+import { packageVersion } from './package-version.ts'
 import { registerPin } from './pin.ts'
 import { registerPub } from './pub.ts'
 import { registerReply } from './reply.ts'
@@ -93,12 +93,6 @@ function registerDemo(program: Command, setExitCode: (code: number) => void): vo
     .option('--keep', 'leave it running until interrupted', false)
     .action(async (options: DemoOptions) => setExitCode(await runDemo(options)))
   addExamples(command, 'subrosa demo')
-}
-
-function packageVersion(): string {
-  const path = new URL('../../package.json', import.meta.url)
-  const { version } = JSON.parse(readFileSync(path, 'utf8')) as { readonly version: string }
-  return version
 }
 
 /** After a usage error, each command names its own help. */

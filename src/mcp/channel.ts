@@ -28,7 +28,7 @@ export interface ChannelOptions {
   readonly onEnd: () => void
 }
 
-/** What each reason means to who reads it. */
+/** What each reason means to whom the other side gives it. */
 const MEANINGS: Readonly<Record<Exclude<McpEnd, typeof McpEnd.closed>, string>> = {
   [McpEnd.lost]: 'a frame was lost, repeated or out of order',
   [McpEnd.limit]: 'more was sent than was allowed',
@@ -60,6 +60,8 @@ export class Channel implements MessagePipe {
   #heardAt: number
   #isOver = false
   #error: Error | undefined
+  /** The other side has ended it on purpose: what came before is handed on first. */
+  #isDraining = false
   #isFinished = false
 
   constructor(options: ChannelOptions) {
@@ -75,10 +77,24 @@ export class Channel implements MessagePipe {
     this.#incoming = new Incoming({
       maxMessage: maxReceived,
       grant: (limit) => this.#tell({ kind: 'credit', limit }),
-      onError: (error) => this.end(McpEnd.failed, error),
+      onError: (cause) => {
+        this.end(McpEnd.failed, ended('handing on a message has failed', cause))
+        this.#finish()
+      },
     })
     this.#sentAt = this.#heardAt = clock.monotonic()
     this.#cancelLease = clock.after(leaseMs, () => this.end(McpEnd.expired))
+  }
+
+  /** Whether it has ended, at either side. What came before may still be handed on. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** Gives signs of life from now on, and expects them: both sides know of the session. */
+  begin(): void {
+    if (this.#isOver) return
+    this.#heardAt = this.#options.clock.monotonic()
     this.#scheduleHeartbeat()
   }
 
@@ -86,39 +102,61 @@ export class Channel implements MessagePipe {
   async open(sink: PipeSink): Promise<void> {
     this.#sink = sink
     this.#incoming.start(sink.message)
-    if (this.#isOver) this.#finish()
+    if (this.#isDraining) this.#drain()
+    else if (this.#isOver) this.#finish()
   }
 
+  /**
+   * Sends a message after all that were sent before, and resolves when it has gone.
+   *
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE: the session goes on; ERR_MCP_ENDED, ERR_CLOSED after the end
+   */
   async send(message: Uint8Array): Promise<void> {
     if (this.#isOver) throw this.#error ?? sessionClosed()
+    this.#outgoing.assertFits(message)
+    if (this.#outgoing.isFullFor(message)) {
+      this.end(McpEnd.limit, ended('the other side does not read what is sent to it'))
+      throw this.#error ?? sessionClosed()
+    }
     try {
       await this.#outgoing.send(message)
     } catch (error) {
-      // What is too long is the sender's own fault, and the session goes on.
-      if (!(error instanceof SubrosaError && error.code === 'ERR_MESSAGE_TOO_LARGE')) this.#fail(error)
-      throw error
+      this.fail(error)
+      throw this.#error ?? error
     }
   }
 
   async close(): Promise<void> {
     this.end(McpEnd.closed)
+    // Where the other side was first, nobody waits here any more for what came before.
+    this.#isDraining = false
+    this.#finish()
   }
 
-  /** Ends it, and tells the other side why where that is possible. */
-  end(reason: McpEnd, cause?: unknown): void {
+  /** Ends it with `error`, and tells the other side the reason where that is possible. */
+  end(reason: McpEnd, error = endedFor(reason)): void {
     if (this.#isOver) return
     try {
       this.#publish({ kind: 'end', reason })
     } catch {
       // It ends all the same, and the other side hears nothing more.
     }
-    this.#stop(reason === McpEnd.closed ? undefined : sessionEnded(reason, cause))
+    this.#stop(error)
+    this.#finish()
+  }
+
+  /** Ends it where nothing can be sealed to the other side any more, and so it cannot be told. */
+  fail(cause: unknown): void {
+    if (this.#isOver) return
+    this.#stop(ended('nothing can be sent to the other side', cause))
     this.#finish()
   }
 
   /** Takes the frame that this number stands on. The bus has proved that it is of the other end. */
   take(number: number, frame: McpFrame): void {
     if (this.#isOver) return
+    // Who knows nothing of the session cannot number it.
+    if (frame.kind === 'end' && frame.reason === McpEnd.unknown) return this.#endedByPeer(frame.reason)
     if (number !== this.#nextIn) return this.end(McpEnd.lost)
     this.#nextIn++
     this.#heardAt = this.#options.clock.monotonic()
@@ -141,15 +179,21 @@ export class Channel implements MessagePipe {
     try {
       return this.#outgoing.allow(limit)
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
       return true
     }
   }
 
   #endedByPeer(reason: McpEnd): void {
-    this.#stop(reason === McpEnd.closed ? undefined : sessionEnded(reason))
-    if (reason !== McpEnd.closed) return this.#finish()
-    // What came before a regular end is handed on first, by somebody who may have stopped to read.
+    this.#stop(endedFor(reason))
+    this.#isDraining = reason === McpEnd.closed
+    if (this.#sink === undefined) return
+    if (this.#isDraining) this.#drain()
+    else this.#finish()
+  }
+
+  /** Hands on what came before a regular end, to somebody who may have stopped to read. */
+  #drain(): void {
     const cancel = this.#options.clock.after(MCP_DRAIN_MS, () => this.#finish())
     this.#incoming.whenIdle(() => {
       cancel()
@@ -166,23 +210,12 @@ export class Channel implements MessagePipe {
 
   /** Publishes what is no message of anybody's: where it cannot go, the session is over. */
   #tell(frame: McpFrame): void {
+    if (this.#isOver) return
     try {
       this.#publish(frame)
     } catch (error) {
-      this.#fail(error)
+      this.fail(error)
     }
-  }
-
-  /** Nothing can be sealed to the other end any more, and so it cannot be told. */
-  #fail(cause: unknown): void {
-    if (this.#isOver) return
-    this.#stop(
-      new SubrosaError('ERR_MCP_ENDED', 'the MCP session has ended: nothing can be sent to the other side', {
-        cause,
-        ...hintOf(cause),
-      }),
-    )
-    this.#finish()
   }
 
   #scheduleHeartbeat(): void {
@@ -213,15 +246,19 @@ export class Channel implements MessagePipe {
   }
 }
 
-function sessionEnded(reason: Exclude<McpEnd, typeof McpEnd.closed>, cause?: unknown): SubrosaError {
-  return new SubrosaError('ERR_MCP_ENDED', `the MCP session has ended: ${MEANINGS[reason]}`, { cause })
+/** `undefined` for an end on purpose. */
+function endedFor(reason: McpEnd): SubrosaError | undefined {
+  return reason === McpEnd.closed ? undefined : ended(MEANINGS[reason])
+}
+
+/** The error of a session that has ended. Errors of others may quote messages: what they say is not repeated. */
+function ended(why: string, cause?: unknown): SubrosaError {
+  return new SubrosaError('ERR_MCP_ENDED', `the MCP session has ended: ${why}`, {
+    cause,
+    ...(cause instanceof SubrosaError && { hint: cause.message }),
+  })
 }
 
 function sessionClosed(): SubrosaError {
   return new SubrosaError('ERR_CLOSED', 'this MCP session is closed')
-}
-
-function hintOf(error: unknown): { readonly hint?: string } {
-  if (!(error instanceof Error)) return {}
-  return { hint: error.message }
 }

@@ -1,10 +1,11 @@
-import { fromHex } from '../bytes.ts'
+import { copy, fromHex } from '../bytes.ts'
 import type { SecureConnection } from '../bus/connection.ts'
 import type { SecureMessage } from '../bus/message.ts'
 import type { SecureSubscription } from '../bus/subscription.ts'
 import type { Clock } from '../clock.ts'
+import { SubrosaError } from '../errors.ts'
 import { RateLimit } from '../keys/budget.ts'
-import { MAX_MCP_STRAYS_PER_SECOND } from '../limits.ts'
+import { MAX_MCP_STRAYS_PER_SECOND, MCP_WINDOW_BYTES } from '../limits.ts'
 import { encodeMcpFrame, McpEnd, type ReadMcpFrame, readMcpFrame } from '../wire/mcp.ts'
 import type { Channel } from './channel.ts'
 import { addressOf } from './peer.ts'
@@ -24,7 +25,7 @@ interface Early {
   readonly read: ReadMcpFrame
 }
 
-/** What a server can send within its credit before the answer is read: whoever sends more loses the session. */
+/** Whoever sends more before the answer is read, in frames or beyond the credit in bytes, loses the session. */
 const MAX_EARLY_FRAMES = 256
 
 /**

@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts'
+import { copy } from '../bytes.ts'
 import { MCP_WINDOW_BYTES } from '../limits.ts'
 import { McpEnd, type McpFrame } from '../wire/mcp.ts'
 import { costOf } from './outgoing.ts'
@@ -17,8 +17,11 @@ type Take = (message: Uint8Array) => void | Promise<void>
 
 interface Assembly {
   readonly total: number
-  readonly parts: Uint8Array[]
+  /** Memory for what has come: it grows with that, and not with what was said of the length. */
+  memory: Uint8Array
   length: number
+  /** What its parts take of the credit. */
+  cost: number
 }
 
 interface Ready {
@@ -29,7 +32,8 @@ interface Ready {
 
 /**
  * The receiving half of a session: puts messages together and hands them on, one after the other. Credit for a message
- * is given again when it was handed on, so that what waits here never exceeds the window and one message.
+ * is given again when it was handed on, and for the parts of one when nothing waits before it, so that what waits here
+ * never exceeds the window and one message.
  */
 export class Incoming {
   readonly #options: IncomingOptions
@@ -63,13 +67,14 @@ export class Incoming {
     if (frame.kind === 'message') {
       if (this.#assembly !== undefined) return McpEnd.malformed
       if (content.length > maxMessage) return McpEnd.limit
-      this.#push({ message: content, cost })
+      // What waits is copied: it is a part of something larger that was opened.
+      this.#push({ message: this.#isIdle ? content : copy(content), cost })
       return undefined
     }
     if (frame.kind === 'first') {
       if (this.#assembly !== undefined) return McpEnd.malformed
       if (frame.total > maxMessage) return McpEnd.limit
-      this.#assembly = { total: frame.total, parts: [], length: 0 }
+      this.#assembly = { total: frame.total, memory: new Uint8Array(0), length: 0, cost: 0 }
     }
     return this.#assemble(content, cost)
   }
@@ -83,24 +88,27 @@ export class Incoming {
 
   /** Calls back when everything was handed on that has come so far. */
   whenIdle(callback: () => void): void {
-    if (this.#ready.length === 0 && !this.#isHandingOn) callback()
+    if (this.#isIdle) callback()
     else this.#onIdle = callback
+  }
+
+  get #isIdle(): boolean {
+    return this.#ready.length === 0 && !this.#isHandingOn
   }
 
   #assemble(content: Uint8Array, cost: number): McpEnd | undefined {
     const assembly = this.#assembly
     // Every part takes the message further: an empty one would only be counted.
     if (assembly === undefined || content.length === 0) return McpEnd.malformed
-    assembly.parts.push(content)
-    assembly.length += content.length
-    if (assembly.length > assembly.total) return McpEnd.malformed
+    if (assembly.length + content.length > assembly.total) return McpEnd.malformed
+    append(assembly, content)
+    assembly.cost += cost
     if (assembly.length < assembly.total) {
-      // Its place is counted by the limit of one message: the rest of it needs the credit.
-      this.#settle(cost)
+      this.#settleParts()
       return undefined
     }
     this.#assembly = undefined
-    this.#push({ message: concat(...assembly.parts), cost })
+    this.#push({ message: assembly.memory.subarray(0, assembly.length), cost: assembly.cost })
     return undefined
   }
 
@@ -123,7 +131,17 @@ export class Incoming {
       this.#settle(next.cost)
     }
     this.#isHandingOn = false
+    this.#settleParts()
     this.#onIdle?.()
+  }
+
+  /** A message may be longer than the window: the rest of it needs the credit of what has come. */
+  #settleParts(): void {
+    const assembly = this.#assembly
+    if (assembly === undefined || !this.#isIdle) return
+    const { cost } = assembly
+    assembly.cost = 0
+    this.#settle(cost)
   }
 
   /** Gives credit again in large steps: each is a message. */
@@ -134,4 +152,15 @@ export class Incoming {
     this.#granted = limit
     this.#options.grant(limit)
   }
+}
+
+function append(assembly: Assembly, content: Uint8Array): void {
+  const length = assembly.length + content.length
+  if (length > assembly.memory.length) {
+    const larger = new Uint8Array(Math.min(assembly.total, Math.max(length, 2 * assembly.memory.length)))
+    larger.set(assembly.memory)
+    assembly.memory = larger
+  }
+  assembly.memory.set(content, assembly.length)
+  assembly.length = length
 }

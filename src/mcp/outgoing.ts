@@ -1,5 +1,10 @@
 import { SubrosaError } from '../errors.ts'
-import { MCP_CHUNK_BYTES, MIN_MCP_CHUNK_BYTES } from '../limits.ts'
+import {
+  MAX_MCP_WAITING_BYTES,
+  MAX_MCP_WAITING_MESSAGES,
+  MCP_CHUNK_BYTES,
+  MIN_MCP_CHUNK_BYTES,
+} from '../limits.ts'
 import { MCP_FRAME_HEADER_BYTES, type McpFrame } from '../wire/mcp.ts'
 
 /** What the sending half of a session works with. */
@@ -29,6 +34,7 @@ export function costOf(content: number): number {
 export class Outgoing {
   readonly #options: OutgoingOptions
   readonly #waiting: Waiting[] = []
+  #waitingBytes = 0
   #credit: number
   #sent = 0
   #chunkBytes = MCP_CHUNK_BYTES
@@ -38,48 +44,66 @@ export class Outgoing {
     this.#credit = options.credit
   }
 
-  /**
-   * Sends a message after those before it, and resolves when all of it has gone.
-   *
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE: nothing of it has gone then
-   */
-  async send(message: Uint8Array): Promise<void> {
+  /** @throws SubrosaError ERR_MESSAGE_TOO_LARGE for what the other side would not take */
+  assertFits({ length }: Uint8Array): void {
     const { maxMessage } = this.#options
-    if (message.length > maxMessage) {
-      throw new SubrosaError('ERR_MESSAGE_TOO_LARGE', `a message of ${message.length} bytes is too long`, {
-        hint: `the other side takes ${maxMessage} at most`,
-      })
-    }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ message, at: 0, resolve, reject })
-      if (this.#waiting.length === 1) this.pump()
+    if (length <= maxMessage) return
+    throw new SubrosaError('ERR_MESSAGE_TOO_LARGE', `a message of ${length} bytes is too long`, {
+      hint: `the other side takes ${maxMessage} at most`,
     })
   }
 
-  /** The other side takes so many bytes in all. @returns `false` where that makes no sense */
+  /** Whether so much waits already that nothing more is taken, but for one message of any length. */
+  isFullFor({ length }: Uint8Array): boolean {
+    const count = this.#waiting.length
+    return (
+      count >= MAX_MCP_WAITING_MESSAGES || (count > 0 && this.#waitingBytes + length > MAX_MCP_WAITING_BYTES)
+    )
+  }
+
+  /**
+   * Sends a message after those before it, and resolves when all of it has gone.
+   *
+   * @throws what publishing throws
+   */
+  async send(message: Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ message, at: 0, resolve, reject })
+      this.#waitingBytes += message.length
+      if (this.#waiting.length === 1) this.#pump()
+    })
+  }
+
+  /**
+   * The other side takes so many bytes in all: what waits is sent as far as that goes.
+   *
+   * @returns `false` where it makes no sense
+   * @throws what publishing throws
+   */
   allow(limit: number): boolean {
     if (limit < this.#credit) return false
     this.#credit = limit
-    this.pump()
+    this.#pump()
     return true
-  }
-
-  /** Sends what waits, as far as the credit goes. */
-  pump(): void {
-    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
-      if (!this.#sendSome(next)) return
-      if (next.at < next.message.length) continue
-      this.#waiting.shift()
-      next.resolve()
-    }
   }
 
   /** What waits will never go. */
   fail(error: Error): void {
+    this.#waitingBytes = 0
     for (const { reject } of this.#waiting.splice(0)) reject(error)
   }
 
-  /** @returns whether it went: else there is too little credit for a frame worth its cost */
+  #pump(): void {
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (!this.#sendSome(next)) return
+      if (next.at < next.message.length) continue
+      this.#waiting.shift()
+      this.#waitingBytes -= next.message.length
+      next.resolve()
+    }
+  }
+
+  /** @returns whether some of it went, or less is tried at once: else there is too little credit */
   #sendSome(waiting: Waiting): boolean {
     const { message, at } = waiting
     const content = Math.min(message.length - at, this.#chunkBytes)

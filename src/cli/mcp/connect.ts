@@ -1,73 +1,90 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { systemClock } from '../../clock.ts'
-import { openChannel } from '../../mcp/client.ts'
 import { clientGate } from '../../mcp/client-gate.ts'
+import { filteredPipe } from '../../mcp/filtered-pipe.ts'
 import { joinPipes } from '../../mcp/join.ts'
 import type { MessagePipe } from '../../mcp/pipe.ts'
-import { type ReopeningEvent, ReopeningPipe } from '../../mcp/reopening-pipe.ts'
 import { addAgentOptions, type BrokerOptions } from '../broker-options.ts'
 import { EXIT_CODES_HELP, reportFailure } from '../failure.ts'
 import { addExamples, parseName } from '../options.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { addConnectOptions, type ConnectOptions } from './connect-options.ts'
+import { type LoopbackAddress, parseLoopback } from './loopback.ts'
 import { mcpOptions } from './mcp-options.ts'
+import { watchParent } from './parent-watch.ts'
 import { RealmKeeper } from './realm-keeper.ts'
+import { serverPipe } from './server-access.ts'
 import { StdioPipe } from './stdio-pipe.ts'
 
-type Options = BrokerOptions & ConnectOptions
+interface Options extends BrokerOptions, ConnectOptions {
+  readonly http?: LoopbackAddress
+}
+
+/** Leads to the server, for one client alone. */
+type OpenServer = () => MessagePipe
 
 /** Registers `subrosa mcp connect`. */
 export function registerConnect(mcp: Command, terminal: Terminal): void {
   const command = mcp
     .command('connect')
-    .description('stand in for an MCP server on standard input and output: what a host starts')
+    .description('stand in for an MCP server on standard input and output, as a host starts it')
     .argument('<name>', 'the server', parseName)
+    .addOption(
+      new Option(
+        '--http <address>',
+        'serve Streamable HTTP there instead, for this machine alone; such as 127.0.0.1:8808',
+      ).argParser(parseLoopback),
+    )
   addConnectOptions(command)
   addAgentOptions(command).action((name: string, options: Options) => connect(terminal, name, options))
-  addExamples(command, 'subrosa mcp connect files', 'subrosa mcp connect files --pin-tools').addHelpText(
-    'after',
-    EXIT_CODES_HELP,
-  )
+  addExamples(
+    command,
+    'subrosa mcp connect files',
+    'subrosa mcp connect files --pin-tools --refuse sampling,elicitation',
+    'subrosa mcp connect files --http 127.0.0.1:8808',
+  ).addHelpText('after', EXIT_CODES_HELP)
 }
 
 async function connect(terminal: Terminal, server: string, options: Options): Promise<void> {
+  const { http, refuse, pinTools = false } = options
   const realm = new RealmKeeper(terminal, await mcpOptions(terminal, options), 'subrosa mcp connect')
-  const open = (): MessagePipe => sessionPipe(terminal, realm, server)
-  const { refuse } = options
-  const host = new StdioPipe(terminal)
-  const { ended } = await joinPipes({
-    client: host,
-    server: open(),
-    filter: refuse === undefined ? undefined : clientGate(refuse),
-  })
-  void terminal.interrupted().then(() => host.close())
+  const openServer: OpenServer = () => {
+    const pipe = serverPipe(terminal, { realm, server, pinTools })
+    return refuse === undefined ? pipe : filteredPipe(pipe, clientGate(refuse))
+  }
   try {
-    const error = await ended
-    if (error !== undefined) throw error
+    if (http === undefined) await connectStdio(terminal, openServer)
+    else await connectHttp(terminal, http, openServer)
   } finally {
     await realm.leave()
   }
 }
 
-/** Leads to the server, over as many sessions as it takes. */
-function sessionPipe(terminal: Terminal, realm: RealmKeeper, server: string): ReopeningPipe {
-  return new ReopeningPipe({
-    clock: systemClock,
-    dial: async () => openChannel(await realm.bus(), { server }),
-    onEvent: (event) => report(terminal, server, event),
-  })
+/** For one host, which has started this process. */
+async function connectStdio(terminal: Terminal, openServer: OpenServer): Promise<void> {
+  const host = new StdioPipe(terminal)
+  const watch = watchParent(terminal, { clock: systemClock })
+  void watch.over.then(() => host.close())
+  const { ended } = await joinPipes({ client: host, server: openServer() })
+  try {
+    const error = await ended
+    if (error !== undefined) throw error
+  } finally {
+    watch.stop()
+  }
 }
 
-function report(terminal: Terminal, server: string, event: ReopeningEvent): void {
-  switch (event.type) {
-    case 'opened':
-      return note(terminal, `${event.again ? 'again ' : ''}in session with ${server}`)
-    case 'lost':
-      return note(
-        terminal,
-        `the session with ${server} has ended${event.error ? `: ${event.error.message}` : ''}`,
-      )
-    case 'failed':
-      reportFailure(terminal, event.error)
-  }
+/** For any number of clients, until interrupted. */
+async function connectHttp(
+  terminal: Terminal,
+  address: LoopbackAddress,
+  openPipe: OpenServer,
+): Promise<void> {
+  // Most commands need nothing of it, and it takes its time to load.
+  const { startHttpFront } = await import('./http-front.ts')
+  const onError = (error: Error): void => void reportFailure(terminal, error)
+  const front = await startHttpFront({ address, openPipe, onError })
+  note(terminal, `listening on ${front.url}`)
+  await terminal.interrupted()
+  await front.close()
 }

@@ -3,50 +3,10 @@ import { readFileSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { type Clock, systemClock } from '../../clock.ts'
 import { reportError, type Terminal } from '../terminal.ts'
+import { GUARDIAN_SCRIPT } from './guardian-script.ts'
 
 /** A guardian that dies is replaced, but not more often. */
 const RESTART_MS = 1000
-
-/**
- * Reads `+ GROUP START` and `- GROUP` until nobody can write any more, and then ends every group that is left: SIGTERM,
- * and after 3 s SIGKILL. START is when the leader has started, as /proc says it: where the leader has another one by
- * then, the number belongs to strangers.
- */
-const SCRIPT = `# subrosa: ends the MCP servers of process $1 when that is gone
-trap '' HUP INT QUIT TERM
-groups=
-while read -r change group start; do
-  case $group in '' | *[!0-9]* | 0 | 1) continue ;; esac
-  kept=
-  for each in $groups; do [ "\${each%:*}" = "$group" ] || kept="$kept $each"; done
-  groups=$kept
-  [ "$change" != + ] || groups="$groups $group:$start"
-done
-read_start() {
-  start= stat=
-  [ -r "/proc/$1/stat" ] || return 0
-  while IFS= read -r line; do stat="$stat $line"; done <"/proc/$1/stat"
-  set -- \${stat##*) }
-  start=\${20}
-}
-forget_ended() {
-  kept=
-  for each in $groups; do
-    read_start "\${each%:*}"
-    [ -z "$start" ] || [ -z "\${each#*:}" ] || [ "$start" = "\${each#*:}" ] || continue
-    kill -0 "-\${each%:*}" && kept="$kept $each"
-  done
-  groups=$kept
-}
-forget_ended
-for each in $groups; do kill -TERM "-\${each%:*}"; done
-for second in 1 2 3; do
-  forget_ended
-  [ -z "$groups" ] || sleep 1
-done
-forget_ended
-for each in $groups; do kill -KILL "-\${each%:*}"; done
-`
 
 /**
  * Sees to it that no MCP server outlives this process, even if it ends by SIGKILL: a process of its own, which notices
@@ -116,7 +76,7 @@ export class Guardian {
     let child: ChildProcessByStdio<Writable, null, null>
     try {
       // It holds nothing of this process but the pipe, and no folder.
-      child = spawn('/bin/sh', ['-c', SCRIPT, 'sh', String(process.pid)], {
+      child = spawn('/bin/sh', ['-c', GUARDIAN_SCRIPT, 'sh', String(process.pid)], {
         stdio: ['pipe', 'ignore', 'ignore'],
         env: { PATH: this.#terminal.env['PATH'] ?? '/usr/bin:/bin' },
         cwd: '/',

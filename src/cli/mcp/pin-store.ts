@@ -15,12 +15,16 @@ const FORMAT = 1
 const ACCESS_BY_OTHERS = 0o077
 const MAX_FILE_BYTES = 64 * 1024 * 1024
 
-/** Whose pins they are, and of which server. */
-export interface PinStoreOptions {
-  readonly engine: CryptoEngine
+/** Whose pins they are. */
+export interface PinOwner {
   readonly realm: string
   /** The agent that uses the server: a policy may show another agent other tools. */
   readonly agent: string
+}
+
+/** Of which server pins are kept, and where. */
+export interface PinStoreOptions {
+  readonly engine: CryptoEngine
   /** The server's name. */
   readonly server: string
   /** The folder that holds every realm's state; default `$XDG_STATE_HOME/subrosa` or `~/.local/state/subrosa`. */
@@ -32,29 +36,34 @@ export interface PinStoreOptions {
  * crash leaves it as it was or as it is to be; and of several processes that pin at once one does, and the others get
  * what it has pinned. What is damaged is never taken for nothing: that would pin anew whatever comes next.
  *
- * @throws TypeError when a name is none; reading throws SubrosaError ERR_STATE and ERR_KEY_FILE_PERMISSIONS, writing
- *   ERR_SETUP
+ * Reading throws SubrosaError ERR_STATE and ERR_KEY_FILE_PERMISSIONS, writing ERR_SETUP.
+ *
+ * @param owner asked when the pins are used: who an agent is may be known later than which server it uses
+ * @throws TypeError when the server's name is none
  *
  * @example
  * ```ts
- * const store = filePinStore({ engine, realm: bus.realm, agent: 'laptop', server: 'fs' })
+ * const store = filePinStore(() => ({ realm: bus.realm, agent: bus.name }), { engine, server: 'fs' })
  * ```
  */
-export function filePinStore({ engine, realm, agent, server, root }: PinStoreOptions): ToolPinStore {
-  if (![agent, server].every(isAgentName)) throw new TypeError('agent and server must be names of agents')
-  const path = join(root ?? defaultRoot(), realm, agent, 'mcp', server, 'tools.json')
-  const owner = { realm, server }
-  const read = async () => {
-    const text = await readPins(path)
-    return text === undefined ? undefined : parsePins(engine, text, { ...owner, path })
+export function filePinStore(owner: () => PinOwner, { engine, server, root }: PinStoreOptions): ToolPinStore {
+  if (!isAgentName(server)) throw new TypeError('server must be the name of an agent')
+  const place = (): Place => {
+    const { realm, agent } = owner()
+    const path = join(root ?? defaultRoot(), realm, agent, 'mcp', server, 'tools.json')
+    return { path, realm, server }
+  }
+  const read = async (): Promise<PinnedTools | undefined> => {
+    const text = await readPins(place().path)
+    return text === undefined ? undefined : parsePins(engine, text, place())
   }
   return {
     read,
     async create(pins) {
-      const isFirst = await writeFirst(path, formatPins(pins, owner))
-      return isFirst ? pins : ((await read()) ?? pins)
+      const isFirst = await writeFirst(place().path, formatPins(pins, place()))
+      return isFirst ? pins : ((await read()) ?? this.create(pins))
     },
-    replace: (pins) => replaceFile(path, formatPins(pins, owner), { secret: true }),
+    replace: (pins) => replaceFile(place().path, formatPins(pins, place()), { secret: true }),
   }
 }
 
@@ -93,24 +102,21 @@ async function readPins(path: string): Promise<string | undefined> {
   }
 }
 
-interface Owner {
+interface Place {
+  readonly path: string
   readonly realm: string
   readonly server: string
 }
 
 /** Written by hand: a tool's canonical text is kept as it is. */
-function formatPins({ identity, tools }: PinnedTools, { realm, server }: Owner): string {
+function formatPins({ identity, tools }: PinnedTools, { realm, server }: Place): string {
   const lines = [...tools.values()].flat().map(({ sha256, text }) => `{"sha256":"${sha256}","tool":${text}}`)
   const head = JSON.stringify({ format: FORMAT, realm, server, identity }).slice(0, -1)
   return `${head},"tools":[\n${lines.join(',\n')}\n]}\n`
 }
 
 /** @throws SubrosaError ERR_STATE */
-function parsePins(
-  engine: CryptoEngine,
-  text: string,
-  { path, realm, server }: Owner & { readonly path: string },
-): PinnedTools {
+function parsePins(engine: CryptoEngine, text: string, { path, realm, server }: Place): PinnedTools {
   const file = parseStrictJson(text)
   if (!isObject(file)) throw damaged(path)
   const { format, realm: ofRealm, server: ofServer, identity, tools, ...others } = file

@@ -4,6 +4,7 @@ import { systemClock } from '../../clock.ts'
 import { SubrosaError } from '../../errors.ts'
 import { DEFAULT_MCP_SESSIONS } from '../../limits.ts'
 import type { Channel } from '../../mcp/channel.ts'
+import { filteredPipe } from '../../mcp/filtered-pipe.ts'
 import { joinPipes } from '../../mcp/join.ts'
 import { Listener } from '../../mcp/listener.ts'
 import { addressOf } from '../../mcp/peer.ts'
@@ -18,11 +19,15 @@ import { durationShown } from '../times.ts'
 import { childEnvironment, collectVariables } from './child-environment.ts'
 import { ChildPipe } from './child-pipe.ts'
 import { Guardian } from './guardian.ts'
+import { collectHeaders, type HeaderSource, headersFrom } from './http-headers.ts'
 import { mcpOptions } from './mcp-options.ts'
+import { parseServerUrl } from './server-url.ts'
 
 interface ServeOptions extends BrokerOptions {
   readonly policy?: string
   readonly env?: readonly string[]
+  readonly url?: URL
+  readonly header?: readonly HeaderSource[]
   readonly sessions: number
   readonly heartbeat?: number
   readonly lease?: number
@@ -31,6 +36,8 @@ interface ServeOptions extends BrokerOptions {
 /** Leads to the MCP server, for one client alone. */
 type OpenServer = () => MessagePipe
 
+const WHERE = 'say where the MCP server is: what starts it, after --, or its address with --url'
+
 /** Registers `subrosa mcp serve`. */
 export function registerServe(mcp: Command, terminal: Terminal): void {
   const command = mcp
@@ -38,6 +45,15 @@ export function registerServe(mcp: Command, terminal: Terminal): void {
     .description('serve an MCP server, sealed, until interrupted; each client gets one of its own')
     .argument('<name>', 'the name that clients know it by: that of the agent that serves', parseName)
     .argument('[command...]', 'after --: what starts the MCP server, on its standard input and output')
+    .addOption(
+      new Option('--url <url>', 'serve what is there over Streamable HTTP instead').argParser(parseServerUrl),
+    )
+    .addOption(
+      new Option(
+        '--header <header=variable...>',
+        'send this header there, with the value of this variable of the environment',
+      ).argParser(collectHeaders),
+    )
     .option(
       '--policy <file>',
       'who may use what of it (JSON); without it all who may open a session may use all',
@@ -65,6 +81,7 @@ export function registerServe(mcp: Command, terminal: Terminal): void {
   addExamples(
     command,
     'subrosa mcp serve files -- npx -y @modelcontextprotocol/server-filesystem ~/Documents',
+    'subrosa mcp serve tickets --url http://127.0.0.1:3000/mcp --header Authorization=TICKETS_TOKEN',
     'subrosa mcp serve files --policy policy.json --env API_KEY -- ./server --verbose',
   ).addHelpText('after', EXIT_CODES_HELP)
 }
@@ -77,7 +94,7 @@ interface Serving {
 
 async function serve(terminal: Terminal, { name, words, options }: Serving): Promise<void> {
   const policy = options.policy === undefined ? undefined : await loadPolicy(options.policy)
-  const openServer = childOpener(terminal, { name, words, options })
+  const openServer = await serverOpener(terminal, { name, words, options })
   const agent = await mcpOptions(terminal, options, { as: name })
   await inRealm(terminal, agent, {
     purpose: 'subrosa mcp serve',
@@ -106,7 +123,8 @@ async function serveSessions(
   const accept = async (client: Channel): Promise<void> => {
     const filter = policy?.filterFor(client.peer.name)
     const beganAt = systemClock.monotonic()
-    const { ended } = await joinPipes({ client, server: openServer(), filter })
+    const server = filter === undefined ? openServer() : filteredPipe(openServer(), filter)
+    const { ended } = await joinPipes({ client, server })
     const who = addressOf(client.peer)
     note(terminal, `session of ${who}`)
     const over = ended.then((error) => {
@@ -136,10 +154,16 @@ async function serveSessions(
   }
 }
 
-function childOpener(terminal: Terminal, { name, words, options }: Serving): OpenServer {
+async function serverOpener(terminal: Terminal, { name, words, options }: Serving): Promise<OpenServer> {
+  const { url, header = [] } = options
   const [command, ...args] = words
-  if (command === undefined)
-    throw new RangeError('say what starts the MCP server, after --: subrosa mcp serve NAME -- COMMAND…')
+  if (url !== undefined && command === undefined) {
+    const headers = headersFrom(header, terminal.env)
+    // Most commands need nothing of it, and it takes its time to load.
+    const { httpBack } = await import('./http-back.ts')
+    return () => httpBack({ url, headers, onError: (error) => reportFailure(terminal, error) })
+  }
+  if (url !== undefined || command === undefined) throw new RangeError(WHERE)
   const env = childEnvironment(terminal.env, options.env)
   const guardian = new Guardian(terminal)
   return () => new ChildPipe(terminal, { name, command, args, env, guardian })
