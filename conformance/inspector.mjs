@@ -17,7 +17,8 @@ import { everything, filesystem, memory, sha256 } from './reference-servers.mjs'
 const PACKAGE = '@modelcontextprotocol/inspector'
 const PROGRAM = installedPath(`${PACKAGE}/clients/launcher/build/index.js`)
 const TIMEOUT_MS = 120_000
-const SHOWN_CHARACTERS = 200
+const SHOWN_BEFORE = 60
+const SHOWN_AFTER = 140
 
 /** The names of the servers that {@link runInspector} puts behind the bridge. */
 export const REFERENCE_SERVERS = ['everything', 'filesystem', 'memory']
@@ -113,18 +114,18 @@ function judge(what, { code }, { direct, bridged }) {
 }
 
 /**
- * The first line in which two texts differ.
+ * Where two texts begin to differ, and what stands there.
  *
  * @param {string} direct
  * @param {string} bridged
  */
 function firstDifference(direct, bridged) {
-  const [a, b] = [direct.split('\n'), bridged.split('\n')]
-  const line = a.findIndex((text, i) => text !== b[i])
-  const at = line < 0 ? a.length : line
-  const show = (/** @type {string | undefined} */ text) =>
-    text === undefined ? 'nothing more' : text.slice(0, SHOWN_CHARACTERS)
-  return `line ${at + 1}\n- ${show(a[at])}\n+ ${show(b[at])}`
+  let at = 0
+  while (at < direct.length && direct[at] === bridged[at]) at++
+  const line = direct.slice(0, at).split('\n').length
+  const show = (/** @type {string} */ text) =>
+    JSON.stringify(text.slice(Math.max(0, at - SHOWN_BEFORE), at + SHOWN_AFTER))
+  return `from character ${at} on, in line ${line}\n- ${show(direct)}\n+ ${show(bridged)}`
 }
 
 /**

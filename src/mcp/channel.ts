@@ -78,7 +78,7 @@ export class Channel implements MessagePipe {
       maxMessage: maxReceived,
       grant: (limit) => this.#tell({ kind: 'credit', limit }),
       onError: (cause) => {
-        this.end(McpEnd.failed, ended('handing on a message has failed', cause))
+        this.end(McpEnd.failed, sessionEnded('handing on a message has failed', cause))
         this.#finish()
       },
     })
@@ -115,7 +115,7 @@ export class Channel implements MessagePipe {
     if (this.#isOver) throw this.#error ?? sessionClosed()
     this.#outgoing.assertFits(message)
     if (this.#outgoing.isFullFor(message)) {
-      this.end(McpEnd.limit, ended('the other side does not read what is sent to it'))
+      this.end(McpEnd.limit, sessionEnded('the other side does not read what is sent to it'))
       throw this.#error ?? sessionClosed()
     }
     try {
@@ -148,7 +148,7 @@ export class Channel implements MessagePipe {
   /** Ends it where nothing can be sealed to the other side any more, and so it cannot be told. */
   fail(cause: unknown): void {
     if (this.#isOver) return
-    this.#stop(ended('nothing can be sent to the other side', cause))
+    this.#stop(sessionEnded('nothing can be sent to the other side', cause))
     this.#finish()
   }
 
@@ -248,11 +248,11 @@ export class Channel implements MessagePipe {
 
 /** `undefined` for an end on purpose. */
 function endedFor(reason: McpEnd): SubrosaError | undefined {
-  return reason === McpEnd.closed ? undefined : ended(MEANINGS[reason])
+  return reason === McpEnd.closed ? undefined : sessionEnded(MEANINGS[reason])
 }
 
 /** The error of a session that has ended. Errors of others may quote messages: what they say is not repeated. */
-function ended(why: string, cause?: unknown): SubrosaError {
+export function sessionEnded(why: string, cause?: unknown): SubrosaError {
   return new SubrosaError('ERR_MCP_ENDED', `the MCP session has ended: ${why}`, {
     cause,
     ...(cause instanceof SubrosaError && { hint: cause.message }),

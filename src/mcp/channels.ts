@@ -1,14 +1,15 @@
-import { copy, fromHex } from '../bytes.ts'
 import type { SecureConnection } from '../bus/connection.ts'
 import type { SecureMessage } from '../bus/message.ts'
+import type { StatusEvent } from '../bus/status.ts'
 import type { SecureSubscription } from '../bus/subscription.ts'
+import { copy, fromHex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
 import { RateLimit } from '../keys/budget.ts'
 import { MAX_MCP_STRAYS_PER_SECOND, MCP_WINDOW_BYTES } from '../limits.ts'
 import { encodeMcpFrame, McpEnd, type ReadMcpFrame, readMcpFrame } from '../wire/mcp.ts'
-import type { Channel } from './channel.ts'
-import { addressOf } from './peer.ts'
+import { type Channel, sessionEnded } from './channel.ts'
+import { addressOf, type McpPeer } from './peer.ts'
 
 /** What the sessions of one side work with. */
 export interface ChannelsOptions {
@@ -19,14 +20,15 @@ export interface ChannelsOptions {
   readonly subjectOf: (instance: string) => string
 }
 
-/** A frame that came before its session was known. */
+/** Frames that came before their session was known. */
 interface Early {
-  readonly from: string
-  readonly read: ReadMcpFrame
+  readonly frames: { readonly from: string; readonly read: ReadMcpFrame }[]
+  bytes: number
 }
 
-/** Whoever sends more before the answer is read, in frames or beyond the credit in bytes, loses the session. */
-const MAX_EARLY_FRAMES = 256
+// More than a server has credit for before the answer is read: whoever sends more loses the session.
+const MAX_EARLY_FRAMES = 4096
+const MAX_EARLY_BYTES = 2 * MCP_WINDOW_BYTES
 
 /**
  * The sessions that one instance has on one side of a server: hands each frame to the session of its sender. Who the
@@ -37,9 +39,10 @@ export class Channels {
   readonly #options: ChannelsOptions
   readonly #channels = new Map<string, Channel>()
   /** Frames of sessions of which the answer is on its way: they can be handled before it is. */
-  readonly #early = new Map<string, Early[]>()
+  readonly #early = new Map<string, Early>()
   readonly #strays = new RateLimit(MAX_MCP_STRAYS_PER_SECOND)
   readonly #subscription: SecureSubscription
+  readonly #events: AsyncIterableIterator<StatusEvent>
   #isEnded = false
 
   constructor(bus: SecureConnection, options: ChannelsOptions) {
@@ -50,8 +53,24 @@ export class Channels {
         if (error === undefined) this.#take(message)
       },
     })
-    void this.#subscription.closed.then(() => this.end(McpEnd.failed))
+    this.#events = bus.status()
+    void this.#subscription.closed.then((error) => this.#lost(error))
     void this.#watchRevocations()
+  }
+
+  /** Whether nothing is taken any more. */
+  get isEnded(): boolean {
+    return this.#isEnded
+  }
+
+  /**
+   * Resolves when frames can come.
+   *
+   * @throws SubrosaError ERR_SUBSCRIBE_DENIED, ERR_CLOSED
+   */
+  async ready(): Promise<void> {
+    await this.#bus.flush()
+    await assertTaken(this.#subscription)
   }
 
   get size(): number {
@@ -72,7 +91,7 @@ export class Channels {
 
   /** Keeps frames of this session, until it is added or given up. */
   expect(session: string): void {
-    this.#early.set(session, [])
+    this.#early.set(session, { frames: [], bytes: 0 })
   }
 
   giveUp(session: string): void {
@@ -82,7 +101,7 @@ export class Channels {
   /** Takes part in what comes from now on. */
   add(session: string, channel: Channel): void {
     const address = addressOf(channel.peer)
-    const early = this.#early.get(session) ?? []
+    const early = this.#early.get(session)?.frames ?? []
     this.#early.delete(session)
     this.#channels.set(keyOf(address, session), channel)
     for (const { from, read } of early) if (from === address) channel.take(read.number, read.frame)
@@ -103,7 +122,21 @@ export class Channels {
     if (this.#isEnded) return
     this.#isEnded = true
     for (const channel of [...this.#channels.values()]) channel.end(reason)
+    this.#stop()
+  }
+
+  /** No frame can come any more. */
+  #lost(cause: Error | undefined): void {
+    if (this.#isEnded) return
+    this.#isEnded = true
+    const error = sessionEnded('the subscription to its frames has ended', cause ?? connectionClosed())
+    for (const channel of [...this.#channels.values()]) channel.end(McpEnd.failed, error)
+    this.#stop()
+  }
+
+  #stop(): void {
     this.#subscription.unsubscribe()
+    void this.#events.return?.()
   }
 
   #take(message: SecureMessage): void {
@@ -115,7 +148,7 @@ export class Channels {
     if (channel !== undefined) return channel.take(read.number, read.frame)
     const early = this.#early.get(read.session)
     if (early === undefined) this.#answerStray(message, read)
-    else if (early.length < MAX_EARLY_FRAMES) early.push({ from, read })
+    else keep(early, from, message.data)
   }
 
   /** Whoever still speaks in a session that is over here learns it now, and not by silence. */
@@ -134,16 +167,31 @@ export class Channels {
 
   /** A revocation acts at once: what cannot be sealed to any more has no session any more. */
   async #watchRevocations(): Promise<void> {
-    for await (const { type } of this.#bus.status()) {
-      if (this.#isEnded) return
-      if (type !== 'revoked') continue
-      for (const channel of [...this.#channels.values()]) {
-        const { peer } = channel
-        const audience = this.#bus.audience(this.#options.subjectOf(peer.instance))
-        if (!audience.some((member) => addressOf(member) === addressOf(peer))) channel.end(McpEnd.unknown)
-      }
+    for await (const event of this.#events) {
+      if (event.type !== 'revoked') continue
+      for (const channel of [...this.#channels.values()])
+        if (event.self || !this.#isThere(channel.peer)) channel.fail(revoked())
     }
   }
+
+  /** Whether something can be sealed to this instance. */
+  #isThere(peer: McpPeer): boolean {
+    try {
+      const audience = this.#bus.audience(this.#options.subjectOf(peer.instance))
+      return audience.some((member) => addressOf(member) === addressOf(peer))
+    } catch {
+      return false
+    }
+  }
+}
+
+/**
+ * Makes sure that the server has not refused a subscription.
+ *
+ * @throws SubrosaError ERR_SUBSCRIBE_DENIED, ERR_CLOSED
+ */
+export async function assertTaken(subscription: SecureSubscription): Promise<void> {
+  if (subscription.isClosed()) throw (await subscription.closed) ?? connectionClosed()
 }
 
 function keyOf(address: string, session: string): string {
@@ -156,4 +204,20 @@ function readFrame(bytes: Uint8Array): ReadMcpFrame | undefined {
   } catch {
     return undefined
   }
+}
+
+function keep(early: Early, from: string, bytes: Uint8Array): void {
+  const { frames } = early
+  if (frames.length >= MAX_EARLY_FRAMES || early.bytes + bytes.length > MAX_EARLY_BYTES) return
+  early.bytes += bytes.length
+  // What waits is copied: it is a part of something larger that was opened.
+  frames.push({ from, read: readMcpFrame(copy(bytes)) })
+}
+
+function revoked(): SubrosaError {
+  return new SubrosaError('ERR_REVOKED', 'one of the two sides is not trusted any more')
+}
+
+function connectionClosed(): SubrosaError {
+  return new SubrosaError('ERR_CLOSED', 'the sealed connection is closed')
 }

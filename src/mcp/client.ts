@@ -1,14 +1,21 @@
-import { hex } from '../bytes.ts'
 import type { SecureConnection } from '../bus/connection.ts'
 import type { SecureMessage } from '../bus/message.ts'
+import { assertDelay } from '../bus/timers.ts'
+import { hex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
 import { isAgentName } from '../identity/token.ts'
-import { DEFAULT_MCP_MESSAGE_BYTES, DEFAULT_MCP_OPEN_MS, MCP_WINDOW_BYTES } from '../limits.ts'
+import {
+  DEFAULT_MCP_MESSAGE_BYTES,
+  DEFAULT_MCP_OPEN_MS,
+  MAX_MCP_MESSAGE_BYTES,
+  MCP_WINDOW_BYTES,
+} from '../limits.ts'
 import { decodeMcpAnswer, encodeMcpOpening, MCP_SESSION_BYTES, type McpAnswer } from '../wire/mcp.ts'
 import { Channel } from './channel.ts'
 import { Channels } from './channels.ts'
+import { assertCount } from './count.ts'
 import { addressOf, type McpPeer, peerOf } from './peer.ts'
 import { mcpSubjects } from './subjects.ts'
 
@@ -33,15 +40,17 @@ const sessionsOf = new WeakMap<SecureConnection, Map<string, Channels>>()
  *
  * @throws SubrosaError ERR_MCP_REFUSED with the server's reason, ERR_TIMEOUT, ERR_NO_RESPONDERS, and what a request
  *   throws
- * @throws TypeError when the server's name is none
+ * @throws TypeError when the server's name is none, RangeError when `timeout` or `maxMessage` is none
  */
 export async function openChannel(bus: SecureConnection, options: OpenOptions): Promise<Channel> {
   const { server, timeout = DEFAULT_MCP_OPEN_MS, maxMessage = DEFAULT_MCP_MESSAGE_BYTES } = options
   const { clock = systemClock } = options
   if (!isAgentName(server)) throw new TypeError('server must be the name of an agent')
+  assertDelay('timeout', timeout)
+  assertCount('maxMessage', maxMessage, MAX_MCP_MESSAGE_BYTES)
   const channels = channelsWith(bus, server, clock)
   // The server must know of the subscription before anything is sent here.
-  await bus.flush()
+  await channels.ready()
   const session = crypto.getRandomValues(new Uint8Array(MCP_SESSION_BYTES))
   const opening = encodeMcpOpening({ session, credit: MCP_WINDOW_BYTES, maxMessage })
   const deadline = clock.monotonic() + timeout
@@ -63,6 +72,7 @@ export async function openChannel(bus: SecureConnection, options: OpenOptions): 
     onEnd: () => channels.remove(addressOf(peer), hex(session)),
   })
   channels.add(hex(session), channel)
+  channel.begin()
   return channel
 }
 
@@ -96,12 +106,9 @@ async function ask(bus: SecureConnection, { server, opening, deadline, clock }: 
 
 function isNotThere(error: unknown): boolean {
   if (!(error instanceof SubrosaError)) return false
-  return [
-    'ERR_EMPTY_AUDIENCE',
-    'ERR_RECIPIENT_NOT_ALLOWED',
-    'ERR_NO_RESPONDERS',
-    'ERR_UNADDRESSED',
-  ].includes(error.code)
+  return ['ERR_EMPTY_AUDIENCE', 'ERR_RECIPIENT_NOT_ALLOWED', 'ERR_NO_RESPONDERS', 'ERR_UNADDRESSED'].includes(
+    error.code,
+  )
 }
 
 function notThere(server: string, cause: unknown): SubrosaError {
@@ -124,7 +131,7 @@ function channelsWith(bus: SecureConnection, server: string, clock: Clock): Chan
   const all = sessionsOf.get(bus) ?? new Map<string, Channels>()
   sessionsOf.set(bus, all)
   const known = all.get(server)
-  if (known !== undefined) return known
+  if (known?.isEnded === false) return known
   const subjects = mcpSubjects(server)
   const channels = new Channels(bus, {
     clock,

@@ -1,7 +1,7 @@
-import { hex } from '../bytes.ts'
 import type { SecureConnection } from '../bus/connection.ts'
 import type { SecureMessage } from '../bus/message.ts'
 import type { SecureSubscription } from '../bus/subscription.ts'
+import { hex } from '../bytes.ts'
 import type { Clock } from '../clock.ts'
 import { systemClock } from '../clock.ts'
 import { SubrosaError } from '../errors.ts'
@@ -10,8 +10,10 @@ import {
   DEFAULT_MCP_LEASE_MS,
   DEFAULT_MCP_MESSAGE_BYTES,
   DEFAULT_MCP_SESSIONS,
+  MAX_MCP_MESSAGE_BYTES,
   MAX_MCP_REASON_BYTES,
   MAX_MCP_SESSIONS_PER_AGENT,
+  MAX_MCP_TIME_MS,
   MCP_WINDOW_BYTES,
 } from '../limits.ts'
 import {
@@ -22,8 +24,9 @@ import {
   McpEnd,
   type McpOpening,
 } from '../wire/mcp.ts'
-import { Channel } from './channel.ts'
-import { Channels } from './channels.ts'
+import { Channel, sessionEnded } from './channel.ts'
+import { assertTaken, Channels } from './channels.ts'
+import { assertCount } from './count.ts'
 import { addressOf, type McpPeer, peerOf } from './peer.ts'
 import { mcpSubjects } from './subjects.ts'
 
@@ -61,6 +64,7 @@ export class Listener {
    *
    * @param accept takes a session; where it fails, the session is refused with the message of its SubrosaError
    * @throws SubrosaError ERR_SUBSCRIBE_DENIED when the agent may not serve under its name, ERR_CLOSED
+   * @throws RangeError when an option is out of bounds
    */
   static async start(
     bus: SecureConnection,
@@ -68,7 +72,13 @@ export class Listener {
     options: ListenOptions = {},
   ): Promise<Listener> {
     const listener = new Listener(bus, accept, options)
-    await bus.flush()
+    try {
+      await listener.#channels.ready()
+      for (const subscription of listener.#subscriptions) await assertTaken(subscription)
+    } catch (error) {
+      listener.close()
+      throw error
+    }
     return listener
   }
 
@@ -89,6 +99,7 @@ export class Listener {
       clock,
       ...options,
     }
+    assertOptions(this.#options)
     this.#beganAt = clock.monotonic()
     this.#channels = new Channels(bus, {
       clock,
@@ -133,6 +144,8 @@ export class Listener {
   }
 
   async #open(message: SecureMessage): Promise<void> {
+    // Nothing is begun for somebody who does not wait for the answer.
+    if (message.reply === undefined) return
     const opening = openingOf(message)
     if (opening === undefined) return this.#refuse(message, 'the request makes no sense to this version')
     const peer = peerOf(message)
@@ -149,10 +162,15 @@ export class Listener {
       await this.#accept(channel)
     } catch (error) {
       this.#options.onError(error)
-      channel.end(McpEnd.failed)
-      return this.#refuse(message, error instanceof SubrosaError ? error.message : 'it cannot begin a session')
+      channel.end(McpEnd.failed, sessionEnded('it could not begin', error))
+      return this.#refuse(
+        message,
+        error instanceof SubrosaError ? error.message : 'it cannot begin a session',
+      )
     }
-    if (!this.#answer(message, this.#acceptance())) channel.end(McpEnd.failed)
+    if (channel.isOver) return this.#refuse(message, 'it has ended the session at once')
+    if (this.#answer(message, this.#acceptance())) channel.begin()
+    else channel.end(McpEnd.failed, sessionEnded('its client could not be answered'))
   }
 
   #acceptance(): McpAnswer {
@@ -195,6 +213,18 @@ export class Listener {
       return false
     }
   }
+}
+
+function assertOptions({
+  maxSessions,
+  maxMessage,
+  heartbeat,
+  lease,
+}: Required<Pick<ListenOptions, 'maxSessions' | 'maxMessage' | 'heartbeat' | 'lease'>>): void {
+  assertCount('maxSessions', maxSessions, Number.MAX_SAFE_INTEGER)
+  assertCount('maxMessage', maxMessage, MAX_MCP_MESSAGE_BYTES)
+  assertCount('heartbeat', heartbeat, MAX_MCP_TIME_MS)
+  assertCount('lease', lease, MAX_MCP_TIME_MS)
 }
 
 function openingOf({ data }: SecureMessage): McpOpening | undefined {

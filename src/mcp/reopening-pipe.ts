@@ -65,7 +65,7 @@ export class ReopeningPipe implements MessagePipe {
   async open(sink: PipeSink): Promise<void> {
     this.#sink = sink
     this.#unready()
-    void this.#connect()
+    void this.#connect(true)
   }
 
   async send(message: Uint8Array): Promise<void> {
@@ -122,22 +122,28 @@ export class ReopeningPipe implements MessagePipe {
     return `there is no session with the server: ${message}${hint === undefined ? '' : ` (${hint})`}`
   }
 
-  /** Opens sessions until one stands. */
-  async #connect(): Promise<void> {
-    const { clock, dial, onEvent } = this.#options
+  /** Opens sessions until one stands, the first one at once or after a pause. */
+  async #connect(isUrgent: boolean): Promise<void> {
+    const { dial, onEvent } = this.#options
+    if (!isUrgent) await this.#pause()
     while (!this.#isClosed) {
       try {
-        const pipe = await dial()
-        if (await this.#takeOver(pipe)) return
+        if (await this.#takeOver(await dial())) return
       } catch (error) {
         if (this.#isClosed) return
         this.#failure = error
         onEvent({ type: 'failed', error })
       }
-      const delay = this.#delayMs
-      this.#delayMs = Math.min(MAX_MCP_REOPEN_MS, 2 * delay)
-      await new Promise<void>((resolve) => clock.after(delay * (0.5 + Math.random() / 2), resolve))
+      await this.#pause()
     }
+  }
+
+  /** Each pause is about twice as long as the one before. */
+  #pause(): Promise<void> {
+    const { clock } = this.#options
+    const delayMs = this.#delayMs * (0.5 + Math.random() / 2)
+    this.#delayMs = Math.min(MAX_MCP_REOPEN_MS, 2 * this.#delayMs)
+    return new Promise((resolve) => clock.after(delayMs, resolve))
   }
 
   /** Has the new session stand in for the former one. @returns whether it does */
@@ -218,14 +224,15 @@ export class ReopeningPipe implements MessagePipe {
     this.#pipe = undefined
     if (this.#isClosed) return
     this.#lostAt = clock.monotonic()
-    // A server that falls over as soon as it is spoken to is not asked in a hurry.
-    if (this.#lostAt - (this.#openedAt ?? 0) >= MCP_STEADY_MS) this.#delayMs = MIN_MCP_REOPEN_MS
+    const wasSteady = this.#lostAt - (this.#openedAt ?? 0) >= MCP_STEADY_MS
+    if (wasSteady) this.#delayMs = MIN_MCP_REOPEN_MS
     this.#failure = error
     this.#unready()
     onEvent({ type: 'lost', error })
     const reason = 'the session has ended before the answer came: whether this was carried out is not known'
     for (const told of this.#conversation.sessionEnded(reason)) void this.#sink?.message(told)
-    void this.#connect()
+    // A server that falls over as soon as it is spoken to is not asked in a hurry.
+    void this.#connect(wasSteady)
   }
 
   #unready(): void {

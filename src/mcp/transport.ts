@@ -1,5 +1,5 @@
-import { fromUtf8, utf8 } from '../bytes.ts'
 import type { SecureConnection } from '../bus/connection.ts'
+import { fromUtf8, utf8 } from '../bytes.ts'
 import { SubrosaError } from '../errors.ts'
 import { fingerprint } from '../identity/fingerprint.ts'
 import { Channel } from './channel.ts'
@@ -139,15 +139,23 @@ export class SealedTransport {
 
   #deliver(message: Uint8Array): void {
     const { value, error } = parse(message)
-    if (error !== undefined) this.onerror?.(error)
-    else this.onmessage?.(value, { authInfo: this.#authInfo })
+    if (error !== undefined) return this.onerror?.(error)
+    try {
+      this.onmessage?.(value, { authInfo: this.#authInfo })
+    } catch (cause) {
+      // A handler that throws ends no session: nor does it with the SDKs' own transports.
+      this.onerror?.(cause instanceof Error ? cause : new TypeError('a handler threw what is no error'))
+    }
   }
 
   #ended(error: Error | undefined): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    if (error !== undefined) this.onerror?.(error)
-    this.onclose?.()
+    try {
+      if (error !== undefined) this.onerror?.(error)
+    } finally {
+      this.onclose?.()
+    }
   }
 }
 

@@ -118,3 +118,12 @@ export function sendAs(url: string, headers: Readonly<Record<string, string>>): 
 export function errorIn(message: unknown): { readonly code: unknown; readonly message: unknown } {
   return { code: field(message, 'error', 'code'), message: field(message, 'error', 'message') }
 }
+
+/** Tries until it succeeds; fails with `what` when it does not within 15 s. */
+export async function retry(what: string, attempt: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 15_000
+  while (!(await attempt())) {
+    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}

@@ -44,7 +44,17 @@ describe('a policy', () => {
 
   it('does not admit who is not named', () => {
     const policy = policyOf({ laptop: { tools: ['*'] } })
-    for (const agent of ['phone', 'Laptop', 'laptop2', 'lap', '', '*', '__proto__', 'constructor', 'toString'])
+    for (const agent of [
+      'phone',
+      'Laptop',
+      'laptop2',
+      'lap',
+      '',
+      '*',
+      '__proto__',
+      'constructor',
+      'toString',
+    ])
       expect(policy.filterFor(agent)).toBeUndefined()
     expect(policyOf({}).filterFor('laptop')).toBeUndefined()
   })
@@ -96,7 +106,10 @@ describe('a policy', () => {
       'the policy at agents names "la ptop", which is neither the name of an agent nor "*"',
     ],
     ['{"agents":{"":{}}}', 'the policy at agents names "", which is neither the name of an agent nor "*"'],
-    ['{"agents":{"lap*":{}}}', 'the policy at agents names "lap*", which is neither the name of an agent nor "*"'],
+    [
+      '{"agents":{"lap*":{}}}',
+      'the policy at agents names "lap*", which is neither the name of an agent nor "*"',
+    ],
     ['{"agents":{"laptop":null}}', 'the policy at agents.laptop is no object'],
     ['{"agents":{"laptop":["*"]}}', 'the policy at agents.laptop is no object'],
     ['{"agents":{"laptop":true}}', 'the policy at agents.laptop is no object'],

@@ -6,12 +6,12 @@ export class Taken implements PipeSink {
   readonly bytes: Uint8Array[] = []
   /** Each end that was reported: there must be one at most. */
   readonly ends: (Error | undefined)[] = []
-  /** Where it is set, a message is taken only when this has resolved. */
-  hold: Promise<void> | undefined
+  /** Where it is set, a message is taken only when what it returns has resolved. */
+  hold: (() => Promise<void>) | undefined
 
   readonly message = (message: Uint8Array): Promise<void> | undefined => {
     this.bytes.push(message)
-    return this.hold
+    return this.hold?.()
   }
 
   readonly closed = (error: Error | undefined): void => {

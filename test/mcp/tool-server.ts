@@ -11,12 +11,15 @@ const TOOLS = ['echo', 'progress', 'log', 'sample', 'elicit', 'roots', 'wait']
 /** What the tests see of a server. */
 export interface ToolServer {
   readonly server: Server
+  /** Calls of `wait` that have begun. */
+  readonly begun: unknown[]
   /** Calls of `wait` that were cancelled. */
   readonly cancelled: unknown[]
 }
 
 /** A server of MCP with a tool for each thing that a server may send while it answers. */
 export function toolServer(): ToolServer {
+  const begun: unknown[] = []
   const cancelled: unknown[] = []
   const server = new Server(
     { name: 'tools', version: '1.0.0' },
@@ -61,10 +64,11 @@ export function toolServer(): ToolServer {
       case 'roots':
         return text(await sendRequest({ method: 'roots/list' }, ListRootsResultSchema))
       default:
+        begun.push(params.arguments?.['text'])
         await new Promise((resolve) => signal.addEventListener('abort', resolve))
         cancelled.push(params.arguments?.['text'])
         return text('never read')
     }
   })
-  return { server, cancelled }
+  return { server, begun, cancelled }
 }

@@ -15,16 +15,12 @@ const FORMAT = 1
 const ACCESS_BY_OTHERS = 0o077
 const MAX_FILE_BYTES = 64 * 1024 * 1024
 
-/** Whose pins they are. */
-export interface PinOwner {
+/** Whose pins they are, and of which server. */
+export interface PinStoreOptions {
+  readonly engine: CryptoEngine
   readonly realm: string
   /** The agent that uses the server: a policy may show another agent other tools. */
   readonly agent: string
-}
-
-/** Of which server pins are kept, and where. */
-export interface PinStoreOptions {
-  readonly engine: CryptoEngine
   /** The server's name. */
   readonly server: string
   /** The folder that holds every realm's state; default `$XDG_STATE_HOME/subrosa` or `~/.local/state/subrosa`. */
@@ -38,32 +34,28 @@ export interface PinStoreOptions {
  *
  * Reading throws SubrosaError ERR_STATE and ERR_KEY_FILE_PERMISSIONS, writing ERR_SETUP.
  *
- * @param owner asked when the pins are used: who an agent is may be known later than which server it uses
- * @throws TypeError when the server's name is none
+ * @throws TypeError when a name is none
  *
  * @example
  * ```ts
- * const store = filePinStore(() => ({ realm: bus.realm, agent: bus.name }), { engine, server: 'fs' })
+ * const store = filePinStore({ engine, realm: bus.realm, agent: bus.name, server: 'fs' })
  * ```
  */
-export function filePinStore(owner: () => PinOwner, { engine, server, root }: PinStoreOptions): ToolPinStore {
-  if (!isAgentName(server)) throw new TypeError('server must be the name of an agent')
-  const place = (): Place => {
-    const { realm, agent } = owner()
-    const path = join(root ?? defaultRoot(), realm, agent, 'mcp', server, 'tools.json')
-    return { path, realm, server }
-  }
+export function filePinStore({ engine, realm, agent, server, root }: PinStoreOptions): ToolPinStore {
+  if (![agent, server].every(isAgentName)) throw new TypeError('agent and server must be names of agents')
+  const path = join(root ?? defaultRoot(), realm, agent, 'mcp', server, 'tools.json')
+  const place = { path, realm, server }
   const read = async (): Promise<PinnedTools | undefined> => {
-    const text = await readPins(place().path)
-    return text === undefined ? undefined : parsePins(engine, text, place())
+    const text = await readPins(path)
+    return text === undefined ? undefined : parsePins(engine, text, place)
   }
   return {
     read,
     async create(pins) {
-      const isFirst = await writeFirst(place().path, formatPins(pins, place()))
+      const isFirst = await writeFirst(path, formatPins(pins, place))
       return isFirst ? pins : ((await read()) ?? this.create(pins))
     },
-    replace: (pins) => replaceFile(place().path, formatPins(pins, place()), { secret: true }),
+    replace: (pins) => replaceFile(path, formatPins(pins, place), { secret: true }),
   }
 }
 

@@ -22,10 +22,10 @@ import { inRealm, unlessInterrupted } from '../session.ts'
 import { formatTable } from '../table.ts'
 import { note, reportError, type Terminal } from '../terminal.ts'
 import { mcpOptions } from './mcp-options.ts'
+import { pinRoot } from './pin-root.ts'
 import { filePinStore } from './pin-store.ts'
 import { askForTools, type ToolSession } from './server-tools.ts'
 import { diffOfTool, newTool } from './tool-diff.ts'
-import { stateRoot } from './tool-pinning.ts'
 
 const MAX_DESCRIPTION = 80
 
@@ -44,12 +44,12 @@ export function registerTools(mcp: Command, terminal: Terminal): void {
     .option('--json', 'as JSON')
   addAgentOptions(command).action(async (name: string, given: ToolsOptions) => {
     const options = await mcpOptions(terminal, given)
-    const root = stateRoot(terminal, options)
+    const root = pinRoot(terminal, options)
     await inRealm(terminal, options, {
       purpose: 'subrosa mcp tools',
       task: ({ bus, interrupted }) => {
         const { realm, name: agent } = bus
-        const store = filePinStore(() => ({ realm, agent }), { engine: engineFor(), server: name, root })
+        const store = filePinStore({ engine: engineFor(), realm, agent, server: name, root })
         const openSession = () => openChannel(bus, { server: name })
         return unlessInterrupted(interrupted, showTools(terminal, { ...options, name, store, openSession }))
       },
@@ -89,7 +89,7 @@ export async function showTools(
   else print(terminal, offered, changes)
   if (accept) {
     await store.replace(pinsOf(offered))
-    note(terminal, `accepted ${countOf(offered.tools)} of ${name}, as shown`)
+    note(terminal, `accepted the tools of ${name}, as shown`)
   } else if (changes === undefined) {
     note(
       terminal,
@@ -100,11 +100,6 @@ export async function showTools(
       hint: `read what has changed; to accept it: subrosa mcp tools ${name} --accept`,
     })
   }
-}
-
-/** How many, as text. */
-export function countOf(tools: readonly unknown[]): string {
-  return tools.length === 1 ? 'one tool' : `${tools.length} tools`
 }
 
 type ToolState = 'unknown' | 'accepted' | 'changed' | 'new'

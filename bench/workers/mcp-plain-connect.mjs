@@ -1,0 +1,26 @@
+import { openBroker } from '../../dist/cli/broker.js'
+import { StdioPipe } from '../../dist/cli/mcp/stdio-pipe.js'
+import { systemClock } from '../../dist/clock.js'
+import { openChannel } from '../../dist/mcp/client.js'
+import { joinPipes } from '../../dist/mcp/join.js'
+import { ReopeningPipe } from '../../dist/mcp/reopening-pipe.js'
+import { plainBus } from '../lib/mcp/plain-bus.mjs'
+import { ownTerminal } from '../lib/mcp/terminal.mjs'
+
+/** `subrosa mcp connect` with nothing sealed: mcp-plain-connect.mjs REALM AGENT SERVER. */
+
+const [realm = '', agent = '', server = ''] = process.argv.slice(2)
+const terminal = ownTerminal()
+const nc = await openBroker(terminal, { realm, as: agent }, 'plain connect')
+const bus = plainBus(nc, agent)
+const { ended } = await joinPipes({
+  client: new StdioPipe(terminal),
+  server: new ReopeningPipe({
+    clock: systemClock,
+    dial: () => openChannel(bus, { server }),
+    onEvent: ({ type }) => terminal.say(type),
+  }),
+})
+await ended
+await nc.close()
+process.stdin.destroy()
