@@ -60,7 +60,7 @@ export class Channel implements MessagePipe {
   #heardAt: number
   #isOver = false
   #error: Error | undefined
-  /** The other side has ended it on purpose: what came before is handed on first. */
+  /** The other side has ended it: what came before is handed on first. */
   #isDraining = false
   #isFinished = false
 
@@ -152,12 +152,13 @@ export class Channel implements MessagePipe {
     this.#finish()
   }
 
-  /** Takes the frame that this number stands on. The bus has proved that it is of the other end. */
-  take(number: number, frame: McpFrame): void {
+  /** Takes the frame of this number, where it makes sense. The bus has proved that it is of the other end. */
+  take(number: number, frame: McpFrame | undefined): void {
     if (this.#isOver) return
     // Who knows nothing of the session cannot number it.
-    if (frame.kind === 'end' && frame.reason === McpEnd.unknown) return this.#endedByPeer(frame.reason)
+    if (frame?.kind === 'end' && frame.reason === McpEnd.unknown) return this.#endedByPeer(frame.reason)
     if (number !== this.#nextIn) return this.end(McpEnd.lost)
+    if (frame === undefined) return this.end(McpEnd.malformed)
     this.#nextIn++
     this.#heardAt = this.#options.clock.monotonic()
     switch (frame.kind) {
@@ -186,13 +187,11 @@ export class Channel implements MessagePipe {
 
   #endedByPeer(reason: McpEnd): void {
     this.#stop(endedFor(reason))
-    this.#isDraining = reason === McpEnd.closed
-    if (this.#sink === undefined) return
-    if (this.#isDraining) this.#drain()
-    else this.#finish()
+    this.#isDraining = true
+    if (this.#sink !== undefined) this.#drain()
   }
 
-  /** Hands on what came before a regular end, to somebody who may have stopped to read. */
+  /** Hands on what came before the end, to somebody who may have stopped to read. */
   #drain(): void {
     const cancel = this.#options.clock.after(MCP_DRAIN_MS, () => this.#finish())
     this.#incoming.whenIdle(() => {

@@ -153,7 +153,7 @@ export class Channels {
 
   /** Whoever still speaks in a session that is over here learns it now, and not by silence. */
   #answerStray({ sender }: SecureMessage, { session, frame }: ReadMcpFrame): void {
-    if (frame.kind === 'end' || !this.#strays.take(this.#options.clock.monotonic())) return
+    if (frame?.kind === 'end' || !this.#strays.take(this.#options.clock.monotonic())) return
     const end = encodeMcpFrame(
       { session: fromHex(session), number: 0 },
       { kind: 'end', reason: McpEnd.unknown },

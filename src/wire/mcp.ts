@@ -63,7 +63,8 @@ export interface McpFrameHeader {
 export interface ReadMcpFrame {
   readonly session: string
   readonly number: number
-  readonly frame: McpFrame
+  /** `undefined` where it makes no sense. */
+  readonly frame: McpFrame | undefined
 }
 
 /** The bytes of a frame. */
@@ -94,7 +95,7 @@ export function encodeMcpFrame({ session, number }: McpFrameHeader, frame: McpFr
 /**
  * Reads a frame.
  *
- * @throws SubrosaError ERR_MALFORMED
+ * @throws SubrosaError ERR_MALFORMED where not even its session can be told
  */
 export function readMcpFrame(bytes: Uint8Array): ReadMcpFrame {
   if (bytes.length < MCP_FRAME_HEADER_BYTES) throw malformed('MCP frame', 'too short')
@@ -205,30 +206,25 @@ function bodyBytes(frame: McpFrame): number {
   }
 }
 
-function readBody(kind: number | undefined, body: Uint8Array): McpFrame {
+function readBody(kind: number | undefined, body: Uint8Array): McpFrame | undefined {
   switch (kind) {
     case McpFrameKind.message:
       return { kind: 'message', content: body }
     case McpFrameKind.first:
-      if (body.length < TOTAL_BYTES) throw malformed('MCP frame', 'total')
+      if (body.length < TOTAL_BYTES) return undefined
       return { kind: 'first', total: readUint(body, 0, TOTAL_BYTES), content: body.subarray(TOTAL_BYTES) }
     case McpFrameKind.more:
       return { kind: 'more', content: body }
     case McpFrameKind.credit:
-      if (body.length !== CREDIT_BYTES) throw malformed('MCP frame', 'credit')
+      if (body.length !== CREDIT_BYTES) return undefined
       return { kind: 'credit', limit: readUint(body, 0, CREDIT_BYTES) }
     case McpFrameKind.heartbeat:
-      if (body.length !== 0) throw malformed('MCP frame', 'heartbeat')
-      return { kind: 'heartbeat' }
-    case McpFrameKind.end:
-      return { kind: 'end', reason: readEnd(body) }
+      return body.length === 0 ? { kind: 'heartbeat' } : undefined
+    case McpFrameKind.end: {
+      const reason = Object.values(McpEnd).find((value) => value === body[0])
+      return reason === undefined || body.length !== 1 ? undefined : { kind: 'end', reason }
+    }
     default:
-      throw malformed('MCP frame', 'kind')
+      return undefined
   }
-}
-
-function readEnd(body: Uint8Array): McpEnd {
-  const reason = Object.values(McpEnd).find((value) => value === body[0])
-  if (reason === undefined || body.length !== 1) throw malformed('MCP frame', 'reason')
-  return reason
 }

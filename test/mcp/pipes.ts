@@ -87,11 +87,11 @@ export class HandSink implements PipeSink {
   readonly messages: unknown[] = []
   /** The calls of `closed`. */
   readonly ends: (Error | undefined)[] = []
-  /** Messages are taken only when it has resolved. */
-  gate: Promise<void> = Promise.resolve()
+  /** Messages are taken only when what it returns has resolved. */
+  gate: () => Promise<void> = async () => {}
 
   readonly message = async (message: Uint8Array): Promise<void> => {
-    await this.gate
+    await this.gate()
     this.messages.push(JSON.parse(fromUtf8(message) ?? ''))
   }
 

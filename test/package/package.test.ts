@@ -27,6 +27,7 @@ const EXAMPLES: readonly Run[] = [
   { names: ['billing', 'orders'], prints: /^sent order 7\n$/, heard: ONE_ORDER },
   { names: ['billing', 'orders-nats'], prints: /^sent order 7\n$/, heard: ONE_ORDER },
   { names: ['requests'], prints: /^(\w+: found by worker\n){6}six answers from [123] of 3 workers\n$/ },
+  { names: ['mcp'], prints: /\{ content: \[ \{ type: 'text', text: 'hello laptop' \} \] \}/ },
   { names: ['monitor'], prints: /^delivered order 9\n(rejected .*\n){2}\{ replay: 1, plaintext: 1 \}\n$/ },
   { names: ['own-key'], prints: /^shipping is SHA256:\S{43}\njoined in epoch 1\n$/ },
   { names: ['pins'], prints: /^orders says hello on orders\.new\n$/ },
