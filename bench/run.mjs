@@ -7,6 +7,7 @@ import { describeMachine, load } from './lib/machine.mjs'
 import { printTargets, targetsOf } from './lib/targets.mjs'
 import { bytesSuite } from './suites/bytes.mjs'
 import { latencySuite } from './suites/latency.mjs'
+import { mcpSuite } from './suites/mcp.mjs'
 import { memorySuite } from './suites/memory.mjs'
 import { pipeSuite } from './suites/pipe.mjs'
 import { scaleSuite } from './suites/scale.mjs'
@@ -17,6 +18,7 @@ import { sealSuite } from './suites/seal.mjs'
 const SUITES = {
   pipe: pipeSuite,
   latency: latencySuite,
+  mcp: mcpSuite,
   seal: sealSuite,
   scale: scaleSuite,
   bytes: bytesSuite,

@@ -21,6 +21,7 @@ export function writeCharts(results, folder) {
   const charts = [
     ...pipeCharts(results),
     ...latencyCharts(results),
+    ...mcpCharts(results),
     ...sealCharts(results),
     ...scaleCharts(results),
     ...bytesCharts(results),
@@ -116,6 +117,38 @@ function latencyCharts({ latency }) {
             series,
             reference: 1,
             groups,
+          },
+          theme,
+        ),
+    },
+  ]
+}
+
+/**
+ * @param {Results} results
+ * @returns {readonly Chart[]}
+ */
+function mcpCharts({ mcp }) {
+  if (mcp === undefined) return []
+  const inMs = (/** @type {Spread} */ { median, lower, upper }) => ({
+    value: median / 1000,
+    low: lower / 1000,
+    high: upper / 1000,
+  })
+  return [
+    {
+      name: 'mcp',
+      draw: (theme) =>
+        bars(
+          {
+            title: 'Calling a tool of an MCP server',
+            subtitle: 'tools/call echo, one after the other: the middle one',
+            yLabel: 'ms',
+            series: mcp.echoes[0]?.variants.map(({ name }) => name) ?? [],
+            groups: mcp.echoes.map(({ size, variants }) => ({
+              label: bytes(size),
+              bars: variants.map(({ p50 }) => inMs(p50)),
+            })),
           },
           theme,
         ),

@@ -13,7 +13,15 @@ const BENCH = new URL('../', import.meta.url)
  * @typedef {Awaited<ReturnType<typeof describeMachine>>} Machine
  */
 export async function describeMachine() {
-  const ours = ['sodium-native', '@noble/curves', '@noble/ciphers', '@nats-io/transport-node']
+  const ours = [
+    'sodium-native',
+    '@noble/curves',
+    '@noble/ciphers',
+    '@nats-io/transport-node',
+    '@modelcontextprotocol/client',
+    '@modelcontextprotocol/server',
+    '@modelcontextprotocol/sdk',
+  ]
   return {
     cpu: cpus()[0]?.model ?? 'unknown processor',
     cores: availableParallelism(),

@@ -4,6 +4,6 @@
  * @typedef {{
  *   readonly quick: boolean,
  *   readonly profile: string | undefined,
- * }} Plan `profile` is a folder for CPU profiles of the processes of pipe and latency
+ * }} Plan `profile` is a folder for CPU profiles of the processes of pipe, latency and mcp
  */
 export {}

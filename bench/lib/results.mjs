@@ -4,6 +4,7 @@
  * @typedef {{
  *   readonly pipe?: Awaited<ReturnType<typeof import('../suites/pipe.mjs').pipeSuite>>,
  *   readonly latency?: Awaited<ReturnType<typeof import('../suites/latency.mjs').latencySuite>>,
+ *   readonly mcp?: Awaited<ReturnType<typeof import('../suites/mcp.mjs').mcpSuite>>,
  *   readonly seal?: Awaited<ReturnType<typeof import('../suites/seal.mjs').sealSuite>>,
  *   readonly scale?: Awaited<ReturnType<typeof import('../suites/scale.mjs').scaleSuite>>,
  *   readonly bytes?: Awaited<ReturnType<typeof import('../suites/bytes.mjs').bytesSuite>>,

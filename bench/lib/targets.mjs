@@ -29,6 +29,7 @@ export function targetsOf(results) {
   return [
     ...pipeTargets(results),
     ...latencyTargets(results),
+    ...mcpTargets(results),
     ...sealTargets(results),
     ...scaleTargets(results),
     ...memoryTargets(results),
@@ -106,6 +107,22 @@ function latencyTargets({ latency }) {
     unit: 'ratio',
     reached: variants?.find((variant) => variant.name === name)?.p50Ratio.median,
   }))
+}
+
+/**
+ * @param {Results} results
+ * @returns {readonly Measured[]}
+ */
+function mcpTargets({ mcp }) {
+  if (mcp === undefined) return []
+  const sealed = mcp.echoes
+    .find(({ size }) => size === 128)
+    ?.variants.find(({ name }) => name === 'sealed')
+  const call = 'MCP tools/call p50, sealed ÷'
+  return [
+    { what: `${call} the same pipe in plaintext`, asked: 1.3, reached: sealed?.p50Ratio.median },
+    { what: `${call} Streamable HTTP in plaintext`, asked: 1, reached: sealed?.p50ToHttp.median },
+  ].map((target) => ({ ...target, direction: 'at most', unit: 'ratio' }))
 }
 
 /**

@@ -1,29 +1,7 @@
-import { randomBytes } from 'node:crypto'
-import { startMcpWorld } from '../lib/mcp/world.mjs'
-import { startWorker } from '../lib/process.mjs'
+import { HTTP, PLAIN, proveWay, startWays, WAYS } from '../lib/mcp/ways.mjs'
 import { bytes, duration, ratioText, table } from '../lib/report.mjs'
 import { interleaved, ratio, valuesOf } from '../lib/rounds.mjs'
 import { quantile } from '../lib/stats.mjs'
-
-export const PLAIN = 'plaintext pipe'
-export const SEALED = 'sealed'
-export const HTTP = 'Streamable HTTP'
-const DIRECT = 'stdio, no bridge'
-const HTTP_JSON = 'Streamable HTTP, JSON'
-
-/** @type {readonly { readonly name: string, readonly sees: 'nothing' | 'plaintext' | 'sealed' }[]} */
-const VARIANTS = [
-  { name: DIRECT, sees: 'nothing' },
-  { name: PLAIN, sees: 'plaintext' },
-  { name: SEALED, sees: 'sealed' },
-  { name: HTTP, sees: 'nothing' },
-  { name: HTTP_JSON, sees: 'nothing' },
-]
-
-/** The size that the targets are about. */
-export const SIZE = 128
-const MANY_TEXTS = 200
-const LONG_TEXT = 300_000
 
 /**
  * How much is measured.
@@ -35,14 +13,19 @@ const LONG_TEXT = 300_000
  * }} McpPlan
  */
 
+/** The size that the targets are about. */
+const SIZE = 128
+const LARGE = 64 * 1024
+const RESULT = 5 * 2 ** 20
+
 /** @type {McpPlan} */
 const WHOLE = {
   warmUp: 500,
   echoes: [
     { size: SIZE, rounds: 21, calls: 150 },
-    { size: 64 * 1024, rounds: 9, calls: 40 },
+    { size: LARGE, rounds: 9, calls: 40 },
   ],
-  result: { length: 5 * 2 ** 20, rounds: 7 },
+  result: { length: RESULT, rounds: 7 },
 }
 
 /** @type {McpPlan} */
@@ -50,9 +33,9 @@ const QUICK = {
   warmUp: 200,
   echoes: [
     { size: SIZE, rounds: 7, calls: 100 },
-    { size: 64 * 1024, rounds: 3, calls: 20 },
+    { size: LARGE, rounds: 3, calls: 20 },
   ],
-  result: { length: 5 * 2 ** 20, rounds: 3 },
+  result: { length: RESULT, rounds: 3 },
 }
 
 /**
@@ -69,100 +52,58 @@ export function mcpSuite({ quick, profile }) {
  * @param {McpPlan} plan
  * @param {{ readonly profile?: string | undefined }} [options]
  */
-export async function measureMcp(plan, { profile } = {}) {
-  const world = await startMcpWorld({ profile })
-  const http = startWorker('mcp-http.mjs', { profile })
-  const host = startWorker('mcp-host.mjs', { profile })
+export async function measureMcp(plan, options = {}) {
+  const ways = await startWays(options)
   try {
-    const { env, commands } = world
-    /** @type {Readonly<Record<string, import('../workers/mcp-host.mjs').Reach>>} */
-    const reaches = {
-      [DIRECT]: { command: commands.direct, env },
-      [PLAIN]: { command: commands.plain, env },
-      [SEALED]: { command: commands.sealed, env },
-      [HTTP]: { url: await http.call('listen', false) },
-      [HTTP_JSON]: { url: await http.call('listen', true) },
-    }
-    for (const { name } of VARIANTS) await host.call('join', { name, reach: reaches[name] })
-    await prove(world, host)
-    for (const { name } of VARIANTS) await host.call('echo', { name, size: SIZE, count: plan.warmUp })
+    for (const way of WAYS) await proveWay(ways, way)
+    for (const { name } of WAYS) await ways.echo(name, { size: SIZE, count: plan.warmUp })
     const echoes = []
-    for (const { size, rounds, calls } of plan.echoes) {
-      const measured = await interleaved(VARIANTS, { rounds }, async ({ name }) => {
-        const took = [...(await host.call('echo', { name, size, count: calls }))]
-        return { p50: quantile(took, 0.5), p99: quantile(took, 0.99) }
-      })
-      echoes.push({ size, variants: VARIANTS.map(({ name }) => echoOf(measured, name)), rounds: measured })
-    }
-    const { length, rounds } = plan.result
-    const measured = await interleaved(VARIANTS, { rounds }, ({ name }) =>
-      host.call('print', { name, length }),
-    )
-    const variants = VARIANTS.map(({ name }) => ({
-      name,
-      us: valuesOf(measured, name),
-      ratio: ratio(measured, name, PLAIN),
-    }))
-    const result = { plan, echoes, result: { length, variants, rounds: measured } }
+    for (const echo of plan.echoes) echoes.push(await measureEcho(ways, echo))
+    const result = { plan, echoes, result: await measureResult(ways, plan.result) }
     print(result)
     return result
   } finally {
-    await host.call('leave').catch(() => {})
-    await host.stop()
-    await http.stop()
-    await world.stop()
+    await ways.stop()
   }
 }
 
 /**
- * Proves that each way works before it is timed: what comes back is what was sent, whatever it holds; and the broker
- * reads what goes by the plaintext pipe, sees what goes sealed, and can read nothing of it.
- *
- * @param {import('../lib/mcp/world.mjs').McpWorld} world
- * @param {import('../lib/process.mjs').Worker} host
+ * @param {import('../lib/mcp/ways.mjs').Ways} ways
+ * @param {McpPlan['echoes'][number]} plan
  */
-async function prove(world, host) {
-  const broker = await world.tap()
-  /** @type {Buffer[]} */
-  let seen = []
-  broker.subscribe('>', {
-    callback: (_error, { subject, data }) => {
-      if (subject.startsWith('mcp.')) seen.push(Buffer.from(data))
-    },
+async function measureEcho(ways, { size, rounds, calls }) {
+  const measured = await interleaved(WAYS, { rounds }, async ({ name }) => {
+    const took = await ways.echo(name, { size, count: calls })
+    return { p50: quantile(took, 0.5), p99: quantile(took, 0.99) }
   })
-  await broker.flush()
-  for (const { name, sees } of VARIANTS) {
-    seen = []
-    const marker = randomBytes(24).toString('hex')
-    const texts = [marker, '', '\r\n\u2028"\\\u0000', '𝄞 ä', 'x'.repeat(LONG_TEXT)]
-    await host.call('echoAll', { name, texts })
-    await host.call('echoAll', { name, texts: Array.from({ length: MANY_TEXTS }, (_, i) => `${i}`) })
-    await broker.flush()
-    const isSeen = seen.length > 0
-    const isReadable = seen.some((data) => data.includes(marker))
-    if (isSeen !== (sees !== 'nothing') || isReadable !== (sees === 'plaintext'))
-      throw new Error(`${name}: the broker saw ${seen.length} messages, ${isReadable ? '' : 'not '}readable`)
-  }
-  await broker.close()
-}
-
-/**
- * @param {readonly Readonly<Record<string, { readonly p50: number, readonly p99: number }>>[]} measured
- * @param {string} name
- */
-function echoOf(measured, name) {
   const of = (/** @type {'p50' | 'p99'} */ share) =>
     measured.map((round) =>
-      Object.fromEntries(Object.entries(round).map(([key, value]) => [key, value[share]])),
+      Object.fromEntries(Object.entries(round).map(([name, value]) => [name, value[share]])),
     )
-  return {
+  const [p50, p99] = [of('p50'), of('p99')]
+  const variants = WAYS.map(({ name }) => ({
     name,
-    p50: valuesOf(of('p50'), name),
-    p99: valuesOf(of('p99'), name),
-    p50Ratio: ratio(of('p50'), name, PLAIN),
-    p99Ratio: ratio(of('p99'), name, PLAIN),
-    p50ToHttp: ratio(of('p50'), name, HTTP),
-  }
+    p50: valuesOf(p50, name),
+    p99: valuesOf(p99, name),
+    p50Ratio: ratio(p50, name, PLAIN),
+    p99Ratio: ratio(p99, name, PLAIN),
+    p50ToHttp: ratio(p50, name, HTTP),
+  }))
+  return { size, variants, rounds: measured }
+}
+
+/**
+ * @param {import('../lib/mcp/ways.mjs').Ways} ways
+ * @param {McpPlan['result']} plan
+ */
+async function measureResult(ways, { length, rounds }) {
+  const measured = await interleaved(WAYS, { rounds }, ({ name }) => ways.print(name, length))
+  const variants = WAYS.map(({ name }) => ({
+    name,
+    us: valuesOf(measured, name),
+    ratio: ratio(measured, name, PLAIN),
+  }))
+  return { length, variants, rounds: measured }
 }
 
 /** @param {Awaited<ReturnType<typeof measureMcp>>} results */

@@ -101,9 +101,9 @@ export class Channel implements MessagePipe {
   /** Begins to hand on what comes: until then it waits. */
   async open(sink: PipeSink): Promise<void> {
     this.#sink = sink
+    if (this.#isOver && !this.#isDraining) return this.#finish()
     this.#incoming.start(sink.message)
     if (this.#isDraining) this.#drain()
-    else if (this.#isOver) this.#finish()
   }
 
   /**

@@ -38,7 +38,8 @@ export async function replaceFile(path: string, text: string, { secret }: WriteO
     await write(temporary, text, secret)
     await rename(temporary, path)
   } catch (cause) {
-    await rm(temporary, { force: true })
+    // Where nothing could be written there is nothing to remove either.
+    await rm(temporary, { force: true }).catch(() => {})
     throw new SubrosaError('ERR_SETUP', `cannot write ${path}`, { cause })
   }
 }

@@ -19,7 +19,7 @@ import { ManualClock } from '../support/clock.ts'
 import { failure, until } from '../support/until.ts'
 import { errorIn, INITIALIZE } from './http-client.ts'
 import { type Received, serve, serveStateful, serveStateless, type TestServer } from './http-servers.ts'
-import { field, HandSink } from './pipes.ts'
+import { field, HandSink, latch } from './pipes.ts'
 
 const SECRET = 'Bearer correct-horse'
 const INITIALIZED = { jsonrpc: '2.0', method: 'notifications/initialized' }
@@ -564,11 +564,8 @@ test('reads no further while nothing is taken', async () => {
     }
     more()
   })
-  let open: () => void = () => {}
-  const opened = new Promise<void>((resolve) => {
-    open = resolve
-  })
-  hand.sink.gate = () => opened
+  const { promise, open } = latch()
+  hand.sink.gate = () => promise
   await hand.call(1)
   let before = -1
   for (let still = 0; still < 20; ) {

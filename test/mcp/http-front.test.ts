@@ -20,7 +20,7 @@ import type { MessagePipe } from '../../src/mcp/pipe.ts'
 import { ManualClock } from '../support/clock.ts'
 import { failure, until } from '../support/until.ts'
 import { type Answer, errorIn, HandClient, INITIALIZE, retry, send, sendAs } from './http-client.ts'
-import { field, HandPipe, pipeTo } from './pipes.ts'
+import { field, HandPipe, latch, pipeTo } from './pipes.ts'
 import { toolServer } from './tool-server.ts'
 
 const ADDRESS = parseLoopback('127.0.0.1:0')
@@ -386,6 +386,28 @@ describe('an HTTP request', () => {
   })
 })
 
+test('what a client sends waits with the client when the pipe takes nothing', async () => {
+  const hand = await handFront()
+  const { client, pipe } = await handClient(hand)
+  const { promise: taking, open } = latch()
+  pipe.taking = taking
+  const long = { jsonrpc: '2.0', method: 'notifications/x', params: { text: 'x'.repeat(9 * 1024 * 1024) } }
+  const answers: number[] = []
+  for (let i = 0; i < 2; i++) answers.push((await client.post(long)).status)
+  let hasLast = false
+  const last = client.post(long).then(({ status }) => {
+    hasLast = true
+    return status
+  })
+  // What is refused at once is answered after it came.
+  await client.post('x'.repeat(9 * 1024 * 1024))
+  expect(answers).toEqual([202, 202])
+  expect(hasLast).toBe(false)
+  open()
+  expect(await last).toBe(202)
+  await until('everything went on', () => pipe.sent.length === 4)
+})
+
 describe('what the server sends unasked', () => {
   const progress = (progressToken: number | string) => ({
     jsonrpc: '2.0',
@@ -641,6 +663,37 @@ describe('a session', () => {
     await failure(() => client.call(2))
   })
 
+  test('does not begin while the front ends', async () => {
+    const hand = await handFront()
+    const { pipe } = await handClient(hand)
+    const { promise: closing, open } = latch()
+    pipe.closing = closing
+    const body = JSON.stringify(INITIALIZE)
+    const { port } = new URL(hand.front.url)
+    const socket = connect({ host: '127.0.0.1', port: Number(port) })
+    ends.push(async () => socket.destroy())
+    const lines = [
+      'POST /mcp HTTP/1.1',
+      `host: 127.0.0.1:${port}`,
+      'accept: application/json, text/event-stream',
+      'content-type: application/json',
+      `content-length: ${body.length}`,
+      'expect: 100-continue',
+    ]
+    let heard = ''
+    socket.setEncoding('latin1').on('data', (text) => {
+      heard += text
+    })
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`)
+    await until('the request is being read', () => heard.includes('100 Continue'))
+    const closed = hand.front.close()
+    socket.write(body)
+    await until('it is answered', () => heard.includes('HTTP/1.1 503'))
+    open()
+    await closed
+    expect(hand.pipes).toHaveLength(1)
+  })
+
   test('has one stream of its own at a time', async () => {
     const hand = await handFront()
     const { client } = await handClient(hand)
@@ -682,6 +735,24 @@ describe('a session', () => {
     expect(message).toContain('no MCP server answers')
     const other = await failure(() => newClient(hand.front.url))
     expect(other.message).toContain('no MCP server answers')
+  })
+
+  test('is closed when its client leaves before it is open', async () => {
+    const { promise: opening, open } = latch()
+    const hand = await handFront(() => Object.assign(new HandPipe(), { opening }))
+    const abort = new AbortController()
+    const headers = { accept: 'application/json, text/event-stream', 'content-type': 'application/json' }
+    const body = JSON.stringify(INITIALIZE)
+    const begun = failure(() =>
+      fetch(hand.front.url, { method: 'POST', headers, body, signal: abort.signal }),
+    )
+    await until('the pipe opens', () => hand.pipes.length === 1)
+    abort.abort()
+    await begun
+    // Another answer of the same server comes after the first client's leaving.
+    await sendAs(hand.front.url, { host: 'evil.example' })
+    open()
+    await until('it is closed', () => hand.pipes[0]?.isClosed === true)
   })
 
   test('tells nobody what an unknown failure says', async () => {

@@ -78,14 +78,16 @@ describe('watching the parent process', () => {
 
 describe('a process that watches its parent', () => {
   it('ends after the parent was killed, though somebody holds its standard input open', async () => {
+    const holder = spawn('sleep', ['1000'], { stdio: ['ignore', 'pipe', 'ignore'] })
     const parent = spawn(process.execPath, ['test/support/mcp-process.mjs', 'parent'], {
-      stdio: ['pipe', 'pipe', 'inherit'],
+      stdio: [holder.stdout, 'pipe', 'inherit'],
     })
     const [line] = await once(parent.stdout, 'data')
     const watching = Number(String(line))
     expect(isRunning(watching)).toBe(true)
     parent.kill('SIGKILL')
     await untilGone(watching)
-    parent.stdin.end()
+    expect(holder.exitCode).toBeNull()
+    holder.kill()
   })
 })

@@ -15,6 +15,15 @@ export function field(value: unknown, ...path: readonly (string | number)[]): un
   return found
 }
 
+/** A promise that the test resolves. */
+export function latch(): { readonly promise: Promise<void>; readonly open: () => void } {
+  let open: () => void = () => {}
+  const promise = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { promise, open: () => open() }
+}
+
 /** A pipe of which the test plays the other end. */
 export class HandPipe implements MessagePipe {
   /** What was sent into it, as JSON. */
@@ -23,6 +32,12 @@ export class HandPipe implements MessagePipe {
   isClosed = false
   /** Sends fail with it, or the opening does. */
   failure: Error | undefined
+  /** It is open only when this has resolved. */
+  opening: Promise<void> = Promise.resolve()
+  /** It takes the next message only when this has resolved. */
+  taking: Promise<void> = Promise.resolve()
+  /** It is closed only when this has resolved. */
+  closing: Promise<void> = Promise.resolve()
   readonly #sink: Promise<PipeSink>
   #opened: (sink: PipeSink) => void = () => {}
 
@@ -34,17 +49,20 @@ export class HandPipe implements MessagePipe {
 
   async open(sink: PipeSink): Promise<void> {
     if (this.failure !== undefined) throw this.failure
-    this.isOpen = true
     this.#opened(sink)
+    await this.opening
+    this.isOpen = true
   }
 
   async send(message: Uint8Array): Promise<void> {
     if (this.failure !== undefined) throw this.failure
+    await this.taking
     this.sent.push(JSON.parse(fromUtf8(message) ?? ''))
   }
 
   async close(): Promise<void> {
     if (this.isClosed) return
+    await this.closing
     this.isClosed = true
     const sink = await this.#sink
     sink.closed(undefined)

@@ -63,7 +63,7 @@ const kinds = {
     })
   },
 
-  /** Ends when its parent has died, and not at the end of its input. */
+  /** Ends when its parent has died, or at the end of its input. */
   async watch() {
     const watch = watchParent(terminal, { clock: systemClock })
     process.stdin.resume()

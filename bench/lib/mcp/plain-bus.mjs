@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
  * @typedef {import('../../../dist/bus/connection.js').SecureConnection} SecureConnection
  *
  * @typedef {{
- *   readonly data: Uint8Array,
+ *   readonly subject: string, readonly reply: string | undefined, readonly data: Uint8Array,
  *   readonly sender: { readonly name: string, readonly instance: string },
  *   readonly claims: { readonly identity: string, readonly expiresAt: number },
  *   readonly respond: (payload: Uint8Array) => boolean,
@@ -34,10 +34,12 @@ export function plainBus(nc, name) {
    * @returns {PlainMessage}
    */
   const read = (message) => {
-    const { data } = message
+    const { subject, reply, data } = message
     const end = 1 + (data[0] ?? 0)
     const [sender = '', senderInstance = ''] = Buffer.from(data.subarray(1, end)).toString().split('/')
     return {
+      subject,
+      reply,
       data: data.subarray(end),
       sender: { name: sender, instance: senderInstance },
       claims: { identity: '', expiresAt: 0 },

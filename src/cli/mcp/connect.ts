@@ -12,6 +12,7 @@ import { addConnectOptions, type ConnectOptions } from './connect-options.ts'
 import { type LoopbackAddress, parseLoopback } from './loopback.ts'
 import { mcpOptions } from './mcp-options.ts'
 import { watchParent } from './parent-watch.ts'
+import { pinRoot } from './pin-root.ts'
 import { RealmKeeper } from './realm-keeper.ts'
 import { serverPipe } from './server-access.ts'
 import { StdioPipe } from './stdio-pipe.ts'
@@ -48,8 +49,9 @@ export function registerConnect(mcp: Command, terminal: Terminal): void {
 async function connect(terminal: Terminal, server: string, options: Options): Promise<void> {
   const { http, refuse, pinTools = false } = options
   const realm = new RealmKeeper(terminal, await mcpOptions(terminal, options), 'subrosa mcp connect')
+  const root = pinTools ? pinRoot(terminal, options) : undefined
   const openServer: OpenServer = () => {
-    const pipe = serverPipe(terminal, { realm, server, pinTools })
+    const pipe = serverPipe(terminal, { realm, server, pinTools, pinRoot: root })
     return refuse === undefined ? pipe : filteredPipe(pipe, clientGate(refuse))
   }
   try {

@@ -84,6 +84,8 @@ class Front implements HttpFront {
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) => reject(notServed(cause)))
       this.#server.listen({ host, port, exclusive: true }, () => {
+        // Later ones cost a connection, and nothing else: there may be too many open files.
+        this.#server.on('error', this.#options.onError)
         const bound = this.#server.address()
         this.#port = typeof bound === 'object' && bound !== null ? bound.port : port
         resolve()

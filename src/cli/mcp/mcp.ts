@@ -6,6 +6,7 @@ import { registerConnect } from './connect.ts'
 import { registerLs } from './ls.ts'
 import { registerPing } from './ping.ts'
 import { registerServe } from './serve.ts'
+import { registerTools } from './tools.ts'
 
 /** Registers `subrosa mcp`, the commands for MCP servers and hosts. */
 export function registerMcp(program: Command, terminal: Terminal): void {
@@ -15,5 +16,6 @@ export function registerMcp(program: Command, terminal: Terminal): void {
   registerConnect(mcp, terminal)
   registerLs(mcp, terminal)
   registerPing(mcp, terminal)
+  registerTools(mcp, terminal)
   registerMcpConfig(mcp, terminal)
 }

@@ -18,6 +18,8 @@ export interface ServerAccess {
   readonly server: string
   /** Whether its tools are pinned. */
   readonly pinTools: boolean
+  /** The folder under which the pins are kept, where it is not the usual one. */
+  readonly pinRoot?: string | undefined
 }
 
 /** A pipe to a server for one client, over as many sessions as it takes. */
@@ -48,10 +50,10 @@ export function serverPipe(terminal: Terminal, access: ServerAccess): MessagePip
 }
 
 /** The pins are those of the agent that this is: who that is, is known when the realm is joined. */
-function storeOf({ realm, server }: ServerAccess): ToolPinStore {
+function storeOf({ realm, server, pinRoot: root }: ServerAccess): ToolPinStore {
   const store = async (): Promise<ToolPinStore> => {
     const bus = await realm.bus()
-    return filePinStore({ engine: engineFor(), realm: bus.realm, agent: bus.name, server })
+    return filePinStore({ engine: engineFor(), realm: bus.realm, agent: bus.name, server, root })
   }
   return {
     read: async () => (await store()).read(),
