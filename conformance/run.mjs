@@ -25,15 +25,12 @@ if (parts.length === 0) {
   process.exit(2)
 }
 
-install()
-const node = findNode22()
-console.log(
-  `Node ${process.versions.node} for subrosa and the servers, Node ${node.version} for what needs it`,
-)
-
 const world = new World()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => void interrupt())
 try {
+  install()
+  const node = findNode22()
+  console.log(`Node ${process.versions.node} for what is ours, Node ${node.version} for what needs it`)
   await world.start(parts.flatMap(([, { servers }]) => servers))
   const objections = []
   for (const [, { run }] of parts) objections.push(...(await run(world, node.path)))

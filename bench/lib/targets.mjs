@@ -115,9 +115,7 @@ function latencyTargets({ latency }) {
  */
 function mcpTargets({ mcp }) {
   if (mcp === undefined) return []
-  const sealed = mcp.echoes
-    .find(({ size }) => size === 128)
-    ?.variants.find(({ name }) => name === 'sealed')
+  const sealed = mcp.echoes.find(({ size }) => size === 128)?.variants.find(({ name }) => name === 'sealed')
   const call = 'MCP tools/call p50, sealed ÷'
   return [
     { what: `${call} the same pipe in plaintext`, asked: 1.3, reached: sealed?.p50Ratio.median },

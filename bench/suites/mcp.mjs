@@ -44,27 +44,27 @@ const QUICK = {
  *
  * @param {import('../lib/plan.mjs').Plan} plan
  */
-export function mcpSuite({ quick, profile }) {
-  return measureMcp(quick ? QUICK : WHOLE, { profile })
-}
-
-/**
- * @param {McpPlan} plan
- * @param {{ readonly profile?: string | undefined }} [options]
- */
-export async function measureMcp(plan, options = {}) {
-  const ways = await startWays(options)
+export async function mcpSuite({ quick, profile }) {
+  const ways = await startWays({ profile })
   try {
-    for (const way of WAYS) await proveWay(ways, way)
-    for (const { name } of WAYS) await ways.echo(name, { size: SIZE, count: plan.warmUp })
-    const echoes = []
-    for (const echo of plan.echoes) echoes.push(await measureEcho(ways, echo))
-    const result = { plan, echoes, result: await measureResult(ways, plan.result) }
+    const result = await measureMcp(ways, quick ? QUICK : WHOLE)
     print(result)
     return result
   } finally {
     await ways.stop()
   }
+}
+
+/**
+ * @param {import('../lib/mcp/ways.mjs').Ways} ways
+ * @param {McpPlan} plan
+ */
+export async function measureMcp(ways, plan) {
+  for (const way of WAYS) await proveWay(ways, way)
+  for (const { name } of WAYS) await ways.echo(name, { size: SIZE, count: plan.warmUp })
+  const echoes = []
+  for (const echo of plan.echoes) echoes.push(await measureEcho(ways, echo))
+  return { plan, echoes, result: await measureResult(ways, plan.result) }
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   readMessage,
 } from './json-rpc.ts'
 import { hasLookAlike } from './look-alikes.ts'
+import { onOneLine } from './one-line.ts'
 
 /** What a server can ask a client for, and all of it. */
 export const SERVER_REQUEST_KINDS = ['sampling', 'elicitation', 'roots', 'all'] as const
@@ -107,10 +108,11 @@ function withoutRefusedTasks(refuses: Refusals, tasks: unknown): unknown {
 function toClient(refuses: Refusals, raw: Uint8Array): Filtered {
   const message = readMessage(raw)
   if (message === undefined) return {}
-  if (message.kind === 'response') return { forward: asks(refuses, message) ? refusedInput(message.id) : raw }
-  const { method } = message
-  if (message.kind === 'notification' && method.startsWith('notifications/')) return { forward: raw }
-  if (!refuses.method(method)) return { forward: raw }
+  if (message.kind === 'response')
+    return { forward: asks(refuses, message) ? refusedInput(message.id) : onOneLine(raw) }
+  // A request without an id is none, but a client might take it for one.
+  const isNotification = message.kind === 'notification' && message.method.startsWith('notifications/')
+  if (isNotification || !refuses.method(message.method)) return { forward: onOneLine(raw) }
   return message.kind === 'request' ? { answer: errorResponse(message.id, METHOD_NOT_FOUND, REFUSED) } : {}
 }
 

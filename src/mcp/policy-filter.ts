@@ -11,6 +11,7 @@ import {
   readMessage,
 } from './json-rpc.ts'
 import { hasLookAlike } from './look-alikes.ts'
+import { onOneLine } from './one-line.ts'
 import type { Judge } from './rules.ts'
 
 /** What one agent may see and use of a server. */
@@ -31,7 +32,7 @@ interface Refusal {
 
 const UNREADABLE: Refusal = {
   code: INVALID_REQUEST,
-  message: 'not one message on one line that every reader reads alike',
+  message: 'not one message that every reader reads alike',
 }
 const UNKNOWN_METHOD: Refusal = {
   code: METHOD_NOT_FOUND,
@@ -107,18 +108,13 @@ export function policyFilter(rules: AgentRules): MessageFilter {
 }
 
 function toServer(rules: AgentRules, raw: Uint8Array): Filtered {
-  const message = hasLineEnd(raw) ? undefined : readMessage(raw)
+  const message = readMessage(raw)
   if (message === undefined) return { answer: errorResponse(undefined, UNREADABLE.code, UNREADABLE.message) }
   const refusal = message.kind === 'response' ? undefined : judge(rules, message)
-  if (refusal === undefined) return { forward: raw }
+  if (refusal === undefined) return { forward: onOneLine(raw) }
   return message.kind === 'request'
     ? { answer: errorResponse(message.id, refusal.code, refusal.message) }
     : {}
-}
-
-/** A line end is white space to JSON. A server that reads lines would take what is behind it for a message of its own. */
-function hasLineEnd(raw: Uint8Array): boolean {
-  return raw.includes(0x0a) || raw.includes(0x0d)
 }
 
 function judge(rules: AgentRules, message: JsonRpcRequest | JsonRpcNotification): Refusal | undefined {

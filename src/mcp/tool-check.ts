@@ -91,6 +91,8 @@ export class ToolCheck {
       await this.#pinningNothing
       const offered = await this.#list(metaOf(params))
       const pinned = (await this.#options.store.read()) ?? (await this.#pin(pinsOf(offered)))
+      // What waits for this must not go on to another server than the one that was checked.
+      this.#listing?.signal.throwIfAborted()
       const changes = compareTools(pinned, offered)
       this.#pinned = pinned
       this.#isFresh = doubts === this.#doubts && !isRefused(changes)

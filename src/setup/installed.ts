@@ -14,7 +14,7 @@ const REALM_KEY = /^A[A-Z2-7]{55}$/
 
 /** The folder in which a user's agents are installed. */
 export interface AgentHome {
-  /** Absolute, such as `/home/ann/.config/subrosa`. */
+  /** Absolute, such as `/srv/ann/.config/subrosa`. */
   readonly root: string
   /** The folders above it that nobody else may write either, or the folder itself could be exchanged. */
   readonly above: readonly string[]
@@ -54,7 +54,7 @@ export function installedRealmDir(home: AgentHome, realm: string): string {
  *
  * @example
  * ```ts
- * const agent = await findInstalled({ root: '/home/ann/.config/subrosa', above: ['/home/ann/.config'] }, 'files')
+ * const agent = await findInstalled({ root: '/srv/ann/.config/subrosa', above: ['/srv/ann/.config'] }, 'files')
  * ```
  */
 export async function findInstalled(home: AgentHome, name?: string): Promise<InstalledAgent | undefined> {

@@ -14,7 +14,7 @@ const ROOT = 0
  *
  * @example
  * ```ts
- * await refuseForeign(['/home/ann/.config', '/home/ann/.config/subrosa'])
+ * await refuseForeign(['/srv/ann/.config', '/srv/ann/.config/subrosa'])
  * ```
  */
 export async function refuseForeign(paths: readonly string[]): Promise<void> {

@@ -62,6 +62,30 @@ describe('the targets of a run', () => {
     ])
   })
 
+  it('compare a sealed call of a tool with the plaintext pipe and with HTTP', () => {
+    const echo = (size: number, p50Ratio: number, p50ToHttp: number) => ({
+      size,
+      variants: [{ name: 'sealed', p50Ratio: spread([p50Ratio]), p50ToHttp: spread([p50ToHttp]) }],
+    })
+    const reached = (echoes: object[]) =>
+      targetsOf({ mcp: { echoes } }).map(({ reached, met }: { reached: number; met: boolean }) => [
+        reached,
+        met,
+      ])
+    expect(reached([echo(65_536, 9, 9), echo(128, 1.3, 0.9)])).toEqual([
+      [1.3, true],
+      [0.9, true],
+    ])
+    expect(reached([echo(128, 1.31, 1.01)])).toEqual([
+      [1.31, false],
+      [1.01, false],
+    ])
+    expect(reached([])).toEqual([
+      [null, false],
+      [null, false],
+    ])
+  })
+
   it('compare with the fastest peer of the same properties, however fast the others are', () => {
     const peers = [
       {

@@ -244,6 +244,21 @@ describe('what a server asks of a client', () => {
     expect(through('toClient', ['roots'], result(of))).toEqual(refusedInput(1))
   })
 
+  it.each(['\n', '\r', '\r\n'])(
+    'is not on a line of its own in another message, whatever ends lines: %j',
+    (end) => {
+      const asks = `${end}${JSON.stringify(request('roots/list'))}${end}`
+      for (const text of [
+        `{"jsonrpc":"2.0","id":1,"result":{"x":${asks}}}`,
+        `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":${asks}}}`,
+        `{"jsonrpc":"2.0","method":"notifications/message","params":{"x":${asks}}}`,
+      ]) {
+        const { forward } = clientGate(['roots']).toClient(utf8(text))
+        expect(fromUtf8(forward ?? utf8(''))).toBe(text.replaceAll(/[\r\n]/g, ' '))
+      }
+    },
+  )
+
   it('is a web page to go to, by an error', () => {
     const error = (code: unknown) => ({
       jsonrpc: '2.0',

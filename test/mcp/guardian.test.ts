@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -8,6 +9,8 @@ import { Guardian } from '../../src/cli/mcp/guardian.ts'
 import { GUARDIAN_SCRIPT } from '../../src/cli/mcp/guardian-script.ts'
 import { terminalThat } from '../cli/run.ts'
 import { Child } from '../support/child.ts'
+import { ManualClock } from '../support/clock.ts'
+import { passingUntil } from '../support/passing.ts'
 import { until } from '../support/until.ts'
 import { childrenOf, guardianOf, isRunning, membersOf, untilGone } from './processes.ts'
 
@@ -26,8 +29,10 @@ const PATH = process.env['PATH'] ?? ''
 const DEAF = ['sh', '-c', `trap '' TERM; sleep 1000 & echo "[$$,$!]"; while :; do sleep 1000; done`]
 /** Ends when it is asked to. */
 const SILENT = ['sh', '-c', `sleep 1000 & echo "[$$,$!]"; exec sleep 1000`]
+/** Ends at the end of its input, but what it has started does not. */
+const OUTLIVED = ['sh', '-c', `sleep 1000 & echo "[$$,$!]"; cat >&2`]
 /** Ends at the end of its input. */
-const WELL_BEHAVED = ['sh', '-c', `echo "[$$]"; exec cat >&2`]
+const WELL_BEHAVED = ['sh', '-c', `echo "[$$]"; cat >&2`]
 
 /** A process that runs MCP servers as `serve` does. */
 class Serving {
@@ -37,6 +42,7 @@ class Serving {
   constructor(...commands: readonly (readonly string[])[]) {
     this.#child = Child.start('mcp-process.mjs', 'serve', JSON.stringify(commands))
     this.#servers = commands.length
+    allServing.push(this)
   }
 
   async pid(): Promise<number> {
@@ -50,6 +56,7 @@ class Serving {
       'all servers run',
       () => this.#child.messages.filter(({ message }) => message).length === this.#servers,
     )
+    expect(this.#child.messages.filter(({ closed }) => closed !== undefined)).toEqual([])
     const pids = messages().map(Number)
     started.push(...pids)
     return pids
@@ -82,16 +89,34 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
+const allServing: Serving[] = []
 const started: number[] = []
 const strangers: ChildProcess[] = []
 afterEach(async () => {
   failures = 0
+  for (const serving of allServing.splice(0)) await serving.kill()
   const left = started.splice(0).filter(isRunning)
   for (const pid of left) process.kill(pid, 'SIGKILL')
   for (const child of strangers.splice(0)) child.kill('SIGKILL')
   await until('no child process is left', () => childrenOf(process.pid).length === 0)
   expect(left).toEqual([])
 })
+
+/** The same, whose standard streams are pipes of this process. */
+async function spawned(
+  ...commands: readonly (readonly string[])[]
+): Promise<{ serving: ChildProcess; pids: number[] }> {
+  const args = ['test/support/mcp-process.mjs', 'serve', JSON.stringify(commands)]
+  const serving = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+  strangers.push(serving)
+  const messages: number[][] = []
+  serving.on('message', ({ message }: { message?: number[] }) => {
+    if (message !== undefined) messages.push(message)
+  })
+  await until('all servers run', () => messages.length === commands.length)
+  started.push(...messages.flat())
+  return { serving, pids: messages.flat() }
+}
 
 /** When a process has started, as the system says it. */
 function startOf(pid: number): string | undefined {
@@ -145,18 +170,7 @@ describe('when serve is killed with SIGKILL', () => {
   })
 
   it('its standard output is closed at once, though servers and the guardian still run', async () => {
-    const serving = spawn(
-      process.execPath,
-      ['test/support/mcp-process.mjs', 'serve', JSON.stringify([DEAF])],
-      {
-        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      },
-    )
-    strangers.push(serving)
-    const pids: number[] = []
-    serving.on('message', ({ message }: { message?: number[] }) => pids.push(...(message ?? [])))
-    await until('the server runs', () => pids.length > 0)
-    started.push(...pids)
+    const { serving, pids } = await spawned(DEAF)
     let closed = 0
     for (const stream of [serving.stdout, serving.stderr]) stream?.resume().once('end', () => closed++)
     const guardian = guardianOf(serving.pid ?? 0)?.pid ?? 0
@@ -176,12 +190,16 @@ describe('when serve ends by itself', () => {
     await untilGone(...pids, guardian)
   })
 
-  it('in order, nothing keeps it alive when the last server is gone', async () => {
-    const serving = new Serving(SILENT, WELL_BEHAVED)
-    const pids = await serving.pids()
-    const [pid, guardian] = [await serving.pid(), await serving.guardian()]
+  it('in order, it lives as long as anything that it has started, and no longer', async () => {
+    const { serving, pids } = await spawned(OUTLIVED, WELL_BEHAVED)
+    let said = ''
+    serving.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      said += text
+    })
     serving.send({ close: true })
-    await untilGone(...pids, guardian, pid)
+    const [code] = await once(serving, 'close')
+    expect({ code, said }).toEqual({ code: 0, said: 'all are gone\n' })
+    expect(pids.filter(isRunning)).toEqual([])
   })
 })
 
@@ -223,15 +241,20 @@ describe('the guardian', () => {
     expect([one, two].map(({ pid }) => isRunning(pid))).toEqual([true, true])
   })
 
-  it('is tried again where no process can be started, and says so once', async () => {
+  it('is tried again each second where no process can be started, and says so once', async () => {
     failures = 2
     const said: string[] = []
-    const guardian = new Guardian(terminalThat({ say: (line) => void said.push(line), env: { PATH } }))
+    const clock = new ManualClock()
+    const guardian = new Guardian(terminalThat({ say: (line) => void said.push(line), env: { PATH } }), clock)
     const release = guardian.guard(leader().pid)
+    await until('it was tried once', () => said.length === 1)
     const other = guardian.guard(leader().pid)
-    await until('there is a guardian', () => guardianOf(process.pid) !== undefined)
+    clock.advance(999)
+    expect(failures).toBe(1)
+    clock.advance(1)
+    expect(failures).toBe(0)
+    await passingUntil(clock, 'there is a guardian', () => guardianOf(process.pid) !== undefined)
     expect(said).toEqual(['subrosa: error: the guardian of the MCP servers cannot be started: trying again'])
-    expect(failures).toBeLessThan(1)
     release()
     other()
   })
@@ -275,13 +298,17 @@ describe('the script of the guardian', () => {
     expect(isRunning(stranger.pid)).toBe(true)
   })
 
-  it.each(['1) S (2', 'a\nb) S c'])('knows when a process has started whose name is %j', async (name) => {
-    const program = join(folder, name)
-    await symlink('/bin/sleep', program)
-    const [same, other] = [leader(program), leader(program)]
-    await guard(`+ ${same.pid} ${startOf(same.pid)}\n`, `+ ${other.pid} 12345\n`)
-    expect(await same.ended).toBe('SIGTERM')
-    expect(isRunning(other.pid)).toBe(true)
+  it('knows when a process has started, whatever its name is', async () => {
+    const programs = ['1) S (2', 'a\nb) S c'].map((name) => join(folder, name))
+    for (const program of programs) await symlink('/bin/sleep', program)
+    const same = programs.map((program) => leader(program))
+    const other = programs.map((program) => leader(program))
+    await guard(
+      ...same.map(({ pid }) => `+ ${pid} ${startOf(pid)}\n`),
+      ...other.map(({ pid }) => `+ ${pid} 12345\n`),
+    )
+    expect(await Promise.all(same.map(({ ended }) => ended))).toEqual(['SIGTERM', 'SIGTERM'])
+    expect(other.map(({ pid }) => isRunning(pid))).toEqual([true, true])
   })
 
   it('signals each group twice, first with SIGTERM, in the order in which they came', () => {

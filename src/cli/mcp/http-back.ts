@@ -38,7 +38,7 @@ interface Pending {
   readonly abort: AbortController
 }
 
-const MAX_PENDING = 1024
+const MAX_PENDING = 256
 const MAX_RECONNECTS = 5
 const MIN_RECONNECT_MS = 100
 const RECONNECTS = {

@@ -174,6 +174,8 @@ export class HttpSession {
       const request = message.id === undefined ? undefined : this.#inFlight.take(message.id)
       if (request === undefined) return
       await this.#transport.send(message)
+      // A client begins anew after that, and not in this session.
+      if (request.method === 'initialize' && isJSONRPCErrorResponse(message)) return this.#end(undefined)
       return request.exchange.room()
     }
     if (isJSONRPCRequest(message) || isJSONRPCNotification(message)) return this.#push(message)

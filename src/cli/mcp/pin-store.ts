@@ -5,6 +5,7 @@ import type { CryptoEngine } from '../../crypto/engine.ts'
 import { SubrosaError } from '../../errors.ts'
 import { parseStrictJson } from '../../identity/json.ts'
 import { isObject } from '../../identity/jwt.ts'
+import { decodeNkey } from '../../identity/nkey.ts'
 import { isAgentName } from '../../identity/token.ts'
 import { defaultRoot } from '../../keys/state-folder.ts'
 import { type ExactJson, readExactJson } from '../../mcp/exact-json.ts'
@@ -113,7 +114,7 @@ function parsePins(engine: CryptoEngine, text: string, { path, realm, server }: 
   if (!isObject(file)) throw damaged(path)
   const { format, realm: ofRealm, server: ofServer, identity, tools, ...others } = file
   const isOurs = format === FORMAT && ofRealm === realm && ofServer === server
-  if (!isOurs || typeof identity !== 'string' || !Array.isArray(tools) || Object.keys(others).length > 0)
+  if (!isOurs || !isPublicKey(identity) || !Array.isArray(tools) || Object.keys(others).length > 0)
     throw damaged(path)
   const byName = new Map<string, ListedTool[]>()
   for (const value of exactTools(text)) {
@@ -134,6 +135,16 @@ function exactTools(text: string): readonly ExactJson[] {
 function pinnedTool(engine: CryptoEngine, fields: ReadonlyMap<string, ExactJson>): ListedTool | undefined {
   const tool = listedTool(engine, fields.get('tool') ?? null)
   return tool !== undefined && fields.size === 2 && fields.get('sha256') === tool.sha256 ? tool : undefined
+}
+
+function isPublicKey(value: unknown): value is string {
+  if (typeof value !== 'string') return false
+  try {
+    decodeNkey('U', value)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function damaged(path: string): SubrosaError {

@@ -4,6 +4,7 @@ import type { HttpExchange } from './http-exchange.ts'
 /** A request that an HTTP client waits for. */
 export interface RequestInFlight {
   readonly id: RequestId
+  readonly method: string
   /** Under what the client wants to hear of its progress. */
   readonly progressToken: string | number | undefined
   /** What carries its response, and whatever belongs to it before that. */
@@ -18,8 +19,8 @@ export class RequestsInFlight {
     return this.#requests.has(id)
   }
 
-  add({ id, params }: JSONRPCRequest, exchange: HttpExchange): void {
-    this.#requests.set(id, { id, progressToken: params?._meta?.progressToken, exchange })
+  add({ id, method, params }: JSONRPCRequest, exchange: HttpExchange): void {
+    this.#requests.set(id, { id, method, progressToken: params?._meta?.progressToken, exchange })
   }
 
   /** The request of this id, which is in flight no more. */

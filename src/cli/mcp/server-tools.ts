@@ -30,7 +30,7 @@ export interface AskingOptions {
 const LEGACY = '2025-11-25'
 const STATELESS = '2026-07-28'
 /** For servers that know nothing of it and say nothing to what they do not know. It may take a while to start one. */
-const STATELESS_TIMEOUT_MS = 10_000
+const STATELESS_TIMEOUT_MS = 5000
 
 /**
  * The tools of a server, as hosts of both ages see them: one session begins with `initialize`, another one asks as

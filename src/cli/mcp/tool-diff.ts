@@ -16,7 +16,8 @@ export function diffOfTool({ before, after, fields }: ChangedTool): readonly str
 
 /** All of a tool that is new. */
 export function newTool(tool: ListedTool): readonly string[] {
-  return [...fieldsOf(tool)].flatMap(([field, text]) => [
+  const fields = [...fieldsOf(tool)].filter(([field]) => field !== 'name')
+  return fields.flatMap(([field, text]) => [
     `${printable(tool.name)}: ${printable(field)}`,
     ...diffOfLines([], linesOf(text)),
   ])
