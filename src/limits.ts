@@ -123,6 +123,8 @@ export const DEFAULT_MCP_LEASE_MS = 24 * 3_600_000
 export const DEFAULT_MCP_SESSIONS = 64
 /** Sessions of one agent with one instance of a server. */
 export const MAX_MCP_SESSIONS_PER_AGENT = 32
+/** Sessions over one Streamable HTTP endpoint: half of what its agent may have. */
+export const MAX_MCP_HTTP_SESSIONS = 16
 /** Frames of unknown sessions that are answered. */
 export const MAX_MCP_STRAYS_PER_SECOND = 16
 /** How long messages that came before the end of a session may take to be handed on. */

@@ -37,7 +37,7 @@ const REPLICAS = 'mcp'
 export interface ListenOptions {
   /** Whether this agent may open a session. Default: every one that may publish to the server. */
   readonly admits?: (peer: McpPeer) => boolean
-  /** Sessions at once. Default 64, and 16 of one agent. */
+  /** Sessions at once. Default 64, of which one agent gets 32. */
   readonly maxSessions?: number
   /** The longest message that is taken, in bytes. Default 10 MiB. */
   readonly maxMessage?: number

@@ -18,7 +18,14 @@ import type { MessagePipe } from '../../src/mcp/pipe.ts'
 import { ManualClock } from '../support/clock.ts'
 import { failure, until } from '../support/until.ts'
 import { errorIn, INITIALIZE } from './http-client.ts'
-import { type Received, serve, serveStateful, serveStateless, type TestServer } from './http-servers.ts'
+import {
+  type Received,
+  type StatelessServer,
+  serve,
+  serveStateful,
+  serveStateless,
+  type TestServer,
+} from './http-servers.ts'
 import { field, HandSink, latch } from './pipes.ts'
 
 const SECRET = 'Bearer correct-horse'
@@ -213,15 +220,15 @@ test('progress, samples and elicitation come during a call, in order', async () 
 })
 
 describe('a server of revision 2026-07-28', () => {
-  async function begin(): Promise<{ mcp: NewClient; waits: readonly string[] }> {
-    const { url, waits } = started(await serveStateless())
+  async function begin(): Promise<{ mcp: NewClient; server: StatelessServer }> {
+    const server = started(await serveStateless())
     const mcp = new NewClient({ name: 'x', version: '1' }, { versionNegotiation: { mode: 'auto' } })
     const onError = (error: Error) => {
       throw error
     }
-    await mcp.connect(transportOver(httpBack({ url, headers: {}, onError })))
+    await mcp.connect(transportOver(httpBack({ url: server.url, headers: {}, onError })))
     ends.push(() => mcp.close())
-    return { mcp, waits }
+    return { mcp, server }
   }
 
   test('is used without a session', async () => {
@@ -233,13 +240,14 @@ describe('a server of revision 2026-07-28', () => {
   })
 
   test('hears of a cancelled call by the end of its stream', async () => {
-    const { mcp, waits } = await begin()
+    const { mcp, server } = await begin()
     const abort = new AbortController()
     const called = failure(() => mcp.callTool({ name: 'wait', arguments: {} }, { signal: abort.signal }))
-    await until('the server is at it', () => waits.length === 1)
+    await until('the server is at it', () => server.waits.length === 1)
     abort.abort()
     await called
-    await until('the server heard of it', () => waits.length === 2)
+    await until('the server heard of it', () => server.waits.length === 2)
+    expect(server.methods).not.toContain('notifications/cancelled')
     const { content } = await mcp.callTool({ name: 'echo', arguments: { text: 'a' } })
     expect(content).toEqual([{ type: 'text', text: 'a' }])
   })

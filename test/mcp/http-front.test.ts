@@ -15,7 +15,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type HttpFront, startHttpFront } from '../../src/cli/mcp/http-front.ts'
 import { parseLoopback } from '../../src/cli/mcp/loopback.ts'
 import { SubrosaError } from '../../src/errors.ts'
-import { DEFAULT_MCP_SESSIONS } from '../../src/limits.ts'
+import { MAX_MCP_HTTP_SESSIONS } from '../../src/limits.ts'
 import type { MessagePipe } from '../../src/mcp/pipe.ts'
 import { ManualClock } from '../support/clock.ts'
 import { failure, until } from '../support/until.ts'
@@ -703,15 +703,32 @@ describe('a session', () => {
     await retry('it is free', async () => (await client.get()).status === 200)
   })
 
-  test(`is refused beyond ${DEFAULT_MCP_SESSIONS} of them`, async () => {
+  test(`makes room beyond ${MAX_MCP_HTTP_SESSIONS} of them when nobody waits for anything of it, the longest first`, async () => {
+    const hand = await handFront()
+    const first = await handClient(hand)
+    const stream = await first.client.get()
+    const second = await handClient(hand)
+    for (let i = 2; i < MAX_MCP_HTTP_SESSIONS; i++) await handClient(hand)
+    await handClient(hand)
+    expect(hand.pipes.map(({ isClosed }) => isClosed).indexOf(true)).toBe(1)
+    expect(hand.pipes.filter(({ isClosed }) => isClosed)).toHaveLength(1)
+    expect((await second.client.call(1)).status).toBe(404)
+    stream.leave()
+  })
+
+  test(`is refused beyond ${MAX_MCP_HTTP_SESSIONS} of them that are all in use`, async () => {
     const hand = await handFront()
     const clients = []
-    for (let i = 0; i < DEFAULT_MCP_SESSIONS; i++) clients.push(await handClient(hand))
+    for (let i = 0; i < MAX_MCP_HTTP_SESSIONS; i++) {
+      const { client } = await handClient(hand)
+      clients.push({ client, stream: await client.get() })
+    }
     const refused = await send('POST', hand.front.url, { body: INITIALIZE })
     expect(refused.status).toBe(503)
-    expect(hand.pipes).toHaveLength(DEFAULT_MCP_SESSIONS)
+    expect(hand.pipes).toHaveLength(MAX_MCP_HTTP_SESSIONS)
     await clients[0]?.client.delete()
     await handClient(hand)
+    for (const { stream } of clients) stream.leave()
   })
 
   test('is none where its first request could not go on: the answer says why', async () => {
@@ -801,7 +818,7 @@ describe('a session', () => {
     expect(answer.status).toBe(406)
     expect(hand.pipes).toEqual([])
     // It takes no place either.
-    for (let i = 0; i < DEFAULT_MCP_SESSIONS; i++)
+    for (let i = 0; i < MAX_MCP_HTTP_SESSIONS; i++)
       await send('POST', hand.front.url, { body: INITIALIZE, headers: { accept: 'text/html' } })
     await handClient(hand)
   })

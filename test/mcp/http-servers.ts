@@ -81,11 +81,14 @@ export async function serveStateful(enableJsonResponse = false): Promise<Statefu
 export interface StatelessServer extends TestServer {
   /** What became of the calls of `wait`. */
   readonly waits: string[]
+  /** The methods of what was posted. */
+  readonly methods: unknown[]
 }
 
 /** Serves an echo, and a tool that waits to be cancelled, without sessions. */
 export async function serveStateless(): Promise<StatelessServer> {
   const waits: string[] = []
+  const methods: unknown[] = []
   const handler = createMcpHandler(() => {
     const server = new NewServer({ name: 'stateless', version: '1' }, { capabilities: { tools: {} } })
     server.setRequestHandler('tools/list', () => ({
@@ -102,6 +105,7 @@ export async function serveStateless(): Promise<StatelessServer> {
     return server
   })
   const server = await serve(async ({ method, headers, body }, out) => {
+    methods.push(typeof body === 'object' && body !== null && 'method' in body ? body.method : undefined)
     const abort = new AbortController()
     out.once('close', () => abort.abort())
     const request = new Request('http://127.0.0.1/mcp', {
@@ -114,7 +118,7 @@ export async function serveStateless(): Promise<StatelessServer> {
     })
     new HttpExchange(out).start(await handler.fetch(request))
   })
-  return { ...server, waits }
+  return { ...server, waits, methods }
 }
 
 async function read(request: IncomingMessage): Promise<Received> {

@@ -294,6 +294,26 @@ describe('tools that have changed', () => {
     expect(await setting.list()).toMatchObject(refusal(/2 tools are new/))
   })
 
+  it('are new where that is still being written down', async () => {
+    const setting = await Setting.open()
+    setting.server.capabilities = {}
+    let write = (): void => {}
+    const written = new Promise<void>((resolve) => {
+      write = resolve
+    })
+    const { store } = setting
+    const create = store.create.bind(store)
+    store.create = async (pins) => {
+      if (pins.tools.size === 0) await written
+      return create(pins)
+    }
+    await setting.ask('initialize', {})
+    await setting.tell({ id: 'list', method: 'tools/list' })
+    await setting.ask('ping')
+    write()
+    expect(await setting.answer('list')).toMatchObject(refusal(/2 tools are new/))
+  })
+
   it('are said of once, however often they are asked for', async () => {
     const setting = await pinned()
     setting.server.tools = [tool('other')]
@@ -456,6 +476,21 @@ describe('requests that wait for a check', () => {
     await setting.answer(4)
     expect(setting.server.heard.map((text) => JSON.parse(text).id).slice(1)).toEqual([3, 1, 2, 4])
     expect(setting.server.heardOf('tools/list').length).toBe(2)
+  })
+
+  it('are not overtaken by those that come when the check is over', async () => {
+    const { setting, release } = await waiting()
+    const { server } = setting
+    const send = server.send.bind(server)
+    for (const id of [1, 2]) await setting.tell({ id, method: 'tools/call', params: { name: 'read' } })
+    server.send = async (raw) => {
+      await send(raw)
+      if (server.heardOf('tools/call').length === 1)
+        await setting.tell({ id: 3, method: 'tools/call', params: { name: 'read' } })
+    }
+    release()
+    await setting.answer(3)
+    expect(server.heardOf('tools/call')).toMatchObject([{ id: 1 }, { id: 2 }, { id: 3 }])
   })
 
   it('do not keep the answers back that the server may need for it', async () => {
@@ -731,6 +766,17 @@ describe('the pipe itself', () => {
     expect(await setting.host.ended()).toMatchObject({ code: 'ERR_MCP_ENDED' })
     expect(setting.host.texts.at(-1)).toBe(LIST_CHANGED)
     expect(setting.host.ends.length).toBe(1)
+  })
+
+  it('says of a message that it cannot be sent, and does not wait for an answer', async () => {
+    const setting = await pinned()
+    const { server } = setting
+    const send = server.send.bind(server)
+    server.send = () => Promise.reject(new SubrosaError('ERR_MESSAGE_TOO_LARGE', 'too long'))
+    const request = { id: 7, method: 'ping' }
+    expect(await failure(() => setting.tell(request))).toMatchObject({ code: 'ERR_MESSAGE_TOO_LARGE' })
+    server.send = send
+    expect(await setting.ask('ping', undefined, 7)).toMatchObject({ result: {} })
   })
 
   it('answers a request that cannot be sent after its check', async () => {

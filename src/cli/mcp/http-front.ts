@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { isInitializeRequest } from '@modelcontextprotocol/server'
 import { type Clock, systemClock } from '../../clock.ts'
 import { SubrosaError } from '../../errors.ts'
-import { DEFAULT_MCP_MESSAGE_BYTES, DEFAULT_MCP_SESSIONS } from '../../limits.ts'
+import { DEFAULT_MCP_MESSAGE_BYTES, MAX_MCP_HTTP_SESSIONS } from '../../limits.ts'
 import { INVALID_REQUEST } from '../../mcp/json-rpc.ts'
 import type { MessagePipe } from '../../mcp/pipe.ts'
 import { httpError, INTERNAL_ERROR, PARSE_ERROR, SESSION_NOT_FOUND, TRANSPORT_FAILED } from './http-errors.ts'
@@ -148,7 +148,7 @@ class Front implements HttpFront {
 
   async #begin(request: Request, exchange: HttpExchange, initialize: unknown): Promise<Response> {
     const { openPipe, onError, clock = systemClock, idleMs = DEFAULT_IDLE_MS } = this.#options
-    if (this.#isClosing || this.#sessions.size >= DEFAULT_MCP_SESSIONS)
+    if (this.#isClosing || !(await this.#makeRoom()))
       return httpError(503, { code: TRANSPORT_FAILED, message: 'no further session can begin here' })
     const session = new HttpSession({
       openPipe,
@@ -162,6 +162,22 @@ class Front implements HttpFront {
     // Who does not know the session's id cannot use it.
     if (!response.ok || !exchange.isOpen) await session.close()
     return response
+  }
+
+  /**
+   * Most clients go without a word: the official ones end no session. So the one that was left alone for the longest time
+   * makes room. @returns whether there is room
+   */
+  async #makeRoom(): Promise<boolean> {
+    if (this.#sessions.size < MAX_MCP_HTTP_SESSIONS) return true
+    let longest: { readonly session: HttpSession; readonly since: number } | undefined
+    for (const session of this.#sessions.values()) {
+      const since = session.idleSince
+      if (since !== undefined && since < (longest?.since ?? Number.POSITIVE_INFINITY))
+        longest = { session, since }
+    }
+    await longest?.session.close()
+    return longest !== undefined
   }
 }
 

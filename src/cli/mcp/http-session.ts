@@ -49,6 +49,7 @@ export class HttpSession {
   /** What carries what belongs to no request: the client opens it, or does not. */
   #ownStream: HttpExchange | undefined
   #openExchanges = 0
+  #idleSince: number | undefined
   #cancelIdle: () => void = () => {}
   #waitingBytes = 0
   #sent: Promise<void> = Promise.resolve()
@@ -88,6 +89,11 @@ export class HttpSession {
       this.#wake()
     }
     return response
+  }
+
+  /** Since when nobody waits for anything of it; `undefined` while somebody does. */
+  get idleSince(): number | undefined {
+    return this.#idleSince
   }
 
   /** Ends it: requests in flight are told, and the pipe is closed. */
@@ -210,10 +216,12 @@ export class HttpSession {
   /** Counts the exchange as open until it ends. Without one the session becomes idle. */
   #stayWith(exchange: HttpExchange): void {
     this.#cancelIdle()
+    this.#idleSince = undefined
     this.#openExchanges++
     void exchange.ended.then(() => {
       this.#openExchanges--
       if (this.#openExchanges > 0 || this.#isOver) return
+      this.#idleSince = this.#options.clock.monotonic()
       this.#cancelIdle = this.#options.clock.after(this.#options.idleMs, () => this.#end(undefined))
     })
   }

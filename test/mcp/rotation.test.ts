@@ -1,0 +1,134 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import type { RotationOptions } from '../../src/rotation/service.ts'
+import { ManualClock } from '../support/clock.ts'
+import { passing, passingUntil } from '../support/passing.ts'
+import { collectStatus } from '../support/realm.ts'
+import { until } from '../support/until.ts'
+import { type End, SealedWorld, type SessionEnds } from './sealed-world.ts'
+
+const HOUR = 3_600_000
+/** From what is joined in one frame to what takes several. */
+const LENGTHS = [1, 20, 300, 5000, 20, 70_000, 20, 200_000]
+
+let world: SealedWorld
+afterEach(() => world.stop())
+
+/** What both sides of a session have said so far, and what they heard. */
+class Talk {
+  readonly session: SessionEnds
+  readonly sent = { client: [] as string[], server: [] as string[] }
+  readonly failures: unknown[] = []
+
+  constructor(session: SessionEnds) {
+    this.session = session
+  }
+
+  /** One message each way. Nobody waits for it to go. */
+  say(): void {
+    for (const who of ['client', 'server'] as const) {
+      const sent = this.sent[who]
+      const text = `${sent.length} `.padEnd(LENGTHS[sent.length % LENGTHS.length] ?? 1, '.')
+      sent.push(text)
+      this.session[who].send(text).catch((error: unknown) => this.failures.push(error))
+    }
+  }
+
+  /** Whether an end is over, or everything has come. */
+  get isDone(): boolean {
+    const { client, server } = this.session
+    const isOver = client.isOver || server.isOver
+    return (
+      isOver ||
+      (client.got.length === this.sent.server.length && server.got.length === this.sent.client.length)
+    )
+  }
+
+  expectWhole(): void {
+    const { client, server } = this.session
+    expect([client.why, server.why, this.failures]).toEqual([undefined, undefined, []])
+    expect([client.closed, server.closed]).toEqual([[], []])
+    for (const [end, sent] of [
+      [client, this.sent.server],
+      [server, this.sent.client],
+    ] as const)
+      expect(inBrief(end.got)).toEqual(inBrief(sent))
+  }
+}
+
+/** Long texts make unreadable differences. */
+const inBrief = (texts: End['got']): string[] => texts.map((text) => `${text.slice(0, 8)} ${text.length}`)
+
+describe('a session lives through changes of keys', () => {
+  it('every second and a half, at full speed and in both directions, with nothing lost and in order', async () => {
+    const times: Partial<RotationOptions> = { epochMs: 2000, leadMs: 800, graceMs: 1000, tickMs: 250 }
+    world = await SealedWorld.start({ rotation: times })
+    const replicas = [await world.replica(), await world.replica()]
+    const clients = [await world.client('laptop'), await world.client('desk')]
+    const talks: Talk[] = []
+    for (const client of [...clients, ...clients]) talks.push(new Talk(await world.open(client, replicas)))
+    const buses = [...replicas, ...clients].map(({ bus }) => bus)
+    const first = Math.min(...buses.map(({ epoch }) => epoch))
+    while (Math.min(...buses.map(({ epoch }) => epoch)) < first + 4) {
+      for (const talk of talks) talk.say()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await until('the last ones have come', () => talks.every(({ isDone }) => isDone))
+    for (const talk of talks) talk.expectWhole()
+    expect(talks.reduce((sum, { sent }) => sum + sent.client.length, 0)).toBeGreaterThan(100)
+    expect(buses.map((bus) => bus.rejections())).toEqual(buses.map(() => ({})))
+  })
+
+  it('that are ordered one right after the other, with agents that come and go meanwhile', async () => {
+    const { clock, files, laptop, talk } = await startSlowly()
+    const before = laptop.bus.epoch
+    for (let round = 0; round < 6; round++) {
+      await world.realm.service?.rotate()
+      const guest = await passing(clock, world.client(`guest${round}`), 200)
+      // An order may follow the last one before everybody has moved over.
+      const enough = before + round + (round % 2)
+      await passingUntil(
+        clock,
+        'it has new keys',
+        () => {
+          talk.say()
+          return laptop.bus.epoch >= enough && files.bus.epoch >= enough
+        },
+        500,
+      )
+      if (round % 2 === 1) await guest.bus.close()
+    }
+    await until('the last ones have come', () => talk.isDone)
+    talk.expectWhole()
+    expect(laptop.bus.epoch).toBeGreaterThanOrEqual(before + 6)
+    expect([files.bus.rejections(), laptop.bus.rejections()]).toEqual([{}, {}])
+  })
+
+  it('over many epochs of an hour, and past every life of a session of the bus', async () => {
+    const { clock, files, laptop, talk } = await startSlowly()
+    const events = collectStatus(laptop.bus)
+    let step = 0
+    await passingUntil(
+      clock,
+      'five epochs have passed',
+      () => {
+        if (step++ % 5 === 0) talk.say()
+        return laptop.bus.epoch >= 6 && files.bus.epoch >= 6
+      },
+      20_000,
+    )
+    await until('the last ones have come', () => talk.isDone)
+    talk.expectWhole()
+    expect(events.filter(({ type }) => type === 'destroyed').length).toBeGreaterThanOrEqual(3)
+    expect([files.bus.rejections(), laptop.bus.rejections()]).toEqual([{}, {}])
+  })
+})
+
+/** A session in a realm in which time passes when a test says so: no sign of life is missed meanwhile. */
+async function startSlowly() {
+  const clock = new ManualClock()
+  world = await SealedWorld.start({ clock })
+  const files = await passing(clock, world.replica({ clock, heartbeat: 10 * HOUR, lease: 100 * HOUR }))
+  const laptop = await passing(clock, world.client('laptop'))
+  const talk = new Talk(await passing(clock, world.open(laptop, [files], { clock, timeout: HOUR / 60 })))
+  return { clock, files, laptop, talk }
+}
