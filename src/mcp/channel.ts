@@ -126,8 +126,9 @@ export class Channel implements MessagePipe {
     }
   }
 
-  async close(): Promise<void> {
-    this.end(McpEnd.closed)
+  async close(error?: Error): Promise<void> {
+    if (error === undefined) this.end(McpEnd.closed)
+    else this.end(McpEnd.failed, sessionEnded(error.message, error))
     // Where the other side was first, nobody waits here any more for what came before.
     this.#isDraining = false
     this.#finish()

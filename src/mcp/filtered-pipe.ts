@@ -17,7 +17,7 @@ export function filteredPipe(server: MessagePipe, filter: MessageFilter): Messag
       })
     },
     send: (message) => handOn(filter.toServer(message), (forward) => server.send(forward), toClient),
-    close: () => server.close(),
+    close: (error) => server.close(error),
   }
 }
 

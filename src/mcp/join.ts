@@ -1,3 +1,4 @@
+import { SubrosaError } from '../errors.ts'
 import type { MessagePipe } from './pipe.ts'
 
 /** Two pipes that become one. */
@@ -21,12 +22,26 @@ export async function joinPipes({ client, server }: JoinedPipes): Promise<{
   const ended = new Promise<Error | undefined>((resolve) => {
     resolveEnded = resolve
   })
-  const sinkOf = (other: MessagePipe) => ({
-    // What cannot be sent because that end is reached is told by that end.
-    message: (message: Uint8Array) => other.send(message).catch(() => {}),
-    closed: (error: Error | undefined) => void other.close().finally(() => resolveEnded(error)),
+  let first: Error | undefined
+  const sinkOf = (here: MessagePipe, there: MessagePipe) => ({
+    message: (message: Uint8Array) =>
+      there.send(message).catch((error: unknown) => {
+        if (isEnd(error)) return
+        // Somebody waits for what was not sent: nobody must wait in vain.
+        first ??= error instanceof Error ? error : undefined
+        void here.close(first)
+      }),
+    closed: (error: Error | undefined) => {
+      first ??= error
+      void there.close(first).finally(() => resolveEnded(first))
+    },
   })
-  await server.open(sinkOf(client))
-  await client.open(sinkOf(server))
+  await server.open(sinkOf(server, client))
+  await client.open(sinkOf(client, server))
   return { ended }
+}
+
+/** Whether that end is reached: it says so itself, when what came before was handed on. */
+function isEnd(error: unknown): boolean {
+  return error instanceof SubrosaError && (error.code === 'ERR_CLOSED' || error.code === 'ERR_MCP_ENDED')
 }

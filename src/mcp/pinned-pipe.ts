@@ -95,9 +95,9 @@ class CheckingPipe implements PinnedPipe {
     await this.#pipe.send(raw)
   }
 
-  async close(): Promise<void> {
+  async close(error?: Error): Promise<void> {
     this.#stop()
-    await this.#pipe.close()
+    await this.#pipe.close(error)
   }
 
   sessionLost(): void {

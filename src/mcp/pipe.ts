@@ -22,6 +22,10 @@ export interface MessagePipe {
    * no memory. After the end it rejects with ERR_CLOSED.
    */
   send(message: Uint8Array): Promise<void>
-  /** Ends it, and resolves when everything that belongs to it is gone. Does nothing after the end. */
-  close(): Promise<void>
+  /**
+   * Ends it, and resolves when everything that belongs to it is gone. Does nothing after the end.
+   *
+   * @param error why, where that is no regular end: the other side is told as much as there is a word for
+   */
+  close(error?: Error): Promise<void>
 }

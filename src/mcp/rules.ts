@@ -22,8 +22,8 @@ export function nameJudge({ allow, deny }: Rules<string>): Judge {
 }
 
 /**
- * Judges URIs of resources. What allows one must do so in every way in which servers read it; what denies one need do so
- * in a single one.
+ * Judges URIs of resources. A pattern that allows must cover the URI as it is written and what servers make of it; one
+ * that denies need cover it in a single reading.
  */
 export function uriJudge({ allow, deny }: Rules<UriReadings>): Judge {
   const [allowed, denied] = [allow.map(allowing), deny.map(denying)]
@@ -37,8 +37,7 @@ function allowing(written: UriReadings): (uri: UriReadings) => boolean {
   const [text, decoded] = [patternOf(written.text), patternOf(written.decoded)]
   // `*.md` is not to allow secret.txt#.md, which many servers read as secret.txt.
   const namesQuery = written.decoded !== written.path
-  return (uri) =>
-    matches(text, uri.text) && matches(decoded, uri.decoded) && (namesQuery || matches(decoded, uri.path))
+  return (uri) => matches(text, uri.text) && (namesQuery || matches(decoded, uri.path))
 }
 
 function denying({ loose: [written = ''] }: UriReadings): (uri: UriReadings) => boolean {

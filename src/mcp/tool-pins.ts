@@ -86,7 +86,7 @@ export function pinsOf({ identity, tools }: OfferedTools): PinnedTools {
 }
 
 /** Whether just this tool was accepted. */
-export function isPinned({ tools }: PinnedTools, tool: ListedTool): boolean {
+function isPinned({ tools }: PinnedTools, tool: ListedTool): boolean {
   return includes(tools.get(tool.name) ?? [], tool)
 }
 

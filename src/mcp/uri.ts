@@ -24,7 +24,7 @@ const DOT_SEGMENT = /(?<![\p{L}\p{N}._~*{}-])\.+(?![\p{L}\p{N}._~*{}-])/u
  *   once more or no UTF-8, backslashes, or what is no plain text
  */
 export function readUri(text: string): UriReadings | undefined {
-  if (!isPlainText(text) || /%25/.test(text)) return undefined
+  if (text.includes('%25')) return undefined
   const decoded = decode(text)
   if (decoded === undefined || !isPlainText(decoded)) return undefined
   if (decoded.includes('\\') || DOT_SEGMENT.test(decoded)) return undefined

@@ -17,7 +17,7 @@ import { assertSecure, parseServerUrl } from '../../src/cli/mcp/server-url.ts'
 import type { MessagePipe } from '../../src/mcp/pipe.ts'
 import { ManualClock } from '../support/clock.ts'
 import { failure, until } from '../support/until.ts'
-import { errorIn, INITIALIZE } from './http-client.ts'
+import { errorIn, INITIALIZE, retry } from './http-client.ts'
 import {
   type Received,
   type StatelessServer,
@@ -462,7 +462,17 @@ describe('the pipe ends', () => {
     await until('the server is at it', () => session?.begun.length === 1)
     await server.forget()
     await until('the first one failed', () => hand.sink.messages.length === 2)
+    const { promise, open } = latch()
+    hand.sink.gate = () => promise
     await hand.call(2)
+    await retry('it is over', () =>
+      hand.send(INITIALIZED).then(
+        () => false,
+        () => true,
+      ),
+    )
+    expect(hand.sink.ends).toEqual([])
+    open()
     await until('it ends', () => hand.sink.ends.length === 1)
     expect(field(hand.sink.ends[0], 'code')).toBe('ERR_MCP_ENDED')
     expect(hand.sink.messages.slice(1).map((message) => field(message, 'id'))).toEqual([1, 2])

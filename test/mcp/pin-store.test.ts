@@ -151,7 +151,7 @@ describe('a file of pinned tools that is not what was written', () => {
 
   it('is too large to be one', async () => {
     await open().create(pins(SERVER, READ))
-    await writeFile(path(), ' '.repeat(65 * 1024 * 1024))
+    await damage((text) => text + ' '.repeat(65 * 1024 * 1024))
     expect(await failure(() => open().read())).toMatchObject({ code: 'ERR_STATE' })
   })
 

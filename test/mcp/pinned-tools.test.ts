@@ -15,13 +15,14 @@ function tools(...options: readonly string[]): Promise<Outcome> {
   return spawnCli(['mcp', 'tools', 'files', ...agent, ...options], { HOME: realm.folder }).outcome
 }
 
-test('a server that changes its tools behind the back of its user is refused until the user accepts it', async () => {
+test('a server that changes its tools behind the back of its user is refused until the user accepts it', {
+  timeout: 60_000,
+}, async () => {
   const before = await realm.serve()
   const host = realm.connect('laptop', '--pin-tools')
   await host.initialize()
   expect(await host.call('echo', { message: 'pinned' })).toBe('pinned')
   await host.says('tools of files are pinned')
-  expect((await tools()).code).toBe(0)
   const [realmKey = ''] = await readdir(join(realm.folder, 'state'))
   expect(await readdir(join(realm.folder, 'state', realmKey, 'laptop', 'mcp', 'files'))).toEqual([
     'tools.json',

@@ -207,6 +207,12 @@ describe('rules for URIs', () => {
     expect(judgeOf(['*'], deny)(uri)).toBe(false)
   })
 
+  it('allow with patterns that are encoded as the URIs are', () => {
+    const allows = judgeOf(['file:///my%20files/*', 'file:///caf%C3%A9/*'])
+    expect([allows('file:///my%20files/x'), allows('file:///caf%C3%A9/x')]).toEqual([true, true])
+    expect([allows('file:///my files/x'), allows('file:///caf\u00e9/x')]).toEqual([false, false])
+  })
+
   it('deny nothing besides', () => {
     const allows = judgeOf(['*'], ['file:///srv/secret/*', '*.key'])
     for (const uri of [

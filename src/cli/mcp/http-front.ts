@@ -148,7 +148,7 @@ class Front implements HttpFront {
 
   async #begin(request: Request, exchange: HttpExchange, initialize: unknown): Promise<Response> {
     const { openPipe, onError, clock = systemClock, idleMs = DEFAULT_IDLE_MS } = this.#options
-    if (this.#isClosing || !(await this.#makeRoom()))
+    if (this.#isClosing || !this.#makeRoom())
       return httpError(503, { code: TRANSPORT_FAILED, message: 'no further session can begin here' })
     const session = new HttpSession({
       openPipe,
@@ -168,7 +168,7 @@ class Front implements HttpFront {
    * Most clients go without a word: the official ones end no session. So the one that was left alone for the longest time
    * makes room. @returns whether there is room
    */
-  async #makeRoom(): Promise<boolean> {
+  #makeRoom(): boolean {
     if (this.#sessions.size < MAX_MCP_HTTP_SESSIONS) return true
     let longest: { readonly session: HttpSession; readonly since: number } | undefined
     for (const session of this.#sessions.values()) {
@@ -176,7 +176,8 @@ class Front implements HttpFront {
       if (since !== undefined && since < (longest?.since ?? Number.POSITIVE_INFINITY))
         longest = { session, since }
     }
-    await longest?.session.close()
+    // Its place is free at once: whoever comes meanwhile finds no second one.
+    void longest?.session.close()
     return longest !== undefined
   }
 }

@@ -12,7 +12,7 @@ export interface ParentWatch {
 }
 
 /** What is watched. */
-export interface ParentWatchOptions {
+interface ParentWatchOptions {
   readonly clock: Clock
   /** The number of the parent process, as it is now. */
   readonly parent?: () => number

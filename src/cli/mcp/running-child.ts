@@ -2,7 +2,6 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { type Clock, systemClock } from '../../clock.ts'
 import { SubrosaError } from '../../errors.ts'
 import type { PipeSink } from '../../mcp/pipe.ts'
-import { reportFailure } from '../failure.ts'
 import { note, type Terminal } from '../terminal.ts'
 import { looksLikeMessage, shownLine } from './child-output.ts'
 import type { Guardian } from './guardian.ts'
@@ -91,7 +90,8 @@ export class RunningChild {
   }
 
   #take(line: Uint8Array | SubrosaError): void | Promise<void> {
-    if (line instanceof SubrosaError) return void reportFailure(this.#terminal, line)
+    // Somebody may wait for this message: the end says that it will not come.
+    if (line instanceof SubrosaError) return this.#end(line)
     if (!looksLikeMessage(line)) return this.#say(shownLine(line))
     // What comes after the end is read and dropped, so that nobody hangs who still writes.
     if (this.#isEnded) return
