@@ -21,7 +21,7 @@ import { ChildPipe } from './child-pipe.ts'
 import { Guardian } from './guardian.ts'
 import { collectHeaders, type HeaderSource, headersFrom } from './http-headers.ts'
 import { mcpOptions } from './mcp-options.ts'
-import { parseServerUrl } from './server-url.ts'
+import { assertSecure, parseServerUrl } from './server-url.ts'
 
 interface ServeOptions extends BrokerOptions {
   readonly policy?: string
@@ -158,6 +158,7 @@ async function serverOpener(terminal: Terminal, { name, words, options }: Servin
   const { url, header = [] } = options
   const [command, ...args] = words
   if (url !== undefined && command === undefined) {
+    assertSecure(url)
     const headers = headersFrom(header, terminal.env)
     // Most commands need nothing of it, and it takes its time to load.
     const { httpBack } = await import('./http-back.ts')
