@@ -6,14 +6,20 @@ import { objectionsTo } from './run.mjs'
 
 /** What a bundler for browsers resolves with. Neither `node` nor the condition of this repository's sources. */
 const CONDITIONS = new Set(['browser', 'import', 'default'])
-const ENTRY = 'dist/index.js'
+const ENTRIES = ['dist/index.js', 'dist/mcp.js']
 const MIN_MODULES = 30
 
 /** Modules that the browser graph must hold: without them something else was looked at. */
-const KNOWN = ['dist/bus/secure.js', 'dist/crypto/noble.js', 'dist/crypto/sodium-absent.js', '@noble/curves']
+const KNOWN = [
+  'dist/bus/secure.js',
+  'dist/mcp/channel.js',
+  'dist/crypto/noble.js',
+  'dist/crypto/sodium-absent.js',
+  '@noble/curves',
+]
 
 /**
- * What a browser loads when it imports the package: every import from dist/index.js on, through third-party packages
+ * What a browser loads when it imports the package: every import from its entries on, through third-party packages
  * too, must resolve to a file, and none to a Node module.
  *
  * @param {string} directory
@@ -21,7 +27,7 @@ const KNOWN = ['dist/bus/secure.js', 'dist/crypto/noble.js', 'dist/crypto/sodium
 export function checkBrowser(directory) {
   const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'))
   /** @type {Map<string, string>} each file and the file that first imported it */
-  const importedBy = new Map([[join(directory, ENTRY), '']])
+  const importedBy = new Map(ENTRIES.map((entry) => [join(directory, entry), '']))
   const objections = []
   for (const file of importedBy.keys()) {
     if (!existsSync(file)) {

@@ -128,6 +128,7 @@ function compile(directory, exported, examples) {
     [
       "import type * as api from 'subrosa'",
       "import type * as jetstream from 'subrosa/jetstream'",
+      "import type * as mcp from 'subrosa/mcp'",
       'declare global {',
       ...GIVEN,
       ...globals,
@@ -138,7 +139,11 @@ function compile(directory, exported, examples) {
   const compilerOptions = {
     noUnusedLocals: false,
     noUnusedParameters: false,
-    paths: { subrosa: ['../../src/index.ts'], 'subrosa/jetstream': ['../../src/jetstream.ts'] },
+    paths: {
+      subrosa: ['../../src/index.ts'],
+      'subrosa/jetstream': ['../../src/jetstream.ts'],
+      'subrosa/mcp': ['../../src/mcp.ts'],
+    },
   }
   write(
     'tsconfig.json',
