@@ -138,3 +138,7 @@ export const MAX_MCP_REOPEN_MS = 10_000
 export const MCP_STEADY_MS = 10_000
 /** How long a server may take for the `initialize` that is told again. */
 export const MCP_INITIALIZE_MS = 30_000
+/** Requests of a server that wait for the answer of a host, and those taken back of which an answer may still come. */
+export const MAX_MCP_UNANSWERED = 1024
+/** Of the id of such a request, as JSON. */
+export const MAX_MCP_ID_LENGTH = 1024

@@ -1,3 +1,5 @@
+import { SubrosaError } from '../errors.ts'
+import { MAX_MCP_ID_LENGTH, MAX_MCP_UNANSWERED } from '../limits.ts'
 import { encodeMessage } from './json-rpc.ts'
 import { idKey, type Outline, outlinesOf } from './outline.ts'
 
@@ -12,28 +14,39 @@ export interface Replay {
   readonly messages: readonly Uint8Array[]
 }
 
+type Id = Outline['id']
+type Fields = Outline['fields']
+
+/** What a client wants of a server, once the server has agreed: its log level, and subscriptions. */
+interface Wish {
+  /** What it is about. */
+  readonly key: string
+  /** The request; `undefined` where it takes a wish back. */
+  readonly fields: Fields | undefined
+}
+
 /**
  * What passes between a host and a server over several sessions, one after the other: which requests wait for an
  * answer, and what a new session has to be told. It looks at messages, and changes one only where an id would stand for
- * two requests.
+ * two requests, or an answer in it is for nobody.
  */
 export class Conversation {
-  /** Requests of the client without an answer: id by key. */
-  readonly #asked = new Map<string, unknown>()
-  /** Requests of the server without an answer. */
-  readonly #askedByServer = new Map<string, unknown>()
-  /** Requests of servers whose session has ended: an answer to one is for nobody. */
+  /** Requests of the client without an answer, by the key of their id. */
+  readonly #asked = new Map<string, { readonly id: Id; readonly wish: Wish | undefined }>()
+  /** Requests of the server without an answer: id by key. */
+  readonly #askedByServer = new Map<string, Id>()
+  /** Requests of the server that are taken back, by it or because its session has ended: an answer to one is for nobody. */
   readonly #orphaned = new Set<string>()
   /** The ids of servers in place of which the client has others. */
-  readonly #renamed = new Map<string, unknown>()
+  readonly #renamed = new Map<string, Id>()
   /** Ids of messages that were replayed: answers to them go no further. */
   readonly #replayed = new Set<string>()
-  /** What the server has to be told again: log level and subscriptions, by what they are about. */
-  readonly #wishes = new Map<string, Readonly<Record<string, unknown>>>()
+  /** What the server has to be told again, by what it is about. */
+  readonly #wishes = new Map<string, Fields>()
   readonly #idPrefix = `subrosa-${crypto.randomUUID()}-`
   #lastId = 0
   #initialize: Outline | undefined
-  #initialized: Uint8Array | undefined
+  #initialized: Fields | undefined
   #negotiated: unknown
 
   /** The answer to the client's `initialize`, where there was one. */
@@ -43,49 +56,54 @@ export class Conversation {
 
   /** A message of the client's. @returns what goes to the server, if anything does */
   fromClient(message: Uint8Array): Uint8Array | undefined {
-    const outlines = outlinesOf(message)
-    const [only] = outlines
-    if (outlines.length === 1 && only?.kind === 'response') return this.#answered(only, message)
-    for (const outline of outlines) this.#noteAsked(outline, message)
-    return message
+    return changed(message, (outline) => {
+      if (outline.kind === 'response') return this.#answeredByClient(outline)
+      if (outline.kind === 'request') this.#noteAsked(outline)
+      else this.#noteTold(outline)
+      return outline.fields
+    })
   }
 
-  /** A message of the server's. @returns what goes to the client, if anything does */
+  /**
+   * A message of the server's. @returns what goes to the client, if anything does
+   *
+   * @throws SubrosaError ERR_MCP_ENDED when more of its requests wait for an answer than are remembered
+   */
   fromServer(message: Uint8Array): Uint8Array | undefined {
-    const outlines = outlinesOf(message)
-    const [only] = outlines
-    if (outlines.length === 1 && only !== undefined) return this.#oneFromServer(only, message)
-    for (const { kind, id } of outlines) if (kind === 'response') this.#asked.delete(idKey(id))
-    return message
+    return changed(message, (outline) => {
+      if (outline.kind === 'response') return this.#answeredByServer(outline)
+      if (outline.kind === 'request') return this.#askedBy(outline)
+      return outline.method === 'notifications/cancelled' ? this.#cancelled(outline.fields) : outline.fields
+    })
   }
 
   /** A message of the client's went nowhere after all. @returns the ids of its requests, which need an answer */
-  forget(message: Uint8Array): readonly unknown[] {
-    const ids = outlinesOf(message).flatMap(({ kind, id }) => (kind === 'request' ? [id] : []))
-    for (const id of ids) this.#asked.delete(idKey(id))
+  forget(message: Uint8Array): readonly Id[] {
+    const ids: Id[] = []
+    for (const outline of outlinesOf(message).all) {
+      if (outline.kind === 'notification') this.#noteTold(outline)
+      if (outline.kind !== 'request') continue
+      ids.push(outline.id)
+      this.#asked.delete(idKey(outline.id))
+      if (this.#isBeginning(outline.id)) this.#initialize = undefined
+    }
     return ids
   }
 
   /** The session has ended. @returns what the client is told: nothing waits any more */
   sessionEnded(reason: string): readonly Uint8Array[] {
     const told: Uint8Array[] = []
-    for (const [key, id] of this.#asked) {
+    for (const [key, { id }] of this.#asked) {
       // It changes nothing at the server, and is sent again.
-      if (
-        this.#initialize !== undefined &&
-        this.#negotiated === undefined &&
-        key === idKey(this.#initialize.id)
-      )
-        continue
+      if (this.#isBeginning(id)) continue
       told.push(encodeMessage({ jsonrpc: '2.0', id, error: { code: CONNECTION_CLOSED, message: reason } }))
       this.#asked.delete(key)
     }
     for (const [key, id] of this.#askedByServer) {
-      this.#orphaned.add(key)
+      this.#orphan(key)
       const params = { requestId: id, reason }
       told.push(encodeMessage({ jsonrpc: '2.0', method: 'notifications/cancelled', params }))
     }
-    this.#askedByServer.clear()
     this.#renamed.clear()
     this.#replayed.clear()
     return told
@@ -104,67 +122,91 @@ export class Conversation {
     const id = this.#newId()
     return {
       initialize: { id, message: encodeMessage({ ...fields, id }) },
-      messages: this.#initialized === undefined ? [] : [this.#initialized, ...wishes],
+      messages: this.#initialized === undefined ? [] : [encodeMessage(this.#initialized), ...wishes],
     }
   }
 
-  #noteAsked(outline: Outline, message: Uint8Array): void {
-    const { kind, id, method, fields } = outline
-    if (method === 'notifications/initialized') this.#initialized = message
-    if (kind !== 'request') return
-    this.#asked.set(idKey(id), id)
-    if (method === 'initialize') {
-      this.#initialize = outline
-      this.#negotiated = this.#initialized = undefined
-      this.#wishes.clear()
-    }
-    const uri = uriOf(fields['params'])
-    if (method === 'logging/setLevel') this.#wishes.set(method, fields)
-    if (method === 'resources/subscribe') this.#wishes.set(`resource ${uri}`, fields)
-    if (method === 'resources/unsubscribe') this.#wishes.delete(`resource ${uri}`)
+  #noteAsked(outline: Outline): void {
+    const { id, method } = outline
+    this.#asked.set(idKey(id), { id, wish: wishOf(outline) })
+    if (method !== 'initialize') return
+    this.#initialize = outline
+    this.#negotiated = this.#initialized = undefined
+    this.#wishes.clear()
   }
 
-  #answered({ id, fields }: Outline, message: Uint8Array): Uint8Array | undefined {
+  /** Also what went nowhere is told to the next session. */
+  #noteTold({ method, fields }: Outline): void {
+    if (method === 'notifications/initialized') this.#initialized = fields
+    // Whoever takes a request back waits for no answer.
+    if (method === 'notifications/cancelled') this.#asked.delete(idKey(requestIdOf(fields)))
+  }
+
+  #answeredByClient({ id, fields }: Outline): Fields | undefined {
     const key = idKey(id)
     if (this.#orphaned.delete(key)) return undefined
     this.#askedByServer.delete(key)
-    if (!this.#renamed.has(key)) return message
+    if (!this.#renamed.has(key)) return fields
     const original = this.#renamed.get(key)
     this.#renamed.delete(key)
-    return encodeMessage({ ...fields, id: original })
+    return { ...fields, id: original }
   }
 
-  #oneFromServer({ kind, id, method, fields }: Outline, message: Uint8Array): Uint8Array | undefined {
+  #answeredByServer({ id, fields }: Outline): Fields | undefined {
     const key = idKey(id)
-    if (kind === 'response') {
-      if (this.#replayed.delete(key)) return undefined
-      this.#asked.delete(key)
-      const isAnswerToInitialize = this.#initialize !== undefined && key === idKey(this.#initialize.id)
-      if (isAnswerToInitialize && this.#negotiated === undefined) this.#negotiated = fields['result']
-      return message
-    }
-    if (kind === 'notification')
-      return method === 'notifications/cancelled' ? this.#cancelled(fields, message) : message
+    if (this.#replayed.delete(key)) return undefined
+    const { result } = fields
+    const wish = this.#asked.get(key)?.wish
+    this.#asked.delete(key)
+    if (wish !== undefined && result !== undefined) this.#grant(wish)
+    if (!this.#isBeginning(id)) return fields
+    this.#negotiated = result
+    // What was refused is not asked again.
+    if (result === undefined) this.#initialize = undefined
+    return fields
+  }
+
+  #grant({ key, fields }: Wish): void {
+    if (fields === undefined) this.#wishes.delete(key)
+    else this.#wishes.set(key, fields)
+  }
+
+  #askedBy({ id, fields }: Outline): Fields {
+    const key = idKey(id)
+    if (this.#askedByServer.size >= MAX_MCP_UNANSWERED || key.length > MAX_MCP_ID_LENGTH)
+      throw new SubrosaError('ERR_MCP_ENDED', 'more requests of the server wait for an answer than are kept')
     if (!this.#orphaned.has(key)) {
       this.#askedByServer.set(key, id)
-      return message
+      return fields
     }
     const other = this.#newId()
     this.#renamed.set(idKey(other), id)
     this.#askedByServer.set(idKey(other), other)
-    return encodeMessage({ ...fields, id: other })
+    return { ...fields, id: other }
   }
 
-  /** The server takes a request back that the client knows by another id. */
-  #cancelled(fields: Outline['fields'], message: Uint8Array): Uint8Array {
-    const { params } = fields
-    if (typeof params !== 'object' || params === null || !('requestId' in params)) return message
-    const wanted = idKey(params.requestId)
-    for (const [key, original] of this.#renamed) {
-      if (idKey(original) !== wanted) continue
-      return encodeMessage({ ...fields, params: { ...params, requestId: JSON.parse(key) } })
-    }
-    return message
+  /** The server takes a request back, which the client may know by another id. */
+  #cancelled(fields: Fields): Fields {
+    const wanted = idKey(requestIdOf(fields))
+    const [renamed] = [...this.#renamed].find(([, original]) => idKey(original) === wanted) ?? []
+    this.#orphan(renamed ?? wanted)
+    if (renamed === undefined) return fields
+    this.#renamed.delete(renamed)
+    return { ...fields, params: { ...paramsOf(fields), requestId: JSON.parse(renamed) } }
+  }
+
+  /** Of a host that answers nothing, the requests that were taken back first are forgotten. */
+  #orphan(key: string): void {
+    if (!this.#askedByServer.delete(key)) return
+    const [first] = this.#orphaned
+    if (this.#orphaned.size >= MAX_MCP_UNANSWERED && first !== undefined) this.#orphaned.delete(first)
+    this.#orphaned.add(key)
+  }
+
+  /** Whether this is the id of an `initialize` that has no answer. */
+  #isBeginning(id: Id): boolean {
+    const { id: beginning } = this.#initialize ?? {}
+    return beginning !== undefined && this.#negotiated === undefined && beginning === id
   }
 
   #newId(): string {
@@ -173,6 +215,32 @@ export class Conversation {
   }
 }
 
-function uriOf(params: unknown): string {
-  return typeof params === 'object' && params !== null && 'uri' in params ? String(params.uri) : ''
+/** The message with what becomes of each part of it; itself where nothing changes, nothing where nothing is left. */
+function changed(
+  message: Uint8Array,
+  change: (outline: Outline) => Fields | undefined,
+): Uint8Array | undefined {
+  const { all, isBatch } = outlinesOf(message)
+  const after = all.map(change)
+  if (after.every((fields, i) => fields === all[i]?.fields)) return message
+  const left = after.filter((fields) => fields !== undefined)
+  const [only] = left
+  return only === undefined ? undefined : encodeMessage(isBatch ? left : only)
+}
+
+function wishOf({ method, fields }: Outline): Wish | undefined {
+  if (method === 'logging/setLevel') return { key: method, fields }
+  const { uri } = paramsOf(fields)
+  if (typeof uri !== 'string') return undefined
+  if (method === 'resources/subscribe') return { key: `resource ${uri}`, fields }
+  return method === 'resources/unsubscribe' ? { key: `resource ${uri}`, fields: undefined } : undefined
+}
+
+function requestIdOf(fields: Fields): Id {
+  const { requestId } = paramsOf(fields)
+  return typeof requestId === 'string' || typeof requestId === 'number' ? requestId : undefined
+}
+
+function paramsOf({ params }: Fields): Fields {
+  return typeof params === 'object' && params !== null ? { ...params } : {}
 }

@@ -12,7 +12,8 @@ export interface JoinedPipes {
 /**
  * Hands on what comes at one end to the other, in both directions, until one of them ends: then the other is closed.
  *
- * @returns what resolves when both have ended: with the error of the one that ended first, if there was one
+ * @returns what resolves when both have ended, and all that belongs to them is gone: with the error of the one that ended
+ *   first, if there was one
  * @throws what opening the server's end throws; the client's is left as it was
  */
 export async function joinPipes({ client, server }: JoinedPipes): Promise<{
@@ -33,7 +34,8 @@ export async function joinPipes({ client, server }: JoinedPipes): Promise<{
       }),
     closed: (error: Error | undefined) => {
       first ??= error
-      void there.close(first).finally(() => resolveEnded(first))
+      // The end that has ended by itself may have something left that is not gone yet.
+      void Promise.allSettled([here.close(first), there.close(first)]).then(() => resolveEnded(first))
     },
   })
   await server.open(sinkOf(server, client))

@@ -46,6 +46,7 @@ export type JsonRpcMessage = JsonRpcRequest | JsonRpcNotification | JsonRpcRespo
 export const INVALID_REQUEST = -32600
 export const METHOD_NOT_FOUND = -32601
 export const INVALID_PARAMS = -32602
+export const INTERNAL_ERROR = -32603
 
 /** Deeper nesting is written by nobody, and takes the stack of whoever writes it anew. */
 const MAX_DEPTH = 1000

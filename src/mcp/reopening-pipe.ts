@@ -29,10 +29,14 @@ export interface ReopeningOptions {
   readonly onEvent: (event: ReopeningEvent) => void
 }
 
-/** Answers to what this side has asked of a new session. */
+/** Versions are dates. */
+const MAX_VERSION_LENGTH = 32
+
+/** The answer to what this side has asked of a new session. */
 interface Awaited {
   readonly key: string
   readonly resolve: (fields: Readonly<Record<string, unknown>>) => void
+  readonly reject: (error: Error) => void
 }
 
 /**
@@ -47,6 +51,8 @@ export class ReopeningPipe implements MessagePipe {
   readonly #conversation = new Conversation()
   #sink: PipeSink | undefined
   #pipe: MessagePipe | undefined
+  /** A session that does not stand yet. */
+  #beginning: MessagePipe | undefined
   #ready: Promise<void> = Promise.resolve()
   #markReady: () => void = () => {}
   #awaited: Awaited | undefined
@@ -69,7 +75,9 @@ export class ReopeningPipe implements MessagePipe {
   }
 
   async send(message: Uint8Array): Promise<void> {
-    const pipe = await this.#session()
+    await this.#waitForSession()
+    // From here to the note of what was asked nothing else happens: a session that ends later answers it.
+    const pipe = this.#pipe
     if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this pipe is closed')
     if (pipe === undefined) return this.#refuse(message, this.#notThere())
     const forward = this.#conversation.fromClient(message)
@@ -89,24 +97,22 @@ export class ReopeningPipe implements MessagePipe {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#markReady()
-    await this.#pipe?.close()
+    await Promise.all([this.#pipe?.close(), this.#beginning?.close()])
     this.#sink?.closed(undefined)
   }
 
-  /** The session, as soon as there is one; `undefined` when there was none for too long. */
-  async #session(): Promise<MessagePipe | undefined> {
+  /** Until there is a session, or has been none for too long. */
+  async #waitForSession(): Promise<void> {
     const { clock } = this.#options
     const left = this.#lostAt + MCP_REOPEN_WAIT_MS - clock.monotonic()
-    if (this.#pipe === undefined && left > 0) {
-      await new Promise<void>((resolve) => {
-        const cancel = clock.after(left, resolve)
-        void this.#ready.then(() => {
-          cancel()
-          resolve()
-        })
+    if (this.#pipe !== undefined || left <= 0) return
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(left, resolve)
+      void this.#ready.then(() => {
+        cancel()
+        resolve()
       })
-    }
-    return this.#pipe
+    })
   }
 
   /** Answers the requests in a message that goes nowhere. */
@@ -128,7 +134,7 @@ export class ReopeningPipe implements MessagePipe {
     if (!isUrgent) await this.#pause()
     while (!this.#isClosed) {
       try {
-        if (await this.#takeOver(await dial())) return
+        return await this.#takeOver(await dial())
       } catch (error) {
         if (this.#isClosed) return
         this.#failure = error
@@ -146,24 +152,33 @@ export class ReopeningPipe implements MessagePipe {
     return new Promise((resolve) => clock.after(delayMs, resolve))
   }
 
-  /** Has the new session stand in for the former one. @returns whether it does */
-  async #takeOver(pipe: MessagePipe): Promise<boolean> {
+  /** Has the new session stand in for the former one. @throws what keeps it from that: then it is closed */
+  async #takeOver(pipe: MessagePipe): Promise<void> {
     const { clock, onEvent } = this.#options
-    let isOver = false
+    let end: { readonly error: Error | undefined } | undefined
     let isStanding = false
-    await pipe.open({
-      message: (message) => this.#fromServer(message),
-      closed: (error) => {
-        isOver = true
-        this.#awaited?.resolve({ error: describe(error) })
-        if (isStanding) this.#lost(error)
-      },
-    })
-    const { initialize, messages } = this.#conversation.replay()
-    if (initialize !== undefined) await this.#initialize(pipe, initialize)
-    for (const message of messages) await pipe.send(message)
-    if (this.#isClosed) await pipe.close()
-    if (isOver || this.#isClosed) return false
+    this.#beginning = pipe
+    try {
+      await pipe.open({
+        message: (message) => this.#fromServer(message),
+        closed: (error) => {
+          end = { error }
+          this.#awaited?.reject(endedAtOnce(error))
+          if (isStanding) this.#lost(error)
+        },
+      })
+      const { initialize, messages } = this.#conversation.replay()
+      if (initialize !== undefined) await this.#initialize(pipe, initialize)
+      for (const message of messages) await pipe.send(message)
+      if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this pipe is closed')
+      if (end !== undefined) throw endedAtOnce(end.error)
+    } catch (error) {
+      await pipe.close()
+      this.#sessionEnded()
+      throw error
+    } finally {
+      this.#beginning = undefined
+    }
     const again = this.#openedAt !== undefined
     this.#openedAt = clock.monotonic()
     this.#pipe = pipe
@@ -171,40 +186,32 @@ export class ReopeningPipe implements MessagePipe {
     this.#failure = undefined
     onEvent({ type: 'opened', again })
     this.#markReady()
-    return true
   }
 
   /** @throws SubrosaError when the server does not begin as the former one did */
   async #initialize(
     pipe: MessagePipe,
     { id, message }: { readonly id: string; readonly message: Uint8Array },
-  ) {
+  ): Promise<void> {
     const { clock } = this.#options
-    const answer = new Promise<Readonly<Record<string, unknown>>>((resolve) => {
-      const cancel = clock.after(MCP_INITIALIZE_MS, () =>
-        resolve({ error: { message: 'no answer in time' } }),
+    let cancel = (): void => {}
+    const answer = new Promise<Readonly<Record<string, unknown>>>((resolve, reject) => {
+      cancel = clock.after(MCP_INITIALIZE_MS, () =>
+        reject(new SubrosaError('ERR_TIMEOUT', 'the server did not answer initialize in time')),
       )
-      this.#awaited = {
-        key: idKey(id),
-        resolve: (fields) => {
-          cancel()
-          resolve(fields)
-        },
-      }
+      this.#awaited = { key: idKey(id), resolve, reject }
     })
     try {
-      await pipe.send(message)
-      const { result } = await answer
+      // Sending may take as long as the server likes.
+      const { result } = await Promise.race([answer, pipe.send(message).then(() => answer)])
       const before = versionOf(this.#conversation.negotiated)
       if (result === undefined || versionOf(result) !== before) {
         throw new SubrosaError('ERR_MCP_ENDED', 'the new session does not begin as the former one did', {
           hint: `the host was told that the server speaks MCP ${before}: start the host's connection anew`,
         })
       }
-    } catch (error) {
-      await pipe.close()
-      throw error
     } finally {
+      cancel()
       this.#awaited = undefined
     }
   }
@@ -212,7 +219,7 @@ export class ReopeningPipe implements MessagePipe {
   #fromServer(message: Uint8Array): void | Promise<void> {
     const awaited = this.#awaited
     if (awaited !== undefined) {
-      const [only] = outlinesOf(message)
+      const [only] = outlinesOf(message).all
       if (only?.kind === 'response' && idKey(only.id) === awaited.key) return awaited.resolve(only.fields)
     }
     const forward = this.#conversation.fromServer(message)
@@ -229,10 +236,23 @@ export class ReopeningPipe implements MessagePipe {
     this.#failure = error
     this.#unready()
     onEvent({ type: 'lost', error })
-    const reason = 'the session has ended before the answer came: whether this was carried out is not known'
-    for (const told of this.#conversation.sessionEnded(reason)) void this.#sink?.message(told)
+    this.#sessionEnded()
     // A server that falls over as soon as it is spoken to is not asked in a hurry.
     void this.#connect(wasSteady)
+  }
+
+  /** Tells the host that what was asked in the session gets no answer. */
+  #sessionEnded(): void {
+    const reason = 'the session has ended before the answer came: whether this was carried out is not known'
+    for (const told of this.#conversation.sessionEnded(reason)) void this.#tell(told)
+  }
+
+  async #tell(message: Uint8Array): Promise<void> {
+    try {
+      await this.#sink?.message(message)
+    } catch {
+      // A host that cannot be told anything says so itself, by its end.
+    }
   }
 
   #unready(): void {
@@ -242,9 +262,15 @@ export class ReopeningPipe implements MessagePipe {
   }
 }
 
+/** As text for people: what is none is of no use to them. */
 function versionOf(initializeResult: unknown): string {
   if (typeof initializeResult !== 'object' || initializeResult === null) return 'of no version'
-  return 'protocolVersion' in initializeResult ? String(initializeResult.protocolVersion) : 'of no version'
+  const version = 'protocolVersion' in initializeResult ? initializeResult.protocolVersion : undefined
+  return typeof version === 'string' && version.length <= MAX_VERSION_LENGTH ? version : 'of no version'
+}
+
+function endedAtOnce(error: Error | undefined): Error {
+  return error ?? new SubrosaError('ERR_MCP_ENDED', 'the server has ended the session at once')
 }
 
 function describe(error: unknown): { readonly message: string; readonly hint?: string | undefined } {

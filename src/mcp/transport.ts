@@ -4,6 +4,7 @@ import { SubrosaError } from '../errors.ts'
 import { fingerprint } from '../identity/fingerprint.ts'
 import { Channel } from './channel.ts'
 import { type OpenOptions, openChannel } from './client.ts'
+import { errorResponse, INTERNAL_ERROR } from './json-rpc.ts'
 import type { McpPeer } from './peer.ts'
 
 /** A JSON-RPC message of MCP, of any revision: what the SDKs hand over and take. */
@@ -120,7 +121,8 @@ export class SealedTransport {
   }
 
   /**
-   * Seals a message and sends it, and resolves when it has gone: the other side lets go only what it has room for.
+   * Seals a message and sends it, and resolves when it has gone: the other side lets go only what it has room for. In
+   * place of a response that is too long for it, it gets an error: it would wait for ever.
    *
    * @throws SubrosaError ERR_CLOSED before the start and after a close, ERR_MCP_ENDED when the session has ended,
    *   ERR_MESSAGE_TOO_LARGE
@@ -128,7 +130,13 @@ export class SealedTransport {
   async send(message: JsonRpcMessage): Promise<void> {
     const channel = this.#channel
     if (channel === undefined || !this.#isStarted || this.#isClosed) throw notConnected()
-    await channel.send(utf8(JSON.stringify(message)))
+    try {
+      await channel.send(utf8(JSON.stringify(message)))
+    } catch (error) {
+      const instead = isTooLarge(error) ? inPlaceOf(message, error) : undefined
+      if (instead !== undefined) await channel.send(instead)
+      throw error
+    }
   }
 
   /** Ends the session, and calls `onclose`. */
@@ -137,7 +145,8 @@ export class SealedTransport {
     this.#ended(undefined)
   }
 
-  #deliver(message: Uint8Array): void {
+  /** The SDKs act on a response at once, and on a notification a moment later: what comes next waits for that. */
+  async #deliver(message: Uint8Array): Promise<void> {
     const { value, error } = parse(message)
     if (error !== undefined) return this.onerror?.(error)
     try {
@@ -171,6 +180,18 @@ function parse(message: Uint8Array): { readonly value?: unknown; readonly error?
     if (text !== undefined) return { value: JSON.parse(text) }
   } catch {}
   return { error: new SubrosaError('ERR_MALFORMED', 'an MCP message is no JSON') }
+}
+
+function isTooLarge(error: unknown): error is SubrosaError {
+  return error instanceof SubrosaError && error.code === 'ERR_MESSAGE_TOO_LARGE'
+}
+
+/** The error that answers a request whose response cannot be sent; `undefined` where this is no response. */
+function inPlaceOf(message: JsonRpcMessage, { hint }: SubrosaError): Uint8Array | undefined {
+  if ('method' in message || !('id' in message)) return undefined
+  const { id } = message
+  if (typeof id !== 'string' && typeof id !== 'number') return undefined
+  return errorResponse(id, INTERNAL_ERROR, `the response is too long: ${hint}`)
 }
 
 function notConnected(): SubrosaError {

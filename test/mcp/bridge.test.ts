@@ -79,6 +79,21 @@ describe('a bridge', () => {
     await stranger.says('its policy does not admit desk')
   })
 
+  test('takes no session in the place of one whose server is not gone yet', async () => {
+    const server = await serve({ options: ['--sessions', '1'] }, 'stubborn')
+    const first = await hostOf()
+    const [pid = 0] = await first.pids()
+    first.hangUp()
+    await first.exited
+    const second = realm.connect('desk')
+    running.push(second)
+    await second.says('refuses the session: the servers of sessions that have ended are not gone yet')
+    process.kill(pid, 'SIGKILL')
+    await second.says('in session with files')
+    // Its stubborn server would keep it for a while.
+    server.kill()
+  })
+
   test('says what is wrong with a server that cannot be started', async () => {
     const server = realm.command([
       ...['mcp', 'serve', 'files', '--realm', realm.running.realm.dir, '--as', 'files', '--state', 'memory'],

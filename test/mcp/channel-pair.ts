@@ -6,7 +6,7 @@ import type { McpPeer } from '../../src/mcp/peer.ts'
 import { MCP_SESSION_BYTES, readMcpFrame } from '../../src/wire/mcp.ts'
 import { ManualClock } from '../support/clock.ts'
 
-export const SESSION = new Uint8Array(MCP_SESSION_BYTES).fill(0x5a)
+const SESSION = new Uint8Array(MCP_SESSION_BYTES).fill(0x5a)
 
 /** Frames on their way in one direction. */
 export class Line {

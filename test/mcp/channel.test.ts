@@ -494,7 +494,17 @@ describe('an end on purpose', () => {
     pair.server.goOn()
     await turn()
     expect([texts(pair.server), endOf(pair.server)]).toEqual([['a', 'b', 'c'], 'closed'])
-    // Whoever has ended it is told nothing more: it knows of no session.
+  })
+
+  it('is followed by nothing, not even by credit for what is handed on after it', async () => {
+    const pair = new ChannelPair()
+    pair.server.stopReading()
+    for (let i = 0; i < 9; i++) await pair.client.channel.send(message(100_000, i))
+    await pair.client.channel.close()
+    await pair.flow()
+    pair.server.goOn()
+    await turn()
+    expect([pair.server.got.length, endOf(pair.server)]).toEqual([9, 'closed'])
     expect(pair.toClient.frames).toEqual([])
   })
 
@@ -666,6 +676,16 @@ describe('an end that nobody wanted', () => {
     }
     expect(seen.get(McpEnd.closed)).toBe('closed')
     expect(new Set(seen.values()).size).toBe(Object.values(McpEnd).length)
+  })
+
+  it('is told as a failure by who closes with an error, which itself stays here', async () => {
+    const pair = new ChannelPair()
+    await pair.client.channel.close(new SubrosaError('ERR_SETUP', 'the program has ended'))
+    await pair.flow()
+    expect([endOf(pair.client), endOf(pair.server)]).toEqual([
+      'the program has ended',
+      'what stands behind the other side has failed',
+    ])
   })
 
   it('hands on what came in order before another side failed', async () => {

@@ -6,7 +6,7 @@ import { fromHex, hex, utf8 } from '../../src/bytes.ts'
 import { openChannel } from '../../src/mcp/client.ts'
 import { addressOf } from '../../src/mcp/peer.ts'
 import { mcpSubjects } from '../../src/mcp/subjects.ts'
-import { encodeMcpAnswer, encodeMcpFrame, type McpFrame } from '../../src/wire/mcp.ts'
+import { encodeMcpAnswer, encodeMcpFrame, MCP_SESSION_BYTES, type McpFrame } from '../../src/wire/mcp.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { EVERYTHING } from '../support/identities.ts'
 import type { Tapped } from '../support/realm.ts'
@@ -14,6 +14,7 @@ import type { Fate, Tampering } from '../support/tampering.ts'
 import { failure, until } from '../support/until.ts'
 import {
   type ClientAgent,
+  End,
   expectAlive,
   type Replica,
   SERVER,
@@ -352,6 +353,20 @@ describe('a member with all permissions', () => {
   })
 })
 
+/** Opens a session whose id is not drawn at random. */
+async function withId<T>(id: string, open: () => Promise<T>): Promise<T> {
+  const getRandomValues = crypto.getRandomValues
+  crypto.getRandomValues = (array) => {
+    if (array instanceof Uint8Array && array.length === MCP_SESSION_BYTES) array.set(fromHex(id))
+    return array
+  }
+  try {
+    return await open()
+  } finally {
+    crypto.getRandomValues = getRandomValues
+  }
+}
+
 describe('the id of a session', () => {
   beforeAll(() => start())
   afterAll(stop)
@@ -389,26 +404,43 @@ describe('the id of a session', () => {
     expect(session.server.got).toHaveLength(1)
   })
 
+  it('lets nothing in before the answer to its opening is there', async () => {
+    const mallory = await world.realm.agent('early', { permissions: EVERYTHING })
+    await mallory.waitForAudience(toClient())
+    const id = 'c0'.repeat(MCP_SESSION_BYTES)
+    files.line.decide = ({ subject }) => (subject === subjects.open ? 'hold' : 'pass')
+    const opening = withId(id, () => openChannel(laptop.bus, { server: SERVER }))
+    await until('it is asked', () => files.line.held > 0)
+    const { opened } = laptop.bus.stats()
+    const content = utf8('forged')
+    for (const frame of [
+      { kind: 'message', content },
+      { kind: 'end', reason: 0 },
+    ] as const)
+      mallory.publish(toClient(), encodeMcpFrame({ session: fromHex(id), number: 0 }, frame), {
+        to: [addressOf(laptop.bus)],
+        mode: 'channel',
+      })
+    await until('they have come', () => laptop.bus.stats().opened === opened + 2)
+    files.line.decide = () => 'pass'
+    files.line.release()
+    const client = await End.of(await opening)
+    const server = files.ends.at(-1)
+    if (server === undefined) throw new Error('it was not taken')
+    await expectAlive({ client, server })
+    expect([client.channel.id, client.got.length]).toEqual([id, 1])
+  })
+
   it('opens no second session where it is in use, and one of its own for somebody else', async () => {
     const id = session.client.channel.id
     const twin = await world.client('twin')
-    const getRandomValues = crypto.getRandomValues
-    try {
-      crypto.getRandomValues = (array) => {
-        if (array instanceof Uint8Array) array.set(fromHex(id))
-        return array
-      }
-      const opening = openChannel(laptop.bus, { server: SERVER })
-      expect(await failure(() => opening)).toMatchObject({
-        code: 'ERR_MCP_REFUSED',
-        message: expect.stringContaining('there is such a session'),
-      })
-      const other = await openChannel(twin.bus, { server: SERVER })
-      expect(other.id).toBe(id)
-      await other.send(utf8('of the twin'))
-    } finally {
-      crypto.getRandomValues = getRandomValues
-    }
+    expect(await failure(() => withId(id, () => openChannel(laptop.bus, { server: SERVER })))).toMatchObject({
+      code: 'ERR_MCP_REFUSED',
+      message: expect.stringContaining('there is such a session'),
+    })
+    const other = await withId(id, () => openChannel(twin.bus, { server: SERVER }))
+    expect(other.id).toBe(id)
+    await other.send(utf8('of the twin'))
     await until('it has come', () => files.ends[1]?.got.length === 1)
     await expectAlive(session)
     expect(session.server.got).toHaveLength(1)

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { utf8 } from '../../src/bytes.ts'
 import { SubrosaError } from '../../src/errors.ts'
-import { MCP_INITIALIZE_MS, MCP_REOPEN_WAIT_MS, MCP_STEADY_MS } from '../../src/limits.ts'
+import {
+  MAX_MCP_ID_LENGTH,
+  MAX_MCP_UNANSWERED,
+  MCP_INITIALIZE_MS,
+  MCP_REOPEN_WAIT_MS,
+  MCP_STEADY_MS,
+} from '../../src/limits.ts'
 import type { MessagePipe } from '../../src/mcp/pipe.ts'
 import { type ReopeningEvent, ReopeningPipe } from '../../src/mcp/reopening-pipe.ts'
 import { ManualClock } from '../support/clock.ts'
@@ -130,6 +136,16 @@ describe('a new session', () => {
     expect(scene.events.at(-1)).toMatchObject({ error: { code: 'ERR_MCP_ENDED' } })
   })
 
+  test('that says of its version what is no text is not taken for the former one', async () => {
+    const scene = await Scene.begun()
+    await scene.session(0).end(LOST)
+    await until('it is told to begin', () => scene.sessions[1]?.sent.length === 1)
+    const id = field(scene.told(1), 0, 'id')
+    await scene.session(1).deliver({ jsonrpc: '2.0', id, result: { protocolVersion: { toString: 1 } } })
+    await until('it is given up', () => scene.events.at(-1)?.type === 'failed')
+    expect(scene.events.at(-1)).toMatchObject({ error: { code: 'ERR_MCP_ENDED' } })
+  })
+
   test('that does not answer initialize is given up', async () => {
     const scene = await Scene.begun()
     await scene.session(0).end(LOST)
@@ -139,11 +155,61 @@ describe('a new session', () => {
     expect(scene.session(1).isClosed).toBe(true)
   })
 
+  test('is not told again what the server has refused', async () => {
+    const scene = await Scene.begun()
+    await scene.say({ jsonrpc: '2.0', id: 1, method: 'resources/subscribe', params: { uri: 'a:/1' } })
+    await scene.say({ jsonrpc: '2.0', id: 2, method: 'resources/subscribe', params: { uri: 'a:/2' } })
+    await scene.session(0).deliver({ jsonrpc: '2.0', id: 1, error: { code: -32002, message: 'unknown' } })
+    await scene.replace(0)
+    await until('everything was told', () => scene.told(1).length === 2)
+    expect(scene.told(1).at(-1)).toEqual(INITIALIZED)
+  })
+
+  test('is told that the host has begun, also where that came while there was none', async () => {
+    const scene = new Scene()
+    await scene.pipe.open(scene.host)
+    await scene.say(INITIALIZE)
+    await scene.session(0).deliver({ jsonrpc: '2.0', id: 0, result: RESULT })
+    scene.failure = new SubrosaError('ERR_NO_RESPONDERS', 'not there')
+    await scene.session(0).end(LOST)
+    scene.clock.advance(MCP_REOPEN_WAIT_MS)
+    await scene.say(INITIALIZED)
+    scene.failure = undefined
+    await scene.pass('another one is told to begin', () => (scene.sessions[1]?.sent.length ?? 0) > 0, 100)
+    await scene.nextStands(1)
+    expect(scene.told(1).at(-1)).toEqual(INITIALIZED)
+  })
+
+  test('of which nothing can be told is closed, and not left to itself', async () => {
+    const scene = await Scene.begun()
+    const small = new SubrosaError('ERR_MESSAGE_TOO_LARGE', 'a message of 99 bytes is too long')
+    await scene.session(0).end(LOST)
+    await until('it is told to begin', () => scene.sessions[1]?.sent.length === 1)
+    scene.session(1).failure = small
+    const id = field(scene.told(1), 0, 'id')
+    await scene.session(1).deliver({ jsonrpc: '2.0', id, result: RESULT })
+    await until('it is given up', () => scene.events.at(-1)?.type === 'failed')
+    expect(scene.events.at(-1)).toMatchObject({ error: small })
+    expect(scene.session(1).isClosed).toBe(true)
+  })
+
+  test('that takes nothing is given up when its time is over', async () => {
+    const scene = await Scene.begun()
+    const dial = scene.sessions.length
+    await scene.session(0).end(LOST)
+    await until('it was opened', () => scene.sessions.length > dial)
+    scene.session(1).taking = new Promise(() => {})
+    await scene.pass('it is given up', () => scene.events.at(-1)?.type === 'failed')
+    expect(scene.session(1).isClosed).toBe(true)
+  })
+
   test('that ends while it begins is followed by another one', async () => {
     const scene = await Scene.begun()
     await scene.session(0).end(LOST)
     await until('it is told to begin', () => scene.sessions[1]?.sent.length === 1)
     await scene.session(1).end(LOST)
+    await until('it is said why', () => scene.events.at(-1)?.type === 'failed')
+    expect(scene.events.at(-1)).toMatchObject({ error: LOST })
     await scene.pass('another one is told to begin', () => scene.sessions[2]?.sent.length === 1, 100)
     await scene.nextStands(2)
     expect(scene.events.filter(({ type }) => type === 'opened')).toHaveLength(2)
@@ -199,6 +265,48 @@ describe('requests in flight', () => {
     expect(scene.host.messages.slice(1)).toMatchObject([{ id: 1, error: { code: -32000 } }])
   })
 
+  test('in a batch with what begins are not made again', async () => {
+    const scene = await Scene.begun()
+    const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'pay' } }
+    await scene.pipe.send(utf8(JSON.stringify([INITIALIZED, call])))
+    await scene.session(0).deliver({ jsonrpc: '2.0', id: 1, result: {} })
+    await scene.replace(0)
+    await until('everything was told', () => scene.told(1).length === 2)
+    expect(scene.told(1).at(-1)).toEqual(INITIALIZED)
+  })
+
+  test('that come in the turn in which the session ends are answered too', async () => {
+    const scene = await Scene.begun()
+    scene.session(0).failure = LOST
+    const ended = scene.session(0).end(LOST)
+    await Promise.all([ended, scene.say({ jsonrpc: '2.0', id: 1, method: 'tools/list' })])
+    expect(scene.host.messages).toMatchObject([{ id: 1, error: { code: -32000 } }])
+  })
+
+  test('an initialize that was refused is not made again', async () => {
+    const scene = new Scene()
+    await scene.pipe.open(scene.host)
+    await scene.say(INITIALIZE)
+    await scene.session(0).deliver({ jsonrpc: '2.0', id: 0, error: { code: -32602, message: 'no' } })
+    await scene.session(0).end(LOST)
+    const opened = () => scene.events.filter(({ type }) => type === 'opened').length
+    await scene.pass('another one stands', () => opened() === 2, 50)
+    expect(scene.told(1)).toEqual([])
+  })
+
+  test('an initialize that is too long for the server is answered once', async () => {
+    const scene = new Scene()
+    await scene.pipe.open(scene.host)
+    await until('a session is there', () => scene.events.at(-1)?.type === 'opened')
+    scene.session(0).failure = new SubrosaError('ERR_MESSAGE_TOO_LARGE', 'a message of 99 bytes is too long')
+    await scene.say(INITIALIZE)
+    await scene.session(0).end(LOST)
+    const opened = () => scene.events.filter(({ type }) => type === 'opened').length
+    await scene.pass('another one stands', () => opened() === 2, 50)
+    expect(scene.told(1)).toEqual([])
+    expect(scene.host.messages).toMatchObject([{ id: 0, error: { code: -32000 } }])
+  })
+
   test('an initialize without an answer is sent again under its own id', async () => {
     const scene = new Scene()
     await scene.pipe.open(scene.host)
@@ -238,6 +346,72 @@ describe('requests in flight', () => {
     await scene.session(1).deliver({ jsonrpc: '2.0', id: 0, method: 'roots/list' })
     await scene.say({ jsonrpc: '2.0', id: 0, result: { roots: [] } })
     expect(scene.told(1).at(-1)).toEqual({ jsonrpc: '2.0', id: 0, result: { roots: [] } })
+  })
+
+  test('of the server are taken back, and answers in a batch reach no other session either', async () => {
+    const scene = await Scene.begun()
+    const asked = [0, 1].map((id) => ({ jsonrpc: '2.0', id, method: 'sampling/createMessage' }))
+    await scene.session(0).deliver(asked)
+    await scene.replace(0)
+    const before = scene.told(1).length
+    const answers = [0, 1].map((id) => ({ jsonrpc: '2.0', id, result: { secret: 'for the former one' } }))
+    await scene.pipe.send(utf8(JSON.stringify(answers)))
+    expect(scene.told(1)).toHaveLength(before)
+  })
+
+  test('of a server with which no session came to stand are taken back too', async () => {
+    const scene = await Scene.begun()
+    await scene.session(0).end(LOST)
+    await until('it is told to begin', () => scene.sessions[1]?.sent.length === 1)
+    await scene.session(1).deliver({ jsonrpc: '2.0', id: 7, method: 'sampling/createMessage' })
+    await scene.session(1).end(LOST)
+    await scene.pass('another one is told to begin', () => scene.sessions[2]?.sent.length === 1, 100)
+    await scene.nextStands(2)
+    expect(scene.host.messages.at(-1)).toMatchObject({
+      method: 'notifications/cancelled',
+      params: { requestId: 7 },
+    })
+    const before = scene.told(2).length
+    await scene.say({ jsonrpc: '2.0', id: 7, result: { secret: 'for the former one' } })
+    expect(scene.told(2)).toHaveLength(before)
+  })
+
+  test('of the server are not remembered without end, and no longer than it wants an answer', async () => {
+    const scene = await Scene.begun()
+    const ask = (id: number | string) => scene.session(0).deliver({ jsonrpc: '2.0', id, method: 'ping' })
+    for (let id = 0; id < 2 * MAX_MCP_UNANSWERED; id++) {
+      await ask(id)
+      const params = { requestId: id }
+      await scene.session(0).deliver({ jsonrpc: '2.0', method: 'notifications/cancelled', params })
+    }
+    const before = scene.told(0).length
+    await scene.say({ jsonrpc: '2.0', id: 2 * MAX_MCP_UNANSWERED - 1, result: {} })
+    expect(scene.told(0)).toHaveLength(before)
+    await scene.say({ jsonrpc: '2.0', id: 0, result: {} })
+    expect(scene.told(0)).toHaveLength(before + 1)
+    for (let id = 0; id < MAX_MCP_UNANSWERED; id++) await ask(`next ${id}`)
+    await expect(ask('one more')).rejects.toMatchObject({ code: 'ERR_MCP_ENDED' })
+  })
+
+  test('of the server with an endless id end the session', async () => {
+    const scene = await Scene.begun()
+    const long = { jsonrpc: '2.0', id: 'x'.repeat(MAX_MCP_ID_LENGTH), method: 'ping' }
+    await expect(scene.session(0).deliver(long)).rejects.toMatchObject({ code: 'ERR_MCP_ENDED' })
+  })
+
+  test('of the server with an id that is none are not taken back, however deep it is', async () => {
+    const scene = await Scene.begun()
+    // The deepest of them can be read, and not be written.
+    for (const depth of [1, 1000, 3000, 4000, 5000, 10_000]) {
+      const id = '['.repeat(depth) + ']'.repeat(depth)
+      await scene
+        .session(0)
+        .deliver(`{"jsonrpc":"2.0","id":${id},"method":"sampling/createMessage"}`)
+        .catch(() => {})
+    }
+    scene.host.messages.length = 0
+    await scene.replace(0)
+    expect(scene.host.messages).toEqual([])
   })
 
   test("of a later server get another id where the host still has the former one's", async () => {
@@ -348,6 +522,15 @@ describe('the end', () => {
     await until('it was closed', () => scene.session(0).isClosed)
     scene.clock.advance(60_000)
     expect(scene.dials).toBe(1)
+  })
+
+  test('while a session begins closes that one at once', async () => {
+    const scene = await Scene.begun()
+    await scene.session(0).end(LOST)
+    await until('it is told to begin', () => scene.sessions[1]?.sent.length === 1)
+    await scene.pipe.close()
+    expect(scene.session(1).isClosed).toBe(true)
+    expect(scene.events.at(-1)?.type).toBe('lost')
   })
 
   test('lets nothing be sent any more', async () => {

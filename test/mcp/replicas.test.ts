@@ -70,6 +70,8 @@ describe('several instances of a server', () => {
     await broker.flush()
     await Promise.all(others.map(({ bus }) => bus.flush()))
     expect(others.map(({ bus }) => bus.stats().opened)).toEqual(before)
+    // It was not sealed to them: else they would say that it came on a wrong subject.
+    expect(others.map(({ bus }) => bus.rejections().subject ?? 0)).toEqual([0, 0])
     expect(others.flatMap(({ ends }) => ends)).toEqual([])
   })
 

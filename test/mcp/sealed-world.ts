@@ -75,7 +75,7 @@ export interface SessionEnds {
 export class SealedWorld {
   readonly realm: TestRealm
   /** The identity that all replicas share. */
-  readonly #serving: Identity
+  readonly serving: Identity
 
   static async start(options: TestRealmOptions = {}): Promise<SealedWorld> {
     return new SealedWorld(await TestRealm.start(options))
@@ -83,13 +83,13 @@ export class SealedWorld {
 
   private constructor(realm: TestRealm) {
     this.realm = realm
-    this.#serving = realm.identity(SERVER, { permissions: toPermissions(serverPermissions(SERVER)) })
+    this.serving = realm.identity(SERVER, { permissions: toPermissions(serverPermissions(SERVER)) })
   }
 
   /** One more instance of the server, which takes every session. */
   async replica(options: ListenOptions = {}): Promise<Replica> {
     const line = new Tampering(await this.realm.connection())
-    const bus = await this.realm.agent(this.#serving, {}, { over: line.connection })
+    const bus = await this.realm.agent(this.serving, {}, { over: line.connection })
     const ends: End[] = []
     const listener = await Listener.start(
       bus,

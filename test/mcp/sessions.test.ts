@@ -1,3 +1,4 @@
+import type { Msg, SubscriptionOptions } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { fromHex, utf8 } from '../../src/bytes.ts'
 import { SubrosaError } from '../../src/errors.ts'
@@ -27,6 +28,8 @@ const SILENT = 'nothing was heard from the other side'
 const UNSENDABLE = 'nothing can be sent to the other side'
 const subjects = mcpSubjects(SERVER)
 const LONG = 60_000
+/** What comes with an error. */
+const NO_MESSAGE = undefined as unknown as Msg
 
 /** The error with which no session is opened. */
 const refusal = ({ bus }: ClientAgent, timeout = 1000): Promise<Error & { code?: string; hint?: string }> =>
@@ -237,29 +240,60 @@ describe('who may not by the broker', () => {
   beforeAll(async () => {
     const narrow =
       '{user: narrow, password: narrow, permissions: {subscribe: {deny: ["mcp.files.from.>", "mcp.files.to.>"]}}}'
-    const config = `authorization { users = [ {user: any, password: any}, ${narrow} ] }\nno_auth_user: any`
+    const deaf = '{user: deaf, password: deaf, permissions: {subscribe: {deny: "mcp.files.open"}}}'
+    const users = `{user: any, password: any}, ${narrow}, ${deaf}`
+    const config = `authorization { users = [ ${users} ] }\nno_auth_user: any`
     world = await SealedWorld.start({ serverConfig: config })
   })
   afterAll(() => world.stop())
 
   it('serve or use a server is told at once', async () => {
-    const narrow = () => world.realm.connection({ user: 'narrow', pass: 'narrow' })
+    const login = (user: string) => world.realm.connection({ user, pass: user })
+    const { serving } = world
     const client = await world.realm.agent(
       'laptop',
       { permissions: toPermissions(clientPermissions(SERVER)) },
-      { over: await narrow() },
+      { over: await login('narrow') },
     )
-    const server = await world.realm.agent(
-      SERVER,
-      { permissions: toPermissions(serverPermissions(SERVER)) },
-      { over: await narrow() },
-    )
-    const codes = [
+    const servers = [
+      await world.realm.agent(serving, {}, { over: await login('narrow') }),
+      await world.realm.agent(serving, {}, { over: await login('deaf') }),
+    ]
+    const errors = [
       await failure(() => openChannel(client, { server: SERVER })),
       await failure(() => openChannel(client, { server: SERVER })),
-      await failure(() => Listener.start(server, async () => {})),
-    ].map(({ code }) => code)
-    expect(codes).toEqual(['ERR_SUBSCRIBE_DENIED', 'ERR_SUBSCRIBE_DENIED', 'ERR_SUBSCRIBE_DENIED'])
+    ]
+    for (const server of servers) errors.push(await failure(() => Listener.start(server, async () => {})))
+    expect(errors.map(({ code }) => code)).toEqual(errors.map(() => 'ERR_SUBSCRIBE_DENIED'))
+  })
+
+  it('use a server, and then may, can do so over the same connection', async () => {
+    const nc = await world.realm.connection()
+    let isRefused = true
+    // The server's word that it refuses a subscription, as either client line hands it on.
+    const over = new Proxy(nc, {
+      get(target, name) {
+        if (name !== 'subscribe') {
+          const value: unknown = Reflect.get(target, name)
+          return typeof value === 'function' ? value.bind(target) : value
+        }
+        return (subject: string, options: SubscriptionOptions = {}) => {
+          const { callback } = options
+          const refuse = isRefused && subject.startsWith('mcp.')
+          if (refuse) queueMicrotask(() => callback?.(new Error('permissions violation'), NO_MESSAGE))
+          return target.subscribe(subject, options)
+        }
+      },
+    })
+    const identity = world.realm.identity('later', { permissions: toPermissions(clientPermissions(SERVER)) })
+    const bus = await world.realm.agent(identity, {}, { over })
+    expect((await failure(() => openChannel(bus, { server: SERVER }))).code).toBe('ERR_SUBSCRIBE_DENIED')
+    isRefused = false
+    const files = await world.replica()
+    const client = await End.of(await openChannel(bus, { server: SERVER }))
+    const [server] = files.ends
+    if (server === undefined) throw new Error('it was not taken')
+    await expectAlive({ client, server })
   })
 
   it('by its token is told so too', async () => {

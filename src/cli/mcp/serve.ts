@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { type Command, Option } from 'commander'
 import { systemClock } from '../../clock.ts'
 import { SubrosaError } from '../../errors.ts'
-import { DEFAULT_MCP_SESSIONS } from '../../limits.ts'
+import { DEFAULT_MCP_SESSIONS, MAX_MCP_SESSIONS_PER_AGENT } from '../../limits.ts'
 import type { Channel } from '../../mcp/channel.ts'
 import { filteredPipe } from '../../mcp/filtered-pipe.ts'
 import { joinPipes } from '../../mcp/join.ts'
@@ -119,23 +119,31 @@ async function serveSessions(
   },
 ): Promise<void> {
   const { sessions: maxSessions, heartbeat, lease } = options
-  const running = new Set<Promise<unknown>>()
+  /** The agent of each session, until its server is gone: that may take longer than the session. */
+  const running = new Map<Promise<unknown>, string>()
   const accept = async (client: Channel): Promise<void> => {
-    const filter = policy?.filterFor(client.peer.name)
+    const { name } = client.peer
+    const ofAgent = [...running.values()].filter((other) => other === name)
+    // Else whoever opens sessions and ends them at once has any number of processes started.
+    if (running.size >= maxSessions || ofAgent.length >= MAX_MCP_SESSIONS_PER_AGENT) throw stillThere()
+    const filter = policy?.filterFor(name)
     const beganAt = systemClock.monotonic()
     const server = filter === undefined ? openServer() : filteredPipe(openServer(), filter)
-    const { ended } = await joinPipes({ client, server })
+    const joined = joinPipes({ client, server })
     const who = addressOf(client.peer)
-    note(terminal, `session of ${who}`)
-    const over = ended.then((error) => {
-      running.delete(over)
+    const ended = joined.then(async (pipes) => {
+      const error = await pipes.ended
       const why = error === undefined ? '' : `: ${error.message}`
       note(
         terminal,
         `session of ${who} ended after ${durationShown(systemClock.monotonic() - beganAt)}${why}`,
       )
     })
-    running.add(over)
+    // What kept it from beginning is thrown below.
+    const gone = ended.catch(() => {}).finally(() => running.delete(gone))
+    running.set(gone, name)
+    await joined
+    note(terminal, `session of ${who}`)
   }
   const listener = await Listener.start(bus, accept, {
     maxSessions,
@@ -150,7 +158,7 @@ async function serveSessions(
     if (error instanceof Error) throw error
   } finally {
     listener.close()
-    await Promise.all(running)
+    await Promise.all(running.keys())
   }
 }
 
@@ -178,6 +186,10 @@ async function loadPolicy(path: string): Promise<ServerPolicy> {
     throw new SubrosaError('ERR_SETUP', `cannot read the policy ${path}`, { cause })
   }
   return readPolicy(text)
+}
+
+function stillThere(): SubrosaError {
+  return new SubrosaError('ERR_MCP_REFUSED', 'the servers of sessions that have ended are not gone yet')
 }
 
 function wrongAgent(name: string, agent: string): SubrosaError {
