@@ -13,7 +13,7 @@ export const DIRECT = 'stdio, no bridge'
 export const PLAIN = 'plaintext pipe'
 export const SEALED = 'sealed'
 export const HTTP = 'Streamable HTTP'
-export const HTTP_JSON = 'Streamable HTTP, JSON'
+const HTTP_JSON = 'Streamable HTTP, JSON'
 
 /** @type {readonly Way[]} */
 export const WAYS = [

@@ -127,6 +127,8 @@ async function serveSessions(
     // Else whoever opens sessions and ends them at once has any number of processes started.
     if (running.size >= maxSessions || ofAgent.length >= MAX_MCP_SESSIONS_PER_AGENT) throw stillThere()
     const filter = policy?.filterFor(name)
+    // Nobody gets here whom the policy does not admit, and nobody gets further.
+    if (policy !== undefined && filter === undefined) throw notAdmitted(name)
     const beganAt = systemClock.monotonic()
     const server = filter === undefined ? openServer() : filteredPipe(openServer(), filter)
     const joined = joinPipes({ client, server })
@@ -190,6 +192,10 @@ async function loadPolicy(path: string): Promise<ServerPolicy> {
 
 function stillThere(): SubrosaError {
   return new SubrosaError('ERR_MCP_REFUSED', 'the servers of sessions that have ended are not gone yet')
+}
+
+function notAdmitted(name: string): SubrosaError {
+  return new SubrosaError('ERR_MCP_REFUSED', `its policy does not admit ${name}`)
 }
 
 function wrongAgent(name: string, agent: string): SubrosaError {
