@@ -33,7 +33,6 @@ export type SubrosaErrorCode =
   | 'ERR_CLOSED'
   | 'ERR_MCP_REFUSED'
   | 'ERR_MCP_ENDED'
-  | 'ERR_MCP_POLICY'
   | 'ERR_STATE'
   | 'ERR_CONNECTION'
   | 'ERR_SETUP'
