@@ -67,6 +67,7 @@ describe('a message that is published as it is', () => {
     expect(copy?.headers?.get('Nats-Msg-Id')).toBe('id-1')
     expect(copy?.reply).toBe('orders.answers')
     expect(copy?.sender.name).toBe('bob')
+    await realm.settled()
     expect(wire).toHaveLength(1)
     expect(Buffer.from(wire[0]?.data ?? []).includes('"id"')).toBe(false)
   })
