@@ -3,7 +3,8 @@
  * list. A third-party package and a Node module each have their places too.
  */
 export const rooms = [
-  { name: 'leaves', path: '^src/(errors|bytes|limits|clock)\\.ts$' },
+  { name: 'base', path: '^src/base/' },
+  { name: 'json', path: '^src/json/' },
   { name: 'wire', path: '^src/wire/' },
   { name: 'crypto', path: '^src/crypto/' },
   { name: 'identity', path: '^src/identity/' },
@@ -13,7 +14,6 @@ export const rooms = [
   { name: 'bus', path: '^src/bus/' },
   { name: 'rotation', path: '^src/rotation/' },
   { name: 'mcp', path: '^src/mcp/' },
-  { name: 'monitor', path: '^src/monitor/' },
   { name: 'setup', path: '^src/setup/' },
   { name: 'cli', path: '^src/cli/' },
   { name: 'index', path: '^src/(index|jetstream|mcp)\\.ts$' },
@@ -24,7 +24,7 @@ const packages = [
   { name: '@noble/', places: ['^src/crypto/'] },
   { name: 'sodium-native', places: ['^src/crypto/'] },
   { name: '@scure/base', places: ['^src/identity/'] },
-  { name: 'sshpk', places: ['^src/identity/openssh-key\\.ts$'] },
+  { name: 'sshpk', places: ['^src/identity/keyfiles/openssh-key\\.ts$'] },
   {
     name: '@nats-io/',
     places: ['^src/bus/', '^src/rotation/jetstream-[a-z]+\\.ts$', '^src/setup/', '^src/cli/'],
@@ -39,10 +39,9 @@ const packages = [
 /** The only files and rooms that may import a Node module. */
 const nodePlaces = [
   '^src/crypto/sodium\\.ts$',
-  '^src/identity/(encrypted-pkcs8|text-file)\\.ts$',
+  '^src/identity/keyfiles/(encrypted-pkcs8|text-file)\\.ts$',
   '^src/keys/state-folder\\.ts$',
   '^src/rotation/file-store\\.ts$',
-  '^src/monitor/',
   '^src/setup/',
   '^src/cli/',
 ]

@@ -97,7 +97,7 @@ const breakages = [
     check: 'rooms',
     name: 'a leaf imports wire',
     says: /leaves-imports-upward/,
-    breaks: (tree) => tree.append('src/clock.ts', "export { pack } from './wire/msgpack.ts'\n"),
+    breaks: (tree) => tree.append('src/base/clock.ts', "export { pack } from './wire/msgpack.ts'\n"),
   },
   {
     check: 'rooms',
@@ -462,7 +462,7 @@ const breakages = [
     check: 'unused',
     name: 'an export that nothing uses',
     says: /exports: unusedThing/,
-    breaks: (tree) => tree.append('src/bytes.ts', 'export const unusedThing = 1\n'),
+    breaks: (tree) => tree.append('src/base/bytes.ts', 'export const unusedThing = 1\n'),
   },
   {
     check: 'unused',
@@ -483,7 +483,7 @@ const breakages = [
     check: 'unused',
     name: 'a package that is not a dependency',
     says: /unlisted: semver/,
-    breaks: (tree) => tree.append('src/bytes.ts', "import 'semver'\n"),
+    breaks: (tree) => tree.append('src/base/bytes.ts', "import 'semver'\n"),
   },
   {
     check: 'unused',

@@ -1,5 +1,7 @@
 export { loadIdentity, loadPins } from '#key-file'
 export { fileRotationStore } from '#rotation-store'
+export { type Clock, systemClock } from './base/clock.ts'
+export { SubrosaError, type SubrosaErrorCode } from './base/errors.ts'
 export {
   type PublishManyOptions,
   type PublishOptions,
@@ -8,26 +10,28 @@ export {
   SecureConnection,
   type WaitForAudienceOptions,
 } from './bus/connection.ts'
-export { type HeaderMatch, type HeadersLike, MessageHeaders } from './bus/headers.ts'
+export type { SubjectMappings } from './bus/in/subject-policy.ts'
+export { type HeaderMatch, type HeadersLike, MessageHeaders } from './bus/messages/headers.ts'
 export {
   type MessageLike,
   type Payload,
   type RespondOptions,
   SecureMessage,
   type Sender,
-} from './bus/message.ts'
+} from './bus/messages/message.ts'
+export type { SealMode } from './bus/messages/opened.ts'
+export {
+  type MessageCallback,
+  SecureSubscription,
+  type SubscribeOptions,
+} from './bus/messages/subscription.ts'
 export type { NatsLike } from './bus/nats-like.ts'
-export type { SealMode } from './bus/opened.ts'
 export type { RequestManyStrategy } from './bus/requests.ts'
 export { type SecureOptions, secure } from './bus/secure.ts'
 export type { ConnectionStats, RejectReason, StatusEvent } from './bus/status.ts'
-export type { SubjectMappings } from './bus/subject-policy.ts'
-export { type MessageCallback, SecureSubscription, type SubscribeOptions } from './bus/subscription.ts'
-export { type Clock, systemClock } from './clock.ts'
 export type { EngineName } from './crypto/engine.ts'
 export type { Padding } from './crypto/padding.ts'
 export type { OpenFailure } from './envelope/open.ts'
-export { SubrosaError, type SubrosaErrorCode } from './errors.ts'
 export { fingerprint } from './identity/fingerprint.ts'
 export { Identity } from './identity/identity.ts'
 export type {
@@ -35,8 +39,8 @@ export type {
   KeyAndName,
   KeyAndToken,
   LoadIdentityOptions,
-} from './identity/identity-source.ts'
-export type { AskPassphrase } from './identity/passphrase.ts'
+} from './identity/keyfiles/identity-source.ts'
+export type { AskPassphrase } from './identity/keyfiles/passphrase.ts'
 export type { Permissions, SubjectRules } from './identity/permissions.ts'
 export type { Pin, PinTrust } from './identity/pins.ts'
 export type { IdentityClaims, Role } from './identity/token.ts'

@@ -1,10 +1,10 @@
-export type { OpenOptions } from './mcp/client.ts'
-export { listenSealed, type SealedListener } from './mcp/listen.ts'
-export type { ListenOptions } from './mcp/listener.ts'
-export type { McpPeer } from './mcp/peer.ts'
+export type { OpenOptions } from './mcp/session/client.ts'
+export { listenSealed, type SealedListener } from './mcp/session/listen.ts'
+export type { ListenOptions } from './mcp/session/listener.ts'
+export type { McpPeer } from './mcp/session/peer.ts'
 export {
   type JsonRpcMessage,
   type SealedAuthInfo,
   type SealedMessageExtra,
   SealedTransport,
-} from './mcp/transport.ts'
+} from './mcp/session/transport.ts'

@@ -1,4 +1,4 @@
-import { hex } from '../../dist/bytes.js'
+import { hex } from '../../dist/base/bytes.js'
 import { keyId, wrapContext } from '../../dist/envelope/keys.js'
 import { unseal, verifySender } from '../../dist/envelope/open.js'
 import { seal } from '../../dist/envelope/seal.js'

@@ -1,6 +1,6 @@
 import { connect } from '@nats-io/transport-node'
+import { systemClock } from '../../dist/base/clock.js'
 import { secure } from '../../dist/bus/secure.js'
-import { systemClock } from '../../dist/clock.js'
 import { engineFor } from '../../dist/crypto/engine.js'
 import { parseIdentityFile } from '../../dist/identity/identity.js'
 import { decodeSealed } from '../../dist/wire/sealed.js'

@@ -12,7 +12,7 @@ const MIN_MODULES = 30
 /** Modules that the browser graph must hold: without them something else was looked at. */
 const KNOWN = [
   'dist/bus/secure.js',
-  'dist/mcp/channel.js',
+  'dist/mcp/session/channel.js',
   'dist/crypto/noble.js',
   'dist/crypto/sodium-absent.js',
   '@noble/curves',

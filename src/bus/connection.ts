@@ -1,16 +1,20 @@
 // Over 300 lines, half of them the documentation of the public interface.
-import { hex } from '../bytes.ts'
-import type { Clock } from '../clock.ts'
+import { hex } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { SubrosaError } from '../base/errors.ts'
+import { assertDelay } from '../base/timers.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
-import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { isPattern, isSubject } from '../identity/subject.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import type { AgentState } from '../keys/state.ts'
 import type { ProtocolSubjects } from '../keys/subjects.ts'
-import { type HeadersLike, MessageHeaders } from './headers.ts'
+import { Receiver } from './in/receiver.ts'
+import { ReplayWindows } from './in/replay.ts'
+import type { SubjectPolicy } from './in/subject-policy.ts'
+import { type HeadersLike, MessageHeaders } from './messages/headers.ts'
 import {
   type MessageLike,
   type Payload,
@@ -18,20 +22,16 @@ import {
   type RespondOptions,
   SecureMessage,
   type Sender,
-} from './message.ts'
+} from './messages/message.ts'
+import type { Received, SealMode } from './messages/opened.ts'
+import type { SecureSubscription, SubscribeOptions } from './messages/subscription.ts'
 import type { NatsLike } from './nats-like.ts'
-import type { Received, SealMode } from './opened.ts'
-import { Publisher } from './publisher.ts'
-import { RealmLink } from './realm-link.ts'
-import { Receiver } from './receiver.ts'
-import { ReplayWindows } from './replay.ts'
+import { Publisher } from './out/publisher.ts'
+import { Streams } from './out/streams.ts'
+import { RealmLink } from './realm/realm-link.ts'
 import { type RequestManyStrategy, Requests } from './requests.ts'
 import { type ConnectionStats, type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
-import { Streams } from './streams.ts'
-import type { SubjectPolicy } from './subject-policy.ts'
-import type { SecureSubscription, SubscribeOptions } from './subscription.ts'
 import { Subscriptions } from './subscriptions.ts'
-import { assertDelay } from './timers.ts'
 
 /** Options of a publish. */
 export interface PublishOptions {

@@ -1,4 +1,4 @@
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 /**
  * The part of a NATS connection that is used, as both client lines have it: `NatsConnection` of `nats` 2.29 and of

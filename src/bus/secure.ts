@@ -1,5 +1,6 @@
 import { openStateFolder } from '#state-folder'
-import { type Clock, systemClock } from '../clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { assertDelay } from '../base/timers.ts'
 import { type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -8,9 +9,8 @@ import { ownTrust, Trust, type TrustOptions } from '../identity/trust.ts'
 import { memoryState } from '../keys/state.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
+import { type SubjectMappings, SubjectPolicy } from './in/subject-policy.ts'
 import { assertConnection, inboxPrefixOf, type NatsLike } from './nats-like.ts'
-import { type SubjectMappings, SubjectPolicy } from './subject-policy.ts'
-import { assertDelay } from './timers.ts'
 
 /** Options of {@link secure}. */
 export interface SecureOptions {

@@ -1,5 +1,5 @@
+import { Queue } from '../base/queue.ts'
 import type { OpenFailure } from '../envelope/open.ts'
-import { Queue } from './queue.ts'
 
 /** Why something that arrived was not delivered. */
 export type RejectReason =

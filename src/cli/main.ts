@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { isatty } from 'node:tty'
 import { runCli } from './program.ts'
-import { OutputClosed } from './terminal.ts'
+import { OutputClosed } from './terminal/terminal.ts'
 
 const interrupted = (): Promise<void> =>
   new Promise((resolve) => {

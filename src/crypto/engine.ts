@@ -1,5 +1,5 @@
 import { sodiumEngine } from '#sodium'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { nobleEngine } from './noble.ts'
 
 /** A secret key and its public key. Ed25519 secret keys are opaque 64 bytes, X25519 ones 32. */

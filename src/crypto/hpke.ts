@@ -1,4 +1,4 @@
-import { concat, utf8 } from '../bytes.ts'
+import { concat, utf8 } from '../base/bytes.ts'
 import type { CryptoEngine } from './engine.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { utf8 } from '../bytes.ts'
+import { utf8 } from '../base/bytes.ts'
 
 /**
  * Every domain-separation label of the protocol: ASCII `subrosa/1 NAME` and a NUL. The inputs of the key

@@ -3,8 +3,8 @@ import { ed25519, x25519 } from '@noble/curves/ed25519.js'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256, sha512 } from '@noble/hashes/sha2.js'
 import { randomBytes } from '@noble/hashes/utils.js'
-import { concat } from '../bytes.ts'
-import { SubrosaError } from '../errors.ts'
+import { concat } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { AeadInput, CryptoEngine } from './engine.ts'
 
 const { Point } = ed25519

@@ -1,4 +1,4 @@
-import { MIN_PADDED_BYTES } from '../limits.ts'
+import { MIN_PADDED_BYTES } from '../base/limits.ts'
 
 /** Whether plaintexts are padded. `none` shows their exact length to whoever sees the ciphertext. */
 export type Padding = 'padme' | 'none'

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import { createRequire } from 'node:module'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { AeadInput, CryptoEngine } from './engine.ts'
 
 /** The part of sodium-native that is used. The package has no types of its own. */

@@ -1,4 +1,4 @@
-import { byte, concat } from '../bytes.ts'
+import { byte, concat } from '../base/bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { scheduleContext } from '../crypto/hpke.ts'
 import { labels } from '../crypto/labels.ts'

@@ -1,9 +1,9 @@
-import { concat, u32 } from '../bytes.ts'
+import { concat, u32 } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
+import { MAX_RECIPIENTS } from '../base/limits.ts'
 import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
 import { type Padding, paddedLength } from '../crypto/padding.ts'
-import { SubrosaError } from '../errors.ts'
-import { MAX_RECIPIENTS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   encodeContent,

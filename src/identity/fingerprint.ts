@@ -1,5 +1,5 @@
 import { base64nopad } from '@scure/base'
-import { concat, utf8 } from '../bytes.ts'
+import { concat, utf8 } from '../base/bytes.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { decodeNkey } from './nkey.ts'
 

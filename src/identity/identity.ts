@@ -1,5 +1,5 @@
+import { SubrosaError } from '../base/errors.ts'
 import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
 import { fingerprint } from './fingerprint.ts'
 import { decodeSeed, encodeNkey, encodeSeed } from './nkey.ts'
 import type { Signer } from './signing-key.ts'

@@ -1,9 +1,9 @@
 import { base32nopad, base64urlnopad } from '@scure/base'
-import { fromUtf8, utf8 } from '../bytes.ts'
+import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
+import { MAX_TOKEN_BYTES } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
-import { MAX_TOKEN_BYTES } from '../limits.ts'
-import { parseStrictJson } from './json.ts'
+import { parseStrictJson } from '../json/strict.ts'
 import type { Signer } from './signing-key.ts'
 
 const HEADER = { typ: 'JWT', alg: 'ed25519-nkey' }

@@ -1,6 +1,6 @@
 import { base32nopad } from '@scure/base'
-import { concat } from '../bytes.ts'
-import { SubrosaError } from '../errors.ts'
+import { concat } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 /** The kinds of nkey that this package meets, by the first letter of their public form. */
 export type NkeyKind = 'O' | 'A' | 'U'

@@ -1,4 +1,4 @@
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { covers, isPattern, overlaps } from './subject.ts'
 
 /** What one direction allows. Patterns have NATS's wildcards; deny wins; an empty allow list allows nothing. */

@@ -1,5 +1,5 @@
-import { SubrosaError } from '../errors.ts'
-import { DEFAULT_MAX_INSTANCES } from '../limits.ts'
+import { SubrosaError } from '../base/errors.ts'
+import { DEFAULT_MAX_INSTANCES } from '../base/limits.ts'
 import { fingerprint } from './fingerprint.ts'
 import { decodeNkey } from './nkey.ts'
 import { parseRules, type SubjectRules } from './permissions.ts'

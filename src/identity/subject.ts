@@ -1,5 +1,5 @@
-import { utf8 } from '../bytes.ts'
-import { MAX_SUBJECT_BYTES } from '../limits.ts'
+import { utf8 } from '../base/bytes.ts'
+import { MAX_SUBJECT_BYTES } from '../base/limits.ts'
 
 /** Whether `subject` may be published to: dot-separated tokens, none empty, no wildcards and no white space. */
 export function isSubject(subject: string): boolean {

@@ -1,6 +1,6 @@
+import { SubrosaError } from '../base/errors.ts'
+import { DEFAULT_MAX_INSTANCES, MAX_MAX_INSTANCES } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
-import { DEFAULT_MAX_INSTANCES, MAX_MAX_INSTANCES } from '../limits.ts'
 import { type DecodedJwt, decodeJwt, invalidToken, isObject, type JsonObject, signJwt } from './jwt.ts'
 import { decodeNkey } from './nkey.ts'
 import { type Permissions, parseRules } from './permissions.ts'

@@ -1,7 +1,5 @@
 // Over 300 lines: what is taken in, proved and pushed out is one bookkeeping, and its bounds hold together.
-import { compareBytes, hex, samePublic } from '../bytes.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
-import type { Trust, VerifiedClaims } from '../identity/trust.ts'
+import { compareBytes, hex, samePublic } from '../base/bytes.ts'
 import {
   MAX_ANNOUNCEMENTS_PER_INSTANCE,
   MAX_EARLY_ANNOUNCEMENTS,
@@ -9,14 +7,16 @@ import {
   MAX_UNVERIFIED,
   MAX_UNVERIFIED_PER_AGENT,
   MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
-} from '../limits.ts'
+} from '../base/limits.ts'
+import { RateLimit } from '../base/rate-limit.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
+import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import {
   type ParsedAnnouncement,
   parseAnnouncement,
   type VerifiedAnnouncement,
   verifyAnnouncement,
 } from './announcements.ts'
-import { RateLimit } from './budget.ts'
 import type { AcceptedEpoch, EpochChain } from './epochs.ts'
 import { KeyMemory } from './key-memory.ts'
 import type { RevocationSet } from './revocations.ts'

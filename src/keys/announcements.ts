@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts'
+import { concat } from '../base/bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import {

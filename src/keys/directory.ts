@@ -1,8 +1,8 @@
-import { compareBytes, hex } from '../bytes.ts'
+import { compareBytes, hex } from '../base/bytes.ts'
+import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { RecipientKey } from '../envelope/keys.ts'
 import { allows } from '../identity/permissions.ts'
 import type { IdentityClaims } from '../identity/token.ts'
-import { CLOCK_WINDOW_MS } from '../limits.ts'
 import {
   AnnouncementStore,
   type AnnouncementStoreOptions,

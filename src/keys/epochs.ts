@@ -1,12 +1,12 @@
 // Over 300 lines: what may follow what in a chain of epochs is one rule, best read in one place.
-import { concat, hex, samePublic } from '../bytes.ts'
+import { concat, hex, samePublic } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
+import { CLOCK_WINDOW_MS, MAX_EPOCH_MS, MAX_GRACE_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
-import { SubrosaError } from '../errors.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import type { Trust } from '../identity/trust.ts'
-import { CLOCK_WINDOW_MS, MAX_EPOCH_MS, MAX_GRACE_MS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeEpoch,

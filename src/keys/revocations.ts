@@ -1,11 +1,11 @@
-import { compareBytes, concat, hex, samePublic } from '../bytes.ts'
+import { compareBytes, concat, hex, samePublic } from '../base/bytes.ts'
+import { CLOCK_WINDOW_MS, MAX_REVOCATION_BYTES, MAX_REVOCATIONS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import { type IdentityClaims, readClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
-import { CLOCK_WINDOW_MS, MAX_REVOCATION_BYTES, MAX_REVOCATIONS } from '../limits.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeRevocation,

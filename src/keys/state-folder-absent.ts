@@ -1,4 +1,4 @@
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { AgentState } from './state.ts'
 
 /** Stands in for the state folder where there is no file system, as in browsers. @throws SubrosaError ERR_STATE */

@@ -11,8 +11,8 @@ import {
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { fromHex, hex } from '../bytes.ts'
-import { SubrosaError } from '../errors.ts'
+import { fromHex, hex } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { EpochFloor } from './epochs.ts'
 import type { AgentState, FormerInstance } from './state.ts'
 

@@ -1,4 +1,4 @@
-import { hex } from '../bytes.ts'
+import { hex } from '../base/bytes.ts'
 import { isSubject } from '../identity/subject.ts'
 
 /** The subjects of the protocol in one realm. SPEC, "Subjects". */

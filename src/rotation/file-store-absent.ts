@@ -1,4 +1,4 @@
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { RotationStore } from './store.ts'
 
 /** Stands in for the record in a folder where there is no file system, as in browsers. @throws SubrosaError ERR_STATE */

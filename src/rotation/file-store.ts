@@ -1,6 +1,6 @@
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { lockFile, writeDurably } from '../keys/state-folder.ts'
 import { EMPTY_RECORD, type RotationRecord, type RotationStore } from './store.ts'
 

@@ -1,4 +1,4 @@
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 // What the server says, by its numbers.
 const WRONG_LAST_SEQUENCE = [10071, 10164]

@@ -1,6 +1,6 @@
 import type { JetStreamClient } from '@nats-io/jetstream'
 import type { KV } from '@nats-io/kv'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { isStreamMissing, isWrongSequence, jetStreamError } from './jetstream-errors.ts'
 import type { Lease } from './log.ts'
 import type { LogNames } from './log-names.ts'

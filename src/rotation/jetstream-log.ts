@@ -1,11 +1,17 @@
 import type { JetStreamClient, JetStreamManager, StoredMsg, StreamInfo } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/nats-core'
+import { copy, hex } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
+import {
+  DEFAULT_LEASE_MS,
+  MAX_LEASE_MS,
+  MAX_LOG_BYTES,
+  MAX_LOG_ENTRIES,
+  MIN_LEASE_MS,
+} from '../base/limits.ts'
 import type { NatsSubscription } from '../bus/nats-like.ts'
 import { subscribeSafely } from '../bus/safely.ts'
-import { copy, hex } from '../bytes.ts'
 import { engineFor } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
-import { DEFAULT_LEASE_MS, MAX_LEASE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, MIN_LEASE_MS } from '../limits.ts'
 import { isStreamMissing, isWrongSequence, jetStreamError } from './jetstream-errors.ts'
 import { JetStreamLease } from './jetstream-lease.ts'
 import type { Lease, LogEntry, LogReading, OpenLog, RotationLog } from './log.ts'

@@ -1,5 +1,5 @@
-import { Timers } from '../bus/timers.ts'
-import type { Clock } from '../clock.ts'
+import type { Clock } from '../base/clock.ts'
+import { Timers } from '../base/timers.ts'
 import type { Lease } from './log.ts'
 
 /** What leadership depends on, and whom it tells. */

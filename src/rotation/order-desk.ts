@@ -1,10 +1,10 @@
-import { samePublic } from '../bytes.ts'
-import type { Clock } from '../clock.ts'
+import { samePublic } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
+import { MAX_ORDERS_PER_SECOND, MIN_ROTATION_MS } from '../base/limits.ts'
+import { RateLimit } from '../base/rate-limit.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Trust } from '../identity/trust.ts'
-import { RateLimit } from '../keys/budget.ts'
 import { peekOrder, verifyOrder } from '../keys/orders.ts'
-import { MAX_ORDERS_PER_SECOND, MIN_ROTATION_MS } from '../limits.ts'
 import type { RealmRecord } from './realm-record.ts'
 
 /** What orders are judged by. */

@@ -1,14 +1,14 @@
-import type { NatsLike } from '../bus/nats-like.ts'
-import { Timers } from '../bus/timers.ts'
-import type { Clock } from '../clock.ts'
-import { RateLimit } from '../keys/budget.ts'
-import type { ProvenAnnouncement } from '../keys/directory.ts'
-import type { ProtocolSubjects } from '../keys/subjects.ts'
+import type { Clock } from '../base/clock.ts'
 import {
   MAX_QUERIES_PER_ASKER_PER_SECOND,
   MAX_QUERIES_PER_SECOND,
   MAX_STATEMENTS_PER_PAGE,
-} from '../limits.ts'
+} from '../base/limits.ts'
+import { RateLimit } from '../base/rate-limit.ts'
+import { Timers } from '../base/timers.ts'
+import type { NatsLike } from '../bus/nats-like.ts'
+import type { ProvenAnnouncement } from '../keys/directory.ts'
+import type { ProtocolSubjects } from '../keys/subjects.ts'
 import {
   CURSOR_BYTES,
   encodePage,

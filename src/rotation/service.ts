@@ -1,10 +1,11 @@
 // Over 300 lines: one service in its two forms, alone and as a replica, best read side by side.
+
+import { hex, samePublic } from '../base/bytes.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
 import { subscribeSafely } from '../bus/safely.ts'
-import { hex, samePublic } from '../bytes.ts'
-import { type Clock, systemClock } from '../clock.ts'
 import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import { Trust, type TrustOptions } from '../identity/trust.ts'
 import type { AcceptedEpoch } from '../keys/epochs.ts'

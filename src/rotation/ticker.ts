@@ -1,9 +1,9 @@
+import type { Clock } from '../base/clock.ts'
+import { MAX_NONCES_PER_TICK, MAX_TICKS_PER_SECOND } from '../base/limits.ts'
+import { Timers } from '../base/timers.ts'
 import type { NatsLike } from '../bus/nats-like.ts'
-import { Timers } from '../bus/timers.ts'
-import type { Clock } from '../clock.ts'
 import type { Identity } from '../identity/identity.ts'
 import { signTick } from '../keys/ticks.ts'
-import { MAX_NONCES_PER_TICK, MAX_TICKS_PER_SECOND } from '../limits.ts'
 import type { RealmRecord } from './realm-record.ts'
 
 /** What ticks are made of. */

@@ -6,7 +6,7 @@ import {
   MAX_EPOCH_MS,
   MAX_GRACE_MS,
   STALE_AFTER_MS,
-} from '../limits.ts'
+} from '../base/limits.ts'
 
 /** The times of a rotation service, in milliseconds. */
 export interface RotationTimes {

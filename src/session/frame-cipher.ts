@@ -1,7 +1,7 @@
-import { allocate, readUint, writeUint } from '../bytes.ts'
+import { allocate, readUint, writeUint } from '../base/bytes.ts'
+import { MAX_FRAMES_PER_BATCH } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { isPaddedLength, isZeroFrom, type Padding, paddedLength } from '../crypto/padding.ts'
-import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
 import { FRAME_HEADER_BYTES, FRAME_NONCE_START, writeFrameHeader } from '../wire/frame.ts'
 import { Scratch } from './scratch.ts'
 

@@ -1,8 +1,8 @@
-import { concat, standsAt } from '../bytes.ts'
+import { concat, standsAt } from '../base/bytes.ts'
+import { MAX_FRAMES_PER_BATCH } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { merklePathLength, merkleTree, ProvenTree } from '../crypto/merkle.ts'
-import { MAX_FRAMES_PER_BATCH } from '../limits.ts'
 import { FRAME_HEADER_BYTES } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
 

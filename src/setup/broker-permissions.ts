@@ -1,4 +1,4 @@
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { Permissions } from '../identity/permissions.ts'
 import { covers, overlaps } from '../identity/subject.ts'
 import type { Role } from '../identity/token.ts'

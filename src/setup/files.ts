@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 const SECRET_FILE = 0o600
 const SECRET_FOLDER = 0o700

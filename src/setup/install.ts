@@ -1,6 +1,6 @@
-import { type Clock, systemClock } from '../clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { engineFor } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
 import { encodeIdentityFile, parseIdentityFile } from '../identity/identity.ts'
 import { findAgent } from './agent-records.ts'
 import type { Bundle } from './bundle.ts'

@@ -3,7 +3,7 @@ import { access, constants, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/
 import { homedir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 const run = promisify(execFile)
 

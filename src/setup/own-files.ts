@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 const WRITE_BY_OTHERS = 0o022
 /** In such a folder nobody removes or renames what belongs to another. */

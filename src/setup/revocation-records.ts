@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { SubrosaError } from '../errors.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { listFolder, readFileIfAny } from './files.ts'
 import { realmLayout } from './layout.ts'
 import type { Realm } from './realm.ts'

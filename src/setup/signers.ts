@@ -1,6 +1,6 @@
+import { SubrosaError } from '../base/errors.ts'
 import { engineFor } from '../crypto/engine.ts'
-import { SubrosaError } from '../errors.ts'
-import { readSecretFile } from '../identity/key-file.ts'
+import { readSecretFile } from '../identity/keyfiles/key-file.ts'
 import { type SigningKey, signingKeyFromSeed } from '../identity/signing-key.ts'
 import { realmLayout } from './layout.ts'
 import type { Realm } from './realm.ts'

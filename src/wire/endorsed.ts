@@ -1,5 +1,5 @@
-import { copy } from '../bytes.ts'
-import { MAX_STATEMENT_BYTES } from '../limits.ts'
+import { copy } from '../base/bytes.ts'
+import { MAX_STATEMENT_BYTES } from '../base/limits.ts'
 import { pack, unpack } from './msgpack.ts'
 
 const SIGNATURE_BYTES = 64

@@ -1,5 +1,5 @@
-import { copy, fromUtf8, readUint, standsAt, utf8, writeUint } from '../bytes.ts'
-import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../limits.ts'
+import { copy, fromUtf8, readUint, standsAt, utf8, writeUint } from '../base/bytes.ts'
+import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../base/limits.ts'
 import { malformed } from './msgpack.ts'
 import { WireType, wireType } from './preamble.ts'
 import type { HeaderPair } from './sealed.ts'

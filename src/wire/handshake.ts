@@ -1,4 +1,4 @@
-import { MAX_FRAMES_PER_SESSION, MAX_SESSION_MS, MAX_SUBJECT_BYTES } from '../limits.ts'
+import { MAX_FRAMES_PER_SESSION, MAX_SESSION_MS, MAX_SUBJECT_BYTES } from '../base/limits.ts'
 import { SID_BYTES } from './frame.ts'
 import { pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody } from './preamble.ts'

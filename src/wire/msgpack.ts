@@ -1,6 +1,6 @@
 // Over 300 lines: a reader and a writer of one format, side by side.
-import { fromUtf8, utf8 } from '../bytes.ts'
-import { SubrosaError } from '../errors.ts'
+import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { SubrosaError } from '../base/errors.ts'
 
 /** What may stand in a wire message: unsigned integers, strings, bytes, nil (`undefined`) and arrays of them. */
 export type Packable = number | string | Uint8Array | undefined | readonly Packable[]

@@ -1,11 +1,11 @@
-import { concat, hex, u32 } from '../bytes.ts'
+import { concat, hex, u32 } from '../base/bytes.ts'
 import {
   MAX_HEADER_BYTES,
   MAX_HEADERS,
   MAX_MESSAGE_BYTES,
   MAX_RECIPIENTS,
   MAX_SUBJECT_BYTES,
-} from '../limits.ts'
+} from '../base/limits.ts'
 import { type FieldReader, malformed, type Packable, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody, wireType } from './preamble.ts'
 

@@ -1,5 +1,5 @@
 // Over 300 lines: every statement with its reader and its writer, side by side, and nothing else.
-import { copy } from '../bytes.ts'
+import { copy } from '../base/bytes.ts'
 import {
   MAX_EPOCH_BYTES,
   MAX_NONCES_PER_TICK,
@@ -8,7 +8,7 @@ import {
   MAX_STATEMENTS_PER_PAGE,
   MAX_SUITES,
   MAX_TOKEN_BYTES,
-} from '../limits.ts'
+} from '../base/limits.ts'
 import { type FieldReader, malformed, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody } from './preamble.ts'
 

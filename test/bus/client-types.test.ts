@@ -18,8 +18,8 @@ import {
 } from 'nats'
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import type { PublishOptions, RequestManyOptions, RequestOptions } from '../../src/bus/connection.ts'
-import { MessageHeaders } from '../../src/bus/headers.ts'
-import type { MessageLike, RespondOptions, SecureMessage } from '../../src/bus/message.ts'
+import { MessageHeaders } from '../../src/bus/messages/headers.ts'
+import type { MessageLike, RespondOptions, SecureMessage } from '../../src/bus/messages/message.ts'
 import type { NatsLike } from '../../src/bus/nats-like.ts'
 import { secure } from '../../src/bus/secure.ts'
 

@@ -1,14 +1,14 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { SealMode } from '../../src/bus/opened.ts'
-import { ReplayWindows } from '../../src/bus/replay.ts'
-import { concat, hex, utf8 } from '../../src/bytes.ts'
+import { concat, hex, utf8 } from '../../src/base/bytes.ts'
 import {
   CLOCK_WINDOW_MS,
   FAILED_OPENS_PER_SECOND,
   LOOKUP_TIMEOUT_MS,
   SESSION_TOMBSTONE_MS,
-} from '../../src/limits.ts'
+} from '../../src/base/limits.ts'
+import { ReplayWindows } from '../../src/bus/in/replay.ts'
+import type { SealMode } from '../../src/bus/messages/opened.ts'
 import { type HandAgent, HandRealm, type HandSession } from '../support/hand-agents.ts'
 import { engine } from '../support/identities.ts'
 import { pass } from '../support/passing.ts'

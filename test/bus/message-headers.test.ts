@@ -2,8 +2,8 @@ import { Match as CurrentMatch, headers as currentHeaders } from '@nats-io/nats-
 import fc from 'fast-check'
 import { Match as EarlierMatch, headers as earlierHeaders } from 'nats'
 import { describe, expect, it } from 'vitest'
-import { type HeaderMatch, MessageHeaders } from '../../src/bus/headers.ts'
-import { SubrosaError } from '../../src/errors.ts'
+import { SubrosaError } from '../../src/base/errors.ts'
+import { type HeaderMatch, MessageHeaders } from '../../src/bus/messages/headers.ts'
 import { failure } from '../support/until.ts'
 
 /** What all three have in common. The clients declare `match` as a type of their own each. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
+import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../../src/base/limits.ts'
 import type { PublishOptions, SecureConnection } from '../../src/bus/connection.ts'
-import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../../src/limits.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { collectStatus, type Tapped, TestRealm } from '../support/realm.ts'
 import { failure, until } from '../support/until.ts'

@@ -1,7 +1,6 @@
 import type { Msg } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it } from 'vitest'
-import type { SecureConnection } from '../../src/bus/connection.ts'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import {
   FAILED_LOOKUP_TTL_MS,
   LOOKUP_TIMEOUT_MS,
@@ -13,7 +12,8 @@ import {
   MAX_WAITING_BYTES,
   MAX_WAITING_MESSAGES,
   NOT_ADDRESSED_MS,
-} from '../../src/limits.ts'
+} from '../../src/base/limits.ts'
+import type { SecureConnection } from '../../src/bus/connection.ts'
 import { encodeSessionRequest } from '../../src/wire/handshake.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { ManualClock } from '../support/clock.ts'

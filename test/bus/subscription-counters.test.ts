@@ -2,7 +2,7 @@ import type { NatsConnection, Subscription } from '@nats-io/transport-node'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../src/bus/connection.ts'
-import type { SecureSubscription } from '../../src/bus/subscription.ts'
+import type { SecureSubscription } from '../../src/bus/messages/subscription.ts'
 import { clientLine } from '../support/client.ts'
 import { TestRealm } from '../support/realm.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { QUEUE_SETTLE_MS } from '../../src/limits.ts'
+import { QUEUE_SETTLE_MS } from '../../src/base/limits.ts'
 import { ManualClock } from '../support/clock.ts'
 import { passing } from '../support/passing.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'

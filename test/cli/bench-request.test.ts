@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { splitWords } from '../../src/cli/messages/shell-words.ts'
 import { runCli } from '../../src/cli/program.ts'
-import { splitWords } from '../../src/cli/shell-words.ts'
 import { commandsOf } from '../package/examples.ts'
 import { until } from '../support/until.ts'
 import { BenchRealm, countsOf, rowsOf, SUBJECT } from './bench-realm.ts'

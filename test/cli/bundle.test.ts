@@ -1,7 +1,7 @@
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { clientPermissions, serverPermissions } from '../../src/mcp/subjects.ts'
+import { clientPermissions, serverPermissions } from '../../src/mcp/session/subjects.ts'
 import { findAgent } from '../../src/setup/agent-records.ts'
 import { parseBundle } from '../../src/setup/bundle.ts'
 import { openRealm } from '../../src/setup/realm.ts'

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { fromHex, hex, utf8 } from '../../src/bytes.ts'
+import { fromHex, hex, utf8 } from '../../src/base/bytes.ts'
 import { chooseEngine, engineFor } from '../../src/crypto/engine.ts'
 import { nobleEngine } from '../../src/crypto/noble.ts'
 import { sodiumEngine } from '../../src/crypto/sodium.ts'

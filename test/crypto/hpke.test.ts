@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fromHex, hex } from '../../src/bytes.ts'
+import { fromHex, hex } from '../../src/base/bytes.ts'
 import { keySchedule, scheduleContext, sharedSecret } from '../../src/crypto/hpke.ts'
 import { engines, readVectors } from './vectors.ts'
 

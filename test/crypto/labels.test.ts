@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fromUtf8, hex, utf8 } from '../../src/bytes.ts'
+import { fromUtf8, hex, utf8 } from '../../src/base/bytes.ts'
 import { labels } from '../../src/crypto/labels.ts'
 
 describe('labels', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import { merklePathLength, merkleTree, ProvenTree } from '../../src/crypto/merkle.ts'
 import { engine } from '../support/identities.ts'
 import { pathOf } from '../support/merkle-path.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concat, fromHex, hex } from '../../src/bytes.ts'
+import { concat, fromHex, hex } from '../../src/base/bytes.ts'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { engines, readVectors, type Wycheproof } from './vectors.ts'
 

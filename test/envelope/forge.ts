@@ -1,4 +1,4 @@
-import { concat, u32 } from '../../src/bytes.ts'
+import { concat, u32 } from '../../src/base/bytes.ts'
 import type { CryptoEngine, KeyPair } from '../../src/crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../../src/crypto/hpke.ts'
 import { type Padding, paddedLength } from '../../src/crypto/padding.ts'

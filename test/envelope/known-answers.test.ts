@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { byte, concat, fromHex, hex } from '../../src/bytes.ts'
+import { byte, concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { keySchedule, scheduleContext, sharedSecret } from '../../src/crypto/hpke.ts'
 import { labels } from '../../src/crypto/labels.ts'
 import { contentKeys, contextFor, headerHash, signedBytes } from '../../src/envelope/keys.ts'

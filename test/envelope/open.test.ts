@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concat, u32 } from '../../src/bytes.ts'
+import { concat, u32 } from '../../src/base/bytes.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { sharedSecret } from '../../src/crypto/hpke.ts'
 import { contentKeys, headerHash, type OwnKey, signedBytes } from '../../src/envelope/keys.ts'

@@ -1,5 +1,5 @@
 import { chacha20 } from '@noble/ciphers/chacha.js'
-import { concat } from '../../src/bytes.ts'
+import { concat } from '../../src/base/bytes.ts'
 
 const P = 2n ** 130n - 5n
 const BLOCK = 2n ** 128n

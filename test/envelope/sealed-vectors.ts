@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { fromHex, hex } from '../../src/bytes.ts'
+import { fromHex, hex } from '../../src/base/bytes.ts'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { type KeyUse, keyId, type OwnKey, wrapContext } from '../../src/envelope/keys.ts'
 import type { SealOptions } from '../../src/envelope/seal.ts'

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { hex, utf8 } from '../../src/bytes.ts'
+import { hex, utf8 } from '../../src/base/bytes.ts'
 import {
   encodeIdentityFile,
   generateIdentityKey,

@@ -1,6 +1,6 @@
 import { createAccount, createOperator, createUser, fromPublic, fromSeed } from '@nats-io/nkeys'
 import { describe, expect, it } from 'vitest'
-import { utf8 } from '../../src/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { decodeNkey, decodeSeed, encodeNkey, encodeSeed, type NkeyKind } from '../../src/identity/nkey.ts'
 import { signingKeyFromSeed } from '../../src/identity/signing-key.ts'

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
+import { readPrivateKey } from '../../src/identity/keyfiles/private-key.ts'
 import { encodeNkey } from '../../src/identity/nkey.ts'
-import { readPrivateKey } from '../../src/identity/private-key.ts'
 import { engine } from './tokens.ts'
 
 /** The passphrase of every sample that is encrypted. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fromHex, hex, utf8 } from '../../src/bytes.ts'
+import { fromHex, hex, utf8 } from '../../src/base/bytes.ts'
 import { generateIdentityKey } from '../../src/identity/identity.ts'
 import { decodeJwt } from '../../src/identity/jwt.ts'
 import { decodeNkey } from '../../src/identity/nkey.ts'

@@ -1,5 +1,5 @@
 import { base64urlnopad } from '@scure/base'
-import { utf8 } from '../../src/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { generateIdentityKey } from '../../src/identity/identity.ts'
 import { generateSigningKey, type Signer } from '../../src/identity/signing-key.ts'

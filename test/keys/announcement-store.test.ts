@@ -1,14 +1,14 @@
 import { base64url } from '@scure/base'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
-import type { Identity } from '../../src/identity/identity.ts'
-import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
-import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { hex } from '../../src/base/bytes.ts'
 import {
   MAX_EARLY_ANNOUNCEMENTS,
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
   MAX_UNVERIFIED_PER_AGENT,
-} from '../../src/limits.ts'
+} from '../../src/base/limits.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
+import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engine, may, newIdentity } from '../support/identities.ts'
 import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'

@@ -1,15 +1,15 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
-import type { Identity } from '../../src/identity/identity.ts'
-import { decodeNkey } from '../../src/identity/nkey.ts'
-import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
-import { RateLimit } from '../../src/keys/budget.ts'
-import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { hex } from '../../src/base/bytes.ts'
 import {
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
   MAX_UNVERIFIED_PER_AGENT,
   MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
-} from '../../src/limits.ts'
+} from '../../src/base/limits.ts'
+import { RateLimit } from '../../src/base/rate-limit.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import { decodeNkey } from '../../src/identity/nkey.ts'
+import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
+import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engine, may, newAuthority, newIdentity } from '../support/identities.ts'
 import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { unseal } from '../../src/envelope/open.ts'
 import { type Sealed, seal } from '../../src/envelope/seal.ts'

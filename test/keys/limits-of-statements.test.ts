@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { MAX_REVOCATIONS } from '../../src/limits.ts'
+import { MAX_REVOCATIONS } from '../../src/base/limits.ts'
 import { engine } from '../support/identities.ts'
 import { codeOf, HOUR, type MadeEpoch, T0, World } from '../support/statements.ts'
 

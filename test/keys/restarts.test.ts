@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
+import { MAX_UNVERIFIED_PER_AGENT } from '../../src/base/limits.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
-import { MAX_UNVERIFIED_PER_AGENT } from '../../src/limits.ts'
 import { engine } from '../support/identities.ts'
 import { type MadeEpoch, T0, World } from '../support/statements.ts'
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { MAX_REVOCATIONS } from '../../src/base/limits.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { RevocationSet } from '../../src/keys/revocations.ts'
-import { MAX_REVOCATIONS } from '../../src/limits.ts'
 import { WireType } from '../../src/wire/preamble.ts'
 import { decodeStatement, encodeStatement } from '../../src/wire/statements.ts'
 import { engine, newAuthority } from '../support/identities.ts'

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import { memoryState } from '../../src/keys/state.ts'
 import { openStateFolder } from '../../src/keys/state-folder.ts'
 import { Child } from '../support/child.ts'

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { MAX_NONCES_PER_TICK, STALE_AFTER_MS } from '../../src/base/limits.ts'
 import type { Signer } from '../../src/identity/signing-key.ts'
 import { Freshness, namesEpoch, signTick, verifyTick } from '../../src/keys/ticks.ts'
-import { MAX_NONCES_PER_TICK, STALE_AFTER_MS } from '../../src/limits.ts'
 import type { Tick } from '../../src/wire/statements.ts'
 import { engine, newAuthority } from '../support/identities.ts'
 import { codeOf, T0, World } from '../support/statements.ts'

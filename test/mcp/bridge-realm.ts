@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { clientPermissions, serverPermissions } from '../../src/mcp/subjects.ts'
+import { clientPermissions, serverPermissions } from '../../src/mcp/session/subjects.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
 import { until } from '../support/until.ts'

@@ -1,9 +1,9 @@
-import { copy } from '../../src/bytes.ts'
-import { SubrosaError } from '../../src/errors.ts'
-import { DEFAULT_MCP_HEARTBEAT_MS, DEFAULT_MCP_LEASE_MS, MCP_WINDOW_BYTES } from '../../src/limits.ts'
-import { Channel, type ChannelOptions } from '../../src/mcp/channel.ts'
-import type { McpPeer } from '../../src/mcp/peer.ts'
-import { MCP_SESSION_BYTES, readMcpFrame } from '../../src/wire/mcp.ts'
+import { copy } from '../../src/base/bytes.ts'
+import { SubrosaError } from '../../src/base/errors.ts'
+import { DEFAULT_MCP_HEARTBEAT_MS, DEFAULT_MCP_LEASE_MS, MCP_WINDOW_BYTES } from '../../src/base/limits.ts'
+import { Channel, type ChannelOptions } from '../../src/mcp/session/channel.ts'
+import { MCP_SESSION_BYTES, readMcpFrame } from '../../src/mcp/session/frames.ts'
+import type { McpPeer } from '../../src/mcp/session/peer.ts'
 import { ManualClock } from '../support/clock.ts'
 
 const SESSION = new Uint8Array(MCP_SESSION_BYTES).fill(0x5a)

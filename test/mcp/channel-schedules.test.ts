@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { hex } from '../../src/bytes.ts'
-import { DEFAULT_MCP_HEARTBEAT_MS, MCP_CHUNK_BYTES, MCP_WINDOW_BYTES } from '../../src/limits.ts'
-import { MCP_FRAME_HEADER_BYTES } from '../../src/wire/mcp.ts'
+import { hex } from '../../src/base/bytes.ts'
+import { DEFAULT_MCP_HEARTBEAT_MS, MCP_CHUNK_BYTES, MCP_WINDOW_BYTES } from '../../src/base/limits.ts'
+import { MCP_FRAME_HEADER_BYTES } from '../../src/mcp/session/frames.ts'
 import { engine } from '../support/identities.ts'
 import { ChannelPair, type Line, type Side, turn } from './channel-pair.ts'
 

@@ -1,10 +1,10 @@
-import { fromUtf8, utf8 } from '../../src/bytes.ts'
-import { SubrosaError } from '../../src/errors.ts'
+import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
+import { SubrosaError } from '../../src/base/errors.ts'
 import { encodeNkey } from '../../src/identity/nkey.ts'
-import { type JsonRpcRequest, readMessage } from '../../src/mcp/json-rpc.ts'
-import type { MessagePipe, PipeSink } from '../../src/mcp/pipe.ts'
-import type { PinnedTools, ToolPinStore } from '../../src/mcp/tool-pins.ts'
-import type { ToolReport } from '../../src/mcp/tool-refusals.ts'
+import type { PinnedTools, ToolPinStore } from '../../src/mcp/pins/tool-pins.ts'
+import type { ToolReport } from '../../src/mcp/pins/tool-refusals.ts'
+import type { MessagePipe, PipeSink } from '../../src/mcp/pipes/pipe.ts'
+import { type JsonRpcRequest, readMessage } from '../../src/mcp/policy/json-rpc.ts'
 import { engine } from '../support/identities.ts'
 
 /** The public identity keys of two servers. */

@@ -1,12 +1,17 @@
 import type { Msg, NatsConnection } from '@nats-io/transport-node'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { fromHex, hex, utf8 } from '../../src/base/bytes.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { RejectReason } from '../../src/bus/status.ts'
-import { fromHex, hex, utf8 } from '../../src/bytes.ts'
-import { openChannel } from '../../src/mcp/client.ts'
-import { addressOf } from '../../src/mcp/peer.ts'
-import { mcpSubjects } from '../../src/mcp/subjects.ts'
-import { encodeMcpAnswer, encodeMcpFrame, MCP_SESSION_BYTES, type McpFrame } from '../../src/wire/mcp.ts'
+import { openChannel } from '../../src/mcp/session/client.ts'
+import {
+  encodeMcpAnswer,
+  encodeMcpFrame,
+  MCP_SESSION_BYTES,
+  type McpFrame,
+} from '../../src/mcp/session/frames.ts'
+import { addressOf } from '../../src/mcp/session/peer.ts'
+import { mcpSubjects } from '../../src/mcp/session/subjects.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { EVERYTHING } from '../support/identities.ts'
 import type { Tapped } from '../support/realm.ts'

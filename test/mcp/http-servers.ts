@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js'
 import { createMcpHandler, Server as NewServer } from '@modelcontextprotocol/server'
-import { HttpExchange } from '../../src/cli/mcp/http-exchange.ts'
+import { HttpExchange } from '../../src/cli/mcp/http/http-exchange.ts'
 import { type ToolServer, toolServer } from './tool-server.ts'
 
 /** An HTTP server on a free port of this machine. */

@@ -1,8 +1,8 @@
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js'
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js'
 import { JSONRPCMessageSchema } from '@modelcontextprotocol/sdk/types.js'
-import { fromUtf8, utf8 } from '../../src/bytes.ts'
-import type { MessagePipe, PipeSink } from '../../src/mcp/pipe.ts'
+import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
+import type { MessagePipe, PipeSink } from '../../src/mcp/pipes/pipe.ts'
 
 /** One field of what was read from JSON, or `undefined`. */
 export function field(value: unknown, ...path: readonly (string | number)[]): unknown {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { fromUtf8, utf8 } from '../../src/bytes.ts'
-import { readPolicy } from '../../src/mcp/policy.ts'
+import { fromUtf8, utf8 } from '../../src/base/bytes.ts'
+import { readPolicy } from '../../src/mcp/policy/policy.ts'
 import { isWrittenObject, LOOKUPS, type Lookup, readWritten, type Written } from './other-readers.ts'
 
 const ALLOWED = ['list', 'read_file']

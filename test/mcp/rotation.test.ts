@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { MAX_SESSION_MS } from '../../src/limits.ts'
+import { MAX_SESSION_MS } from '../../src/base/limits.ts'
 import type { RotationOptions } from '../../src/rotation/service.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { ManualClock } from '../support/clock.ts'

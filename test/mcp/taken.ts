@@ -1,4 +1,4 @@
-import type { PipeSink } from '../../src/mcp/pipe.ts'
+import type { PipeSink } from '../../src/mcp/pipes/pipe.ts'
 import { until } from '../support/until.ts'
 
 /** A sink that keeps what it gets. */

@@ -1,6 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
 import { memoryRotationStore, type RotationStore } from '../../src/rotation/store.ts'
 import { WireType } from '../../src/wire/preamble.ts'

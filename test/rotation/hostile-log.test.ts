@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import { jetStreamRotationLog } from '../../src/rotation/jetstream-log.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { encodeEndorsed } from '../../src/wire/endorsed.ts'

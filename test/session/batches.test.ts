@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { utf8 } from '../../src/bytes.ts'
+import { utf8 } from '../../src/base/bytes.ts'
 import { type CryptoEngine, chooseEngine } from '../../src/crypto/engine.ts'
 import { Pair } from './pair.ts'
 

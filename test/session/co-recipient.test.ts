@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concat, hex, utf8 } from '../../src/bytes.ts'
+import { concat, hex, utf8 } from '../../src/base/bytes.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { sessionSecrets } from '../../src/envelope/keys.ts'
 import { unseal, verifySender } from '../../src/envelope/open.ts'

@@ -1,4 +1,4 @@
-import { concat, u32 } from '../../src/bytes.ts'
+import { concat, u32 } from '../../src/base/bytes.ts'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { paddedLength } from '../../src/crypto/padding.ts'
 import type { SessionSecrets } from '../../src/envelope/keys.ts'

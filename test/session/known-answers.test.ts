@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concat, fromHex, hex } from '../../src/bytes.ts'
+import { concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { labels } from '../../src/crypto/labels.ts'
 import { merklePathLength, merkleTree } from '../../src/crypto/merkle.ts'
 import type { SessionSecrets } from '../../src/envelope/keys.ts'

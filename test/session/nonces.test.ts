@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { hex, utf8 } from '../../src/bytes.ts'
+import { hex, utf8 } from '../../src/base/bytes.ts'
 import { type CryptoEngine, chooseEngine } from '../../src/crypto/engine.ts'
 import { FrameSealer } from '../../src/session/frame-cipher.ts'
 import type { OutgoingSession } from '../../src/session/outgoing.ts'

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { concat, hex, utf8 } from '../../src/bytes.ts'
+import { concat, hex, utf8 } from '../../src/base/bytes.ts'
 import { IncomingSession } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
 import { encodeFrameMeta } from '../../src/wire/frame.ts'

@@ -9,7 +9,7 @@ import {
 } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { secure } from '../../src/bus/secure.ts'
-import { loadIdentity } from '../../src/identity/key-file.ts'
+import { loadIdentity } from '../../src/identity/keyfiles/key-file.ts'
 import { logNames } from '../../src/rotation/log-names.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
 import { addAgent } from '../../src/setup/agents.ts'

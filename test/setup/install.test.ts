@@ -12,7 +12,7 @@ import {
 } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { loadIdentity } from '../../src/identity/key-file.ts'
+import { loadIdentity } from '../../src/identity/keyfiles/key-file.ts'
 import { encodeNkey } from '../../src/identity/nkey.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { type Bundle, formatBundle, parseBundle } from '../../src/setup/bundle.ts'

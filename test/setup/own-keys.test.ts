@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { readPublicKey } from '../../src/identity/public-key.ts'
+import { readPublicKey } from '../../src/identity/keyfiles/public-key.ts'
 import {
   loadIdentity,
   loadPins,

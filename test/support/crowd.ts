@@ -1,5 +1,5 @@
+import { MAX_HANDSHAKE_INBOXES } from '../../src/base/limits.ts'
 import type { Permissions } from '../../src/identity/permissions.ts'
-import { MAX_HANDSHAKE_INBOXES } from '../../src/limits.ts'
 import { decodePage, encodeQuery, QueryKind } from '../../src/wire/statements.ts'
 import { EVERYTHING, engine } from './identities.ts'
 import type { TestRealm } from './realm.ts'

@@ -1,7 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
+import { DEFAULT_TICK_MS } from '../../src/base/limits.ts'
 import type { Signer } from '../../src/identity/signing-key.ts'
 import { signTick } from '../../src/keys/ticks.ts'
-import { DEFAULT_TICK_MS } from '../../src/limits.ts'
 import { WireType } from '../../src/wire/preamble.ts'
 import { decodeQuery, decodeStatement, encodePage, QueryKind, type Tick } from '../../src/wire/statements.ts'
 import { engine } from './identities.ts'

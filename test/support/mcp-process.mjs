@@ -2,12 +2,12 @@
 // what that needs as JSON. It runs on the built package.
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { ChildPipe } from '../../dist/cli/mcp/child-pipe.js'
-import { Guardian } from '../../dist/cli/mcp/guardian.js'
-import { watchParent } from '../../dist/cli/mcp/parent-watch.js'
-import { StdioPipe } from '../../dist/cli/mcp/stdio-pipe.js'
-import { OutputClosed } from '../../dist/cli/terminal.js'
-import { systemClock } from '../../dist/clock.js'
+import { systemClock } from '../../dist/base/clock.js'
+import { ChildPipe } from '../../dist/cli/mcp/child/child-pipe.js'
+import { Guardian } from '../../dist/cli/mcp/child/guardian.js'
+import { watchParent } from '../../dist/cli/mcp/child/parent-watch.js'
+import { StdioPipe } from '../../dist/cli/mcp/child/stdio-pipe.js'
+import { OutputClosed } from '../../dist/cli/terminal/terminal.js'
 
 const [kind, json] = process.argv.slice(2)
 

@@ -1,8 +1,8 @@
 import type { NatsConnection } from '@nats-io/transport-node'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
-import { type Clock, systemClock } from '../../src/clock.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
 import {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { SubrosaError } from '../../src/errors.ts'
+import { SubrosaError } from '../../src/base/errors.ts'
 import {
   decodeFrameContent,
   encodeFrameMeta,

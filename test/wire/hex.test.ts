@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { fromHex, hex } from '../../src/bytes.ts'
+import { fromHex, hex } from '../../src/base/bytes.ts'
 import { engine } from '../support/identities.ts'
 
 it('hexadecimal is what others write, of any length', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concat, fromHex, hex } from '../../src/bytes.ts'
+import { concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { labels } from '../../src/crypto/labels.ts'
 import { KeyUse, keyId } from '../../src/envelope/keys.ts'
 import { decodeNkey, encodeNkey } from '../../src/identity/nkey.ts'

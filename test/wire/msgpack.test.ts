@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { concat, fromHex, hex } from '../../src/bytes.ts'
+import { concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { type FieldReader, type Packable, pack, unpack } from '../../src/wire/msgpack.ts'
 import { readVectors } from '../crypto/vectors.ts'
 import { decodeLeniently, malformed, readLike } from './packable.ts'

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { concat } from '../../src/bytes.ts'
+import { concat } from '../../src/base/bytes.ts'
 import { type Packable, pack } from '../../src/wire/msgpack.ts'
 
 /** One change of a byte string. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { samePublic } from '../../src/bytes.ts'
+import { samePublic } from '../../src/base/bytes.ts'
 import { WireType } from '../../src/wire/preamble.ts'
 import {
   decodeContent,

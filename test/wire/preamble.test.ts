@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import { encodeWire, WireType, wireBody, wireType } from '../../src/wire/preamble.ts'
 import { malformed } from './packable.ts'
 

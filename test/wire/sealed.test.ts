@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { concat, hex } from '../../src/bytes.ts'
-import { MAX_HEADERS, MAX_RECIPIENTS } from '../../src/limits.ts'
+import { concat, hex } from '../../src/base/bytes.ts'
+import { MAX_HEADERS, MAX_RECIPIENTS } from '../../src/base/limits.ts'
 import { type Packable, pack } from '../../src/wire/msgpack.ts'
 import { encodeWire, WireType } from '../../src/wire/preamble.ts'
 import {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { hex } from '../../src/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import {
   MAX_NONCES_PER_TICK,
   MAX_REVOCATIONS,
   MAX_STATEMENT_BYTES,
   MAX_STATEMENTS_PER_PAGE,
   MAX_SUITES,
-} from '../../src/limits.ts'
+} from '../../src/base/limits.ts'
 import { type Packable, pack } from '../../src/wire/msgpack.ts'
 import { encodeWire, WireType } from '../../src/wire/preamble.ts'
 import {

@@ -1,7 +1,7 @@
 /**
  * What a command of subrosa talks to, on the streams of this process.
  *
- * @returns {import('../../../dist/cli/terminal.js').Terminal}
+ * @returns {import('../../../dist/cli/terminal/terminal.js').Terminal}
  */
 export function ownTerminal() {
   return {

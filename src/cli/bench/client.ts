@@ -1,4 +1,4 @@
-import type { SealMode } from '../../bus/opened.ts'
+import type { SealMode } from '../../bus/messages/opened.ts'
 
 /** What is sent, again and again. */
 export interface Sending {

@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { SubrosaError } from '../../errors.ts'
+import { SubrosaError } from '../../base/errors.ts'
 import { latencyOf } from './latency.ts'
 import { type Count, perSecond, Tally } from './tally.ts'
 

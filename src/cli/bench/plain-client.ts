@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { errors, type NatsConnection } from '@nats-io/transport-node'
-import { SubrosaError } from '../../errors.ts'
-import { connectionEnded } from '../deliveries.ts'
-import { deniedByBroker } from '../report-status.ts'
-import { leave } from '../session.ts'
+import { SubrosaError } from '../../base/errors.ts'
+import { connectionEnded } from '../messages/deliveries.ts'
+import { leave } from '../realm/realm-visit.ts'
+import { deniedByBroker } from '../realm/report-status.ts'
 import type { BenchClient } from './client.ts'
 
 /** A client that seals nothing, for comparison: what it publishes is filler, and everybody on the way can read it. */

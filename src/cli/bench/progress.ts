@@ -1,4 +1,4 @@
-import type { Terminal } from '../terminal.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { numberShown } from './results.ts'
 
 const REDRAW_MS = 100

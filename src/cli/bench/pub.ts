@@ -1,10 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { MAX_MESSAGE_BYTES, MAX_PAYLOADS_PER_FRAME } from '../../limits.ts'
-import { EXIT_CODES_HELP } from '../failure.ts'
-import { quoted } from '../message-format.ts'
-import { parseSubject } from '../message-options.ts'
-import { addExamples, parseCount } from '../options.ts'
-import { note, type Terminal } from '../terminal.ts'
+import { MAX_MESSAGE_BYTES, MAX_PAYLOADS_PER_FRAME } from '../../base/limits.ts'
+import { quoted } from '../messages/message-format.ts'
+import { parseSubject } from '../messages/message-options.ts'
+import { EXIT_CODES_HELP } from '../terminal/failure.ts'
+import { addExamples, parseCount } from '../terminal/options.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
 import {
   addBenchOptions,
   addSendingOptions,

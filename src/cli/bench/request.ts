@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
-import { EXIT_CODES_HELP } from '../failure.ts'
-import { quoted } from '../message-format.ts'
-import { parseSubject } from '../message-options.ts'
-import { addExamples } from '../options.ts'
-import { note, type Terminal } from '../terminal.ts'
+import { quoted } from '../messages/message-format.ts'
+import { parseSubject } from '../messages/message-options.ts'
+import { EXIT_CODES_HELP } from '../terminal/failure.ts'
+import { addExamples } from '../terminal/options.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
 import {
   addBenchOptions,
   addSendingOptions,

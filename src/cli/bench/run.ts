@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { Interrupted } from '../failure.ts'
-import { note, type Terminal } from '../terminal.ts'
+import { Interrupted } from '../terminal/failure.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
 import type { BenchClient } from './client.ts'
 import { withClients } from './clients.ts'
 import { writeCsv } from './csv.ts'

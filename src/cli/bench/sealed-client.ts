@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { awaitAudience } from '../audience.ts'
-import { connectionEnded } from '../deliveries.ts'
-import type { Joined } from '../join.ts'
-import { reportStatus } from '../report-status.ts'
-import { leave } from '../session.ts'
-import type { Terminal } from '../terminal.ts'
+import { awaitAudience } from '../messages/audience.ts'
+import { connectionEnded } from '../messages/deliveries.ts'
+import type { Joined } from '../realm/join.ts'
+import { leave } from '../realm/realm-visit.ts'
+import { reportStatus } from '../realm/report-status.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import type { BenchClient } from './client.ts'
 
 /** How long to wait, and beside whom. */

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import { MAX_MESSAGE_BYTES } from '../../limits.ts'
+import { MAX_MESSAGE_BYTES } from '../../base/limits.ts'
 
 const KIB = 1024
 const MIB = KIB * KIB

@@ -1,4 +1,4 @@
-import { fromUtf8 } from '../../bytes.ts'
+import { fromUtf8 } from '../../base/bytes.ts'
 import { MAGIC } from '../../wire/preamble.ts'
 
 const LINE_END = 0x0a

@@ -1,7 +1,7 @@
-import { hex } from '../../bytes.ts'
+import { hex } from '../../base/bytes.ts'
+import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
 import { KeyUse, keyId } from '../../envelope/keys.ts'
-import { SubrosaError } from '../../errors.ts'
 import { parseAnnouncement } from '../../keys/announcements.ts'
 import { malformed } from '../../wire/msgpack.ts'
 import { MAGIC, VERSION, WireType, wireType } from '../../wire/preamble.ts'
@@ -16,7 +16,7 @@ import {
   QueryKind,
   type SignedStatement,
 } from '../../wire/statements.ts'
-import { whenShown } from '../times.ts'
+import { whenShown } from '../terminal/times.ts'
 import type { Anatomy } from './anatomy.ts'
 import type { Judge, Verdict } from './judge.ts'
 import { dissectSealed } from './sealed.ts'

@@ -1,5 +1,5 @@
+import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
-import { SubrosaError } from '../../errors.ts'
 import { readClaims } from '../../identity/token.ts'
 import type { Trust } from '../../identity/trust.ts'
 import { type ParsedAnnouncement, verifyAnnouncer } from '../../keys/announcements.ts'
@@ -8,7 +8,7 @@ import { verifyOrder } from '../../keys/orders.ts'
 import { RevocationSet } from '../../keys/revocations.ts'
 import { verifyTick } from '../../keys/ticks.ts'
 import type { Epoch, Revocation, SignedStatement, Tick } from '../../wire/statements.ts'
-import { MAX_DATE_MS } from '../times.ts'
+import { MAX_DATE_MS } from '../terminal/times.ts'
 
 /** Whether a statement holds. */
 export interface Verdict {

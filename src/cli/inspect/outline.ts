@@ -1,5 +1,5 @@
-import { printable } from '../printable.ts'
-import { formatTable } from '../table.ts'
+import { printable } from '../terminal/printable.ts'
+import { formatTable } from '../terminal/table.ts'
 import type { Anatomy, Shown } from './anatomy.ts'
 
 const INDENT = '  '

@@ -1,8 +1,8 @@
-import { hex } from '../../bytes.ts'
+import { hex } from '../../base/bytes.ts'
 import { paddedLength } from '../../crypto/padding.ts'
 import { SUITE_X25519 } from '../../envelope/keys.ts'
 import { AEAD_TAG_BYTES, decodeSealed, midTime, SIGNATURE_BYTES } from '../../wire/sealed.ts'
-import { whenShown } from '../times.ts'
+import { whenShown } from '../terminal/times.ts'
 import type { Anatomy } from './anatomy.ts'
 
 /** What is encrypted besides the content: the signature and the content's length. */

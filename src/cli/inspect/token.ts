@@ -1,7 +1,7 @@
-import { SubrosaError } from '../../errors.ts'
+import { SubrosaError } from '../../base/errors.ts'
 import { fingerprint } from '../../identity/fingerprint.ts'
 import { readClaims } from '../../identity/token.ts'
-import { whenShown } from '../times.ts'
+import { whenShown } from '../terminal/times.ts'
 import type { Anatomy } from './anatomy.ts'
 
 /** What a token says, whoever signed it. Whether it holds is not looked at. */

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { SERVER_REQUEST_KINDS, type ServerRequestKind } from '../../mcp/client-gate.ts'
+import { SERVER_REQUEST_KINDS, type ServerRequestKind } from '../../mcp/policy/client-gate.ts'
 
 /** How a client of an MCP server guards itself. */
 export interface ConnectOptions {

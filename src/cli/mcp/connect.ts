@@ -1,21 +1,21 @@
 import { type Command, Option } from 'commander'
-import { systemClock } from '../../clock.ts'
-import { clientGate } from '../../mcp/client-gate.ts'
-import { filteredPipe } from '../../mcp/filtered-pipe.ts'
-import { joinPipes } from '../../mcp/join.ts'
-import type { MessagePipe } from '../../mcp/pipe.ts'
-import { addAgentOptions, type BrokerOptions } from '../broker-options.ts'
-import { EXIT_CODES_HELP, reportFailure } from '../failure.ts'
-import { addExamples, parseName } from '../options.ts'
-import { note, type Terminal } from '../terminal.ts'
+import { systemClock } from '../../base/clock.ts'
+import { filteredPipe } from '../../mcp/pipes/filtered-pipe.ts'
+import type { MessagePipe } from '../../mcp/pipes/pipe.ts'
+import { clientGate } from '../../mcp/policy/client-gate.ts'
+import { joinPipes } from '../../mcp/session/join.ts'
+import { addAgentOptions, type BrokerOptions } from '../realm/broker-options.ts'
+import { EXIT_CODES_HELP, reportFailure } from '../terminal/failure.ts'
+import { addExamples, parseName } from '../terminal/options.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
+import { watchParent } from './child/parent-watch.ts'
+import { StdioPipe } from './child/stdio-pipe.ts'
 import { addConnectOptions, type ConnectOptions } from './connect-options.ts'
 import { type LoopbackAddress, parseLoopback } from './loopback.ts'
 import { mcpOptions } from './mcp-options.ts'
-import { watchParent } from './parent-watch.ts'
-import { pinRoot } from './pin-root.ts'
+import { pinRoot } from './pins/pin-root.ts'
 import { RealmKeeper } from './realm-keeper.ts'
 import { serverPipe } from './server-access.ts'
-import { StdioPipe } from './stdio-pipe.ts'
 
 interface Options extends BrokerOptions, ConnectOptions {
   readonly http?: LoopbackAddress
@@ -83,7 +83,7 @@ async function connectHttp(
   openPipe: OpenServer,
 ): Promise<void> {
   // Most commands need nothing of it, and it takes its time to load.
-  const { startHttpFront } = await import('./http-front.ts')
+  const { startHttpFront } = await import('./http/http-front.ts')
   const onError = (error: Error): void => void reportFailure(terminal, error)
   const front = await startHttpFront({ address, openPipe, onError })
   note(terminal, `listening on ${front.url}`)

@@ -1,4 +1,4 @@
-import { fromUtf8 } from '../../bytes.ts'
+import { fromUtf8 } from '../../base/bytes.ts'
 
 /** The value of a JSON text in UTF-8, or `undefined` where it is none. */
 export function readJson(bytes: Uint8Array): { readonly value: unknown } | undefined {

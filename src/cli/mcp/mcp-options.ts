@@ -1,7 +1,7 @@
 import { findInstalled } from '../../setup/installed.ts'
-import { agentHome } from '../agent-home.ts'
-import { type BrokerOptions, givenOptions } from '../broker-options.ts'
-import type { Terminal } from '../terminal.ts'
+import { agentHome } from '../realm/agent-home.ts'
+import { type BrokerOptions, givenOptions } from '../realm/broker-options.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 
 /**
  * The options of an MCP command, completed with the agent that is installed for the user where neither the command

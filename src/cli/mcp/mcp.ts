@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
-import { addExamples } from '../options.ts'
-import type { Terminal } from '../terminal.ts'
+import { addExamples } from '../terminal/options.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 import { registerMcpConfig } from './config.ts'
 import { registerConnect } from './connect.ts'
 import { registerLs } from './ls.ts'

@@ -1,10 +1,10 @@
+import { SubrosaError } from '../../base/errors.ts'
 import type { SecureConnection } from '../../bus/connection.ts'
-import { SubrosaError } from '../../errors.ts'
-import type { BrokerOptions } from '../broker-options.ts'
-import { type Joined, joinRealm } from '../join.ts'
-import { reportStatus } from '../report-status.ts'
-import { leave } from '../session.ts'
-import type { Terminal } from '../terminal.ts'
+import type { BrokerOptions } from '../realm/broker-options.ts'
+import { type Joined, joinRealm } from '../realm/join.ts'
+import { leave } from '../realm/realm-visit.ts'
+import { reportStatus } from '../realm/report-status.ts'
+import type { Terminal } from '../terminal/terminal.ts'
 
 /** A realm that is joined when it is needed, and anew when its connection has ended for good. */
 export class RealmKeeper {

@@ -1,8 +1,8 @@
 import { fingerprint } from '../../identity/fingerprint.ts'
-import { isRefused, type ToolChanges } from '../../mcp/tool-pins.ts'
-import type { ToolReport } from '../../mcp/tool-refusals.ts'
-import { reportFailure } from '../failure.ts'
-import { note, reportError, reportHint, type Terminal } from '../terminal.ts'
+import { isRefused, type ToolChanges } from '../../mcp/pins/tool-pins.ts'
+import type { ToolReport } from '../../mcp/pins/tool-refusals.ts'
+import { reportFailure } from '../terminal/failure.ts'
+import { note, reportError, reportHint, type Terminal } from '../terminal/terminal.ts'
 
 /** Tells a person what has become of the tools that are pinned. */
 export function reportTools(terminal: Terminal, server: string, report: ToolReport): void {

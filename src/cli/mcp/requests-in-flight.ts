@@ -1,5 +1,5 @@
 import type { JSONRPCMessage, JSONRPCRequest, RequestId } from '@modelcontextprotocol/server'
-import type { HttpExchange } from './http-exchange.ts'
+import type { HttpExchange } from './http/http-exchange.ts'
 
 /** A request that an HTTP client waits for. */
 export interface RequestInFlight {

@@ -1,25 +1,25 @@
 import { readFile } from 'node:fs/promises'
 import { type Command, Option } from 'commander'
-import { systemClock } from '../../clock.ts'
-import { SubrosaError } from '../../errors.ts'
-import { DEFAULT_MCP_SESSIONS, MAX_MCP_SESSIONS_PER_AGENT } from '../../limits.ts'
-import type { Channel } from '../../mcp/channel.ts'
-import { filteredPipe } from '../../mcp/filtered-pipe.ts'
-import { joinPipes } from '../../mcp/join.ts'
-import { Listener } from '../../mcp/listener.ts'
-import { addressOf } from '../../mcp/peer.ts'
-import type { MessagePipe } from '../../mcp/pipe.ts'
-import { readPolicy, type ServerPolicy } from '../../mcp/policy.ts'
-import { addAgentOptions, type BrokerOptions } from '../broker-options.ts'
-import { EXIT_CODES_HELP, reportFailure } from '../failure.ts'
-import { addExamples, parseCount, parseDuration, parseName } from '../options.ts'
-import { inRealm, type Session } from '../session.ts'
-import { note, type Terminal } from '../terminal.ts'
-import { durationShown } from '../times.ts'
-import { childEnvironment, collectVariables } from './child-environment.ts'
-import { ChildPipe } from './child-pipe.ts'
-import { Guardian } from './guardian.ts'
-import { collectHeaders, type HeaderSource, headersFrom } from './http-headers.ts'
+import { systemClock } from '../../base/clock.ts'
+import { SubrosaError } from '../../base/errors.ts'
+import { DEFAULT_MCP_SESSIONS, MAX_MCP_SESSIONS_PER_AGENT } from '../../base/limits.ts'
+import { filteredPipe } from '../../mcp/pipes/filtered-pipe.ts'
+import type { MessagePipe } from '../../mcp/pipes/pipe.ts'
+import { readPolicy, type ServerPolicy } from '../../mcp/policy/policy.ts'
+import type { Channel } from '../../mcp/session/channel.ts'
+import { joinPipes } from '../../mcp/session/join.ts'
+import { Listener } from '../../mcp/session/listener.ts'
+import { addressOf } from '../../mcp/session/peer.ts'
+import { addAgentOptions, type BrokerOptions } from '../realm/broker-options.ts'
+import { inRealm, type Session } from '../realm/realm-visit.ts'
+import { EXIT_CODES_HELP, reportFailure } from '../terminal/failure.ts'
+import { addExamples, parseCount, parseDuration, parseName } from '../terminal/options.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
+import { durationShown } from '../terminal/times.ts'
+import { childEnvironment, collectVariables } from './child/child-environment.ts'
+import { ChildPipe } from './child/child-pipe.ts'
+import { Guardian } from './child/guardian.ts'
+import { collectHeaders, type HeaderSource, headersFrom } from './http/http-headers.ts'
 import { mcpOptions } from './mcp-options.ts'
 import { assertSecure, parseServerUrl } from './server-url.ts'
 
@@ -171,7 +171,7 @@ async function serverOpener(terminal: Terminal, { name, words, options }: Servin
     assertSecure(url)
     const headers = headersFrom(header, terminal.env)
     // Most commands need nothing of it, and it takes its time to load.
-    const { httpBack } = await import('./http-back.ts')
+    const { httpBack } = await import('./http/http-back.ts')
     return () => httpBack({ url, headers, onError: (error) => reportFailure(terminal, error) })
   }
   if (url !== undefined || command === undefined) throw new RangeError(WHERE)

@@ -1,20 +1,20 @@
-import type { Clock } from '../../clock.ts'
+import type { Clock } from '../../base/clock.ts'
+import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
-import { SubrosaError } from '../../errors.ts'
 import { isObject, type JsonObject } from '../../identity/jwt.ts'
-import type { Channel } from '../../mcp/channel.ts'
+import { LISTING_TIMEOUT_MS } from '../../mcp/pins/tool-check.ts'
+import { listTools } from '../../mcp/pins/tool-list.ts'
+import { type ListedTool, type OfferedTools, pinsOf } from '../../mcp/pins/tool-pins.ts'
+import { OwnRequests } from '../../mcp/pipes/own-requests.ts'
+import type { MessagePipe } from '../../mcp/pipes/pipe.ts'
 import {
   encodeMessage,
   errorResponse,
   type JsonRpcResponse,
   METHOD_NOT_FOUND,
   readMessage,
-} from '../../mcp/json-rpc.ts'
-import { OwnRequests } from '../../mcp/own-requests.ts'
-import type { MessagePipe } from '../../mcp/pipe.ts'
-import { LISTING_TIMEOUT_MS } from '../../mcp/tool-check.ts'
-import { listTools } from '../../mcp/tool-list.ts'
-import { type ListedTool, type OfferedTools, pinsOf } from '../../mcp/tool-pins.ts'
+} from '../../mcp/policy/json-rpc.ts'
+import type { Channel } from '../../mcp/session/channel.ts'
 import { packageVersion } from '../package-version.ts'
 
 /** A session that is open, with what is known of its other end. */

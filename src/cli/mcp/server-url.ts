@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import { SubrosaError } from '../../errors.ts'
+import { SubrosaError } from '../../base/errors.ts'
 
 /**
  * Reads the URL of an MCP server that is served over Streamable HTTP.

@@ -1,9 +1,8 @@
 import type { Command } from 'commander'
-import { systemClock } from '../../clock.ts'
+import { systemClock } from '../../base/clock.ts'
+import { SubrosaError } from '../../base/errors.ts'
 import { engineFor } from '../../crypto/engine.ts'
-import { SubrosaError } from '../../errors.ts'
 import { fingerprint } from '../../identity/fingerprint.ts'
-import { openChannel } from '../../mcp/client.ts'
 import {
   compareTools,
   fieldsOf,
@@ -13,19 +12,20 @@ import {
   pinsOf,
   type ToolChanges,
   type ToolPinStore,
-} from '../../mcp/tool-pins.ts'
-import { addAgentOptions, type BrokerOptions } from '../broker-options.ts'
-import { EXIT_CODES_HELP } from '../failure.ts'
-import { addExamples, parseName } from '../options.ts'
-import { printable, printableJson } from '../printable.ts'
-import { inRealm, unlessInterrupted } from '../session.ts'
-import { formatTable } from '../table.ts'
-import { note, reportError, type Terminal } from '../terminal.ts'
+} from '../../mcp/pins/tool-pins.ts'
+import { openChannel } from '../../mcp/session/client.ts'
+import { addAgentOptions, type BrokerOptions } from '../realm/broker-options.ts'
+import { inRealm, unlessInterrupted } from '../realm/realm-visit.ts'
+import { EXIT_CODES_HELP } from '../terminal/failure.ts'
+import { addExamples, parseName } from '../terminal/options.ts'
+import { printable, printableJson } from '../terminal/printable.ts'
+import { formatTable } from '../terminal/table.ts'
+import { note, reportError, type Terminal } from '../terminal/terminal.ts'
 import { mcpOptions } from './mcp-options.ts'
-import { pinRoot } from './pin-root.ts'
-import { filePinStore } from './pin-store.ts'
+import { pinRoot } from './pins/pin-root.ts'
+import { filePinStore } from './pins/pin-store.ts'
+import { diffOfTool, newTool } from './pins/tool-diff.ts'
 import { askForTools, type ToolSession } from './server-tools.ts'
-import { diffOfTool, newTool } from './tool-diff.ts'
 
 const MAX_DESCRIPTION = 80
 

@@ -1,0 +1,169 @@
+import { REPLAY_WINDOW } from '../../base/limits.ts'
+
+const WORD_BITS = 32
+const WORDS = REPLAY_WINDOW / WORD_BITS
+
+/**
+ * Which sequence numbers of one sender were seen: a bitmap of the newest 4096, as in RFC 6479. What lies before them
+ * counts as seen.
+ */
+export class ReplayWindow {
+  readonly #bits = new Uint32Array(WORDS)
+  #highest = 0
+
+  /** Whether `seq` was seen, or is too old to tell. Sequence numbers start at 1. */
+  seen(seq: number): boolean {
+    if (seq > this.#highest) return false
+    if (this.#highest - seq >= REPLAY_WINDOW || seq < 1) return true
+    return ((this.#bits[wordOf(seq)] ?? 0) & bitOf(seq)) !== 0
+  }
+
+  /** Marks `seq` as seen, and moves the window where it is the highest. */
+  mark(seq: number): void {
+    if (seq > this.#highest) this.#moveTo(seq)
+    const word = wordOf(seq)
+    this.#bits[word] = (this.#bits[word] ?? 0) | bitOf(seq)
+  }
+
+  /** Takes over everything that another window has seen. */
+  merge(other: ReplayWindow): void {
+    const source = other.#highest < this.#highest ? other.clone() : other
+    if (source !== other) source.#moveTo(this.#highest)
+    else this.#moveTo(other.#highest)
+    for (let word = 0; word < WORDS; word++)
+      this.#bits[word] = (this.#bits[word] ?? 0) | (source.#bits[word] ?? 0)
+  }
+
+  /** One that has seen the same, and then goes its own way. */
+  clone(): ReplayWindow {
+    const window = new ReplayWindow()
+    window.#bits.set(this.#bits)
+    window.#highest = this.#highest
+    return window
+  }
+
+  /** Makes this the highest number, which is not seen yet itself. What falls out of the window is forgotten. */
+  #moveTo(highest: number): void {
+    this.#clearBetween(this.#highest, highest)
+    this.#highest = highest
+  }
+
+  #clearBetween(from: number, to: number): void {
+    if (to - from >= REPLAY_WINDOW) {
+      this.#bits.fill(0)
+      return
+    }
+    let seq = from + 1
+    while (seq <= to) {
+      const word = wordOf(seq)
+      if (seq % WORD_BITS === 0 && to - seq >= WORD_BITS - 1) {
+        this.#bits[word] = 0
+        seq += WORD_BITS
+      } else {
+        this.#bits[word] = (this.#bits[word] ?? 0) & ~bitOf(seq)
+        seq++
+      }
+    }
+  }
+}
+
+function wordOf(seq: number): number {
+  return Math.floor((seq % REPLAY_WINDOW) / WORD_BITS)
+}
+
+function bitOf(seq: number): number {
+  return 1 << (seq % WORD_BITS)
+}
+
+/**
+ * The windows of one subscription, one for each announcement that sealed to it (a sender instance in an epoch) and for
+ * each session.
+ */
+export type SubscriptionWindows = Map<string, ReplayWindow>
+
+/**
+ * All windows of a connection. A window outlives its subscription: a later one with the same pattern and queue starts
+ * with what any of them has seen, so that closing and subscribing again opens no door.
+ */
+export class ReplayWindows {
+  readonly #open = new Map<string, Set<SubscriptionWindows>>()
+  readonly #closed = new Map<string, SubscriptionWindows>()
+
+  /** Windows for a new subscription. */
+  open(pattern: string, queue: string | undefined): SubscriptionWindows {
+    const key = keyOf(pattern, queue)
+    // They live on in the new ones, until these are closed.
+    const windows = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
+    this.#closed.delete(key)
+    const siblings = this.#open.get(key) ?? new Set()
+    for (const sibling of siblings) mergeInto(windows, sibling, (window) => window.clone())
+    siblings.add(windows)
+    this.#open.set(key, siblings)
+    return windows
+  }
+
+  /** The subscription has ended; its windows are kept for a later one. */
+  close(pattern: string, queue: string | undefined, windows: SubscriptionWindows): void {
+    const key = keyOf(pattern, queue)
+    const siblings = this.#open.get(key)
+    siblings?.delete(windows)
+    if (siblings?.size === 0) this.#open.delete(key)
+    const kept = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
+    mergeInto(kept, windows, (window) => window)
+    windows.clear()
+    if (kept.size > 0) this.#closed.set(key, kept)
+  }
+
+  /** Forgets the windows of announcements and sessions that are not held any more: nothing of them opens. */
+  prune(isHeld: (name: string) => boolean): void {
+    for (const windows of this.#all()) {
+      for (const name of windows.keys()) if (!isHeld(name)) windows.delete(name)
+    }
+    this.#forgetEmpty()
+  }
+
+  /** Forgets the windows of these sessions: nothing of them opens any more. */
+  forget(sids: readonly string[]): void {
+    for (const windows of this.#all()) for (const sid of sids) windows.delete(sid)
+    this.#forgetEmpty()
+  }
+
+  #all(): readonly SubscriptionWindows[] {
+    return [...this.#closed.values(), ...[...this.#open.values()].flatMap((siblings) => [...siblings])]
+  }
+
+  #forgetEmpty(): void {
+    for (const [key, windows] of this.#closed) if (windows.size === 0) this.#closed.delete(key)
+  }
+}
+
+/** Whether a number of an announcement or session was seen in a subscription. A look makes no window. */
+export function seenIn(windows: SubscriptionWindows, name: string, seq: number): boolean {
+  return windows.get(name)?.seen(seq) ?? seq < 1
+}
+
+/** The window of an announcement or session in a subscription, to mark what was seen: only what is proved makes one. */
+export function windowFor(windows: SubscriptionWindows, name: string): ReplayWindow {
+  const known = windows.get(name)
+  if (known !== undefined) return known
+  const window = new ReplayWindow()
+  windows.set(name, window)
+  return window
+}
+
+/** Most of what is merged, the target has not: that costs no more than `take`. */
+function mergeInto(
+  target: SubscriptionWindows,
+  source: SubscriptionWindows,
+  take: (window: ReplayWindow) => ReplayWindow,
+): void {
+  for (const [name, window] of source) {
+    const known = target.get(name)
+    if (known === undefined) target.set(name, take(window))
+    else known.merge(window)
+  }
+}
+
+function keyOf(pattern: string, queue: string | undefined): string {
+  return `${pattern} ${queue ?? ''}`
+}

@@ -1,0 +1,217 @@
+import type { Clock } from '../../base/clock.ts'
+import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../../base/limits.ts'
+import type { CryptoEngine } from '../../crypto/engine.ts'
+import type { Padding } from '../../crypto/padding.ts'
+import { FrameSealer } from '../../session/frame-cipher.ts'
+import type { FrameName, OutgoingSession } from '../../session/outgoing.ts'
+import { maxAuthLength } from '../../session/session-auth.ts'
+import { encodeFrameMeta, PAYLOAD_LENGTH_BYTES } from '../../wire/frame.ts'
+import { SessionMode } from '../../wire/handshake.ts'
+import { splitHeaders } from '../messages/headers.ts'
+import type { NatsLike } from '../nats-like.ts'
+import { Outbox, type Parcel } from './outbox.ts'
+import { OutgoingSessions, type OutgoingSessionsOptions, type SessionAudience } from './outgoing-sessions.ts'
+import type { Outgoing, Published } from './publisher.ts'
+import type { Wire } from './wire-out.ts'
+
+const MAX_CACHED_SUBJECTS = 1024
+/** Larger frames are sealed at once: a copy would cost more than a signature of their own. */
+const MAX_WAITING_BYTES = 128 * 1024
+/** Of larger payloads each has a frame of its own: beside encryption, what a frame costs is little. */
+const MAX_JOINED_PAYLOAD = 4096
+const NO_ID = new Uint8Array(0)
+
+/** What a frame publisher works with. */
+export interface FramePublisherOptions extends Omit<OutgoingSessionsOptions, 'flush'> {
+  readonly engine: CryptoEngine
+  readonly clock: Clock
+  readonly padding: Padding
+  readonly wire: Wire
+}
+
+/** Publishes in sessions: SPEC, "Sessions". */
+export class FramePublisher {
+  readonly #options: FramePublisherOptions
+  readonly #sealer: FrameSealer
+  readonly #outbox: Outbox
+  readonly #sessions: OutgoingSessions
+  /** What comes before the payload of a frame that has a subject and nothing else. */
+  readonly #metas = new Map<string, Uint8Array>()
+
+  constructor(nc: NatsLike, options: FramePublisherOptions) {
+    this.#options = options
+    this.#sealer = new FrameSealer(options.engine, options.padding)
+    this.#outbox = new Outbox(this.#sealer, options.wire, options.onError)
+    this.#sessions = new OutgoingSessions(nc, { ...options, flush: () => this.#outbox.flush() })
+  }
+
+  /**
+   * Seals one payload to the audience, in a session, in a frame that states this time.
+   *
+   * @returns `undefined` where no session can be had: it is to be sealed in a message
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_KEY_INVALID
+   */
+  publish(
+    outgoing: Outgoing,
+    audience: SessionAudience,
+    { mode, nowMs }: { readonly mode: SessionMode; readonly nowMs: number },
+  ): Published | undefined {
+    const { subject, via = subject, reply, inReplyTo, headers, payload } = outgoing
+    const { members } = audience
+    const session = this.#sessions.get(audience, mode, { subject: via, nowMs })
+    if (session === undefined) return undefined
+    const { sealed, clear } = headers === undefined ? NO_HEADERS : splitHeaders(headers)
+    const isPlain = reply === undefined && inReplyTo === undefined && headers === undefined
+    const meta = isPlain ? this.#metaOf(subject) : encode(outgoing, { sealed, clear, lengths: undefined })
+    const named = reply === undefined ? undefined : { id: NO_ID }
+    const isJoinable = isPlain && members.length === 1 && payload.length <= MAX_JOINED_PAYLOAD
+    const route = { subject: via, reply, clear }
+    const joinable = isJoinable ? subject : undefined
+    const bytes = meta.length + payload.length
+    this.#send(session, { route, meta, payloads: [payload], bytes, nowMs, named, joinable }, members.length)
+    return named === undefined ? { id: NO_ID, members } : new PublishedFrame(named, members)
+  }
+
+  /**
+   * Seals many payloads, as many in one frame as fit. Where one of them is too large, none is published.
+   *
+   * @returns how many were published: the others are to be sealed in messages
+   * @throws as {@link publish}
+   */
+  publishMany(
+    outgoing: Omit<Outgoing, 'payload'>,
+    payloads: readonly Uint8Array[],
+    { audience, mode }: { readonly audience: SessionAudience; readonly mode: SessionMode },
+  ): number {
+    const { subject } = outgoing
+    const { wire, clock } = this.#options
+    const { sealed, clear } = splitHeaders(outgoing.headers)
+    const empty = encode(outgoing, { sealed, clear, lengths: [0] }).length
+    const recipients = audience.members.length
+    const room = wire.room(clear)
+    const sizeOf = (bytes: number): number => this.#sealer.size(maxAuthLength(mode, 1), bytes)
+    const fits = (bytes: number): boolean => sizeOf(bytes) <= room
+    const longest = payloads.reduce((most, { length }) => Math.max(most, length), 0)
+    if (!fits(empty + longest)) throw wire.tooLarge(sizeOf(empty + longest), recipients)
+    let published = 0
+    for (const group of grouped(payloads, empty, fits)) {
+      const nowMs = clock.now()
+      const session = this.#sessions.get(audience, mode, { subject, nowMs })
+      if (session === undefined) return published
+      const lengths = group.map(({ length }) => length)
+      const meta = encode(outgoing, { sealed, clear, lengths })
+      const bytes = lengths.reduce((sum, length) => sum + length, meta.length)
+      const route = { subject, reply: undefined, clear }
+      this.#send(session, { route, meta, payloads: group, bytes, nowMs }, recipients)
+      published += group.length
+    }
+    return published
+  }
+
+  /** Seals and publishes what waits for the end of the turn. */
+  flush(): void {
+    this.#outbox.flush()
+  }
+
+  /** Ends the sessions that are over. */
+  prune(): void {
+    this.#outbox.flush()
+    this.#sessions.prune()
+  }
+
+  close(): void {
+    this.#outbox.flush()
+    this.#sessions.close()
+  }
+
+  #send(session: OutgoingSession, parcel: Parcel, recipients: number): void {
+    const isSigned = session.mode === SessionMode.signed
+    // A channel's frame gains nothing by waiting, but for company.
+    const waits = isSigned || parcel.joinable !== undefined
+    if (waits && !this.#mustGoAlone(session, parcel, recipients)) this.#outbox.add(session, parcel)
+    else this.#outbox.send(session, parcel)
+  }
+
+  /**
+   * Whether a frame is so large that copying it costs more than a signature, or that the proof of a whole batch would
+   * not fit beside it.
+   *
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE when it does not fit alone either
+   */
+  #mustGoAlone(session: OutgoingSession, { bytes, route }: Parcel, recipients: number): boolean {
+    const { wire } = this.#options
+    const { clear } = route
+    if (clear.length === 0 && wire.surelyTakes(bytes)) return bytes > MAX_WAITING_BYTES
+    const room = wire.room(clear)
+    const alone = session.maxSize(this.#sealer, bytes, 1)
+    if (alone > room) throw wire.tooLarge(alone, recipients)
+    return bytes > MAX_WAITING_BYTES || session.maxSize(this.#sealer, bytes, MAX_FRAMES_PER_BATCH) > room
+  }
+
+  #metaOf(subject: string): Uint8Array {
+    const known = this.#metas.get(subject)
+    if (known !== undefined) return known
+    const meta = encode({ subject }, { ...NO_HEADERS, lengths: undefined })
+    if (this.#metas.size >= MAX_CACHED_SUBJECTS) this.#metas.clear()
+    this.#metas.set(subject, meta)
+    return meta
+  }
+}
+
+const NO_HEADERS = splitHeaders(undefined)
+
+/** A frame that is on its way, or waits for the end of its turn: only then has it a name. */
+class PublishedFrame implements Published {
+  readonly members: Published['members']
+  readonly #name: FrameName
+
+  constructor(name: FrameName, members: Published['members']) {
+    this.#name = name
+    this.members = members
+  }
+
+  get id(): Uint8Array {
+    return this.#name.id
+  }
+}
+
+function encode(
+  { subject, reply, inReplyTo }: Omit<Outgoing, 'payload'>,
+  parts: ReturnType<typeof splitHeaders> & { readonly lengths: readonly number[] | undefined },
+): Uint8Array {
+  const { sealed, clear, lengths } = parts
+  return encodeFrameMeta({
+    ttlMs: 0,
+    subject,
+    reply,
+    inReplyTo,
+    headers: sealed,
+    clearHeaders: clear,
+    lengths,
+  })
+}
+
+/** Payloads in groups that fit into a frame. Each of them fits alone. */
+function grouped(
+  payloads: readonly Uint8Array[],
+  metaBytes: number,
+  fits: (contentBytes: number) => boolean,
+): readonly (readonly Uint8Array[])[] {
+  const all = payloads.reduce((sum, { length }) => sum + length + PAYLOAD_LENGTH_BYTES, metaBytes)
+  if (payloads.length <= MAX_PAYLOADS_PER_FRAME && fits(all)) return payloads.length === 0 ? [] : [payloads]
+  const groups: Uint8Array[][] = []
+  let group: Uint8Array[] = []
+  let bytes = metaBytes
+  for (const payload of payloads) {
+    const more = payload.length + PAYLOAD_LENGTH_BYTES
+    if (group.length > 0 && (group.length === MAX_PAYLOADS_PER_FRAME || !fits(bytes + more))) {
+      groups.push(group)
+      group = []
+      bytes = metaBytes
+    }
+    group.push(payload)
+    bytes += more
+  }
+  groups.push(group)
+  return groups
+}

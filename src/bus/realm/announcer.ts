@@ -1,0 +1,99 @@
+import { fromHex, hex } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { MAX_JITTER_MS } from '../../base/limits.ts'
+import type { Timers } from '../../base/timers.ts'
+import type { CryptoEngine } from '../../crypto/engine.ts'
+import type { Identity } from '../../identity/identity.ts'
+import { signRetirement } from '../../keys/announcements.ts'
+import type { Directory } from '../../keys/directory.ts'
+import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Keyring } from '../../keys/keyring.ts'
+import type { AgentState } from '../../keys/state.ts'
+import type { ProtocolSubjects } from '../../keys/subjects.ts'
+import type { NatsLike } from '../nats-like.ts'
+import type { StatusFeed } from '../status.ts'
+
+/** What an announcer works with. */
+export interface AnnouncerOptions {
+  readonly engine: CryptoEngine
+  readonly identity: Identity
+  readonly keyring: Keyring
+  readonly directory: Directory
+  readonly state: AgentState
+  readonly subjects: ProtocolSubjects
+  readonly clock: Clock
+  readonly feed: StatusFeed
+  readonly timers: Timers
+  /** Called when the keys of an epoch have been announced. */
+  readonly onAnnounced: () => void
+  /** Called when the grace of an epoch with own keys is over. */
+  readonly onEpochOver: () => void
+}
+
+/** Publishes what this instance says of itself: its keys for each epoch, and that it retires. */
+export class Announcer {
+  readonly #nc: NatsLike
+  readonly #options: AnnouncerOptions
+
+  constructor(nc: NatsLike, options: AnnouncerOptions) {
+    this.#nc = nc
+    this.#options = options
+  }
+
+  /** Makes and announces keys for an epoch, once. @throws SubrosaError ERR_SUITE */
+  announce(epoch: AcceptedEpoch): void {
+    const { clock, feed, keyring, directory, timers, onEpochOver, onAnnounced } = this.#options
+    const nowMs = clock.now()
+    if (nowMs >= epoch.notAfter || keyring.has(epoch.hash)) return
+    const { bytes } = keyring.announce(epoch, nowMs)
+    directory.add(bytes, nowMs)
+    this.#publish(bytes)
+    feed.emit({ type: 'rotated', epoch: epoch.number })
+    // A millisecond later: timers may fire early.
+    timers.after(epoch.notAfter + epoch.graceMs - nowMs + 1, onEpochOver)
+    onAnnounced()
+  }
+
+  /** Early in the overlap with the epoch before, with jitter, so that a realm does not announce all at once. */
+  announceSoon(epoch: AcceptedEpoch, before: AcceptedEpoch | undefined): void {
+    const { clock, engine, timers } = this.#options
+    const overlap = Math.max(0, (before?.notAfter ?? 0) - Math.max(epoch.notBefore, clock.now()))
+    const random = (engine.randomBytes(1)[0] ?? 0) / 256
+    timers.after(Math.min(overlap / 4, MAX_JITTER_MS) * random, () => this.announce(epoch))
+  }
+
+  /** Publishes the announcements in use again: somebody may have missed them. */
+  repeat(): void {
+    for (const { bytes } of this.#options.keyring.announcements()) this.#publish(bytes)
+  }
+
+  /** Tells everyone that this instance takes no more messages. */
+  retire(): void {
+    const { identity, keyring, clock, state } = this.#options
+    for (const { announcement } of keyring.announcements()) {
+      const epoch = { number: announcement.epoch, hash: announcement.epochHash }
+      this.#publish(signRetirement(identity, epoch, { ...announcement, seq: clock.now() }))
+    }
+    state.forgetInstances()
+  }
+
+  /** Retires the instances of earlier processes that did not come to it. */
+  retireFormer(epoch: AcceptedEpoch): void {
+    const { identity, subjects, state, clock, directory, keyring } = this.#options
+    if (state.former.length === 0) return
+    const { notBefore, notAfter } = epoch
+    for (const former of state.former) {
+      const instance = fromHex(former.instance)
+      const bytes = signRetirement(identity, epoch, { instance, seq: clock.now(), notBefore, notAfter })
+      directory.add(bytes, clock.now())
+      this.#nc.publish(subjects.announce(identity.name, instance), bytes)
+    }
+    state.forgetInstances()
+    state.keepInstance(hex(keyring.instance))
+  }
+
+  #publish(bytes: Uint8Array): void {
+    const { identity, subjects, keyring } = this.#options
+    this.#nc.publish(subjects.announce(identity.name, keyring.instance), bytes)
+  }
+}

@@ -1,0 +1,536 @@
+// Over 300 lines: joining, following and judging the realm's statements share one small state, and one order.
+import { copy, hex, samePublic } from '../../base/bytes.ts'
+import type { Clock } from '../../base/clock.ts'
+import { SubrosaError } from '../../base/errors.ts'
+import {
+  LOOKUP_TIMEOUT_MS,
+  MAX_FETCHES_PER_SECOND,
+  MAX_LOOKUPS_PER_SECOND,
+  QUERY_INTERVAL_MS,
+} from '../../base/limits.ts'
+import { RateLimit } from '../../base/rate-limit.ts'
+import { Timers } from '../../base/timers.ts'
+import type { CryptoEngine } from '../../crypto/engine.ts'
+import type { Identity } from '../../identity/identity.ts'
+import type { Trust, VerifiedClaims } from '../../identity/trust.ts'
+import { Directory } from '../../keys/directory.ts'
+import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
+import { Keyring } from '../../keys/keyring.ts'
+import { RevocationSet } from '../../keys/revocations.ts'
+import type { AgentState } from '../../keys/state.ts'
+import type { ProtocolSubjects } from '../../keys/subjects.ts'
+import { clockSkew, Freshness, namesEpoch, verifyTick } from '../../keys/ticks.ts'
+import { WireType, wireType } from '../../wire/preamble.ts'
+import {
+  decodePage,
+  encodeQuery,
+  INSTANCE_BYTES,
+  NONCE_BYTES,
+  QueryKind,
+  type Revocation,
+  type Tick,
+  writeCursor,
+} from '../../wire/statements.ts'
+import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
+import { subscribeSafely } from '../safely.ts'
+import type { StatusFeed } from '../status.ts'
+import { Announcer } from './announcer.ts'
+import { noRotationService } from './questions.ts'
+
+/** What a link is made of. */
+export interface RealmLinkOptions {
+  readonly engine: CryptoEngine
+  readonly identity: Identity
+  /** What its token is worth under the trust anchors. */
+  readonly claims: VerifiedClaims
+  readonly trust: Trust
+  readonly state: AgentState
+  readonly subjects: ProtocolSubjects
+  readonly clock: Clock
+  readonly feed: StatusFeed
+  /** Takes the handshake of a session that is for this instance alone. */
+  readonly onHandshake: (message: NatsMessage) => void
+  /** Called when announcements of ended epochs have been forgotten. */
+  readonly onForgotten: () => void
+  /** Called with every tick that counts and at the end of an epoch, before keys are destroyed. */
+  readonly onTime: () => void
+}
+
+/** Statements that come in several pages, and since when they are asked for. */
+interface Fetch {
+  readonly statements: Uint8Array[]
+  /** When the last page was asked for, or came. */
+  since: number
+}
+
+const MAX_GAP_STATEMENTS = 32_768
+
+/**
+ * One instance's place in its realm: it follows epochs, ticks, revocations and announcements, announces its own keys,
+ * and knows whether all that is fresh. Everything that arrives is judged here, and nothing that arrives can throw.
+ */
+export class RealmLink {
+  readonly epochs: EpochChain
+  readonly revocations: RevocationSet
+  readonly directory: Directory
+  readonly keyring: Keyring
+  readonly #nc: NatsLike
+  readonly #options: RealmLinkOptions
+  readonly #freshness = new Freshness()
+  readonly #listeners = new Set<() => void>()
+  readonly #timers: Timers
+  readonly #announcer: Announcer
+  readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
+  #subscriptions: readonly NatsSubscription[] = []
+  /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
+  #tick: Tick | undefined
+  /** Pages that are being fetched: of epochs, and of revocations. */
+  readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
+  #gap: Fetch | undefined
+  #missing: Fetch | undefined
+  /** When the directory was asked for, or its last page came. */
+  #listing: Pick<Fetch, 'since'> | undefined
+  #hasDirectory = false
+  #isJoined = false
+  #wasStale = false
+  #isClosed = false
+  #trouble: SubrosaError | undefined
+  #unwatch: () => void = () => {}
+  #failJoin: (error: SubrosaError) => void = () => {}
+
+  constructor(nc: NatsLike, options: RealmLinkOptions) {
+    const { engine, trust, state, identity, feed } = options
+    this.#nc = nc
+    this.#options = options
+    this.revocations = new RevocationSet(engine, trust)
+    this.epochs = new EpochChain({
+      engine,
+      trust,
+      revocations: this.revocations,
+      floor: state.floor,
+      keepFloor: (floor) => state.keepFloor(floor),
+    })
+    this.directory = new Directory({
+      engine,
+      trust,
+      epochs: this.epochs,
+      revocations: this.revocations,
+      canSealIn: (epoch) => this.keyring.has(epoch.hash),
+      onClone: ({ claims, announcement }) =>
+        feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
+    })
+    this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
+    this.#timers = new Timers(options.clock, (error) => this.#note(error))
+    this.#announcer = new Announcer(nc, {
+      ...options,
+      keyring: this.keyring,
+      directory: this.directory,
+      timers: this.#timers,
+      onAnnounced: () => this.#changed(),
+      onEpochOver: () => this.#destroyEnded(),
+    })
+  }
+
+  /** The subject on which this instance is answered by the rotation service. */
+  get inbox(): string {
+    return this.#options.subjects.inbox(this.keyring.instance)
+  }
+
+  /**
+   * Subscribes, asks, and resolves when the directory is in step, a tick with an own nonce has come, and this
+   * instance's keys are announced.
+   *
+   * @throws SubrosaError ERR_NO_ROTATION_SERVICE, or what stood in the way: ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_SUITE,
+   *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
+   */
+  async join(timeoutMs: number): Promise<void> {
+    const { subjects, clock } = this.#options
+    const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
+      subscribeSafely(this.#nc, subject, {
+        take: (message) => {
+          if (!this.#isClosed) take(message)
+        },
+        onError: (error) => this.#note(error),
+      })
+    this.#subscriptions = [
+      follow(subjects.tick, ({ data }) => this.#takeTick(data)),
+      follow(subjects.epoch, ({ data }) => this.#takeEpoch(data)),
+      follow(subjects.revoke, ({ data }) => this.#takeRevocation(data)),
+      follow(subjects.announcements, (message) => this.#takeAnnouncement(message)),
+      follow(this.inbox, (message) => {
+        if (wireType(message.data) === WireType.page) this.#takePage(message.data)
+        else this.#options.onHandshake(message)
+      }),
+    ]
+    await this.#nc.flush()
+    this.#askForTick()
+    await new Promise<void>((resolve, reject) => {
+      this.#failJoin = (error) => finish(() => reject(error))
+      const settle = () => {
+        if (this.#isJoined) finish(resolve)
+      }
+      const finish = (end: () => void) => {
+        this.#failJoin = () => {}
+        this.#listeners.delete(settle)
+        cancel()
+        end()
+      }
+      const cancel = clock.after(timeoutMs, () => finish(() => reject(this.#joinError())))
+      this.#listeners.add(settle)
+    })
+  }
+
+  /** Calls `listener` after every change of epochs, revocations or announcements. @returns how to stop it */
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Throws the reason why nothing may be sealed or opened now, where there is one. */
+  assertUsable(nowMs = this.#options.clock.now()): void {
+    const { identity, claims } = this.#options
+    if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
+    if (this.revocations.isRevoked(claims))
+      throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    if (nowMs >= claims.expiresAt * 1000)
+      throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
+    if (this.isStale()) {
+      throw new SubrosaError(
+        'ERR_STALE',
+        'no fresh word from the rotation service: nothing is sealed or opened',
+        {
+          hint: 'check that the rotation service runs and that this agent can reach it',
+        },
+      )
+    }
+  }
+
+  /** Whether too long has passed since the last tick that counted. */
+  isStale(): boolean {
+    return this.#freshness.isStale(this.#options.clock.monotonic())
+  }
+
+  /** Asks for everything again: after a reconnect, or when somebody seems to know more. */
+  refresh(): void {
+    this.#askForTick()
+    this.#query(QueryKind.announcements)
+    this.#announcer.repeat()
+  }
+
+  /** Asks for one announcement by its hash, within a budget. @returns whether it was asked for */
+  lookUp(hash: Uint8Array): boolean {
+    if (!this.#lookups.take(this.#options.clock.now())) return false
+    this.#query(QueryKind.announcement, { cursor: hash })
+    return true
+  }
+
+  /** Tells everyone that this instance takes no more messages. */
+  retire(): void {
+    this.#announcer.retire()
+  }
+
+  /** Stops following, wipes the keys and releases the state. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#timers.close()
+    if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    this.keyring.destroyAll()
+    this.#options.state.close()
+  }
+
+  /** Malformed and unproved statements are what a hostile broker sends: only what tells a user something is kept. */
+  #note(error: unknown): void {
+    if (!(error instanceof SubrosaError)) {
+      this.#options.feed.emit({ type: 'error', error })
+      return
+    }
+    if (error.code === 'ERR_MALFORMED') return
+    this.#trouble = error
+    const isLasting = error.code === 'ERR_CLOCK_SKEW' || error.code === 'ERR_SUITE'
+    if (this.#isJoined && isLasting) this.#options.feed.emit({ type: 'error', error })
+    if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
+  }
+
+  #joinError(): SubrosaError {
+    // One that has counted is not held any more: then it is the directory that is missing.
+    return this.#trouble ?? noRotationService(this.#tick !== undefined || !this.isStale())
+  }
+
+  #askForTick(): void {
+    const nonce = this.#options.engine.randomBytes(NONCE_BYTES)
+    this.#freshness.expect(nonce)
+    this.#query(QueryKind.tick, { nonce })
+    const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
+    // Again until one has come: core NATS may lose the question or the answer.
+    this.#timers.after(QUERY_INTERVAL_MS + jitter, () => {
+      if (!this.#isJoined || this.isStale() || this.#tick !== undefined) this.#askForTick()
+    })
+  }
+
+  #query(kind: QueryKind, asked: { readonly nonce?: Uint8Array; readonly cursor?: Uint8Array } = {}): void {
+    if (this.#isClosed || this.#nc.isClosed()) return
+    const { nonce, cursor } = asked
+    this.#nc.publish(this.#options.subjects.query, encodeQuery({ nonce, kind, cursor }), {
+      reply: this.inbox,
+    })
+  }
+
+  #takeTick(bytes: Uint8Array): void {
+    const { engine, trust, clock } = this.#options
+    const nowMs = clock.now()
+    const tick = verifyTick({ engine, trust, revocations: this.revocations }, bytes, nowMs)
+    // Until a tick carries an own nonce, any tick may be an old one.
+    if (!this.#isJoined && !this.#freshness.answers(tick)) return
+    const standing = this.#freshness.standing(tick, nowMs)
+    if (standing === 'skewed') {
+      const skewed = clockSkew(tick, nowMs)
+      this.#failJoin(skewed)
+      throw skewed
+    }
+    if (standing === 'old') return
+    this.#tick = tick
+    this.#settle()
+  }
+
+  #takeEpoch(bytes: Uint8Array): void {
+    // Without a floor only the epoch that a fresh tick names is believed.
+    const head = this.epochs.head
+    const offered = this.epochs.peek(bytes)
+    // An old one that is played again is no news. One that leaves a gap waits until a tick names it.
+    if (head === undefined || offered.number < head.number || offered.number > head.number + 1) return
+    this.#accept([bytes], offered)
+    this.#settle()
+  }
+
+  #takeRevocation(bytes: Uint8Array): void {
+    const added = this.revocations.add(bytes, this.#options.clock.now())
+    if (added === undefined) return
+    this.#reportRevocation(added.revocation)
+    this.#settle()
+  }
+
+  #reportRevocation({ identity, reason }: Revocation): void {
+    const { feed, clock } = this.#options
+    feed.emit({ type: 'revoked', identity, reason, self: identity === this.#options.identity.publicKey })
+    this.directory.invalidate(clock.now())
+    this.#changed()
+  }
+
+  #takeAnnouncement({ data }: NatsMessage): void {
+    if (this.directory.add(data, this.#options.clock.now()) !== undefined) this.#changed()
+  }
+
+  #takePage(bytes: Uint8Array): void {
+    const { kind, statements, next } = decodePage(bytes)
+    const nowMs = this.#options.clock.now()
+    switch (kind) {
+      case QueryKind.epochs:
+        this.#collect(this.#gap, statements)
+        if (next !== undefined) this.#query(kind, { cursor: next })
+        else this.#closeGap()
+        break
+      case QueryKind.revocations:
+        this.#collect(this.#missing, statements)
+        if (next !== undefined) this.#query(kind, { cursor: next })
+        else this.#closeMissing()
+        break
+      case QueryKind.announcements:
+      case QueryKind.announcement:
+        for (const statement of statements) this.directory.add(statement, nowMs)
+        if (this.#listing !== undefined) this.#listing = { since: this.#options.clock.monotonic() }
+        if (next !== undefined) this.#query(kind, { cursor: next })
+        else if (kind === QueryKind.announcements) this.#hasDirectory = true
+        this.#changed()
+        break
+      case QueryKind.tick:
+        break
+    }
+    if (next === undefined) this.#settle()
+  }
+
+  /** Pages that nobody asked for are dropped. */
+  #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): void {
+    if (fetch === undefined) return
+    fetch.since = this.#options.clock.monotonic()
+    const room = MAX_GAP_STATEMENTS - fetch.statements.length
+    fetch.statements.push(...statements.slice(0, room).map(copy))
+  }
+
+  #closeGap(): void {
+    const tick = this.#tick
+    const statements = this.#gap?.statements
+    this.#gap = undefined
+    if (tick === undefined || statements === undefined) return
+    try {
+      this.#accept(statements, { number: tick.number, hash: tick.epochHash })
+    } catch (error) {
+      // It is the very epoch that a fresh tick names: asking again does not mend it.
+      this.#tick = undefined
+      if (error instanceof SubrosaError && error.code === 'ERR_ROLLBACK') this.#failJoin(error)
+      throw error
+    }
+  }
+
+  /**
+   * The rotation service's whole set. Where it is what a tick names, a revoker whose token has ended since is
+   * believed: the service took it in when it had not.
+   */
+  #closeMissing(): void {
+    const tick = this.#tick
+    const statements = this.#missing?.statements
+    this.#missing = undefined
+    if (statements === undefined) return
+    const added = tick === undefined ? [] : this.revocations.adopt(statements, tick)
+    for (const { revocation } of added) this.#reportRevocation(revocation)
+    for (const statement of statements) this.#takeRevocation(statement)
+    this.#shareRevocations(statements)
+  }
+
+  /** Revocations that this agent holds and the rotation service does not: it verifies them, and ticks agree again. */
+  #shareRevocations(theirs: readonly Uint8Array[]): void {
+    const held = new Set(theirs.map(hex))
+    for (const { bytes } of this.revocations.inForce(this.#options.clock.now())) {
+      if (!held.has(hex(bytes))) this.#nc.publish(this.#options.subjects.revoke, bytes)
+    }
+  }
+
+  #accept(statements: readonly Uint8Array[], target: EpochFloor): void {
+    const before = this.epochs.head
+    const accepted = this.epochs.accept(statements, target, this.#options.clock.now())
+    if (before !== undefined && samePublic(accepted.hash, before.hash)) return
+    this.directory.invalidate(this.#options.clock.now())
+    if (this.#isJoined) this.#announcer.announceSoon(accepted, before)
+    this.#changed()
+  }
+
+  /** Counts the newest tick once this agent holds the epoch and the revocations that it names. */
+  #settle(): void {
+    const tick = this.#tick
+    if (tick !== undefined && !this.#count(tick)) return
+    if (!this.#isJoined && !this.isStale()) this.#completeJoin()
+  }
+
+  /** @returns whether the tick counts; where something is missing for that, it has been asked for. */
+  #count(tick: Tick): boolean {
+    const head = this.epochs.head
+    if (head === undefined || !namesEpoch(tick, head)) {
+      if (head !== undefined && tick.number < head.number) {
+        this.#tick = undefined
+        const rollback = new SubrosaError(
+          'ERR_ROLLBACK',
+          `the rotation service names epoch ${tick.number}, and epoch ${head.number} was seen before`,
+        )
+        this.#failJoin(rollback)
+        throw rollback
+      }
+      this.#fetchEpochs(tick)
+      return false
+    }
+    if (!samePublic(this.revocations.hash(tick.now), tick.revocationsHash)) {
+      this.#fetchRevocations()
+      return false
+    }
+    this.#freshness.count(tick, this.#options.clock.monotonic())
+    this.#tick = undefined
+    this.#watchFreshness()
+    // Timers do not see a suspended machine, nor a wall clock that is set.
+    this.#destroyEnded()
+    return true
+  }
+
+  #fetchEpochs(tick: Tick): void {
+    if (this.#isUnderWay(this.#gap) || !this.#fetches.take(this.#options.clock.monotonic())) return
+    this.#gap = { statements: [], since: this.#options.clock.monotonic() }
+    const from = Math.max(0, Math.min(this.epochs.floor?.number ?? tick.number, tick.number) - 1)
+    this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
+  }
+
+  #fetchRevocations(): void {
+    if (this.#isUnderWay(this.#missing) || !this.#fetches.take(this.#options.clock.monotonic())) return
+    this.#missing = { statements: [], since: this.#options.clock.monotonic() }
+    this.#query(QueryKind.revocations)
+  }
+
+  #isUnderWay(fetch: Pick<Fetch, 'since'> | undefined): boolean {
+    return fetch !== undefined && this.#options.clock.monotonic() - fetch.since < LOOKUP_TIMEOUT_MS
+  }
+
+  #completeJoin(): void {
+    if (!this.#hasDirectory) {
+      // The next own tick asks again where a question or its answer is lost. A large directory takes several ticks:
+      // whoever began anew with each of them would ask for more and more, and never be through.
+      if (this.#isUnderWay(this.#listing)) return
+      this.#listing = { since: this.#options.clock.monotonic() }
+      this.#query(QueryKind.announcements)
+      return
+    }
+    this.#listing = undefined
+    const current = this.epochs.current(this.#options.clock.now())
+    try {
+      this.#assertMayJoin(current.length)
+      // Before anybody hears of this instance: whoever comes after a crash retires it.
+      this.#options.state.keepInstance(hex(this.keyring.instance))
+      for (const epoch of [...current].reverse()) this.#announcer.announce(epoch)
+    } catch (error) {
+      if (error instanceof SubrosaError) this.#failJoin(error)
+      throw error
+    }
+    const [newest] = current
+    if (newest !== undefined) this.#announcer.retireFormer(newest)
+    this.#isJoined = true
+    this.#trouble = undefined
+    this.#changed()
+  }
+
+  #assertMayJoin(epochs: number): void {
+    const { identity, claims } = this.#options
+    if (this.revocations.isRevoked(claims))
+      throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
+    if (epochs === 0) {
+      throw new SubrosaError(
+        'ERR_STALE',
+        'the newest epoch is over, and the rotation service has published no other',
+      )
+    }
+  }
+
+  #destroyEnded(): void {
+    const { clock, feed } = this.#options
+    const nowMs = clock.now()
+    this.#options.onTime()
+    const destroyed = this.keyring.destroyEnded(nowMs)
+    if (destroyed.length === 0) return
+    for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })
+    this.epochs.prune(nowMs)
+    this.revocations.prune(nowMs)
+    this.directory.prune()
+    this.#options.onForgotten()
+    this.#changed()
+  }
+
+  #watchFreshness(): void {
+    const { clock, feed } = this.#options
+    if (this.#wasStale) {
+      this.#wasStale = false
+      feed.emit({ type: 'fresh' })
+    }
+    this.#unwatch()
+    this.#unwatch = this.#timers.after(this.#freshness.staleIn(clock.monotonic()) + 1, () => {
+      this.#wasStale = true
+      feed.emit({ type: 'stale' })
+      this.#askForTick()
+    })
+  }
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener()
+      } catch (error) {
+        // The others have to hear of it all the same.
+        this.#options.feed.emit({ type: 'error', error })
+      }
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import type { NatsConnection } from '@nats-io/transport-node'
+import { SubrosaError } from '../../base/errors.ts'
+import type { SecureConnection } from '../../bus/connection.ts'
+import { secure } from '../../bus/secure.ts'
+import type { Identity } from '../../identity/identity.ts'
+import { loadIdentity } from '../../identity/keyfiles/key-file.ts'
+import type { TrustOptions } from '../../identity/trust.ts'
+import { agentPaths } from '../../setup/layout.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+import { openBroker, trustOf } from './broker.ts'
+import { type BrokerOptions, type GivenOptions, givenOptions } from './broker-options.ts'
+import { findRealm } from './find-realm.ts'
+
+/** An agent in its realm, and the connection that it is on. */
+export interface Joined {
+  readonly bus: SecureConnection
+  readonly nc: NatsConnection
+  /** How many instances of the agent the others seal to. */
+  readonly maxInstances: number
+}
+
+/**
+ * Connects to the broker and joins the realm as the agent that is named.
+ *
+ * @param purpose what the broker calls the connection, where nobody says it
+ * @throws what openBroker, trustOf, loadIdentity and secure throw, and SubrosaError ERR_SETUP when nothing says who
+ *   this agent is
+ */
+export async function joinRealm(
+  terminal: Terminal,
+  options: BrokerOptions,
+  purpose: string,
+): Promise<Joined> {
+  const given = givenOptions(terminal, options)
+  const trust = await trustOf(terminal, options)
+  const identity = await identityOf(terminal, given, trust)
+  const nc = await openBroker(terminal, options, purpose)
+  try {
+    const { state } = given.all
+    const bus = await secure(nc, { identity, trust, timeout: given.joinTimeoutMs, ...(state && { state }) })
+    return { bus, nc, maxInstances: identity.claims.maxInstances }
+  } catch (error) {
+    await nc.close()
+    throw error
+  }
+}
+
+async function identityOf(terminal: Terminal, given: GivenOptions, trust: TrustOptions): Promise<Identity> {
+  const { as: name, ...texts } = given.all
+  const { passphrase } = given
+  const key = texts.identity && toSource(texts.identity)
+  const token = texts.identityToken && toSource(texts.identityToken)
+  const secret = passphrase === undefined ? {} : { passphrase }
+  if (key && token) return loadIdentity({ key, token }, secret)
+  if (key && name && 'pins' in trust) return loadIdentity({ key, name, realm: trust.realm }, secret)
+  if (key) return loadIdentity(key, secret)
+  const { realm, agent } = (await findRealm(terminal, given)) ?? {}
+  if (realm !== undefined && agent !== undefined)
+    return loadIdentity(`file:${agentPaths(realm.dir, agent).identity}`)
+  throw new SubrosaError('ERR_SETUP', 'nothing says which agent this is', {
+    hint: "name an agent of the realm's folder with --as, or an identity file with --identity",
+  })
+}
+
+function toSource(text: string): string {
+  return /^(file|env):/.test(text) ? text : `file:${text}`
+}

@@ -1,0 +1,58 @@
+import { open } from 'node:fs/promises'
+import { SubrosaError } from '../../base/errors.ts'
+
+const ACCESS_BY_OTHERS = 0o077
+const WRITE_BY_OTHERS = 0o022
+const MAX_FILE_BYTES = 1024 * 1024
+
+/**
+ * Reads a file that holds a secret.
+ *
+ * @throws SubrosaError ERR_KEY_FILE when it cannot be read, ERR_KEY_FILE_PERMISSIONS when group or others can.
+ */
+export async function readSecretFile(path: string): Promise<string> {
+  return read(path, 'key file', (mode) => {
+    if ((mode & ACCESS_BY_OTHERS) === 0) return
+    throw new SubrosaError('ERR_KEY_FILE_PERMISSIONS', `others can read the key file ${path}`, {
+      hint: `chmod 600 ${path}, and think about replacing the key`,
+    })
+  })
+}
+
+/**
+ * Reads a file that is no secret, and that decides whom to trust.
+ *
+ * @throws SubrosaError ERR_KEY_FILE when it cannot be read, ERR_KEY_FILE_PERMISSIONS when group or others can write it.
+ */
+export async function readTrustFile(path: string): Promise<string> {
+  return read(path, 'file of pins', (mode) => {
+    if ((mode & WRITE_BY_OTHERS) === 0) return
+    throw new SubrosaError('ERR_KEY_FILE_PERMISSIONS', `others can write the file of pins ${path}`, {
+      hint: `chmod go-w ${path}, and compare every fingerprint in it again: subrosa pin --file ${path}`,
+    })
+  })
+}
+
+/** Reads a file that is no secret. @throws SubrosaError ERR_KEY_FILE when it cannot be read */
+export async function readPublicFile(path: string): Promise<string> {
+  return read(path, 'file', () => {})
+}
+
+async function read(path: string, kind: string, check: (mode: number) => void): Promise<string> {
+  try {
+    const file = await open(path)
+    try {
+      const stats = await file.stat()
+      // Windows has no such bits: there the folder's access list decides. A folder fails when it is read.
+      if (process.platform !== 'win32' && !stats.isDirectory()) check(stats.mode)
+      if (stats.size > MAX_FILE_BYTES)
+        throw new SubrosaError('ERR_KEY_FILE', `the ${kind} ${path} is too large`)
+      return await file.readFile('utf8')
+    } finally {
+      await file.close()
+    }
+  } catch (cause) {
+    if (cause instanceof SubrosaError) throw cause
+    throw new SubrosaError('ERR_KEY_FILE', `cannot read the ${kind} ${path}`, { cause })
+  }
+}

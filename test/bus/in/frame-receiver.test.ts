@@ -1,0 +1,421 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hex, utf8 } from '../../../src/base/bytes.ts'
+import {
+  CLOCK_WINDOW_MS,
+  FAILED_OPENS_PER_SECOND,
+  MAX_SESSIONS_PER_SENDER,
+  REPLAY_WINDOW,
+  SESSION_TOMBSTONE_MS,
+} from '../../../src/base/limits.ts'
+import type { RecipientKey } from '../../../src/envelope/keys.ts'
+import { FrameSealer } from '../../../src/session/frame-cipher.ts'
+import { OutgoingSession } from '../../../src/session/outgoing.ts'
+import { encodeFrameMeta, FRAME_HEADER_BYTES } from '../../../src/wire/frame.ts'
+import { SessionMode } from '../../../src/wire/handshake.ts'
+import { newRecipient } from '../../envelope/forge.ts'
+import { HAND_GRACE_MS, HandRealm } from '../../support/hand-agents.ts'
+import { engine, may } from '../../support/identities.ts'
+import { passing } from '../../support/passing.ts'
+import { collectStatus } from '../../support/realm.ts'
+import { MINUTE } from '../../support/statements.ts'
+import { until } from '../../support/until.ts'
+
+const LIFE_MS = 60_000
+const META = encodeFrameMeta({
+  ttlMs: 0,
+  subject: 'orders.new',
+  reply: undefined,
+  inReplyTo: undefined,
+  headers: [],
+  clearHeaders: [],
+  lengths: undefined,
+})
+
+let all: HandRealm
+let mary: RecipientKey
+
+beforeEach(async () => {
+  all = await HandRealm.start()
+  mary = newRecipient(engine)
+})
+afterEach(() => all.stop())
+
+// The wall clock alone moves: no timer runs, no key is destroyed, and no tick is late.
+const goTo = (ms: number): void => all.clock.jump(ms - all.clock.now())
+
+const count = (reason: string): number =>
+  Object.entries(all.bob.rejections()).find(([name]) => name === reason)?.[1] ?? 0
+
+/** Publishes so many and waits until bob has judged them all. */
+async function flood(frames: readonly Uint8Array[]): Promise<void> {
+  const before = all.rejected + all.got.length
+  for (const frame of frames) all.broker.publish('orders.new', frame)
+  await until('all are judged', () => all.rejected + all.got.length === before + frames.length)
+}
+
+/** A copy with other bytes of salt, as anybody can make it. */
+function resalted(frame: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(frame)
+  copy.set(engine.randomBytes(10), 25)
+  return copy
+}
+
+describe('a co-recipient', () => {
+  it('moves no window with a huge number: what the sender says afterwards is delivered', async () => {
+    const session = all.openSession(await all.join('alice'), { to: [all.toBob, mary] })
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    await all.expectDelivered(session.frame({ counter: 0 }))
+    for (const counter of [1, REPLAY_WINDOW + 1, 2 ** 20 - 1])
+      await all.expectRejected(session.frame({ counter, messageKey }), 'signature')
+    for (const counter of [2 ** 20, 2 ** 53 - 1])
+      await all.expectRejected(session.frame({ counter, messageKey }), 'session')
+    for (const counter of [1, 2, REPLAY_WINDOW]) await all.expectDelivered(session.frame({ counter }))
+  })
+
+  it('answers for a minute of forged frames with its own session alone', async () => {
+    const alice = await all.join('alice')
+    const [shared, own] = [all.openSession(alice, { to: [all.toBob, mary] }), all.openSession(alice)]
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    await flood(Array.from({ length: FAILED_OPENS_PER_SECOND + 5 }, () => shared.frame({ messageKey })))
+    expect(all.bob.rejections()).toEqual({ signature: FAILED_OPENS_PER_SECOND, flood: 5 })
+    await all.expectRejected(shared.frame(), 'flood')
+    await all.expectDelivered(own.frame())
+    all.clock.advance(1000)
+    await all.expectDelivered(shared.frame())
+  })
+})
+
+describe('a handshake', () => {
+  it('opens a channel for one recipient alone', async () => {
+    const alice = await all.join('alice')
+    const toTwo = all.session(alice, { mode: SessionMode.channel, to: [all.toBob, mary] })
+    await all.expectRejected(toTwo.handshake, 'content')
+    all.broker.publish('orders.new', toTwo.frame())
+    await passing(
+      all.clock,
+      until('its frame is given up', () => count('unknown session') === 1),
+    )
+    expect(all.got).toHaveLength(0)
+    const toOne = all.openSession(alice, { mode: SessionMode.channel })
+    await all.expectDelivered(toOne.frame())
+  })
+
+  it('that comes again changes nothing: what was read is not read twice', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const frames = [session.frame(), session.frame()]
+    await all.expectDelivered(frames[0] ?? new Uint8Array(0))
+    const before = all.bob.rejections()
+    const places = [all.inboxOfBob, 'orders.new', `${all.realm.root}.handshake.${hex(session.secrets.sid)}`]
+    for (let i = 0; i < 5; i++) for (const place of places) all.broker.publish(place, session.handshake)
+    await all.expectRejected(frames[0] ?? new Uint8Array(0), 'replay')
+    await all.expectDelivered(frames[1] ?? new Uint8Array(0))
+    expect(all.bob.rejections()).toEqual({ ...before, replay: 1 })
+  })
+
+  it('that comes again, however often, leaves its sender as many sessions as before', async () => {
+    const alice = await all.join('alice')
+    const session = all.openSession(alice)
+    for (let i = 0; i < MAX_SESSIONS_PER_SENDER + 10; i++) all.broker.publish('orders.new', session.handshake)
+    await all.expectDelivered(all.openSession(alice).frame())
+    expect(all.bob.rejections()).toEqual({})
+  })
+
+  it('in the name of another opens nothing', async () => {
+    const alice = await all.join('alice')
+    const { keys } = await all.join('mary')
+    const forged = all.session({ ...alice, keys })
+    await all.expectRejected(forged.handshake, 'signature')
+    all.broker.publish('orders.new', forged.frame())
+    await passing(
+      all.clock,
+      until('its frame is given up', () => count('unknown session') === 1),
+    )
+    expect(all.got).toHaveLength(0)
+  })
+
+  it('is of its epoch, and not of the future', async () => {
+    const alice = await all.join('alice')
+    const { notBefore, notAfter } = all.epoch
+    const at = (sentAtMs: number) => all.session(alice, { sentAtMs }).handshake
+    goTo(notBefore + MINUTE)
+    await all.expectRejected(at(all.clock.now() + CLOCK_WINDOW_MS + 1), 'time')
+    await all.expectRejected(at(notBefore - CLOCK_WINDOW_MS - 1), 'time')
+    const good = all.session(alice, { sentAtMs: all.clock.now() + CLOCK_WINDOW_MS })
+    all.broker.publish(all.inboxOfBob, good.handshake)
+    await all.expectDelivered(good.frame({ sentAtMs: all.clock.now() }))
+    goTo(notAfter + HAND_GRACE_MS - 1)
+    await all.expectRejected(at(notAfter + CLOCK_WINDOW_MS + 1), 'time')
+    goTo(notAfter + HAND_GRACE_MS)
+    await all.expectRejected(at(notAfter), 'time')
+  })
+
+  it('with other bounds than a session may have opens nothing', async () => {
+    const alice = await all.join('alice')
+    for (const wrong of [{ lifetimeMs: 900_001 }, { maxFrames: 2 ** 20 + 1 }, { mode: 2 as never }])
+      await all.expectRejected(all.session(alice, wrong).handshake, 'content')
+  })
+})
+
+describe('a session', () => {
+  it('takes the subjects of its scope', async () => {
+    const alice = await all.join('alice')
+    await all.expectDelivered(all.openSession(alice, { scope: 'orders.*' }).frame())
+    await all.expectRejected(all.openSession(alice, { scope: 'reports.>' }).frame(), 'scope')
+  })
+
+  it('takes as many frames as its handshake says', async () => {
+    const session = all.openSession(await all.join('alice'), { maxFrames: 3 })
+    await all.expectDelivered(session.frame({ counter: 2 }))
+    await all.expectRejected(session.frame({ counter: 3 }), 'session')
+  })
+
+  it('takes what was sent before its end, as much later as clocks may differ', async () => {
+    const session = all.openSession(await all.join('alice'), { lifetimeMs: LIFE_MS })
+    const end = all.epoch.notBefore + LIFE_MS
+    goTo(end - 1)
+    await all.expectRejected(session.frame({ sentAtMs: end }), 'session')
+    goTo(end + CLOCK_WINDOW_MS - 1)
+    await all.expectRejected(session.frame({ sentAtMs: end }), 'session')
+    await all.expectDelivered(session.frame({ sentAtMs: end - 1 }))
+    goTo(end + CLOCK_WINDOW_MS)
+    await all.expectRejected(session.frame({ sentAtMs: end - 1 }), 'session')
+  })
+
+  it('is refused beyond 256 of one sender, and none is forgotten for it', async () => {
+    const alice = await all.join('alice')
+    const open = () => all.openSession(alice, { lifetimeMs: LIFE_MS })
+    const sessions = Array.from({ length: MAX_SESSIONS_PER_SENDER }, open)
+    const [first = open(), second = open()] = sessions
+    await all.expectDelivered(first.frame())
+    expect(all.bob.rejections()).toEqual({})
+    await all.expectRejected(all.session(alice).handshake, 'flood')
+    // Those that are held stay, and other senders have theirs.
+    for (const session of [first, second, sessions.at(-1) ?? first])
+      await all.expectDelivered(session.frame())
+    await all.expectDelivered(all.openSession(await all.join('carol')).frame())
+    // Also when they are over, for as long as a frame of theirs could be played again.
+    const forgotten = all.epoch.notBefore + LIFE_MS + SESSION_TOMBSTONE_MS
+    goTo(forgotten - 1000)
+    await all.expectRejected(all.session(alice).handshake, 'flood')
+    goTo(forgotten)
+    await all.expectDelivered(all.openSession(alice).frame())
+  })
+
+  it('that is over opens nothing, also when its handshake comes again', async () => {
+    const session = all.openSession(await all.join('alice'), { lifetimeMs: LIFE_MS })
+    const frame = session.frame()
+    await all.expectDelivered(frame)
+    goTo(all.epoch.notBefore + LIFE_MS + SESSION_TOMBSTONE_MS + MINUTE)
+    all.broker.publish(all.inboxOfBob, session.handshake)
+    await all.expectRejected(frame, 'session')
+    await all.expectRejected(session.frame({ sentAtMs: all.epoch.notBefore + LIFE_MS - 1 }), 'session')
+  })
+
+  it('ends with the trust in its sender', async () => {
+    const alice = await all.join('alice')
+    const session = all.openSession(alice)
+    await all.expectDelivered(session.frame())
+    const revocation = all.hand.world.revocation(alice.identity, { since: all.clock.now() })
+    await all.tell('revoke', revocation)
+    await all.expectRejected(session.frame(), 'revoked')
+    // For good: its key is gone.
+    await all.expectRejected(session.frame(), 'session')
+    await all.expectRejected(all.session(alice).handshake, 'revoked')
+  })
+
+  it('ends with the token of its sender', async () => {
+    const expiresAtMs = all.epoch.notBefore + MINUTE
+    const session = all.openSession(await all.join(all.realm.identity('alice', { expiresAtMs })))
+    goTo(expiresAtMs - 1)
+    await all.expectDelivered(session.frame())
+    goTo(expiresAtMs)
+    await all.expectRejected(session.frame(), 'revoked')
+  })
+
+  it('ends when another identity turns out to hold the name of its sender', async () => {
+    const session = all.openSession(await all.join('alice'))
+    await all.expectDelivered(session.frame())
+    await all.join(all.realm.identity('alice', { issuedAtMs: all.clock.now() - 3_600_000 }))
+    await all.expectRejected(session.frame(), 'revoked')
+  })
+})
+
+describe('a frame', () => {
+  it('is judged by its own subject: what its sender may say on another one does not count', async () => {
+    const permissions = may(['orders.new', 'orders.good'], ['>'])
+    const [one, two] = [await all.join('alice', { permissions }), await all.join('carol', { permissions })]
+    all.bob.subscribe('orders.bad', { callback: (_error, m) => all.got.push(m) })
+    await all.bob.flush()
+    const bad = { meta: { subject: 'orders.bad' } }
+    const session = all.openSession(one)
+    await all.expectDelivered(session.frame())
+    await all.expectRejected(session.frame(bad), 'not permitted', 'orders.bad')
+    const other = all.openSession(two)
+    await all.expectRejected(other.frame(bad), 'not permitted', 'orders.bad')
+    await all.expectDelivered(other.frame())
+    await all.expectRejected(other.frame(bad), 'not permitted', 'orders.bad')
+  })
+
+  it('that is junk costs nothing but its AEAD: however much of it comes, the next good one is read', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const good = session.frame()
+    const junk = Array.from({ length: 500 }, (_, i) => {
+      const frame = engine.randomBytes(200)
+      frame.set(good.subarray(0, FRAME_HEADER_BYTES))
+      new DataView(frame.buffer).setUint32(39, i + 1)
+      return frame
+    })
+    await flood(junk)
+    expect(all.bob.rejections()).toEqual({ ciphertext: 500 })
+    await all.expectDelivered(good)
+  })
+
+  it('that is cut short is no frame', async () => {
+    const frame = all.openSession(await all.join('alice')).frame()
+    for (const length of [3, 19, FRAME_HEADER_BYTES])
+      await all.expectRejected(frame.subarray(0, length), 'malformed')
+    await all.expectRejected(frame.subarray(0, FRAME_HEADER_BYTES + 15), 'ciphertext')
+    const huge = new Uint8Array(frame)
+    huge[35] = 0xff
+    await all.expectRejected(huge, 'malformed')
+  })
+
+  it('is delivered once to each of two subscriptions that overlap', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const wide: string[] = []
+    all.bob.subscribe('orders.>', { callback: (_error, m) => wide.push(m.string()) })
+    await all.bob.flush()
+    const frame = session.frame({ payload: utf8('x') })
+    await all.expectDelivered(frame)
+    await until('the other has it too', () => wide.length === 1)
+    all.broker.publish('orders.new', frame)
+    await until('both reject it', () => count('replay') === 2)
+    expect([wide.length, all.got.length]).toEqual([1, 1])
+  })
+
+  it('too far behind the newest is taken for one that was read', async () => {
+    const session = all.openSession(await all.join('alice'))
+    await all.expectDelivered(session.frame({ counter: REPLAY_WINDOW + 4 }))
+    // 3 has not the place in the window that the newest has, and 4 has.
+    for (const counter of [3, 4]) await all.expectRejected(session.frame({ counter }), 'replay')
+    await all.expectDelivered(session.frame({ counter: 5 }))
+  })
+
+  it('with many payloads is delivered payload by payload, in order, and once', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const frame = session.frame({ meta: { lengths: [3, 0, 5] }, payload: utf8('onethree') })
+    all.broker.publish('orders.new', frame)
+    await until('all are delivered', () => all.got.length === 3)
+    expect(all.got.map((m) => m.string())).toEqual(['one', '', 'three'])
+    await all.expectRejected(frame, 'replay')
+  })
+
+  it('with lengths that do not sum to what follows is none', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const wrong = (lengths: readonly number[]) =>
+      session.frame({ meta: { lengths }, payload: utf8('12345678') })
+    for (const lengths of [[], [7], [9], [4, 3], [2 ** 32 - 1, 9]])
+      await all.expectRejected(wrong(lengths), 'content')
+  })
+
+  it.each([
+    ['signed', SessionMode.signed],
+    ['channel', SessionMode.channel],
+  ])('of mode %s with many payloads and a reply subject is none', async (_, mode) => {
+    // It would be many requests of one name, and a response could not say to which of them it is.
+    const session = all.openSession(await all.join('alice'), { mode })
+    for (const lengths of [[2], [1, 1], [0, 2, 0]]) {
+      const meta = { lengths, reply: '_INBOX.alice.1' }
+      await all.expectRejected(session.frame({ meta, payload: utf8('ab') }), 'content')
+    }
+    // With the one or the other it is delivered.
+    await all.expectDelivered(session.frame({ meta: { reply: '_INBOX.alice.1' }, payload: utf8('ab') }))
+    await all.expectDelivered(session.frame({ meta: { lengths: [2] }, payload: utf8('ab') }))
+  })
+
+  it('with clear headers that were not delivered is rejected', async () => {
+    const session = all.openSession(await all.join('alice'))
+    await all.expectRejected(
+      session.frame({ meta: { clearHeaders: [{ name: 'Nats-Msg-Id', value: 'one' }] } }),
+      'headers',
+    )
+  })
+})
+
+describe('two processes that go on with one session', () => {
+  it('are found in what two real senders publish: each number is delivered once, and both are reported', async () => {
+    const alice = await all.join('alice')
+    const { secrets } = all.openSession(alice)
+    const events = collectStatus(all.bob)
+    const clones = [1, 2].map(() => {
+      const sealer = new FrameSealer(engine, 'padme')
+      const session = new OutgoingSession(engine, {
+        secrets: { ...secrets, key: secrets.key.slice() },
+        mode: SessionMode.signed,
+        maxFrames: 100,
+        expiresAtMs: Number.MAX_SAFE_INTEGER,
+        messageKey: alice.keys.secretKey,
+      })
+      return (payloads: readonly string[]): readonly Uint8Array[] => {
+        const frames = payloads.map((text) => ({
+          ...session.takeNumber(all.clock.now()),
+          content: [META, utf8(text)],
+        }))
+        return session.seal(sealer, frames)
+      }
+    })
+    const wires: Uint8Array[] = []
+    for (let turn = 0; turn < 4; turn++) {
+      for (const [i, seal] of clones.entries())
+        wires.push(...seal(Array.from({ length: 5 }, (_, n) => `${i} ${turn} ${n}`)))
+    }
+    await flood(wires)
+    expect(all.bob.rejections()).toEqual({ replay: 20 })
+    expect(all.got.map((m) => m.string())).toEqual(
+      [0, 1, 2, 3].flatMap((turn) => [0, 1, 2, 3, 4].map((n) => `0 ${turn} ${n}`)),
+    )
+    expect(events.filter(({ type }) => type === 'clone')).toHaveLength(20)
+    expect(new Set(wires.map((wire) => hex(wire.subarray(19, 43)))).size).toBe(40)
+  })
+
+  it('are reported as a clone, and nothing is delivered twice', async () => {
+    const alice = await all.join('alice')
+    const session = all.openSession(alice)
+    const events = collectStatus(all.bob)
+    for (const counter of [0, 1, 2]) await all.expectDelivered(session.frame({ counter }))
+    expect(events.filter(({ type }) => type === 'clone')).toEqual([])
+    // The other one repeats the number, with another salt and under the same key.
+    await all.expectRejected(session.frame({ counter: 1, payload: utf8('other') }), 'replay')
+    const clone = { type: 'clone', name: 'alice', instance: hex(alice.instance) }
+    expect(events.filter(({ type }) => type === 'clone')).toEqual([clone])
+  })
+
+  it('are not suspected where somebody plays a frame again, as it was or with another salt', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const events = collectStatus(all.bob)
+    const frame = session.frame()
+    await all.expectDelivered(frame)
+    await flood([frame, ...Array.from({ length: 3 * FAILED_OPENS_PER_SECOND }, () => resalted(frame))])
+    expect(all.bob.rejections()).toEqual({ replay: 3 * FAILED_OPENS_PER_SECOND + 1 })
+    // Whoever has no key uses up nothing of what the session may fail.
+    await all.expectDelivered(session.frame())
+    expect(events.filter(({ type }) => type === 'clone')).toEqual([])
+  })
+
+  it('are not suspected where a co-recipient forges such a frame', async () => {
+    const session = all.openSession(await all.join('alice'), { to: [all.toBob, mary] })
+    const events = collectStatus(all.bob)
+    await all.expectDelivered(session.frame({ counter: 0 }))
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    await all.expectRejected(session.frame({ counter: 0, messageKey }), 'replay')
+    expect(events.filter(({ type }) => type === 'clone')).toEqual([])
+  })
+
+  it('are reported so often and no more', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const events = collectStatus(all.bob)
+    await all.expectDelivered(session.frame({ counter: 0 }))
+    await flood(Array.from({ length: 2 * FAILED_OPENS_PER_SECOND }, () => session.frame({ counter: 0 })))
+    expect(events.filter(({ type }) => type === 'clone')).toHaveLength(FAILED_OPENS_PER_SECOND)
+  })
+})
