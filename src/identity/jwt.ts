@@ -3,13 +3,11 @@ import { fromUtf8, utf8 } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_TOKEN_BYTES } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
+import { isObject, type JsonObject } from '../json/objects.ts'
 import { parseStrictJson } from '../json/strict.ts'
 import type { Signer } from './signing-key.ts'
 
 const HEADER = { typ: 'JWT', alg: 'ed25519-nkey' }
-
-/** A JSON object as it stands in a token. */
-export type JsonObject = Readonly<Record<string, unknown>>
 
 /** Claims of NATS's JWTs, version 2, before `jti`, `iss` and `iat` are set. Times are seconds since 1970. */
 export interface JwtClaims {
@@ -60,11 +58,6 @@ export function decodeJwt(token: string): DecodedJwt {
 /** The error for a token that does not follow the form. It never quotes the token. */
 export function invalidToken(why = 'the identity token is malformed'): SubrosaError {
   return new SubrosaError('ERR_TOKEN_INVALID', why)
-}
-
-/** Whether a value is a JSON object. */
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function segment(value: object): string {

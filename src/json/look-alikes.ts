@@ -1,4 +1,4 @@
-import type { JsonObject } from '../identity/jwt.ts'
+import type { JsonObject } from './objects.ts'
 
 /**
  * Whether an object has a key that some readers take for one of these names, and others do not: Go's readers match keys

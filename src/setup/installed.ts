@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { SubrosaError } from '../base/errors.ts'
-import { isObject } from '../identity/jwt.ts'
 import { type IdentityClaims, isAgentName } from '../identity/token.ts'
+import { isObject } from '../json/objects.ts'
 import { parseStrictJson } from '../json/strict.ts'
 import { findAgent, listAgents } from './agent-records.ts'
 import { listFolder, readFileIfAny, replaceFile } from './files.ts'

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
-import { isObject, type JsonObject } from '../../identity/jwt.ts'
+import { isObject, type JsonObject } from '../../json/objects.ts'
 import { LISTING_TIMEOUT_MS } from '../../mcp/pins/tool-check.ts'
 import { listTools } from '../../mcp/pins/tool-list.ts'
 import { type ListedTool, type OfferedTools, pinsOf } from '../../mcp/pins/tool-pins.ts'

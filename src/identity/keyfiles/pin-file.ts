@@ -1,6 +1,6 @@
 import { SubrosaError } from '../../base/errors.ts'
+import { isObject } from '../../json/objects.ts'
 import { parseStrictJson } from '../../json/strict.ts'
-import { isObject } from '../jwt.ts'
 import { decodeNkey } from '../nkey.ts'
 import { parseRules, type SubjectRules } from '../permissions.ts'
 import type { Pin, PinTrust } from '../pins.ts'

@@ -1,7 +1,7 @@
 import { SubrosaError } from '../../base/errors.ts'
 import { MAX_WAITING_MESSAGES } from '../../base/limits.ts'
 import { engineFor } from '../../crypto/engine.ts'
-import { isObject } from '../../identity/jwt.ts'
+import { isObject } from '../../json/objects.ts'
 import { OwnRequests } from '../pipes/own-requests.ts'
 import type { MessagePipe, PipeSink } from '../pipes/pipe.ts'
 import {

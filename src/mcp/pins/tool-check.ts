@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import { type CryptoEngine, engineFor } from '../../crypto/engine.ts'
-import { isObject, type JsonObject } from '../../identity/jwt.ts'
+import { isObject, type JsonObject } from '../../json/objects.ts'
 import type { OwnRequests } from '../pipes/own-requests.ts'
 import type { JsonRpcResponse } from '../policy/json-rpc.ts'
 import { listTools, readToolPage } from './tool-list.ts'

@@ -1,9 +1,9 @@
 import { fromUtf8 } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
-import { isObject, type JsonObject } from '../../identity/jwt.ts'
 import { type ExactJson, readExactJson } from '../../json/exact.ts'
 import { hasLookAlike } from '../../json/look-alikes.ts'
+import { isObject, type JsonObject } from '../../json/objects.ts'
 import { type JsonRpcResponse, METHOD_NOT_FOUND } from '../policy/json-rpc.ts'
 import { type ListedTool, listedTool } from './tool-pins.ts'
 

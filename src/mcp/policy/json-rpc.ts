@@ -1,5 +1,5 @@
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
-import { isObject, type JsonObject } from '../../identity/jwt.ts'
+import { isObject, type JsonObject } from '../../json/objects.ts'
 import { membersOf, outlineJson } from '../../json/text.ts'
 
 /** The id of a request. `1` and `"1"` are two. */

@@ -1,6 +1,6 @@
-import { isObject, type JsonObject } from '../../identity/jwt.ts'
 import { editMessage, type JsonEdit } from '../../json/edit.ts'
 import { hasLookAlike } from '../../json/look-alikes.ts'
+import { isObject, type JsonObject } from '../../json/objects.ts'
 import type { Filtered, MessageFilter } from '../pipes/filter.ts'
 import { onOneLine } from '../pipes/one-line.ts'
 import {

@@ -1,6 +1,6 @@
 import { SubrosaError } from '../../base/errors.ts'
-import { isObject, type JsonObject } from '../../identity/jwt.ts'
 import { isAgentName } from '../../identity/token.ts'
+import { isObject, type JsonObject } from '../../json/objects.ts'
 import { outlineJson } from '../../json/text.ts'
 import type { MessageFilter } from '../pipes/filter.ts'
 import { isPlainText } from '../pipes/plain-text.ts'

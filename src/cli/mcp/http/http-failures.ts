@@ -1,7 +1,7 @@
 import { InsufficientScopeError, SdkError, SdkErrorCode, SdkHttpError } from '@modelcontextprotocol/client'
 import { utf8 } from '../../../base/bytes.ts'
 import { SubrosaError } from '../../../base/errors.ts'
-import { isObject } from '../../../identity/jwt.ts'
+import { isObject } from '../../../json/objects.ts'
 import { readJson } from '../json.ts'
 import { reasonOf, TRANSPORT_FAILED } from './http-errors.ts'
 
