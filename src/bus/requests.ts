@@ -1,8 +1,7 @@
 import { hex, samePublic } from '../base/bytes.ts'
-import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { Queue } from '../base/queue.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
+import type { Context } from './context.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './in/replay.ts'
@@ -40,16 +39,13 @@ interface Pending {
 }
 
 /** What requests work with. */
-export interface RequestsOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface RequestsOptions extends Context {
   readonly receiver: Receiver
   readonly windows: ReplayWindows
   /** The first tokens of the inbox, without wildcards. */
   readonly inboxPrefix: string
   /** A worker says that it could not open a request: it may know something that this agent does not. */
   readonly onUnaddressed: () => void
-  readonly onError: (error: unknown) => void
 }
 
 /**

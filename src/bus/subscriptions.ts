@@ -1,7 +1,7 @@
-import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_HINTS_PER_SECOND, QUEUE_SETTLE_MS } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
+import type { Context } from './context.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows } from './in/replay.ts'
@@ -13,14 +13,11 @@ import { SecureSubscription, type SubscribeOptions } from './messages/subscripti
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { subscribeSafely } from './safely.ts'
-import type { StatusFeed } from './status.ts'
 
 /** What subscriptions work with. */
-export interface SubscriptionsOptions {
-  readonly clock: Clock
+export interface SubscriptionsOptions extends Context {
   readonly receiver: Receiver
   readonly windows: ReplayWindows
-  readonly feed: StatusFeed
   readonly toMessage: (received: Received) => SecureMessage
   /** Called for each message that a subscription has taken. */
   readonly onOpened: () => void

@@ -1,6 +1,4 @@
 import { hex, readUint } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import { FrameOpener } from '../../session/frame-cipher.ts'
 import type { OpenedContent } from '../../session/incoming.ts'
 import {
@@ -11,22 +9,20 @@ import {
   readFrameHeader,
 } from '../../wire/frame.ts'
 import { SessionMode } from '../../wire/handshake.ts'
+import type { Context } from '../context.ts'
 import { clearHeadersMatch } from '../messages/headers.ts'
 import type { Opened } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
-import type { RejectReason, StatusFeed } from '../status.ts'
+import type { RejectReason } from '../status.ts'
 import { type Arrival, isInTime } from './arrival.ts'
 import type { HeldSession, IncomingSessions } from './incoming-sessions.ts'
 import { seenIn, windowFor } from './replay.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
 /** What a frame receiver works with. */
-export interface FrameReceiverOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface FrameReceiverOptions extends Context {
   readonly link: RealmLink
-  readonly feed: StatusFeed
   readonly policy: SubjectPolicy
   readonly sessions: IncomingSessions
   readonly reject: (reason: RejectReason, delivered: NatsMessage) => void

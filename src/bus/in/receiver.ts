@@ -1,20 +1,18 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import { type Unsealed, unseal, verifySender } from '../../envelope/open.ts'
 import { allows } from '../../identity/permissions.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import type { SenderStanding } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
 import { clearHeadersMatch } from '../messages/headers.ts'
 import { type Opened, openedMessage } from '../messages/opened.ts'
 import type { NatsLike, NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
-import type { RejectReason, StatusFeed } from '../status.ts'
+import type { RejectReason } from '../status.ts'
 import { type Arrival, isInTime, isOfEpoch } from './arrival.ts'
 import { FrameReceiver } from './frame-receiver.ts'
 import { IncomingSessions } from './incoming-sessions.ts'
@@ -23,12 +21,8 @@ import { seenIn, windowFor } from './replay.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
 /** What a receiver works with. */
-export interface ReceiverOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface ReceiverOptions extends Context {
   readonly link: RealmLink
-  readonly subjects: ProtocolSubjects
-  readonly feed: StatusFeed
   /** On which other subjects than its own a message may arrive. */
   readonly policy: SubjectPolicy
   /** Called with sessions (their sids in hexadecimal) of which nothing is known any more. */

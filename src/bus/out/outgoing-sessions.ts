@@ -1,5 +1,4 @@
 import { hex } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
   LOOKUP_TIMEOUT_MS,
@@ -8,15 +7,14 @@ import {
   MAX_SESSION_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Padding } from '../../crypto/padding.ts'
 import { seal } from '../../envelope/seal.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { OutgoingSession } from '../../session/outgoing.ts'
 import { encodeHandshake, type SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { HandshakeOut } from './handshake-out.ts'
@@ -26,15 +24,11 @@ import { SessionQuota } from './session-quota.ts'
 const MAX_OPEN_SESSIONS = 4096
 
 /** What outgoing sessions work with. */
-export interface OutgoingSessionsOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface OutgoingSessionsOptions extends Context {
   readonly link: RealmLink
-  readonly subjects: ProtocolSubjects
   readonly padding: Padding
   /** Seals the frames that wait: a session that ends has no key for them any more. */
   readonly flush: () => void
-  readonly onError: (error: unknown) => void
 }
 
 /** Whom a session is for. */

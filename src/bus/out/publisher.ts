@@ -1,18 +1,16 @@
-import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Padding } from '../../crypto/padding.ts'
 import { seal } from '../../envelope/seal.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { allows } from '../../identity/permissions.ts'
 import { isSubject } from '../../identity/subject.ts'
-import type { Trust, VerifiedClaims } from '../../identity/trust.ts'
+import type { VerifiedClaims } from '../../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import { type Audience, type AudienceMember, toMember } from '../../keys/directory.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
 import { type HeadersLike, splitHeaders } from '../messages/headers.ts'
 import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
@@ -45,19 +43,13 @@ interface Ready extends Published {
 }
 
 /** What a publisher works with. */
-export interface PublisherOptions {
-  readonly engine: CryptoEngine
+export interface PublisherOptions extends Context {
   readonly identity: Identity
   /** What its token is worth under the trust anchors. */
   readonly claims: VerifiedClaims
-  readonly trust: Trust
-  readonly clock: Clock
   readonly link: RealmLink
-  readonly subjects: ProtocolSubjects
   readonly streams: Streams
   readonly padding: Padding
-  /** A frame that waited for the end of its turn could not be published. */
-  readonly onError: (error: unknown) => void
 }
 
 /** To whom, and how. */

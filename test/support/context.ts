@@ -1,0 +1,22 @@
+import { silentLog } from '../../src/base/logger.ts'
+import { type Context, makeContext } from '../../src/bus/context.ts'
+import { StatusFeed } from '../../src/bus/status.ts'
+import { Trust } from '../../src/identity/trust.ts'
+import { protocolSubjects } from '../../src/keys/subjects.ts'
+import { ManualClock } from './clock.ts'
+import { engine, newAuthority } from './identities.ts'
+
+/** What parts of a connection work with, for tests that make one by itself: silent, and on a clock that is moved by hand. */
+export function testContext(parts: Partial<Context> = {}): Context {
+  const trust = parts.trust ?? new Trust(engine, { authority: [newAuthority().publicKey] })
+  const context = makeContext({
+    engine,
+    clock: new ManualClock(),
+    trust,
+    subjects: protocolSubjects(trust.realm),
+    log: silentLog,
+    feed: new StatusFeed(),
+    ...parts,
+  })
+  return { ...context, ...parts }
+}
