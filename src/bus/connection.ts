@@ -1,6 +1,8 @@
 // Over 300 lines, half of them the documentation of the public interface.
 import { hex } from '../base/bytes.ts'
+import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
+import { HouseClock } from '../base/house-clock.ts'
 import { assertDelay } from '../base/timers.ts'
 import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -89,7 +91,8 @@ export interface WaitForAudienceOptions {
 }
 
 /** What a connection is made of; `secure()` puts it together. */
-export interface ConnectionParts extends Omit<Context, 'feed' | 'onError'> {
+export interface ConnectionParts extends Omit<Context, 'clock' | 'feed' | 'onError'> {
+  readonly clock: Clock
   readonly identity: Identity
   /** What its token is worth under the trust anchors. */
   readonly claims: VerifiedClaims
@@ -153,7 +156,8 @@ export class SecureConnection {
   /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
     const { inboxPrefix } = parts
-    const { engine, clock, subjects, trust, log } = parts
+    const { engine, subjects, trust, log } = parts
+    const clock = new HouseClock(parts.clock)
     const feed = new StatusFeed(new EventLog(log, clock))
     const context = makeContext({ engine, clock, subjects, trust, log, feed })
     this.#feed = feed

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts'
+import type { HouseClock } from '../base/house-clock.ts'
 import type { Logger } from '../base/logger.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Trust } from '../identity/trust.ts'
@@ -8,7 +8,7 @@ import type { StatusFeed } from './status.ts'
 /** What every part of one connection works with. It is made once, by the connection, and passed on as it is. */
 export interface Context {
   readonly engine: CryptoEngine
-  readonly clock: Clock
+  readonly clock: HouseClock
   readonly subjects: ProtocolSubjects
   readonly trust: Trust
   readonly log: Logger

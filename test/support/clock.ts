@@ -8,11 +8,14 @@ interface Timer {
 /** A clock that moves only when told to. Several agents can share it. */
 export class ManualClock implements Clock {
   readonly #timers = new Set<Timer>()
+  readonly #hasBoot: boolean
   #now: number
   #monotonic = 0
+  #suspended = 0
 
-  constructor(now = 1_800_000_000_000) {
+  constructor(now = 1_800_000_000_000, { hasBoot = true }: { readonly hasBoot?: boolean } = {}) {
     this.#now = now
+    this.#hasBoot = hasBoot
   }
 
   now(): number {
@@ -21,6 +24,10 @@ export class ManualClock implements Clock {
 
   monotonic(): number {
     return this.#monotonic
+  }
+
+  boot(): number | undefined {
+    return this.#hasBoot ? this.#monotonic + this.#suspended : undefined
   }
 
   after(delayMs: number, task: () => void): () => void {
@@ -44,6 +51,12 @@ export class ManualClock implements Clock {
 
   /** Sets the wall clock alone, as when somebody corrects it. */
   jump(ms: number): void {
+    this.#now += ms
+  }
+
+  /** The machine sleeps: the wall clock goes on, and so does the boot clock, but no timer and no monotonic clock. */
+  suspend(ms: number): void {
+    this.#suspended += ms
     this.#now += ms
   }
 
