@@ -5,6 +5,7 @@ import type { EventLog } from './event-log.ts'
 /** Why something that arrived was not delivered. */
 export type RejectReason =
   | OpenFailure
+  | 'misrouted'
   | 'plaintext'
   | 'stale'
   | 'unknown sender'
