@@ -640,8 +640,8 @@ function pack(value) {
 function packUint(value) {
   if (value < 0x80) return Buffer.of(value)
   if (value < 2 ** 32) return sized(value, [0xcc, 0xcd, 0xce])
-  const bytes = Buffer.alloc(9, 0xcf)
-  bytes.writeBigUInt64BE(BigInt(value), 1)
+  const bytes = Buffer.alloc(9, 0xd3)
+  bytes.writeBigInt64BE(BigInt(value), 1)
   return bytes
 }
 
@@ -841,6 +841,12 @@ async function sealByLibrary(engine, input) {
   )
 }
 
+/** An engine that draws the salts of these frames: each has a millisecond, and so a draw, of its own. */
+function drawing(engine, frames) {
+  const salts = frames.map(({ input }) => bytes(input.salt_random)).values()
+  return { ...engine, randomBytes: () => salts.next().value }
+}
+
 async function compareSessions(sessions) {
   const { FrameSealer } = await import('../dist/session/frame-cipher.js')
   const { OutgoingSession } = await import('../dist/session/outgoing.js')
@@ -861,13 +867,7 @@ async function compareSessions(sessions) {
         handshake: sealed.bytes,
       })
       const pending = frames.map((frame) => {
-        const { payloads, salt_random: random, ...meta } = frame.input
-        // Each frame has a millisecond, and so a draw, of its own.
-        const drawing = {
-          ...engine,
-          randomBytes: (length) => new Uint8Array(length).map((_, i) => bytes(random)[i] ?? 0),
-        }
-        const sealer = new FrameSealer(drawing, meta.padding)
+        const { payloads, ...meta } = frame.input
         const encoded = encodeFrameMeta({
           ttlMs: meta.ttl_ms,
           subject: meta.subject,
@@ -877,12 +877,11 @@ async function compareSessions(sessions) {
           clearHeaders: headerPairs(meta.clear_headers),
           lengths: payloads.length === 1 ? undefined : payloads.map((payload) => payload.length / 2),
         })
-        const payload = bytes(payloads.join(''))
-        return session.nextFrame(sealer, meta.sent_at_ms, { meta: encoded, payload })
+        return { ...session.takeNumber(meta.sent_at_ms), content: [encoded, bytes(payloads.join(''))] }
       })
       // Padding is the sealer's, and the frames of one batch differ in it here.
       for (const padding of ['padme', 'none']) {
-        const wires = session.seal(new FrameSealer(engine, padding), pending)
+        const wires = session.seal(new FrameSealer(drawing(engine, frames), padding), pending)
         for (const [i, { input: frame, steps: frameExpected }] of frames.entries())
           if (frame.padding === padding) assertSame(wires[i], frameExpected.wire, name, engine)
       }
