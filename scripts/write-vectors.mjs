@@ -420,7 +420,7 @@ function labeledExpand(suiteId, prk, label, info, length) {
 }
 
 function kidOf(use, announcementHash) {
-  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 8)
+  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 16)
 }
 
 function uuidV7(timeMs, random) {

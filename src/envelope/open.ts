@@ -5,12 +5,14 @@ import { WireType } from '../wire/preamble.ts'
 import {
   decodeContent,
   decodeSealed,
+  type FoundWrap,
+  findWrap,
   midTime,
+  recipientCount,
   type SealedContent,
   type SealedMessage,
   type SealedType,
   SIGNATURE_BYTES,
-  type Wrap,
 } from '../wire/sealed.ts'
 import {
   contentKeys,
@@ -85,6 +87,7 @@ export function unseal(
   if (sentAtMs === undefined) return failed('malformed', false)
   if (sealed.header.suite !== SUITE_X25519) return failed('suite', false)
   const own = ownWrap(sealed, keys)
+  if (own === 'twice') return failed('malformed', false)
   if (own === undefined) return { outcome: 'not addressed' }
   if (own.key.suite !== sealed.header.suite) return failed('suite', false)
   if (own.key.epoch !== sealed.header.epoch) return failed('epoch', false)
@@ -115,23 +118,18 @@ function parse(bytes: Uint8Array): SealedMessage | undefined {
   }
 }
 
-interface OwnWrap {
-  readonly wrap: Wrap
-  readonly key: OwnKey
-}
-
-function ownWrap(sealed: SealedMessage, keys: KeyResolver): OwnWrap | undefined {
-  for (const wrap of sealed.header.wraps) {
-    const key = keys.ownKey(wrap.kid)
-    if (key !== undefined) return { wrap, key }
+function ownWrap({ header }: SealedMessage, keys: KeyResolver): FoundWrap<OwnKey> | 'twice' | undefined {
+  try {
+    return findWrap(header.packedWraps, keys.ownKeys())
+  } catch {
+    return 'twice'
   }
-  return undefined
 }
 
 function unwrap(
   engine: CryptoEngine,
   { header }: SealedMessage,
-  { wrap, key }: OwnWrap,
+  { wrap, key }: FoundWrap<OwnKey>,
 ): Uint8Array | undefined {
   const secret = sharedSecret(
     engine,
@@ -144,7 +142,7 @@ function unwrap(
     key: context.key,
     nonce: context.nonce,
     aad: header.mid,
-    data: wrap.wrap,
+    data: wrap,
   })
   engine.wipe(secret, context.key)
   return contentSecret
@@ -155,7 +153,7 @@ function openBody(
   sealed: SealedMessage,
   known: { readonly contentSecret: Uint8Array; readonly sentAtMs: number; readonly epochHash: Uint8Array },
 ): UnsealResult {
-  const { type, suite, epoch, mid, wraps } = sealed.header
+  const { type, suite, epoch, mid } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
   const { contentSecret } = known
   const { key, commitment } = contentKeys(engine, contentSecret, header)
@@ -178,7 +176,7 @@ function openBody(
       epochHash: known.epochHash,
       mid: new Uint8Array(mid),
       sentAtMs: known.sentAtMs,
-      recipients: wraps.length,
+      recipients: recipientCount(sealed.header),
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
       toVerify: signedBytes(type, suite, hashes),
       session: type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,

@@ -20,6 +20,7 @@ import { WireType } from '../../wire/preamble.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { HandshakeOut } from './handshake-out.ts'
+import { leftOutError } from './left-out.ts'
 import { SessionQuota } from './session-quota.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
@@ -156,7 +157,11 @@ export class OutgoingSessions {
       clearHeaders: [],
       payload: encodeHandshake({ scope: undefined, mode, maxFrames, lifetimeMs }),
     }
-    const { bytes, session: secrets } = seal(engine, content, {
+    const {
+      bytes,
+      session: secrets,
+      leftOut,
+    } = seal(engine, content, {
       type: WireType.handshake,
       epoch: epoch.number,
       recipients: members.map((member) => member.key),
@@ -165,6 +170,7 @@ export class OutgoingSessions {
       padding,
     })
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
+    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     try {
       const handshake = new HandshakeOut(
         this.#nc,

@@ -18,6 +18,7 @@ import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { FramePublisher } from './frame-publisher.ts'
+import { leftOutError } from './left-out.ts'
 import type { Streams } from './streams.ts'
 import { Wire } from './wire-out.ts'
 
@@ -56,7 +57,7 @@ export interface PublisherOptions {
   readonly subjects: ProtocolSubjects
   readonly streams: Streams
   readonly padding: Padding
-  /** A frame that waited for the end of its turn could not be published. */
+  /** A frame that waited for the end of its turn could not be published, or a recipient was left out. */
   readonly onError: (error: unknown) => void
 }
 
@@ -223,7 +224,7 @@ export class Publisher {
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const { bytes, mid } = seal(
+    const { bytes, mid, leftOut } = seal(
       engine,
       {
         sender: keys.announcementHash,
@@ -245,6 +246,7 @@ export class Publisher {
         padding,
       },
     )
+    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
     return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }
