@@ -460,7 +460,7 @@ function makeSessions(world) {
     {
       name: 'a signed batch of five frames to two recipients',
       recipients: ['bob', 'carol'],
-      handshake: { scope: 'orders.>', mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      handshake: { mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
       frames: [
         { ...bare, payloads: [Buffer.from('{"order":17}')] },
         { ...full, payloads: [fixed('frame payload', 700)] },
@@ -472,13 +472,13 @@ function makeSessions(world) {
     {
       name: 'a signed frame that is alone in its batch',
       recipients: ['bob'],
-      handshake: { scope: null, mode: 0, max_frames: 1, lifetime_ms: 2000 },
+      handshake: { mode: 0, max_frames: 1, lifetime_ms: 2000 },
       frames: [{ ...bare, payloads: [Buffer.from('alone')] }],
     },
     {
       name: 'a frame of a channel',
       recipients: ['dave'],
-      handshake: { scope: null, mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      handshake: { mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
       frames: [{ ...full, payloads: [Buffer.from('{"order":18}')] }],
     },
   ]
@@ -490,7 +490,7 @@ function makeSessions(world) {
 }
 
 function sessionSteps(world, { name, recipients, handshake, frames }) {
-  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
+  const { mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
   const message = messageOf(world, name, {
     type: 1,
     recipients: recipients.map((recipientName) => recipient(world, recipientName, 0)),
@@ -500,7 +500,7 @@ function sessionSteps(world, { name, recipients, handshake, frames }) {
       ttl_ms: 0,
       headers: [],
       clear_headers: [],
-      payload: pack([scope ?? undefined, mode, maxFrames, lifetimeMs]),
+      payload: pack([mode, maxFrames, lifetimeMs]),
     },
   })
   const steps = sealSteps(message)

@@ -16,7 +16,6 @@ export type RejectReason =
   | 'replay'
   | 'not a response'
   | 'session'
-  | 'scope'
   | 'unknown session'
   | 'flood'
 

@@ -54,7 +54,6 @@ interface SessionVector {
   readonly name: string
   readonly handshake: {
     readonly fields: {
-      readonly scope: string | null
       readonly mode: SessionMode
       readonly max_frames: number
       readonly lifetime_ms: number
@@ -215,8 +214,8 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
 })
 
 function decoded(fields: SessionVector['handshake']['fields']) {
-  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = fields
-  return { scope: scope ?? undefined, mode, maxFrames, lifetimeMs }
+  const { mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = fields
+  return { mode, maxFrames, lifetimeMs }
 }
 
 function metaOf({ input }: FrameVector): FrameMeta {

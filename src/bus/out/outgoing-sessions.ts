@@ -155,7 +155,7 @@ export class OutgoingSessions {
       ttlMs: 0,
       headers: [],
       clearHeaders: [],
-      payload: encodeHandshake({ scope: undefined, mode, maxFrames, lifetimeMs }),
+      payload: encodeHandshake({ mode, maxFrames, lifetimeMs }),
     }
     const {
       bytes,
