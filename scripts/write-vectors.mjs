@@ -420,7 +420,7 @@ function labeledExpand(suiteId, prk, label, info, length) {
 }
 
 function kidOf(use, announcementHash) {
-  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 8)
+  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 16)
 }
 
 function uuidV7(timeMs, random) {
@@ -460,7 +460,7 @@ function makeSessions(world) {
     {
       name: 'a signed batch of five frames to two recipients',
       recipients: ['bob', 'carol'],
-      handshake: { scope: 'orders.>', mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      handshake: { mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
       frames: [
         { ...bare, payloads: [Buffer.from('{"order":17}')] },
         { ...full, payloads: [fixed('frame payload', 700)] },
@@ -472,13 +472,13 @@ function makeSessions(world) {
     {
       name: 'a signed frame that is alone in its batch',
       recipients: ['bob'],
-      handshake: { scope: null, mode: 0, max_frames: 1, lifetime_ms: 2000 },
+      handshake: { mode: 0, max_frames: 1, lifetime_ms: 2000 },
       frames: [{ ...bare, payloads: [Buffer.from('alone')] }],
     },
     {
       name: 'a frame of a channel',
       recipients: ['dave'],
-      handshake: { scope: null, mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      handshake: { mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
       frames: [{ ...full, payloads: [Buffer.from('{"order":18}')] }],
     },
   ]
@@ -490,7 +490,7 @@ function makeSessions(world) {
 }
 
 function sessionSteps(world, { name, recipients, handshake, frames }) {
-  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
+  const { mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
   const message = messageOf(world, name, {
     type: 1,
     recipients: recipients.map((recipientName) => recipient(world, recipientName, 0)),
@@ -500,7 +500,7 @@ function sessionSteps(world, { name, recipients, handshake, frames }) {
       ttl_ms: 0,
       headers: [],
       clear_headers: [],
-      payload: pack([scope ?? undefined, mode, maxFrames, lifetimeMs]),
+      payload: pack([mode, maxFrames, lifetimeMs]),
     },
   })
   const steps = sealSteps(message)
@@ -640,8 +640,8 @@ function pack(value) {
 function packUint(value) {
   if (value < 0x80) return Buffer.of(value)
   if (value < 2 ** 32) return sized(value, [0xcc, 0xcd, 0xce])
-  const bytes = Buffer.alloc(9, 0xcf)
-  bytes.writeBigUInt64BE(BigInt(value), 1)
+  const bytes = Buffer.alloc(9, 0xd3)
+  bytes.writeBigInt64BE(BigInt(value), 1)
   return bytes
 }
 
@@ -841,6 +841,12 @@ async function sealByLibrary(engine, input) {
   )
 }
 
+/** An engine that draws the salts of these frames: each has a millisecond, and so a draw, of its own. */
+function drawing(engine, frames) {
+  const salts = frames.map(({ input }) => bytes(input.salt_random)).values()
+  return { ...engine, randomBytes: () => salts.next().value }
+}
+
 async function compareSessions(sessions) {
   const { FrameSealer } = await import('../dist/session/frame-cipher.js')
   const { OutgoingSession } = await import('../dist/session/outgoing.js')
@@ -861,13 +867,7 @@ async function compareSessions(sessions) {
         handshake: sealed.bytes,
       })
       const pending = frames.map((frame) => {
-        const { payloads, salt_random: random, ...meta } = frame.input
-        // Each frame has a millisecond, and so a draw, of its own.
-        const drawing = {
-          ...engine,
-          randomBytes: (length) => new Uint8Array(length).map((_, i) => bytes(random)[i] ?? 0),
-        }
-        const sealer = new FrameSealer(drawing, meta.padding)
+        const { payloads, ...meta } = frame.input
         const encoded = encodeFrameMeta({
           ttlMs: meta.ttl_ms,
           subject: meta.subject,
@@ -877,12 +877,11 @@ async function compareSessions(sessions) {
           clearHeaders: headerPairs(meta.clear_headers),
           lengths: payloads.length === 1 ? undefined : payloads.map((payload) => payload.length / 2),
         })
-        const payload = bytes(payloads.join(''))
-        return session.nextFrame(sealer, meta.sent_at_ms, { meta: encoded, payload })
+        return { ...session.takeNumber(meta.sent_at_ms), content: [encoded, bytes(payloads.join(''))] }
       })
       // Padding is the sealer's, and the frames of one batch differ in it here.
       for (const padding of ['padme', 'none']) {
-        const wires = session.seal(new FrameSealer(engine, padding), pending)
+        const wires = session.seal(new FrameSealer(drawing(engine, frames), padding), pending)
         for (const [i, { input: frame, steps: frameExpected }] of frames.entries())
           if (frame.padding === padding) assertSame(wires[i], frameExpected.wire, name, engine)
       }

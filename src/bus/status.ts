@@ -18,7 +18,6 @@ export type RejectReason =
   | 'replay'
   | 'not a response'
   | 'session'
-  | 'scope'
   | 'unknown session'
   | 'flood'
 

@@ -29,12 +29,13 @@ export interface OwnKey extends RecipientKey {
   readonly epochHash: Uint8Array
 }
 
-/** Finds the own secret key that a wrap is for. `undefined` means that the wrap is somebody else's. */
+/** The own secret keys that a wrap may be for. */
 export interface KeyResolver {
-  ownKey(kid: Uint8Array): OwnKey | undefined
+  /** All of them: one for each epoch whose grace lasts, so a few. Nothing is computed in it: each message asks. */
+  ownKeys(): readonly OwnKey[]
 }
 
-/** `kid` of SPEC: eight bytes that name one announced key. */
+/** `kid` of SPEC: 16 bytes that name one announced key. */
 export function keyId(
   engine: CryptoEngine,
   key: { readonly suite: number; readonly use: KeyUse; readonly announcementHash: Uint8Array },

@@ -2,7 +2,6 @@ import { allocate, hex, standsAt } from '../base/bytes.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
-import { covers } from '../identity/subject.ts'
 import { decodeFrameContent, type FrameContent, type FrameHeader, type FrameMeta } from '../wire/frame.ts'
 import { type Handshake, SessionMode } from '../wire/handshake.ts'
 import type { FrameFailure, FrameOpener, OpenedFrame } from './frame-cipher.ts'
@@ -26,7 +25,7 @@ export interface OpenedContent {
 }
 
 /** Why a frame was not opened. */
-export type SessionFailure = FrameFailure | 'content' | 'signature' | 'scope' | 'session'
+export type SessionFailure = FrameFailure | 'content' | 'signature' | 'session'
 
 /** A session that another instance has opened to this one. SPEC, "Sessions". */
 export class IncomingSession {
@@ -67,9 +66,9 @@ export class IncomingSession {
     )
   }
 
-  /** The steps of SPEC, "Opening a frame", from the AEAD to the scope. It never throws, whatever the bytes are. */
+  /** The steps of SPEC, "Opening a frame", from the AEAD to the content. It never throws, whatever the bytes are. */
   open(opener: FrameOpener, frame: Uint8Array): OpenedContent | SessionFailure {
-    const { secrets, handshake } = this.#parts
+    const { secrets } = this.#parts
     // Its key is zeros by now, which anybody has.
     if (this.#isEnded) return 'session'
     const isSigned = this.mode === SessionMode.signed
@@ -80,7 +79,6 @@ export class IncomingSession {
     if (read === undefined) return 'content'
     const { plaintext, start, end, isScratch } = opened
     const { meta, payloadStart } = read
-    if (handshake.scope !== undefined && !covers(handshake.scope, meta.subject)) return 'scope'
     const payload = plaintext.subarray(start + payloadStart, end)
     return { meta, payload: isScratch ? copyOf(payload) : payload }
   }

@@ -194,7 +194,7 @@ describe('the name of a session', () => {
   })
 
   it('is not to be had by who opens a session under the same header and content key', () => {
-    const handshake = { scope: undefined, mode: SessionMode.signed, maxFrames: 9, lifetimeMs: 9 }
+    const handshake = { mode: SessionMode.signed, maxFrames: 9, lifetimeMs: 9 }
     const content = makeContent({ payload: encodeHandshake(handshake) })
     const genuine = forge(sodium, { recipients: [bob, mallory], sender, type: 1, content })
     const { headerBytes, mid, contentSecret } = lookInto(sodium, genuine, mallory)

@@ -18,6 +18,7 @@ import {
 import { decodeHandshake, encodeHandshake, type SessionMode } from '../../src/wire/handshake.ts'
 import { makeMid } from '../../src/wire/sealed.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
+import { keyring } from '../envelope/forge.ts'
 import { contentOf, optionsOf, recipientKey, type SealedVector } from '../envelope/sealed-vectors.ts'
 import { pathOf } from '../support/merkle-path.ts'
 
@@ -53,7 +54,6 @@ interface SessionVector {
   readonly name: string
   readonly handshake: {
     readonly fields: {
-      readonly scope: string | null
       readonly mode: SessionMode
       readonly max_frames: number
       readonly lifetime_ms: number
@@ -100,9 +100,7 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
   const recipients = input.recipients.map((recipient) => recipientKey(engine, recipient, input))
   const secretsFor = (i: number): SessionSecrets => {
     const own = recipients[i]
-    const result = unseal(engine, fromHex(steps.wire), {
-      ownKey: (kid) => (own !== undefined && hex(kid) === hex(own.kid) ? own : undefined),
-    })
+    const result = unseal(engine, fromHex(steps.wire), keyring(...(own === undefined ? [] : [own])))
     if (result.outcome !== 'opened' || result.message.session === undefined)
       throw new Error('the handshake does not open')
     expect(verifySender(engine, result.message, fromHex(input.message_key.public))).toBe(true)
@@ -216,8 +214,8 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
 })
 
 function decoded(fields: SessionVector['handshake']['fields']) {
-  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = fields
-  return { scope: scope ?? undefined, mode, maxFrames, lifetimeMs }
+  const { mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = fields
+  return { mode, maxFrames, lifetimeMs }
 }
 
 function metaOf({ input }: FrameVector): FrameMeta {
