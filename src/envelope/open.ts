@@ -1,6 +1,6 @@
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
-import { isPaddedLength, isZeroFrom } from '../crypto/padding.ts'
+import { isPaddedLength, isZeroFrom, paddedLength } from '../crypto/padding.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeContent,
@@ -95,7 +95,7 @@ export function unseal(
   const contentSecret = unwrap(engine, sealed, own)
   if (contentSecret === undefined) return failed('wrap', true)
   try {
-    return openBody(engine, sealed, { contentSecret, sentAtMs, epochHash: own.key.epochHash })
+    return openBody(engine, sealed, { bytes, contentSecret, sentAtMs, epochHash: own.key.epochHash })
   } finally {
     engine.wipe(contentSecret)
   }
@@ -151,17 +151,22 @@ function unwrap(
 function openBody(
   engine: CryptoEngine,
   sealed: SealedMessage,
-  known: { readonly contentSecret: Uint8Array; readonly sentAtMs: number; readonly epochHash: Uint8Array },
+  known: {
+    readonly bytes: Uint8Array
+    readonly contentSecret: Uint8Array
+    readonly sentAtMs: number
+    readonly epochHash: Uint8Array
+  },
 ): UnsealResult {
   const { type, suite, epoch, mid } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
-  const { contentSecret } = known
+  const { contentSecret, bytes } = known
   const { key, commitment } = contentKeys(engine, contentSecret, header)
   if (!engine.equal(commitment, sealed.commitment)) return failed('commitment', true)
   const plaintext = engine.aeadOpen({ key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext })
   engine.wipe(key)
   if (plaintext === undefined) return failed('ciphertext', true)
-  const contentBytes = withoutPadding(plaintext)
+  const contentBytes = withoutPadding(plaintext, type)
   if (contentBytes === undefined) return failed('padding', true)
   const content = parseContent(contentBytes)
   if (content === undefined) return failed('content', true)
@@ -179,16 +184,21 @@ function openBody(
       recipients: recipientCount(sealed.header),
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
       toVerify: signedBytes(type, suite, hashes),
-      session: type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
+      session:
+        type === WireType.handshake
+          ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: bytes })
+          : undefined,
     },
   }
 }
 
-function withoutPadding(plaintext: Uint8Array): Uint8Array | undefined {
+function withoutPadding(plaintext: Uint8Array, type: SealedType): Uint8Array | undefined {
   const start = SIGNATURE_BYTES + 4
   const view = new DataView(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength)
   const end = start + view.getUint32(SIGNATURE_BYTES)
   if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return undefined
+  // SPEC, "Padding": a second length would give a handshake a second name.
+  if (type === WireType.handshake && plaintext.length !== paddedLength(end, 'padme')) return undefined
   return isZeroFrom(plaintext, end) ? plaintext.subarray(start, end) : undefined
 }
 
