@@ -504,7 +504,7 @@ function sessionSteps(world, { name, recipients, handshake, frames }) {
     },
   })
   const steps = sealSteps(message)
-  const sid = sha256(labelled('sid'), steps.TH, steps.COM, steps.sha256_P).subarray(0, 16)
+  const sid = sha256(labelled('sid'), steps.wire).subarray(0, 16)
   const key = hmac(steps.PRK, Buffer.from('subrosa/1 ses\x01'))
   const inputs = frames.map((frame, counter) => ({
     sent_at_ms: message.sent_at_ms + 1000 + counter,

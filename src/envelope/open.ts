@@ -1,6 +1,6 @@
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
-import { isPaddedLength, isZeroFrom } from '../crypto/padding.ts'
+import { isPaddedLength, isZeroFrom, paddedLength } from '../crypto/padding.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeContent,
@@ -61,6 +61,8 @@ export interface Unsealed {
 
 /** A message that names an own key. Nothing secret was done with it yet: everything here can be junk. */
 export interface Addressed {
+  /** The whole message as it came: that of a handshake names its session. */
+  readonly wire: Uint8Array
   readonly sealed: SealedMessage
   readonly own: FoundWrap<OwnKey>
   /** The time in clear. It is authenticated once the message is open. */
@@ -93,15 +95,16 @@ export function readSealed(bytes: Uint8Array, keys: KeyResolver): Reading {
   if (own === undefined) return { outcome: 'not addressed' }
   if (own.key.suite !== suite) return refused('suite')
   if (own.key.epoch !== epoch) return refused('epoch')
-  return { outcome: 'addressed', message: { sealed, own, sentAtMs } }
+  return { outcome: 'addressed', message: { wire: bytes, sealed, own, sentAtMs } }
 }
 
 /** The steps that follow, from the key agreement to the content. It never throws. */
-export function openSealed(engine: CryptoEngine, { sealed, own, sentAtMs }: Addressed): Opening {
+export function openSealed(engine: CryptoEngine, message: Addressed): Opening {
+  const { sealed, own } = message
   const contentSecret = unwrap(engine, sealed, own)
   if (contentSecret === undefined) return failed('wrap')
   try {
-    return openBody(engine, sealed, { contentSecret, sentAtMs, epochHash: own.key.epochHash })
+    return openBody(engine, message, contentSecret)
   } finally {
     engine.wipe(contentSecret)
   }
@@ -166,18 +169,17 @@ function unwrap(
 
 function openBody(
   engine: CryptoEngine,
-  sealed: SealedMessage,
-  known: { readonly contentSecret: Uint8Array; readonly sentAtMs: number; readonly epochHash: Uint8Array },
+  { wire, sealed, own, sentAtMs }: Addressed,
+  contentSecret: Uint8Array,
 ): Opening {
   const { type, suite, epoch, mid } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
-  const { contentSecret } = known
   const { key, commitment } = contentKeys(engine, contentSecret, header)
   if (!engine.equal(commitment, sealed.commitment)) return failed('commitment')
   const plaintext = engine.aeadOpen({ key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext })
   engine.wipe(key)
   if (plaintext === undefined) return failed('ciphertext')
-  const contentBytes = withoutPadding(plaintext)
+  const contentBytes = withoutPadding(plaintext, type)
   if (contentBytes === undefined) return failed('padding')
   const content = parseContent(contentBytes)
   if (content === undefined) return failed('content')
@@ -189,22 +191,27 @@ function openBody(
       type,
       suite,
       epoch,
-      epochHash: known.epochHash,
+      epochHash: own.key.epochHash,
       mid: new Uint8Array(mid),
-      sentAtMs: known.sentAtMs,
+      sentAtMs,
       recipients: recipientCount(sealed.header),
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
       toVerify: signedBytes(type, suite, hashes),
-      session: type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
+      session:
+        type === WireType.handshake
+          ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: wire })
+          : undefined,
     },
   }
 }
 
-function withoutPadding(plaintext: Uint8Array): Uint8Array | undefined {
+function withoutPadding(plaintext: Uint8Array, type: SealedType): Uint8Array | undefined {
   const start = SIGNATURE_BYTES + 4
   const view = new DataView(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength)
   const end = start + view.getUint32(SIGNATURE_BYTES)
   if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return undefined
+  // SPEC, "Padding": a second length would give a handshake a second name.
+  if (type === WireType.handshake && plaintext.length !== paddedLength(end, 'padme')) return undefined
   return isZeroFrom(plaintext, end) ? plaintext.subarray(start, end) : undefined
 }
 

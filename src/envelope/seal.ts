@@ -40,6 +40,7 @@ export interface SealOptions {
   /** The instance's Ed25519 message key of this epoch. */
   readonly messageKey: Uint8Array
   readonly sentAtMs: number
+  /** A handshake is always padded. */
   readonly padding: Padding
 }
 
@@ -104,8 +105,13 @@ export function sealWith(
     const { wraps, leftOut } = wrapAll(engine, options, randomness)
     const packedWraps = packWraps(wraps)
     const headerBytes = encodeSealedHeader({ type, suite: SUITE_X25519, epoch, mid, enc, packedWraps })
-    const { body, session } = sealBody(engine, content, headerBytes, { contentSecret, options })
-    return { bytes: encodeSealed(type, headerBytes, body), mid, session, leftOut }
+    const { body, header, commitment } = sealBody(engine, content, headerBytes, { contentSecret, options })
+    const bytes = encodeSealed(type, headerBytes, body)
+    const session =
+      type === WireType.handshake
+        ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: bytes })
+        : undefined
+    return { bytes, mid, session, leftOut }
   } finally {
     engine.wipe(ephemeral.secretKey, contentSecret)
   }
@@ -178,22 +184,20 @@ function sealBody(
   content: SealedContent,
   headerBytes: Uint8Array,
   { contentSecret, options }: { readonly contentSecret: Uint8Array; readonly options: SealOptions },
-): { readonly body: Uint8Array; readonly session: SessionSecrets | undefined } {
+): { readonly body: Uint8Array; readonly header: Uint8Array; readonly commitment: Uint8Array } {
   const contentBytes = encodeContent(content)
   const header = headerHash(engine, headerBytes)
   const { key, commitment } = contentKeys(engine, contentSecret, header)
   const hashes = { header, commitment, content: engine.sha256(contentBytes) }
   const toSign = signedBytes(options.type, SUITE_X25519, hashes)
   const length = SIGNATURE_BYTES + 4 + contentBytes.length
-  const plaintext = new Uint8Array(paddedLength(length, options.padding))
+  const isHandshake = options.type === WireType.handshake
+  const plaintext = new Uint8Array(paddedLength(length, isHandshake ? 'padme' : options.padding))
   plaintext.set(engine.sign(options.messageKey, toSign))
   plaintext.set(u32(contentBytes.length), SIGNATURE_BYTES)
   plaintext.set(contentBytes, SIGNATURE_BYTES + 4)
   // SPEC, "Sealing": the key serves one message, so the nonce is zero.
   const ciphertext = engine.aeadSeal({ key, nonce: ZERO_NONCE, aad: header, data: plaintext })
   engine.wipe(key, plaintext, contentBytes)
-  return {
-    body: concat(commitment, ciphertext),
-    session: options.type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
-  }
+  return { body: concat(commitment, ciphertext), header, commitment }
 }
