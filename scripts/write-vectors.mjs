@@ -484,7 +484,7 @@ function makeSessions(world) {
   ]
   return {
     comment:
-      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
+      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, what each recipient says that refuses it, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
     sessions: cases.map((session) => sessionSteps(world, session)),
   }
 }
@@ -521,12 +521,21 @@ function sessionSteps(world, { name, recipients, handshake, frames }) {
     handshake: { fields: handshake, input: message, steps },
     sid,
     SK: key,
+    refusals: message.recipients.map((by, reason) => refusalSteps({ by, reason, sid, key })),
     batch,
     frames: inputs.map((input, i) => {
       const auth = batch === null ? Buffer.of(0) : batchProof(batch, i)
       return { input, steps: frameSteps(contents[i], { key, auth, padding: input.padding }) }
     }),
   }
+}
+
+/** A refusal of a session by one of its recipients. */
+function refusalSteps({ by, reason, sid, key }) {
+  const kid = kidOf(by.use, by.announcement_hash)
+  const authenticated = Buffer.concat([labelled('ref'), sid, Buffer.of(reason), by.announcement_hash])
+  const tag = hmac(key, authenticated).subarray(0, 16)
+  return { by: by.name, reason, kid, authenticated, tag, wire: wire(13, [sid, kid, reason, tag]) }
 }
 
 function frameContent(sid, input) {
@@ -850,9 +859,11 @@ function drawing(engine, frames) {
 async function compareSessions(sessions) {
   const { FrameSealer } = await import('../dist/session/frame-cipher.js')
   const { OutgoingSession } = await import('../dist/session/outgoing.js')
+  const { refusalTag } = await import('../dist/session/refusal.js')
   const { encodeFrameMeta } = await import('../dist/wire/frame.js')
+  const { encodeRefusal } = await import('../dist/wire/refusal.js')
   for (const engine of await bothEngines()) {
-    for (const { name, handshake, sid, SK, frames } of sessions) {
+    for (const { name, handshake, sid, SK, refusals, frames } of sessions) {
       const { input, steps, fields } = handshake
       const sealed = await sealByLibrary(engine, input)
       assertSame(sealed.bytes, steps.wire, name, engine)
@@ -866,6 +877,13 @@ async function compareSessions(sessions) {
         messageKey: engine.ed25519KeyPair(bytes(input.message_key.seed)).secretKey,
         handshake: sealed.bytes,
       })
+      for (const [i, { reason, kid, tag, wire: refusal }] of refusals.entries()) {
+        const announcementHash = bytes(input.recipients[i].announcement_hash)
+        const made = refusalTag(engine, sealed.session, { reason, announcementHash })
+        assertSame(made, tag, name, engine)
+        const encoded = encodeRefusal({ sid: bytes(sid), kid: bytes(kid), reason, tag: made })
+        assertSame(encoded, refusal, name, engine)
+      }
       const pending = frames.map((frame) => {
         const { payloads, ...meta } = frame.input
         const encoded = encodeFrameMeta({

@@ -61,8 +61,8 @@ export interface Unsealed {
 
 /** A message that names an own key. Nothing secret was done with it yet: everything here can be junk. */
 export interface Addressed {
-  /** The whole message as it was received. */
-  readonly bytes: Uint8Array
+  /** The whole message as it came: that of a handshake names its session. */
+  readonly wire: Uint8Array
   readonly sealed: SealedMessage
   readonly own: FoundWrap<OwnKey>
   /** The time in clear. It is authenticated once the message is open. */
@@ -95,15 +95,16 @@ export function readSealed(bytes: Uint8Array, keys: KeyResolver): Reading {
   if (own === undefined) return { outcome: 'not addressed' }
   if (own.key.suite !== suite) return refused('suite')
   if (own.key.epoch !== epoch) return refused('epoch')
-  return { outcome: 'addressed', message: { bytes, sealed, own, sentAtMs } }
+  return { outcome: 'addressed', message: { wire: bytes, sealed, own, sentAtMs } }
 }
 
 /** The steps that follow, from the key agreement to the content. It never throws. */
-export function openSealed(engine: CryptoEngine, { bytes, sealed, own, sentAtMs }: Addressed): Opening {
+export function openSealed(engine: CryptoEngine, message: Addressed): Opening {
+  const { sealed, own } = message
   const contentSecret = unwrap(engine, sealed, own)
   if (contentSecret === undefined) return failed('wrap')
   try {
-    return openBody(engine, sealed, { bytes, contentSecret, sentAtMs, epochHash: own.key.epochHash })
+    return openBody(engine, message, contentSecret)
   } finally {
     engine.wipe(contentSecret)
   }
@@ -168,17 +169,11 @@ function unwrap(
 
 function openBody(
   engine: CryptoEngine,
-  sealed: SealedMessage,
-  known: {
-    readonly bytes: Uint8Array
-    readonly contentSecret: Uint8Array
-    readonly sentAtMs: number
-    readonly epochHash: Uint8Array
-  },
+  { wire, sealed, own, sentAtMs }: Addressed,
+  contentSecret: Uint8Array,
 ): Opening {
   const { type, suite, epoch, mid } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
-  const { contentSecret, bytes } = known
   const { key, commitment } = contentKeys(engine, contentSecret, header)
   if (!engine.equal(commitment, sealed.commitment)) return failed('commitment')
   const plaintext = engine.aeadOpen({ key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext })
@@ -196,15 +191,15 @@ function openBody(
       type,
       suite,
       epoch,
-      epochHash: known.epochHash,
+      epochHash: own.key.epochHash,
       mid: new Uint8Array(mid),
-      sentAtMs: known.sentAtMs,
+      sentAtMs,
       recipients: recipientCount(sealed.header),
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
       toVerify: signedBytes(type, suite, hashes),
       session:
         type === WireType.handshake
-          ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: bytes })
+          ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: wire })
           : undefined,
     },
   }

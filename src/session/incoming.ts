@@ -4,7 +4,9 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
 import { decodeFrameContent, type FrameContent, type FrameHeader, type FrameMeta } from '../wire/frame.ts'
 import { type Handshake, SessionMode } from '../wire/handshake.ts'
+import type { RefusalReason } from '../wire/refusal.ts'
 import type { FrameFailure, FrameOpener, OpenedFrame } from './frame-cipher.ts'
+import { refusalTag } from './refusal.ts'
 import { BatchVerifier, channelAuthLength, frameLeaf, signedAuthLength } from './session-auth.ts'
 
 /** What a session that was opened to this instance is made of. */
@@ -81,6 +83,17 @@ export class IncomingSession {
     const { meta, payloadStart } = read
     const payload = plaintext.subarray(start + payloadStart, end)
     return { meta, payload: isScratch ? copyOf(payload) : payload }
+  }
+
+  /**
+   * What proves that this recipient refuses the session, for {@link encodeRefusal}: to be made before the session ends.
+   *
+   * @throws RangeError when it has ended
+   */
+  refusalTag(reason: RefusalReason, announcementHash: Uint8Array): Uint8Array {
+    // Its key is zeros by then, which anybody has.
+    if (this.#isEnded) throw new RangeError('the session has ended')
+    return refusalTag(this.#engine, this.#parts.secrets, { reason, announcementHash })
   }
 
   /** Wipes the key. No frame is opened any more. */

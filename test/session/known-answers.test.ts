@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concat, fromHex, hex } from '../../src/base/bytes.ts'
+import { byte, concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { labels } from '../../src/crypto/labels.ts'
 import { merklePathLength, merkleTree } from '../../src/crypto/merkle.ts'
 import { type SessionSecrets, sessionId } from '../../src/envelope/keys.ts'
@@ -7,6 +7,7 @@ import { unseal, verifySender } from '../../src/envelope/open.ts'
 import { sealWith } from '../../src/envelope/seal.ts'
 import { FrameOpener, FrameSealer } from '../../src/session/frame-cipher.ts'
 import { IncomingSession } from '../../src/session/incoming.ts'
+import { provesRefusal, refusalTag } from '../../src/session/refusal.ts'
 import { frameLeaf, signBatch } from '../../src/session/session-auth.ts'
 import {
   decodeFrameContent,
@@ -16,6 +17,7 @@ import {
   readFrameHeader,
 } from '../../src/wire/frame.ts'
 import { decodeHandshake, encodeHandshake, type SessionMode } from '../../src/wire/handshake.ts'
+import { decodeRefusal, encodeRefusal, type RefusalReason } from '../../src/wire/refusal.ts'
 import { makeMid } from '../../src/wire/sealed.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
 import { keyring } from '../envelope/forge.ts'
@@ -63,6 +65,14 @@ interface SessionVector {
   }
   readonly sid: string
   readonly SK: string
+  readonly refusals: readonly {
+    readonly by: string
+    readonly reason: RefusalReason
+    readonly kid: string
+    readonly authenticated: string
+    readonly tag: string
+    readonly wire: string
+  }[]
   readonly batch: {
     readonly leaves: readonly string[]
     readonly root: string
@@ -129,6 +139,22 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
     expect(hex(sessionId(engine, fromHex(steps.wire)))).toBe(vector.sid)
     expect(hex(engine.sha256(labels.session, fromHex(steps.wire)).subarray(0, 16))).toBe(vector.sid)
     expect(hex(engine.hmac(fromHex(steps.PRK), labels.sessionKey))).toBe(vector.SK)
+  })
+
+  it('has the refusal of every recipient', () => {
+    expect(vector.refusals.map(({ by }) => by)).toEqual(input.recipients.map(({ name }) => name))
+    for (const [i, { reason, kid, authenticated, tag, wire }] of vector.refusals.entries()) {
+      const { announcement_hash = '' } = input.recipients[i] ?? {}
+      const announcementHash = fromHex(announcement_hash)
+      const secrets = secretsFor(i)
+      expect(authenticated).toBe(hex(concat(labels.refusal, secrets.sid, byte(reason), announcementHash)))
+      expect(hex(engine.hmac(fromHex(vector.SK), fromHex(authenticated)).subarray(0, 16))).toBe(tag)
+      expect(hex(refusalTag(engine, secrets, { reason, announcementHash }))).toBe(tag)
+      expect(hex(recipients[i]?.kid ?? new Uint8Array(0))).toBe(kid)
+      const refusal = decodeRefusal(fromHex(wire))
+      expect(hex(encodeRefusal(refusal))).toBe(wire)
+      expect(provesRefusal(engine, secrets, { refusal, announcementHash })).toBe(true)
+    }
   })
 
   it('has every step of the proof', () => {
