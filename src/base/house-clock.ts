@@ -138,9 +138,14 @@ export class HouseClock implements Clock {
     return this.#early
   }
 
-  /** The most time that can have passed since this clock was made, in ms: a suspended machine's time is in it. */
+  /**
+   * The most time that can have passed since this clock was made, in ms: a suspended machine's time is in it, also where
+   * the wall clock was set back by as much. It costs a few microseconds, and is not for every message.
+   */
   late(): number {
-    this.sample()
+    const wallMs = this.sample()
+    this.#countSuspended()
+    this.#judge(wallMs)
     return this.#late
   }
 

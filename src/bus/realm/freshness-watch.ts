@@ -53,6 +53,8 @@ export class FreshnessWatch {
   /** Notices that freshness is lost, where it is: it is said once, and a new tick is called for. */
   look(): void {
     const { clock, feed, onLost } = this.#options
+    // This reads the boot clock too: a suspended machine whose wall clock was set back shows here, with the next tick.
+    clock.late()
     const isGapNew = clock.hasGap() && !this.#isGapNoticed
     if (!this.#hasCounted || !this.isStale || (this.#wasStale && !isGapNew)) return
     if (isGapNew) {
