@@ -1,4 +1,5 @@
 import { compareBytes, hex } from '../base/bytes.ts'
+import { unconfirmed } from '../base/clock.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { RecipientKey } from '../envelope/keys.ts'
 import { allows } from '../identity/permissions.ts'
@@ -53,6 +54,13 @@ export interface ProvenAnnouncement {
   readonly bytes: Uint8Array
 }
 
+/** An audience that is good for a while. */
+interface Kept {
+  readonly audience: Audience
+  readonly from: number
+  readonly until: number
+}
+
 const MAX_CACHED_AUDIENCES = 1024
 
 /**
@@ -62,7 +70,7 @@ const MAX_CACHED_AUDIENCES = 1024
 export class Directory {
   readonly #options: DirectoryOptions
   readonly #store: AnnouncementStore
-  readonly #audiences = new Map<string, { readonly audience: Audience; readonly until: number }>()
+  readonly #audiences = new Map<string, Kept>()
 
   constructor(options: DirectoryOptions) {
     this.#options = options
@@ -107,8 +115,10 @@ export class Directory {
    */
   audience(subject: string, nowMs: number): Audience | undefined {
     const cached = this.#audiences.get(subject)
-    if (cached !== undefined && nowMs < cached.until) return cached.audience
-    const { epochs, canSealIn = () => true } = this.#options
+    const { epochs, latest = unconfirmed, canSealIn = () => true } = this.#options
+    // Epochs begin by the wall clock, and end by the latest time where that is ahead of it.
+    if (cached !== undefined && nowMs >= cached.from && Math.max(nowMs, latest()) < cached.until)
+      return cached.audience
     const current = epochs.current(nowMs).filter(canSealIn)
     const mayRead = (claims: IdentityClaims) => allows(claims.permissions.sub, subject)
     const perEpoch = current.map((epoch) => ({ epoch, members: this.#live(epoch, nowMs, mayRead) }))
@@ -119,7 +129,8 @@ export class Directory {
       epoch: complete.epoch,
       members: complete.members.flatMap((verified) => toMember(verified) ?? []),
     }
-    this.#remember(subject, audience, this.#nextChange(current, complete.members, nowMs))
+    const until = this.#nextChange(current, complete.members, nowMs)
+    this.#remember(subject, { audience, from: nowMs, until })
     return audience
   }
 
@@ -241,10 +252,12 @@ export class Directory {
   }
 
   #absence(agent: KnownAgent, subject: string, nowMs: number): string {
-    const { epochs, revocations } = this.#options
+    const { epochs, revocations, latest = unconfirmed } = this.#options
     const claims = agent.entries.map((entry) => entry.claims)
     if (claims.every((claim) => revocations.isRevoked(claim))) return 'its identity is revoked'
-    if (claims.every((claim) => nowMs >= claim.expiresAt * 1000)) return 'its identity token has expired'
+    const notBeforeMs = Math.max(nowMs, latest())
+    if (claims.every((claim) => notBeforeMs >= claim.expiresAt * 1000))
+      return 'its identity token has expired'
     if (!claims.some((claim) => allows(claim.permissions.sub, subject)))
       return 'its token does not allow it to read this subject'
     const proved = agent.entries.filter(({ verified }) => verified !== undefined)
@@ -258,9 +271,9 @@ export class Directory {
     return 'another identity holds its name'
   }
 
-  #remember(subject: string, audience: Audience, until: number): void {
+  #remember(subject: string, kept: Kept): void {
     if (this.#audiences.size >= MAX_CACHED_AUDIENCES) this.#audiences.clear()
-    this.#audiences.set(subject, { audience, until })
+    this.#audiences.set(subject, kept)
   }
 
   /** When time alone changes the answer: an epoch begins or ends, a token expires, a budget refills. */

@@ -47,6 +47,8 @@ interface At {
 interface Open {
   readonly session: OutgoingSession
   readonly handshake: HandshakeOut
+  /** When its life is over by what has passed since it was opened, whatever becomes of the wall clock. */
+  readonly endsAtLateMs: number
 }
 
 /** An audience by the key ids of its members, and the sessions that it had last, by their modes. */
@@ -86,17 +88,23 @@ export class OutgoingSessions {
   get(audience: SessionAudience, mode: SessionMode, at: At): OutgoingSession | undefined {
     const key = this.#keyOf(audience)
     const last = key.last[mode]
-    const open = last?.session.isOpen(at.nowMs) === true ? last : this.#find(audience, mode, at)
+    const open = last !== undefined && this.#isOpen(last, at) ? last : this.#find(audience, mode, at)
     if (open === undefined) return undefined
     key.last[mode] = open
     open.handshake.precede(at.subject)
     return open.session
   }
 
-  /** Ends those that are over: nothing else reminds of an audience that is not written to any more. */
+  /**
+   * Ends those that are over: nothing else reminds of an audience that is not written to any more. What has passed counts
+   * too, so that a clock which was set back keeps no key alive.
+   */
   prune(): void {
-    const nowMs = this.#options.clock.now()
-    for (const [key, open] of this.#byAudience) if (!open.session.isOpen(nowMs)) this.#retire(key, open)
+    const { clock } = this.#options
+    const nowMs = clock.now()
+    const lateMs = clock.late()
+    for (const [key, open] of this.#byAudience)
+      if (!this.#isOpen(open, { nowMs }) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
   }
 
   /** Ends all of them. */
@@ -114,14 +122,22 @@ export class OutgoingSessions {
     const { text, kids } = this.#keyOf(audience)
     const key = `${mode} ${text}`
     const known = this.#byAudience.get(key)
-    if (known?.session.isOpen(nowMs) === true) return known
+    if (known !== undefined && this.#isOpen(known, at)) return known
     if (known !== undefined) this.#retire(key, known)
-    if (nowMs >= audience.epoch.notAfter || !this.#quota.hasRoom(kids, nowMs)) return undefined
+    const { latest } = this.#options.clock
+    // What recipients still remember is forgotten by the latest time: a clock that is ahead for a moment makes no room.
+    if (Math.max(nowMs, latest) >= audience.epoch.notAfter || !this.#quota.hasRoom(kids, latest))
+      return undefined
     this.#makeRoom()
     const open = this.#open(audience, mode, at)
     this.#byAudience.set(key, open)
     this.#quota.add(kids, open.session.expiresAtMs)
     return open
+  }
+
+  /** By the time that the next frame will state, and by the latest one: what is over stays over. */
+  #isOpen({ session }: Open, { nowMs }: Pick<At, 'nowMs'>): boolean {
+    return session.isOpen(Math.max(nowMs, this.#options.clock.latest))
   }
 
   #keyOf({ epoch, members }: SessionAudience): AudienceKey {
@@ -134,7 +150,7 @@ export class OutgoingSessions {
   }
 
   #open({ epoch, members }: SessionAudience, mode: SessionMode, { subject, nowMs }: At): Open {
-    const { engine, link, padding } = this.#options
+    const { engine, link, padding, clock } = this.#options
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
@@ -174,7 +190,7 @@ export class OutgoingSessions {
       const expiresAtMs = nowMs + lifetimeMs
       const { messageKey } = keys
       const session = new OutgoingSession(engine, { secrets, mode, maxFrames, expiresAtMs, messageKey })
-      return { session, handshake }
+      return { session, handshake, endsAtLateMs: clock.late() + lifetimeMs }
     } catch (error) {
       engine.wipe(secrets.key)
       throw error

@@ -182,7 +182,7 @@ export class Publisher {
     const { clock, streams } = this.#options
     const { subject, via = subject } = outgoing
     const nowMs = clock.now()
-    const isOver = audience.epoch.notAfter <= nowMs
+    const isOver = audience.epoch.notAfter <= Math.max(nowMs, clock.latest)
     const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)
     this.#send(outgoing, audience, { mode: isSingle ? 'message' : mode, nowMs })
   }
@@ -250,9 +250,11 @@ export class Publisher {
    * @throws SubrosaError ERR_EMPTY_AUDIENCE when neither is left
    */
   responseTo(request: Opened, requester: VerifiedAnnouncement): Audience {
-    const nowMs = this.#options.clock.now()
+    const { clock } = this.#options
+    const nowMs = clock.now()
     const known = this.#requesters.get(requester)
-    if (known !== undefined && nowMs >= known.from && nowMs < known.until) return known.audience
+    const isKept = known !== undefined && nowMs >= known.from && Math.max(nowMs, clock.latest) < known.until
+    if (isKept) return known.audience
     const audience = this.#responseTo(request, requester, nowMs)
     const end = Math.min(audience.epoch.notAfter, requester.claims.expiresAt * 1000)
     this.#requesters.set(requester, {
@@ -264,7 +266,7 @@ export class Publisher {
   }
 
   #responseTo(request: Opened, requester: VerifiedAnnouncement, nowMs: number): Audience {
-    const { link } = this.#options
+    const { link, clock } = this.#options
     if (link.directory.sender(requester.hash, nowMs).standing !== 'known') throw requesterGone()
     for (const epoch of link.epochs.current(nowMs)) {
       if (!link.keyring.has(epoch.hash)) continue
@@ -275,8 +277,8 @@ export class Publisher {
     const member = toMember(requester)
     // What is sent later than that, no receiver takes: SPEC, "Opening".
     const lastsMs = Math.min(epoch?.graceMs ?? 0, CLOCK_WINDOW_MS)
-    if (epoch === undefined || member === undefined || nowMs >= epoch.notAfter + lastsMs)
-      throw requesterGone()
+    const isOver = epoch !== undefined && Math.max(nowMs, clock.latest) >= epoch.notAfter + lastsMs
+    if (epoch === undefined || member === undefined || isOver) throw requesterGone()
     return { epoch, members: [member] }
   }
 
