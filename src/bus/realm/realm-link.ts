@@ -30,6 +30,7 @@ import {
   writeCursor,
 } from '../../wire/statements.ts'
 import type { Context } from '../context.ts'
+import { LeftOutReports } from '../left-out.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
 import { Announcer } from './announcer.ts'
@@ -67,6 +68,7 @@ export class RealmLink {
   readonly revocations: RevocationSet
   readonly directory: Directory
   readonly keyring: Keyring
+  readonly leftOut: LeftOutReports
   readonly #nc: NatsLike
   readonly #options: RealmLinkOptions
   readonly #freshness = new Freshness()
@@ -95,6 +97,7 @@ export class RealmLink {
     const { engine, trust, state, identity, feed } = options
     this.#nc = nc
     this.#options = options
+    this.leftOut = new LeftOutReports(options)
     this.revocations = new RevocationSet(engine, trust)
     this.epochs = new EpochChain({
       engine,
@@ -111,6 +114,7 @@ export class RealmLink {
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
+      onRefused: (refused) => this.leftOut.report(refused),
     })
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
     this.#timers = new Timers(options.clock, (error) => this.#note(error))
