@@ -6,6 +6,7 @@ import type { EventLog } from './event-log.ts'
 /** Why something that arrived was not delivered. */
 export type RejectReason =
   | OpenFailure
+  | 'misrouted'
   | 'plaintext'
   | 'stale'
   | 'unknown sender'
@@ -18,7 +19,6 @@ export type RejectReason =
   | 'replay'
   | 'not a response'
   | 'session'
-  | 'scope'
   | 'unknown session'
   | 'flood'
 
