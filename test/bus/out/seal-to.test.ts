@@ -122,7 +122,7 @@ describe('a session', () => {
 
   it('is with the members that its handshake was sealed to, and serves every message to that audience', () => {
     const { get, events, inboxes, inboxOf } = outgoing()
-    const [bob, mallory] = [member('bob'), hostile('mallory')]
+    const [bob, mallory] = [member('bob', { ...newRecipient(engine), epoch: 1 }), hostile('mallory')]
     const audience = [mallory, bob]
     const first = get(audience)
     expect(first?.members).toEqual([bob])
