@@ -1,4 +1,5 @@
 import { Queue } from '../base/queue.ts'
+import type { LeftOutReason } from '../envelope/keys.ts'
 import type { OpenFailure } from '../envelope/open.ts'
 import type { EventLog } from './event-log.ts'
 
@@ -36,6 +37,13 @@ export type StatusEvent =
   | { readonly type: 'revoked'; readonly identity: string; readonly reason: string; readonly self: boolean }
   /** Two processes announced themselves as one instance. */
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }
+  /** Nothing is sealed to this instance, because of what it announced. What is published goes to the others. */
+  | {
+      readonly type: 'leftOut'
+      readonly name: string
+      readonly instance: string
+      readonly why: LeftOutReason
+    }
   /** The rotation service, or somebody in its place, named an epoch that cannot follow what was seen. */
   | { readonly type: 'rollback'; readonly message: string }
   /** More messages of a subscription are unread than its option `slow` allows. */

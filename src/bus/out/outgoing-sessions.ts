@@ -8,7 +8,6 @@ import {
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { Padding } from '../../crypto/padding.ts'
-import { seal } from '../../envelope/seal.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import { OutgoingSession } from '../../session/outgoing.ts'
@@ -18,7 +17,7 @@ import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { HandshakeOut } from './handshake-out.ts'
-import { leftOutError } from './left-out.ts'
+import { sealTo } from './seal-to.ts'
 import { SessionQuota } from './session-quota.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
@@ -44,8 +43,13 @@ interface At {
   readonly nowMs: number
 }
 
-interface Open {
+/** A session that is open, and whom its handshake was sealed to. */
+export interface SessionTo {
   readonly session: OutgoingSession
+  readonly members: readonly AudienceMember[]
+}
+
+interface Open extends SessionTo {
   readonly handshake: HandshakeOut
   /** When its life is over by what has passed since it was opened, whatever becomes of the wall clock. */
   readonly endsAtLateMs: number
@@ -83,16 +87,16 @@ export class OutgoingSessions {
    *
    * @returns `undefined` where a recipient remembers so many sessions of this instance that it takes no other, and
    *   where the epoch is over
-   * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_KEY_INVALID
+   * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_EMPTY_AUDIENCE where nothing can be sealed to anybody
    */
-  get(audience: SessionAudience, mode: SessionMode, at: At): OutgoingSession | undefined {
+  get(audience: SessionAudience, mode: SessionMode, at: At): SessionTo | undefined {
     const key = this.#keyOf(audience)
     const last = key.last[mode]
     const open = last !== undefined && this.#isOpen(last, at) ? last : this.#find(audience, mode, at)
     if (open === undefined) return undefined
     key.last[mode] = open
     open.handshake.precede(at.subject)
-    return open.session
+    return open
   }
 
   /**
@@ -149,8 +153,9 @@ export class OutgoingSessions {
     return key
   }
 
-  #open({ epoch, members }: SessionAudience, mode: SessionMode, { subject, nowMs }: At): Open {
+  #open(audience: SessionAudience, mode: SessionMode, { subject, nowMs }: At): Open {
     const { engine, link, padding, clock } = this.#options
+    const { epoch } = audience
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
@@ -167,20 +172,18 @@ export class OutgoingSessions {
       clearHeaders: [],
       payload: encodeHandshake({ mode, maxFrames, lifetimeMs }),
     }
-    const {
-      bytes,
-      session: secrets,
-      leftOut,
-    } = seal(engine, content, {
+    const sealed = sealTo(audience.members, content, {
+      engine,
+      reports: link.leftOut,
       type: WireType.handshake,
       epoch: epoch.number,
-      recipients: members.map((member) => member.key),
       messageKey: keys.messageKey,
       sentAtMs: nowMs,
       padding,
     })
+    // Those that were wrapped: the others hear nothing, and their answers do not count.
+    const { bytes, session: secrets, members } = sealed
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
-    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     try {
       const handshake = new HandshakeOut(
         this.#nc,
@@ -190,7 +193,7 @@ export class OutgoingSessions {
       const expiresAtMs = nowMs + lifetimeMs
       const { messageKey } = keys
       const session = new OutgoingSession(engine, { secrets, mode, maxFrames, expiresAtMs, messageKey })
-      return { session, handshake, endsAtLateMs: clock.late() + lifetimeMs }
+      return { session, handshake, members, endsAtLateMs: clock.late() + lifetimeMs }
     } catch (error) {
       engine.wipe(secrets.key)
       throw error

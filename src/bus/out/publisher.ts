@@ -1,7 +1,6 @@
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import type { Padding } from '../../crypto/padding.ts'
-import { seal } from '../../envelope/seal.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { allows } from '../../identity/permissions.ts'
 import { isSubject } from '../../identity/subject.ts'
@@ -16,7 +15,7 @@ import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { FramePublisher } from './frame-publisher.ts'
-import { leftOutError } from './left-out.ts'
+import { sealTo } from './seal-to.ts'
 import type { Streams } from './streams.ts'
 import { Wire } from './wire-out.ts'
 
@@ -176,7 +175,8 @@ export class Publisher {
    * Seals a response in the way of its request, but in a message where a stream captures the reply subject, or where
    * its epoch is over: no session begins in one, its grace is for single messages.
    *
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
+   * @throws SubrosaError ERR_EMPTY_AUDIENCE where nothing can be sealed to the requester, ERR_MESSAGE_TOO_LARGE,
+   *   ERR_STALE, ERR_HEADER
    */
   respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
     const { clock, streams } = this.#options
@@ -209,15 +209,16 @@ export class Publisher {
     return message
   }
 
-  #sealMessage(outgoing: Outgoing, { epoch, members }: Audience): Ready {
+  #sealMessage(outgoing: Outgoing, audience: Audience): Ready {
     const { engine, clock, link, padding } = this.#options
+    const { epoch } = audience
     const { subject, via = subject, payload, reply, inReplyTo } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const { bytes, mid, leftOut } = seal(
-      engine,
+    const { bytes, mid, members } = sealTo(
+      audience.members,
       {
         sender: keys.announcementHash,
         seq: keys.seq,
@@ -230,15 +231,15 @@ export class Publisher {
         payload,
       },
       {
+        engine,
+        reports: link.leftOut,
         type: WireType.sealed,
         epoch: epoch.number,
-        recipients: members.map(({ key }) => key),
         messageKey: keys.messageKey,
         sentAtMs: clock.now(),
         padding,
       },
     )
-    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
     return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }

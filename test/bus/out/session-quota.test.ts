@@ -96,7 +96,7 @@ function outgoing() {
     return { name: 'x', instance: 'x', instanceBytes, key: newRecipient(engine) }
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
-    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
+    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })?.session
   return { sessions, clock, subscribed, published, member, get, epoch }
 }
 
