@@ -11,6 +11,11 @@ export interface Clock {
    * of the machine tells.
    */
   boot?(): number | undefined
+  /**
+   * Milliseconds from an arbitrary start, to measure how long this process computes; absent: the machine's monotonic
+   * clock. Budgets go by it, also where a test moves the other clocks.
+   */
+  work?(): number
   /** Runs `task` once, `delayMs` from now, and returns a function that cancels it. It keeps no process alive. */
   after(delayMs: number, task: () => void): () => void
 }

@@ -73,6 +73,11 @@ export class HouseClock implements Clock {
     return this.#machine.after(delayMs, task)
   }
 
+  /** Milliseconds, to measure work by. */
+  work(): number {
+    return this.#machine.work?.() ?? performance.now()
+  }
+
   boot(): number | undefined {
     return this.#machine.boot?.()
   }

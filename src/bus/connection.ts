@@ -10,7 +10,7 @@ import { isPattern, isSubject } from '../identity/subject.ts'
 import type { VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import type { AgentState } from '../keys/state.ts'
-import { type Context, makeContext } from './context.ts'
+import { type ContextParts, makeContext } from './context.ts'
 import { EventLog } from './event-log.ts'
 import { Receiver } from './in/receiver.ts'
 import { ReplayWindows } from './in/replay.ts'
@@ -91,7 +91,7 @@ export interface WaitForAudienceOptions {
 }
 
 /** What a connection is made of; `secure()` puts it together. */
-export interface ConnectionParts extends Omit<Context, 'clock' | 'feed' | 'onError'> {
+export interface ConnectionParts extends Omit<ContextParts, 'clock' | 'feed'> {
   readonly clock: Clock
   readonly identity: Identity
   /** What its token is worth under the trust anchors. */

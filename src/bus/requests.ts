@@ -171,6 +171,7 @@ export class Requests {
     this.#subscription ??= subscribeSafely(this.#nc, `${this.#inbox}.*`, {
       take: (message) => this.#take(message),
       onError: this.#options.onError,
+      onMisrouted: this.#options.onMisrouted,
       onRefused: (error) => this.#refuse(error),
     })
   }

@@ -5,6 +5,7 @@ import type { EventLog } from './event-log.ts'
 /** Why something that arrived was not delivered. */
 export type RejectReason =
   | OpenFailure
+  | 'misrouted'
   | 'plaintext'
   | 'stale'
   | 'unknown sender'
@@ -17,7 +18,6 @@ export type RejectReason =
   | 'replay'
   | 'not a response'
   | 'session'
-  | 'scope'
   | 'unknown session'
   | 'flood'
 

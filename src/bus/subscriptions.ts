@@ -106,11 +106,12 @@ export class Subscriptions {
     },
   ): NatsSubscription {
     const { queue, arrival, subscription } = parts
-    const { receiver, feed } = this.#options
+    const { receiver, onError, onMisrouted } = this.#options
     const raw = subscribeSafely(this.#nc, pattern, {
       queue,
       take: (message) => receiver.take(message, arrival),
-      onError: (error) => feed.emit({ type: 'error', error }),
+      onError,
+      onMisrouted,
       onRefused: (error) => subscription.fail(refused(pattern, error)),
     })
     void raw.closed.then((error) => {

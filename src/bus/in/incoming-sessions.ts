@@ -240,12 +240,13 @@ export class IncomingSessions {
 
   /** Asks for the handshake of a session, and once more if nothing comes. */
   #ask(sid: string): boolean {
-    const { clock, subjects, onHandshake, onError } = this.#options
+    const { clock, subjects, onHandshake, onError, onMisrouted } = this.#options
     if (this.#nc.isClosed() || !this.#requests.take(clock.monotonic())) return false
     const sidBytes = fromHex(sid)
     const subscription = subscribeSafely(this.#nc, subjects.handshake(sidBytes), {
       take: (message) => onHandshake(message),
       onError,
+      onMisrouted,
     })
     this.#asking.set(sid, subscription)
     const ask = (): void => this.#nc.publish(subjects.session(sidBytes), encodeSessionRequest(sidBytes))

@@ -50,6 +50,7 @@ export class HandshakeOut {
     this.#requests = subscribeSafely(nc, options.subjects.session(of.sid), {
       take: (request) => this.#answer(request),
       onError: options.onError,
+      onMisrouted: options.onMisrouted,
     })
   }
 

@@ -18,6 +18,7 @@ import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { HandshakeOut } from './handshake-out.ts'
+import { leftOutError } from './left-out.ts'
 import { SessionQuota } from './session-quota.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
@@ -148,9 +149,13 @@ export class OutgoingSessions {
       ttlMs: 0,
       headers: [],
       clearHeaders: [],
-      payload: encodeHandshake({ scope: undefined, mode, maxFrames, lifetimeMs }),
+      payload: encodeHandshake({ mode, maxFrames, lifetimeMs }),
     }
-    const { bytes, session: secrets } = seal(engine, content, {
+    const {
+      bytes,
+      session: secrets,
+      leftOut,
+    } = seal(engine, content, {
       type: WireType.handshake,
       epoch: epoch.number,
       recipients: members.map((member) => member.key),
@@ -159,6 +164,7 @@ export class OutgoingSessions {
       padding,
     })
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
+    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     try {
       const handshake = new HandshakeOut(
         this.#nc,

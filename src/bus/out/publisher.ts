@@ -16,6 +16,7 @@ import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { FramePublisher } from './frame-publisher.ts'
+import { leftOutError } from './left-out.ts'
 import type { Streams } from './streams.ts'
 import { Wire } from './wire-out.ts'
 
@@ -215,7 +216,7 @@ export class Publisher {
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const { bytes, mid } = seal(
+    const { bytes, mid, leftOut } = seal(
       engine,
       {
         sender: keys.announcementHash,
@@ -237,6 +238,7 @@ export class Publisher {
         padding,
       },
     )
+    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
     return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }

@@ -72,7 +72,7 @@ describe('the sessions that others have opened', () => {
     expect(key).not.toEqual(ZEROS)
     expect(accept('two', { payload: ZEROS })).toBe('content')
     expect(last().key).toEqual(ZEROS)
-    const channel = { scope: undefined, mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 1 }
+    const channel = { mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 1 }
     expect(accept('two', { payload: encodeHandshake(channel), recipients: 2 })).toBe('content')
     expect(last().key).toEqual(ZEROS)
   })
@@ -185,7 +185,6 @@ function incoming(clock: ManualClock) {
     onForgotten: (sids) => forgotten.push(sids),
   })
   const payload = encodeHandshake({
-    scope: undefined,
     mode: SessionMode.signed,
     maxFrames: 1,
     lifetimeMs: 60_000,
