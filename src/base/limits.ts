@@ -66,7 +66,9 @@ export const MAX_WAITING_MESSAGES = 256
 export const MAX_WAITING_BYTES = 1024 * 1024
 /** Of all lines of messages that wait for something of one kind. */
 export const MAX_WAITING_BYTES_IN_ALL = 64 * 1024 * 1024
-/** Lines for which nothing could be asked yet: those that have their turn within about a second. */
+/** What a message that waits is counted with besides its own bytes. */
+export const WAITING_OVERHEAD_BYTES = 1024
+/** Lines of one subscription for which nothing could be asked yet: those that have their turn within about a second. */
 export const MAX_UNASKED_LINES = 32
 export const LOOKUP_TIMEOUT_MS = 2000
 export const MAX_LOOKUPS_PER_SECOND = 32
