@@ -65,6 +65,16 @@ export class EventLog {
           { event: 'clone', name: event.name, instance: event.instance },
           'two processes share one instance',
         )
+      case 'sessionRefused':
+        return log.warn(
+          { event: 'session-refused', by: event.by, instance: event.instance, reason: event.reason },
+          'a recipient takes no frames of a session',
+        )
+      case 'refusedSession':
+        return log.warn(
+          { event: 'refused-session', sender: event.sender, instance: event.instance, reason: event.reason },
+          'a session of another agent is refused',
+        )
       case 'rollback':
         return log.error({ event: 'rollback' }, event.message)
       case 'slowConsumer':
