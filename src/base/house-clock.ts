@@ -109,7 +109,13 @@ export class HouseClock implements Clock {
 
   /** The time that it is at least, in ms since 1970: by it is judged what is too old. */
   notBefore(): number {
-    return Math.max(this.sample(), this.#latest)
+    return this.moment().notBeforeMs
+  }
+
+  /** One reading for both: {@link now} and {@link notBefore}. */
+  moment(): { readonly nowMs: number; readonly notBeforeMs: number } {
+    const nowMs = this.sample()
+    return { nowMs, notBeforeMs: Math.max(nowMs, this.#latest) }
   }
 
   /** The least time that can have passed since this clock was made, in ms. */

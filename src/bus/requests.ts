@@ -2,6 +2,7 @@ import { hex, samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { Queue } from '../base/queue.ts'
 import type { Context } from './context.ts'
+import type { AdmissionLine } from './in/admission.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './in/replay.ts'
@@ -58,6 +59,7 @@ export class Requests {
   readonly #inbox: string
   readonly #pending = new Map<string, Pending>()
   readonly #windows: SubscriptionWindows
+  readonly #line: AdmissionLine
   #subscription: NatsSubscription | undefined
   #drawn: Uint8Array = new Uint8Array(0)
 
@@ -66,6 +68,7 @@ export class Requests {
     this.#options = options
     this.#inbox = `${options.inboxPrefix}.${this.#token()}`
     this.#windows = options.windows.open(`${this.#inbox}.*`, undefined)
+    this.#line = options.receiver.line('inbox')
   }
 
   /**
@@ -195,7 +198,9 @@ export class Requests {
 
   #arrival(): Arrival {
     return {
+      subscription: 0,
       windows: this.#windows,
+      line: this.#line,
       deliver: (received) => this.#pending.get(received.delivered.subject)?.take(received),
       mayRespond: ({ subject, inReplyTo, recipients }, { claims, announcement }) => {
         const pending = this.#pending.get(subject)

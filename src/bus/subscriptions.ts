@@ -33,6 +33,7 @@ export class Subscriptions {
   readonly #settling = new Set<Promise<void>>()
   readonly #hints = new RateLimit(MAX_HINTS_PER_SECOND)
   #joinedAt = 0
+  #opened = 0
 
   constructor(nc: NatsLike, options: SubscriptionsOptions) {
     this.#nc = nc
@@ -48,6 +49,7 @@ export class Subscriptions {
     const { clock, receiver, windows: allWindows, feed, toMessage, onOpened } = this.#options
     const { queue } = options
     const windows = allWindows.open(pattern, queue)
+    const line = receiver.line('subscriptions')
     let raw: NatsSubscription | undefined
     let cancelSettling = (): void => {}
     const subscription: SecureSubscription = new SecureSubscription(pattern, options, {
@@ -57,6 +59,7 @@ export class Subscriptions {
         if (!this.#nc.isClosed()) raw?.unsubscribe()
         this.#open.delete(subscription)
         allWindows.close(pattern, queue, windows)
+        line.close()
       },
       drain: async () => {
         cancelSettling()
@@ -69,7 +72,9 @@ export class Subscriptions {
     })
     this.#open.add(subscription)
     const arrival: Arrival = {
+      subscription: ++this.#opened,
       windows,
+      line,
       deliver: (received) => {
         if (subscription.push(toMessage(received))) onOpened()
       },

@@ -8,7 +8,10 @@ interface Timer {
 /** A clock that moves only when told to. Several agents can share it. */
 export class ManualClock implements Clock {
   readonly #timers = new Set<Timer>()
+  /** What each piece of work is measured to take, in ms. Nothing, where a test does not say otherwise. */
+  workMs = 0
   readonly #hasBoot: boolean
+  #work = 0
   #now: number
   #monotonic = 0
   #suspended = 0
@@ -28,6 +31,12 @@ export class ManualClock implements Clock {
 
   boot(): number | undefined {
     return this.#hasBoot ? this.#monotonic + this.#suspended : undefined
+  }
+
+  /** Goes on by {@link workMs} with each look: each piece of work is begun and ended by one. */
+  work(): number {
+    this.#work += this.workMs
+    return this.#work
   }
 
   after(delayMs: number, task: () => void): () => void {

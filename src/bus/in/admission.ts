@@ -7,11 +7,16 @@ export interface Opening {
   readonly bytes: number
   /** Opens it. */
   readonly open: () => void
+  /** Takes it out of the client's memory, where it has to wait. @returns how to open it later */
+  readonly wait: () => { readonly open: () => void }
   /** It found no budget in time. */
   readonly giveUp: () => void
 }
 
-interface Waiting extends Opening {
+interface Waiting {
+  readonly bytes: number
+  readonly open: () => void
+  readonly giveUp: () => void
   readonly since: number
 }
 
@@ -48,9 +53,15 @@ export class Admission {
   admit(line: AdmissionLine, opening: Opening): void {
     const nowMs = this.#clock.monotonic()
     if (this.#lines.size === 0 && this.#budget.readyIn(nowMs) === 0) return opening.open()
-    line.push({ ...opening, since: nowMs })
+    const { bytes, giveUp } = opening
+    line.push({ bytes, giveUp, open: opening.wait().open, since: nowMs })
     this.#lines.add(line)
     this.#continueLater()
+  }
+
+  /** Whether there is budget for one more opening that comes to nothing. */
+  isReady(): boolean {
+    return this.#budget.readyIn(this.#clock.monotonic()) === 0
   }
 
   /** Spends working time, in ms. A negative one gives back what was spent on something that was delivered after all. */
@@ -134,6 +145,11 @@ export class AdmissionLine {
 
   spend(workMs: number): void {
     this.admission.spend(workMs)
+  }
+
+  /** Whether there is budget now. */
+  isReady(): boolean {
+    return this.admission.isReady()
   }
 
   push(waiting: Waiting): void {

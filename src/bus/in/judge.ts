@@ -1,4 +1,3 @@
-import type { HouseClock } from '../../base/house-clock.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
@@ -30,7 +29,15 @@ export interface Court {
   readonly delivered: NatsMessage
   readonly arrival: Arrival
   readonly policy: SubjectPolicy
-  readonly clock: HouseClock
+  readonly now: Moment
+}
+
+/** One reading of the clock: everything about one arrival is judged by it. */
+export interface Moment {
+  /** The wall clock: what is too new is judged by it. */
+  readonly nowMs: number
+  /** The time that it is at least: what is too old is judged by it. */
+  readonly notBeforeMs: number
 }
 
 /**
@@ -66,7 +73,7 @@ export interface Court {
  */
 export function judge(candidate: Candidate, court: Court): RejectReason | undefined {
   const { opened, sender, epoch, ttlMs, window, seq } = candidate
-  const { delivered, arrival, policy, clock } = court
+  const { delivered, arrival, policy, now } = court
   const isResponse = arrival.mayRespond !== undefined
   // A response comes back to the very inbox that was sealed in the request, whatever mappings there are.
   const isWhereItBelongs = isResponse
@@ -78,7 +85,7 @@ export function judge(candidate: Candidate, court: Court): RejectReason | undefi
     if (candidate.isMany || !arrival.mayRespond(opened, sender)) return 'not a response'
   } else if (!PermittedSubjects.of(sender.claims.permissions.pub).allows(opened.subject))
     return 'not permitted'
-  if (!isInTime(opened.sentAtMs, epoch, { ttlMs, clock })) return 'time'
+  if (!isInTime(opened.sentAtMs, epoch, { ttlMs, now })) return 'time'
   if (seenIn(arrival.windows, window, seq)) return 'replay'
   return undefined
 }
@@ -87,21 +94,19 @@ export function judge(candidate: Candidate, court: Court): RejectReason | undefi
 function isInTime(
   sentAtMs: number,
   epoch: AcceptedEpoch,
-  { ttlMs, clock }: { readonly ttlMs: number; readonly clock: HouseClock },
+  { ttlMs, now }: { readonly ttlMs: number; readonly now: Moment },
 ): boolean {
-  if (!isRecent(sentAtMs, clock) || !isOfEpoch(sentAtMs, epoch)) return false
-  const notBefore = clock.notBefore()
-  return notBefore < epoch.notAfter + epoch.graceMs && (ttlMs === 0 || notBefore <= sentAtMs + ttlMs)
+  if (!isRecent(sentAtMs, now) || !isOfEpoch(sentAtMs, epoch)) return false
+  const { notBeforeMs } = now
+  return notBeforeMs < epoch.notAfter + epoch.graceMs && (ttlMs === 0 || notBeforeMs <= sentAtMs + ttlMs)
 }
 
 /**
  * Whether this sending time is neither too new nor too old by more than the difference of two clocks, and what may lie
  * between sending and arrival on purpose.
  */
-export function isRecent(sentAtMs: number, clock: HouseClock, lifetimeMs = 0): boolean {
-  return (
-    sentAtMs - clock.now() <= CLOCK_WINDOW_MS && clock.notBefore() - sentAtMs <= lifetimeMs + CLOCK_WINDOW_MS
-  )
+export function isRecent(sentAtMs: number, { nowMs, notBeforeMs }: Moment, lifetimeMs = 0): boolean {
+  return sentAtMs - nowMs <= CLOCK_WINDOW_MS && notBeforeMs - sentAtMs <= lifetimeMs + CLOCK_WINDOW_MS
 }
 
 /** Whether this time lies in the epoch, give or take the difference of two clocks. */

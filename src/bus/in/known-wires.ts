@@ -1,5 +1,6 @@
 import type { HouseClock } from '../../base/house-clock.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
+import type { NatsMessage } from '../nats-like.ts'
 
 /** Entries of one generation at most. Two of them are kept. */
 const MAX_ENTRIES = 2 ** 18
@@ -9,7 +10,9 @@ const GENERATION_MS = 2 * CLOCK_WINDOW_MS
 
 /**
  * The messages that were opened lately, so that none is opened twice: who repeats a recorded one pays for nothing but
- * this look. A message is known by the first eight bytes of its commitment, and by the subscription that got it.
+ * this look. A message is known by the first eight bytes of its commitment, and by where it was delivered: in which
+ * subscription, on which subject, with which headers. So what was refused because a broker had moved or altered it, in
+ * clear, does not stand in the way of the genuine delivery.
  *
  * - Only what the AEAD has opened is noted, so junk takes no room here.
  * - A commitment names header and content key, so another message has another one: of 2^19 entries one is mistaken for a
@@ -34,22 +37,22 @@ export class KnownWires {
     this.#beganAtMs = clock.latest
   }
 
-  /** Whether this message was opened for this subscription before. */
-  has(commitment: Uint8Array, subscription: number): boolean {
-    const high = highOf(commitment, subscription)
+  /** Whether this message was opened before, delivered in the same way. */
+  has(commitment: Uint8Array, delivery: number): boolean {
+    const high = highOf(commitment, delivery)
     const low = lowOf(commitment)
     return this.#now.has(high, low) || this.#before?.has(high, low) === true
   }
 
   /** Notes a message that the AEAD has opened. */
-  note(commitment: Uint8Array, subscription: number): void {
+  note(commitment: Uint8Array, delivery: number): void {
     const { latest } = this.#clock
     if (this.#now.isFull || latest - this.#beganAtMs >= GENERATION_MS) {
       this.#before = this.#now
       this.#now = new Generation(this.#seeds)
       this.#beganAtMs = latest
     }
-    this.#now.add(highOf(commitment, subscription), lowOf(commitment))
+    this.#now.add(highOf(commitment, delivery), lowOf(commitment))
   }
 }
 
@@ -106,9 +109,33 @@ class Generation {
   }
 }
 
+/**
+ * A number for how a message was delivered. Others may have the same: then a copy that came first stands in the way of
+ * the genuine one, and only a broker, who could as well drop it, delivers a copy first.
+ */
+export function deliveryOf(subscription: number, { subject, headers }: NatsMessage): number {
+  let hash = mix(FNV_START ^ subscription, subject)
+  if (headers === undefined) return hash
+  for (const [name, values] of headers) {
+    hash = mix(hash, name)
+    for (const value of values) hash = mix(hash, value)
+  }
+  return hash
+}
+
+const FNV_START = 0x811c9dc5
+const FNV_PRIME = 0x01000193
+
+/** FNV-1a over the text and an end mark. */
+function mix(hash: number, text: string): number {
+  let mixed = hash
+  for (let i = 0; i < text.length; i++) mixed = Math.imul(mixed ^ text.charCodeAt(i), FNV_PRIME)
+  return Math.imul(mixed ^ 0x1ffff, FNV_PRIME) >>> 0
+}
+
 /** Never 0, which marks an empty slot. */
-function highOf(commitment: Uint8Array, subscription: number): number {
-  return (wordAt(commitment, 0) ^ Math.imul(subscription, 0x9e3779b1)) >>> 0 || 1
+function highOf(commitment: Uint8Array, delivery: number): number {
+  return (wordAt(commitment, 0) ^ delivery) >>> 0 || 1
 }
 
 function lowOf(commitment: Uint8Array): number {
