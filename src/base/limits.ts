@@ -66,7 +66,9 @@ export const MAX_WAITING_MESSAGES = 256
 export const MAX_WAITING_BYTES = 1024 * 1024
 /** Of all lines of messages that wait for something of one kind. */
 export const MAX_WAITING_BYTES_IN_ALL = 64 * 1024 * 1024
-/** Lines for which nothing could be asked yet: those that have their turn within about a second. */
+/** What a message that waits is counted with besides its own bytes. */
+export const WAITING_OVERHEAD_BYTES = 1024
+/** Lines of one subscription for which nothing could be asked yet: those that have their turn within about a second. */
 export const MAX_UNASKED_LINES = 32
 export const LOOKUP_TIMEOUT_MS = 2000
 export const MAX_LOOKUPS_PER_SECOND = 32
@@ -91,10 +93,18 @@ export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 export const MAX_FETCHES_PER_SECOND = 4
 /** Requests for lost handshakes that an instance makes. */
 export const MAX_SESSION_REQUESTS_PER_SECOND = 32
-/** Times a second that a sender repeats the handshake of one session. */
-export const MAX_HANDSHAKE_REPEATS_PER_SECOND = 2
-/** Handshakes of any sessions that an instance repeats when it is asked. */
-export const MAX_HANDSHAKE_ANSWERS_PER_SECOND = 64
+/** Between two answers to requests for one handshake. */
+export const HANDSHAKE_REPEAT_MS = 500
+/** Handshakes of all sessions that an instance repeats when it is asked. */
+export const MAX_HANDSHAKE_ANSWER_BYTES_PER_SECOND = 1024 * 1024
+/** New instances of one agent that are taken into audiences at once, for each instance that it may have. */
+export const MAX_NEWCOMERS_PER_INSTANCE = 4
+/** In which time as many more are as it may have instances. */
+export const NEWCOMER_REFILL_MS = 300_000
+/** Instances and epochs of instances of which it is known that they were taken in. */
+export const MAX_NEWCOMERS_REMEMBERED = 131_072
+/** How long an audience gets messages after a recipient has refused a session. */
+export const REFUSED_SESSION_MS = 60_000
 /** Up to so many recipients each get the handshake in their own inbox. To more it goes on the subjects of the session. */
 export const MAX_HANDSHAKE_INBOXES = 32
 /** Subjects of one session on which its handshake is published before the first frame there. */

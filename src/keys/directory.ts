@@ -22,6 +22,10 @@ export interface AudienceMember {
   readonly instance: string
   readonly instanceBytes: Uint8Array
   readonly key: RecipientKey
+  /** Of the announcement that has the key. */
+  readonly announcementHash: Uint8Array
+  /** How many instances its agent may have. */
+  readonly maxInstances: number
 }
 
 /** Whom a message on a subject is sealed to, and in which epoch. */
@@ -300,11 +304,20 @@ export class Directory {
 
 /** The announced instance as a recipient; `undefined` for a retirement, which announces no key. */
 export function toMember({
+  hash,
   claims,
   announcement,
   recipient,
 }: VerifiedAnnouncement): AudienceMember | undefined {
   if (recipient === undefined) return undefined
   const { instance } = announcement
-  return { name: claims.name, instance: hex(instance), instanceBytes: instance, key: recipient }
+  const { name, maxInstances } = claims
+  return {
+    name,
+    instance: hex(instance),
+    instanceBytes: instance,
+    key: recipient,
+    announcementHash: hash,
+    maxInstances,
+  }
 }
