@@ -426,6 +426,7 @@ export class RealmLink {
       return false
     }
     this.#freshness.count(tick, this.#options.clock.monotonic())
+    this.#options.clock.counted()
     this.#tick = undefined
     this.#watchFreshness()
     // Timers do not see a suspended machine, nor a wall clock that is set.
