@@ -77,7 +77,7 @@ export class EventLog {
         )
       case 'refusedSession':
         return log.warn(
-          { event: 'refused-session', sender: event.sender, instance: event.instance, reason: event.reason },
+          { event: 'refused-session', sender: event.sender, reason: event.reason },
           'a session of another agent is refused',
         )
       case 'rollback':

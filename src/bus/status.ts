@@ -61,11 +61,10 @@ export type StatusEvent =
       readonly instance: string
       readonly reason: SessionRefusal
     }
-  /** This instance takes no frames of a session of somebody else, and has told its sender. */
+  /** This instance takes no frames of a session of another agent, and has told it. At most one in 10 s for an agent. */
   | {
       readonly type: 'refusedSession'
       readonly sender: string
-      readonly instance: string
       readonly reason: SessionRefusal
     }
   /** The rotation service, or somebody in its place, named an epoch that cannot follow what was seen. */

@@ -64,7 +64,7 @@ const FIRST_HASHES = 16
 /** A node's place is kept in one byte, and 0 means that it is not known. */
 const MAX_NODES = 255
 /** What a tree takes besides its two pieces of memory, in bytes: measured, see the test of the session pool. */
-const TREE_OVERHEAD_BYTES = 512
+const TREE_OVERHEAD_BYTES = 1024
 
 /**
  * The nodes of one tree whose root has been proved. A leaf's path is followed only as far as to a node that is known,

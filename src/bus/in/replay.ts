@@ -6,7 +6,7 @@ const WORDS = REPLAY_WINDOW / WORD_BITS
 const FIRST_WORDS = 2
 const WORD_BYTES = 4
 /** What a window takes besides its words, with its place in the map of its subscription, in bytes. */
-const WINDOW_OVERHEAD_BYTES = 320
+const WINDOW_OVERHEAD_BYTES = 400
 
 /**
  * Which sequence numbers of one sender were seen: a bitmap of the newest 4096, as in RFC 6479. What lies before them
@@ -115,6 +115,15 @@ export type SubscriptionWindows = Map<string, ReplayWindow>
 export class ReplayWindows {
   readonly #open = new Map<string, Set<SubscriptionWindows>>()
   readonly #closed = new Map<string, SubscriptionWindows>()
+  readonly #onCopied: (name: string, bytes: number) => void
+
+  /**
+   * @param onCopied called where the windows of an announcement or session take so many bytes more, or less, because a
+   *   subscription began or ended
+   */
+  constructor(onCopied: (name: string, bytes: number) => void = () => {}) {
+    this.#onCopied = onCopied
+  }
 
   /** Windows for a new subscription. */
   open(pattern: string, queue: string | undefined): SubscriptionWindows {
@@ -123,7 +132,7 @@ export class ReplayWindows {
     const windows = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
     this.#closed.delete(key)
     const siblings = this.#open.get(key) ?? new Set()
-    for (const sibling of siblings) mergeInto(windows, sibling, (window) => window.clone())
+    for (const sibling of siblings) this.#mergeInto(windows, sibling, 'copy')
     siblings.add(windows)
     this.#open.set(key, siblings)
     return windows
@@ -136,7 +145,7 @@ export class ReplayWindows {
     siblings?.delete(windows)
     if (siblings?.size === 0) this.#open.delete(key)
     const kept = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
-    mergeInto(kept, windows, (window) => window)
+    this.#mergeInto(kept, windows, 'move')
     windows.clear()
     if (kept.size > 0) this.#closed.set(key, kept)
   }
@@ -153,6 +162,18 @@ export class ReplayWindows {
   forget(sids: readonly string[]): void {
     for (const windows of this.#all()) for (const sid of sids) windows.delete(sid)
     this.#forgetEmpty()
+  }
+
+  /** Most of what is merged, the target has not: that costs no more than `copy` or `move`. */
+  #mergeInto(target: SubscriptionWindows, source: SubscriptionWindows, how: 'copy' | 'move'): void {
+    for (const [name, window] of source) {
+      const known = target.get(name)
+      const merged = known ?? (how === 'copy' ? window.clone() : window)
+      const before = (known?.bytes ?? 0) + (how === 'move' ? window.bytes : 0)
+      if (known === undefined) target.set(name, merged)
+      else known.merge(window)
+      if (merged.bytes !== before) this.#onCopied(name, merged.bytes - before)
+    }
   }
 
   #all(): readonly SubscriptionWindows[] {
@@ -176,19 +197,6 @@ export function windowFor(windows: SubscriptionWindows, name: string): ReplayWin
   const window = new ReplayWindow()
   windows.set(name, window)
   return window
-}
-
-/** Most of what is merged, the target has not: that costs no more than `take`. */
-function mergeInto(
-  target: SubscriptionWindows,
-  source: SubscriptionWindows,
-  take: (window: ReplayWindow) => ReplayWindow,
-): void {
-  for (const [name, window] of source) {
-    const known = target.get(name)
-    if (known === undefined) target.set(name, take(window))
-    else known.merge(window)
-  }
 }
 
 function keyOf(pattern: string, queue: string | undefined): string {

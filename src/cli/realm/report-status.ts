@@ -80,7 +80,7 @@ function reportEvent(terminal: Terminal, event: StatusEvent): void {
       note(terminal, `${event.by}/${event.instance} takes no frames of a session: ${event.reason}`)
       break
     case 'refusedSession':
-      note(terminal, `refused a session of ${event.sender}/${event.instance}: ${event.reason}`)
+      note(terminal, `refused a session of ${event.sender}: ${event.reason}`)
       break
     case 'rollback':
       reportError(terminal, event.message)
