@@ -281,6 +281,7 @@ describe.each(lines)('the hostile line under clients of the line %s', (client) =
     before.cut()
     await reconnected
     expect(line.connection('bob').number).toBeGreaterThan(before.number)
+    await line.quiet()
     alice.publish('a', 'after')
     await line.quiet()
     expect(texts(got)).toEqual(['after'])

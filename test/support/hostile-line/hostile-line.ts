@@ -9,8 +9,6 @@ import { type Crossing, type MessageCrossing, pass, type Verdicts } from './verd
 /** Decides what becomes of each operation that comes to the line. */
 export type Rule = (crossing: Crossing, line: HostileLine) => Verdicts
 
-/** A round of probes is quiet when nothing crossed in it; what the server had taken in comes out in the next one. */
-const QUIET_ROUNDS = 2
 const LOOPBACK = '127.0.0.1'
 
 /**
@@ -38,8 +36,6 @@ export class HostileLine {
   /** By a digest of the payload. */
   readonly #publishers = new Map<string, LineConnection>()
   readonly #delayed = new Map<() => void, () => void>()
-  /** Operations of either side so far, without the answers to the line's own probes. */
-  #crossed = 0
 
   /** Starts to listen on a free port of the loopback interface. */
   static async start(serverPort: number, options: { readonly clock: Clock }): Promise<HostileLine> {
@@ -98,7 +94,6 @@ export class HostileLine {
 
   /** Sends an operation of the line's own making, or one of the record again. No rule is asked. */
   inject(connection: LineConnection, direction: Direction, op: NatsOp): void {
-    this.#crossed++
     connection.send(direction, op)
   }
 
@@ -112,16 +107,17 @@ export class HostileLine {
    * the clients that it was for, and so is all that they answered. What waits for its time does not count.
    */
   async quiet(): Promise<void> {
-    for (let quiet = 0; quiet < QUIET_ROUNDS; ) {
-      const before = this.#crossed
-      await Promise.all(
-        this.connections.map(async (connection) => {
-          if (!connection.isReady) return
-          await connection.probe('to client')
-          await connection.probe('to server')
-        }),
-      )
-      quiet = this.#crossed === before ? quiet + 1 : 0
+    // A client that answers at the end of its turn does so after its PONG: it is asked twice.
+    for (let passes = 0; passes < 2; passes++) {
+      for (const connection of this.#connections) connection.expectMore()
+      while (this.#behind('to client').length + this.#behind('to server').length > 0) {
+        await this.#catchUp('to client')
+        if (this.#behind('to server').length === 0) continue
+        passes = 0
+        await this.#catchUp('to server')
+        // What the server has taken in on one connection is on its way out on others.
+        await Promise.all(this.#ready().map((connection) => connection.probe('to server')))
+      }
     }
   }
 
@@ -131,6 +127,19 @@ export class HostileLine {
     this.#delayed.clear()
     for (const connection of this.#connections) connection.cut()
     await new Promise((resolve) => this.#listener.close(resolve))
+  }
+
+  #ready(): LineConnection[] {
+    return this.#connections.filter(({ isReady, isClosed }) => isReady && !isClosed)
+  }
+
+  /** The connections of which one end may not have read all yet. */
+  #behind(direction: Direction): LineConnection[] {
+    return this.#ready().filter((connection) => connection.isBehind(direction))
+  }
+
+  async #catchUp(direction: Direction): Promise<void> {
+    await Promise.all(this.#behind(direction).map((connection) => connection.probe(direction)))
   }
 
   #accept(client: Socket): void {
@@ -144,7 +153,6 @@ export class HostileLine {
   }
 
   #take(connection: LineConnection, direction: Direction, { op, raw }: ParsedOp): void {
-    this.#crossed++
     const crossing = { number: this.#record.length, atMs: this.#clock.now(), connection, direction, op }
     this.#record.push(crossing)
     if (op.kind === 'PUB') this.#notePublisher(connection, op.payload)
@@ -164,7 +172,6 @@ export class HostileLine {
     const go = (): void => {
       this.#delayed.get(go)?.()
       this.#delayed.delete(go)
-      this.#crossed++
       send()
     }
     this.#delayed.set(go, this.#clock.after(afterMs, go))

@@ -20,6 +20,8 @@ export class LineConnection {
   readonly #sockets: Readonly<Record<Direction, Socket>>
   /** By the direction that the PONG will come from the far end of. */
   readonly #pongs: Readonly<Record<Direction, Awaiting[]>> = { 'to server': [], 'to client': [] }
+  /** Whether an end was sent something that it has not been probed after. */
+  readonly #isBehind: Record<Direction, boolean> = { 'to server': false, 'to client': false }
   readonly #subscriptions = new Map<string, SubOp>()
   #name = ''
   #isReady = false
@@ -60,12 +62,24 @@ export class LineConnection {
   send(direction: Direction, op: NatsOp, raw?: Buffer): void {
     if (this.#isClosed) return
     this.#note(direction, op)
+    this.#isBehind[direction] = true
     this.#sockets[direction].write(raw ?? encodeOp(op))
+  }
+
+  /** Whether an end may not have read all that it was sent. */
+  isBehind(direction: Direction): boolean {
+    return this.#isBehind[direction]
+  }
+
+  /** The client may have something to say by itself. */
+  expectMore(): void {
+    this.#isBehind['to client'] = true
   }
 
   /** Resolves when one end has answered a PING of the line's own: it has then read all that was sent before. */
   probe(direction: Direction): Promise<void> {
     if (this.#isClosed) return Promise.resolve()
+    this.#isBehind[direction] = false
     return new Promise((resolve) => {
       this.#pongs[direction].push(resolve)
       this.#sockets[direction].write(PING)
