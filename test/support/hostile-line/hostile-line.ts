@@ -105,19 +105,15 @@ export class HostileLine {
   /**
    * Resolves when nothing is under way any more: all that clients have published is through the server and read by
    * the clients that it was for, and so is all that they answered. What waits for its time does not count.
+   *
+   * @param speaking the names of the clients that may have begun to speak by themselves. Default: all.
    */
-  async quiet(): Promise<void> {
-    // A client that answers at the end of its turn does so after its PONG: it is asked twice.
-    for (let passes = 0; passes < 2; passes++) {
-      for (const connection of this.#connections) connection.expectMore()
-      while (this.#behind('to client').length + this.#behind('to server').length > 0) {
-        await this.#catchUp('to client')
-        if (this.#behind('to server').length === 0) continue
-        passes = 0
-        await this.#catchUp('to server')
-        // What the server has taken in on one connection is on its way out on others.
-        await Promise.all(this.#ready().map((connection) => connection.probe('to server')))
-      }
+  async quiet(speaking?: ReadonlySet<string>): Promise<void> {
+    for (const connection of this.#connections)
+      if (speaking === undefined || speaking.has(connection.name)) connection.expectMore()
+    while (await this.#pass()) {
+      // A client that answers at the end of its turn does so after its PONG: it is asked once more.
+      for (const connection of this.#ready()) if (connection.takeHasHeard()) connection.expectMore()
     }
   }
 
@@ -136,6 +132,18 @@ export class HostileLine {
   /** The connections of which one end may not have read all yet. */
   #behind(direction: Direction): LineConnection[] {
     return this.#ready().filter((connection) => connection.isBehind(direction))
+  }
+
+  /** Lets both ends of every connection catch up. @returns whether a client has heard anything meanwhile */
+  async #pass(): Promise<boolean> {
+    while (this.#behind('to client').length + this.#behind('to server').length > 0) {
+      await this.#catchUp('to client')
+      if (this.#behind('to server').length === 0) continue
+      await this.#catchUp('to server')
+      // What the server has taken in on one connection is on its way out on others.
+      await Promise.all(this.#ready().map((connection) => connection.probe('to server')))
+    }
+    return this.#ready().some(({ hasHeard }) => hasHeard)
   }
 
   async #catchUp(direction: Direction): Promise<void> {

@@ -23,6 +23,7 @@ export class LineConnection {
   /** Whether an end was sent something that it has not been probed after. */
   readonly #isBehind: Record<Direction, boolean> = { 'to server': false, 'to client': false }
   readonly #subscriptions = new Map<string, SubOp>()
+  #hasHeard = false
   #name = ''
   #isReady = false
   #isClosed = false
@@ -63,12 +64,25 @@ export class LineConnection {
     if (this.#isClosed) return
     this.#note(direction, op)
     this.#isBehind[direction] = true
-    this.#sockets[direction].write(raw ?? encodeOp(op))
+    if (direction === 'to client') this.#hasHeard = true
+    this.#write(direction, raw ?? encodeOp(op))
   }
 
   /** Whether an end may not have read all that it was sent. */
   isBehind(direction: Direction): boolean {
     return this.#isBehind[direction]
+  }
+
+  /** Whether the client was sent anything since it was last taken note of. */
+  get hasHeard(): boolean {
+    return this.#hasHeard
+  }
+
+  /** Takes note of it. @returns what {@link hasHeard} was */
+  takeHasHeard(): boolean {
+    const hasHeard = this.#hasHeard
+    this.#hasHeard = false
+    return hasHeard
   }
 
   /** The client may have something to say by itself. */
@@ -82,7 +96,7 @@ export class LineConnection {
     this.#isBehind[direction] = false
     return new Promise((resolve) => {
       this.#pongs[direction].push(resolve)
-      this.#sockets[direction].write(PING)
+      this.#write(direction, PING)
     })
   }
 
@@ -93,6 +107,16 @@ export class LineConnection {
     for (const socket of Object.values(this.#sockets)) socket.destroy()
     for (const waiting of Object.values(this.#pongs))
       for (const awaiting of waiting.splice(0)) if (awaiting !== 'peer') awaiting()
+  }
+
+  /** What is written in one turn goes out together: a call into the kernel costs more than all else here. */
+  #write(direction: Direction, bytes: Buffer): void {
+    const socket = this.#sockets[direction]
+    if (socket.writableCorked === 0) {
+      socket.cork()
+      queueMicrotask(() => socket.uncork())
+    }
+    socket.write(bytes)
   }
 
   #listen(socket: Socket, direction: Direction, { onOp, onError }: Listener): void {
