@@ -53,10 +53,10 @@ function assertNone({ ledger: { violations } }: World): void {
 async function checkAll(world: World): Promise<void> {
   for (const agent of world.agents) {
     for (const mode of ['session', 'message'] as const)
-      await publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
+      publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
   }
-  for (const tool of TOOLS)
-    for (const name of REQUESTERS) await request(world, named(world, name), tool, 'session')
+  const requests = TOOLS.flatMap((tool) => REQUESTERS.map((name) => request(world, named(world, name), tool, 'session')))
+  await world.during(Promise.all(requests))
   world.ledger.settle()
   assertNone(world)
 }
@@ -116,20 +116,21 @@ async function act(world: World, action: Action): Promise<void> {
     case 'publish': {
       if (agent === undefined) return
       const subject = choose(CAST[agent.name].publishes, action.subject) ?? 'chat.room'
-      await publish(world, agent, { ...action, subject })
+      publish(world, agent, { ...action, subject })
+      await world.line.quiet(new Set([agent.name]))
       break
     }
     case 'publish many': {
       if (agent === undefined) return
-      await publishMany(world, agent, {
-        ...action,
-        subject: choose(CAST[agent.name].publishes, action.subject) ?? 'chat.room',
-      })
+      const subject = choose(CAST[agent.name].publishes, action.subject) ?? 'chat.room'
+      publishMany(world, agent, { ...action, subject })
+      await world.line.quiet(new Set([agent.name]))
       break
     }
     case 'request': {
       const requester = choose(REQUESTERS, action.who) ?? 'alice'
-      await request(world, named(world, requester), choose(TOOLS, action.tool) ?? 'tools.echo', action.mode)
+      const tool = choose(TOOLS, action.tool) ?? 'tools.echo'
+      await world.during(request(world, named(world, requester), tool, action.mode))
       break
     }
     case 'subscribe':
@@ -159,7 +160,7 @@ interface Publishing {
   readonly hasReply?: boolean
 }
 
-async function publish(world: World, agent: Agent, what: Publishing): Promise<void> {
+function publish(world: World, agent: Agent, what: Publishing): void {
   const { bus } = agent
   if (bus === undefined || agent.clock.isAsleep) return
   const subject = `${world.prefix}.${what.subject}`
@@ -188,14 +189,13 @@ async function publish(world: World, agent: Agent, what: Publishing): Promise<vo
   } catch (error) {
     world.failed(`${agent.name} could not publish on ${what.subject}`, error)
   }
-  await world.line.quiet(new Set([agent.name]))
 }
 
-async function publishMany(
+function publishMany(
   world: World,
   agent: Agent,
   what: { readonly subject: string; readonly mode: 'session' | 'message'; readonly count: number },
-): Promise<void> {
+): void {
   const { bus } = agent
   if (bus === undefined || agent.clock.isAsleep) return
   const subject = `${world.prefix}.${what.subject}`
@@ -227,7 +227,6 @@ async function publishMany(
   } catch (error) {
     world.failed(`${agent.name} could not publish many on ${what.subject}`, error)
   }
-  await world.line.quiet(new Set([agent.name]))
 }
 
 async function request(world: World, agent: Agent, tool: string, mode: Sent['mode']): Promise<void> {
@@ -253,13 +252,8 @@ async function request(world: World, agent: Agent, tool: string, mode: Sent['mod
     }
     world.ledger.enter(sent)
     if (!world.isStormy) world.ledger.owe(sent)
-    const response = await world.during(
-      bus.request(subject, sent.payload, {
-        mode,
-        timeout: REQUEST_TIMEOUT_MS,
-        ...(to === undefined ? {} : { to }),
-      }),
-    )
+    const options = { mode, timeout: REQUEST_TIMEOUT_MS, ...(to === undefined ? {} : { to }) }
+    const response = await bus.request(subject, sent.payload, options)
     world.ledger.takeResponse(sent, response)
   } catch (error) {
     world.failed(`${agent.name} got no response on ${tool}`, error)

@@ -9,6 +9,8 @@ import { type Crossing, type MessageCrossing, pass, type Verdicts } from './verd
 /** Decides what becomes of each operation that comes to the line. */
 export type Rule = (crossing: Crossing, line: HostileLine) => Verdicts
 
+/** Turns of the event loop in which a client of this process has said what it had left to say. */
+const TURNS = 3
 const LOOPBACK = '127.0.0.1'
 
 /**
@@ -104,16 +106,23 @@ export class HostileLine {
 
   /**
    * Resolves when nothing is under way any more: all that clients have published is through the server and read by
-   * the clients that it was for, and so is all that they answered. What waits for its time does not count.
+   * the clients that it was for, and so is all that they answered. What waits for its time does not count. The clients
+   * must live in this process.
    *
    * @param speaking the names of the clients that may have begun to speak by themselves. Default: all.
    */
   async quiet(speaking?: ReadonlySet<string>): Promise<void> {
     for (const connection of this.#connections)
       if (speaking === undefined || speaking.has(connection.name)) connection.expectMore()
-    while (await this.#pass()) {
-      // A client that answers at the end of its turn does so after its PONG: it is asked once more.
-      for (const connection of this.#ready()) if (connection.takeHasHeard()) connection.expectMore()
+    while (this.#isBehind()) {
+      await this.#catchUp('to client')
+      if (this.#behind('to server').length > 0) {
+        await this.#catchUp('to server')
+        // What the server has taken in on one connection is on its way out on others.
+        await Promise.all(this.#ready().map((connection) => connection.probe('to server')))
+      }
+      // What a client says at the end of a turn comes after its PONG.
+      for (let turn = 0; turn < TURNS && !this.#isBehind(); turn++) await nextTurn()
     }
   }
 
@@ -134,16 +143,8 @@ export class HostileLine {
     return this.#ready().filter((connection) => connection.isBehind(direction))
   }
 
-  /** Lets both ends of every connection catch up. @returns whether a client has heard anything meanwhile */
-  async #pass(): Promise<boolean> {
-    while (this.#behind('to client').length + this.#behind('to server').length > 0) {
-      await this.#catchUp('to client')
-      if (this.#behind('to server').length === 0) continue
-      await this.#catchUp('to server')
-      // What the server has taken in on one connection is on its way out on others.
-      await Promise.all(this.#ready().map((connection) => connection.probe('to server')))
-    }
-    return this.#ready().some(({ hasHeard }) => hasHeard)
+  #isBehind(): boolean {
+    return this.#behind('to client').length + this.#behind('to server').length > 0
   }
 
   async #catchUp(direction: Direction): Promise<void> {
@@ -184,6 +185,10 @@ export class HostileLine {
     }
     this.#delayed.set(go, this.#clock.after(afterMs, go))
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 function digest(payload: Buffer): string {

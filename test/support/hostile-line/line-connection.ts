@@ -23,7 +23,6 @@ export class LineConnection {
   /** Whether an end was sent something that it has not been probed after. */
   readonly #isBehind: Record<Direction, boolean> = { 'to server': false, 'to client': false }
   readonly #subscriptions = new Map<string, SubOp>()
-  #hasHeard = false
   #name = ''
   #isReady = false
   #isClosed = false
@@ -64,25 +63,12 @@ export class LineConnection {
     if (this.#isClosed) return
     this.#note(direction, op)
     this.#isBehind[direction] = true
-    if (direction === 'to client') this.#hasHeard = true
     this.#write(direction, raw ?? encodeOp(op))
   }
 
   /** Whether an end may not have read all that it was sent. */
   isBehind(direction: Direction): boolean {
     return this.#isBehind[direction]
-  }
-
-  /** Whether the client was sent anything since it was last taken note of. */
-  get hasHeard(): boolean {
-    return this.#hasHeard
-  }
-
-  /** Takes note of it. @returns what {@link hasHeard} was */
-  takeHasHeard(): boolean {
-    const hasHeard = this.#hasHeard
-    this.#hasHeard = false
-    return hasHeard
   }
 
   /** The client may have something to say by itself. */
