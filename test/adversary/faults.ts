@@ -25,22 +25,11 @@ export type AgentFault = (typeof AGENT_FAULTS)[number]
 export const FAULT_KINDS: readonly FaultKind[] = [...MESSAGE_FAULTS, ...AGENT_FAULTS]
 export type FaultKind = MessageFault | AgentFault
 
+/** Sorts of the protocol's subjects, by the token after their root. */
+export const PROTOCOL_AIMS = ['tick', 'epoch', 'announce', 'query', 'inbox', 'session', 'handshake'] as const
+
 /** Which messages a fault is for: those of applications, or those of the protocol, or one sort of the latter. */
-export const FAULT_AIMS = [
-  'application',
-  'application',
-  'application',
-  'protocol',
-  'everything',
-  'tick',
-  'epoch',
-  'announce',
-  'query',
-  'inbox',
-  'session',
-  'handshake',
-] as const
-export type FaultAim = (typeof FAULT_AIMS)[number]
+export type FaultAim = 'application' | 'protocol' | 'everything' | (typeof PROTOCOL_AIMS)[number]
 
 /** A fault that lasts for one storm. */
 export interface Fault {

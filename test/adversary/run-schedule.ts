@@ -2,6 +2,7 @@ import { engineFor } from '../../src/crypto/engine.ts'
 import { allows } from '../../src/identity/permissions.ts'
 import type { Agent } from './agent.ts'
 import { CAST, PASSING_PATTERNS, permissionsOf, REQUESTERS, TOOLS } from './cast.ts'
+import { rememberSignatures } from './known-signatures.ts'
 import { type Sent, Violation } from './ledger.ts'
 import type { Action, Round, Schedule, StormAction } from './schedule.ts'
 import { SecretLog } from './secret-log.ts'
@@ -10,6 +11,8 @@ import { count, type Tally } from './tally.ts'
 import { World } from './world.ts'
 
 const REQUEST_TIMEOUT_MS = 2000
+/** More than there are. */
+const MANY = 1000
 /** What is replayed went to the agent within so much time: as long as a message may be on its way. */
 const REPLAYED_MS = 130_000
 
@@ -20,6 +23,7 @@ const REPLAYED_MS = 130_000
  */
 export async function runSchedule(schedule: Schedule, serverPort: number, tally: Tally): Promise<void> {
   SecretLog.watch(engineFor())
+  rememberSignatures(engineFor())
   const secrets = new SecretLog()
   await secrets.run(async () => {
     const world = await World.start(serverPort, tally)
@@ -55,7 +59,9 @@ async function checkAll(world: World): Promise<void> {
     for (const mode of ['session', 'message'] as const)
       publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
   }
-  const requests = TOOLS.flatMap((tool) => REQUESTERS.map((name) => request(world, named(world, name), tool, 'session')))
+  const requests = TOOLS.flatMap((tool) =>
+    REQUESTERS.map((name) => request(world, named(world, name), tool, 'session')),
+  )
   await world.during(Promise.all(requests))
   world.ledger.settle()
   assertNone(world)
@@ -77,11 +83,12 @@ async function actInStorm(world: World, action: StormAction, tally: Tally): Prom
       await replay(world, action, tally)
       return
     case 'wrong clock': {
-      const { clock } = choose(world.agents, action.who) ?? world.agents[0] ?? fail()
+      const { clock } = choose(world.agents, action.who) ?? fail()
       count(tally.faults, action.errorMs > 0 ? 'clock ahead' : 'clock behind')
       clock.setError(action.errorMs)
       for (const one of action.meanwhile) await act(world, one)
       clock.setError(0)
+      if (action.replays) await replay(world, { who: action.who, back: 0, count: MANY }, tally)
       return
     }
     case 'suspend': {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
-import { FAULT_AIMS, type Fault, MESSAGE_FAULTS } from './faults.ts'
+import { type Fault, MESSAGE_FAULTS, PROTOCOL_AIMS } from './faults.ts'
 
 /** What happens in a schedule, one thing after the other. Numbers choose among what there is, counted round. */
 export type Action =
@@ -34,12 +34,13 @@ export type StormAction =
   | Action
   /** The line delivers again what went to an agent lately, to each of its subscriptions that it fits. */
   | { readonly kind: 'replay'; readonly who: number; readonly back: number; readonly count: number }
-  /** The wall clock of an agent is wrong while some things happen. */
+  /** The wall clock of an agent is wrong while some things happen; the line may replay to it what it got before. */
   | {
       readonly kind: 'wrong clock'
       readonly who: number
       readonly errorMs: number
       readonly meanwhile: readonly Action[]
+      readonly replays: boolean
     }
   /** The machine of an agent sleeps while some things happen. */
   | {
@@ -139,10 +140,11 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
       kind: fc.constant('wrong clock' as const),
       who,
       errorMs: fc.constantFrom(
-        ...[0.5, 3, 10, 20, 24, 60, 24 * 60].map((minutes) => minutes * MINUTE),
+        ...[0.5, 3, 10, 20, 21, 22, 60, 24 * 60].map((minutes) => minutes * MINUTE),
         ...[0.5, 3, 10, 60].map((minutes) => -minutes * MINUTE),
       ),
       meanwhile: few,
+      replays: fc.boolean(),
     }),
   },
   {
@@ -159,7 +161,12 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
 
 const fault: fc.Arbitrary<Fault> = fc.record({
   kind: fc.constantFrom(...MESSAGE_FAULTS),
-  aim: fc.constantFrom(...FAULT_AIMS),
+  aim: fc.oneof(
+    { weight: 5, arbitrary: fc.constant('application' as const) },
+    { weight: 3, arbitrary: fc.constant('everything' as const) },
+    { weight: 3, arbitrary: fc.constant('protocol' as const) },
+    { weight: 3, arbitrary: fc.constantFrom(...PROTOCOL_AIMS) },
+  ),
   direction: fc.constantFrom('to server' as const, 'to client' as const, 'to client' as const),
   every: fc.integer({ min: 1, max: 4 }),
   amount: fc.nat(100_000),

@@ -111,11 +111,11 @@ export class Storm {
   }
 
   #isAimedAt(aim: FaultAim, subject: string): boolean {
-    const { prefix, root } = this.#grounds
+    const { root } = this.#grounds
     const isOfProtocol = subject.startsWith(`${root}.`)
     if (aim === 'everything') return true
     if (aim === 'protocol') return isOfProtocol
-    if (aim === 'application') return !isOfProtocol || subject.startsWith(`${prefix}.`)
+    if (aim === 'application') return !isOfProtocol
     return subject.startsWith(`${root}.${aim}`)
   }
 

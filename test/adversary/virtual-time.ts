@@ -1,5 +1,7 @@
 import type { Clock } from '../../src/base/clock.ts'
 
+/** What a piece of work takes, about as long as a key agreement does. */
+const WORK_MS = 0.1
 /** When every schedule begins. */
 const START_MS = 1_800_000_000_000
 
@@ -59,6 +61,7 @@ export class AgentClock implements Clock {
   readonly #time: VirtualTime
   readonly #timers = new Set<Timer>()
   #offsetMs = 0
+  #workMs = 0
   /** True time that has passed in suspends, which are over or not. */
   #sleptMs = 0
   #asleepSinceMs: number | undefined
@@ -75,6 +78,12 @@ export class AgentClock implements Clock {
 
   monotonic(): number {
     return (this.#asleepSinceMs ?? this.#time.nowMs) - START_MS - this.#sleptMs
+  }
+
+  /** Every piece of work takes the same time, on whatever machine: budgets are spent alike in each run. */
+  work(): number {
+    this.#workMs += WORK_MS
+    return this.#workMs
   }
 
   boot(): number {

@@ -59,6 +59,9 @@ export class World {
   #service: RotationService | undefined
   #storm: Storm | undefined
   #markers = 0
+  /** Reply subjects, by who has published with them where, as far as the record was read. */
+  readonly #replies = new Map<string, Set<string>>()
+  #repliesRead = 0
   #heldForSleepers: Crossing[] = []
 
   /** Starts a realm in which all agents know each other. */
@@ -258,9 +261,13 @@ export class World {
   }
 
   #repliesOf(requester: string, subject: string): ReadonlySet<string> {
-    const replies = this.line.record.flatMap(({ op, connection }) =>
-      op.kind === 'PUB' && connection.name === requester && op.subject === subject ? [op.reply ?? ''] : [],
-    )
-    return new Set(replies)
+    for (const { op, connection } of this.line.record.slice(this.#repliesRead)) {
+      if (op.kind !== 'PUB' || op.reply === undefined) continue
+      const key = `${connection.name} ${op.subject}`
+      const replies = this.#replies.get(key) ?? new Set()
+      this.#replies.set(key, replies.add(op.reply))
+    }
+    this.#repliesRead = this.line.record.length
+    return this.#replies.get(`${requester} ${subject}`) ?? new Set()
   }
 }
