@@ -77,7 +77,9 @@ async function runSeed(
   tally: Tally,
   shrinking?: { readonly forMs: number },
 ): Promise<Failure | undefined> {
-  const property = fc.asyncProperty(schedules, (schedule) => runSchedule(schedule, serverPort, tally))
+  const property = fc.asyncProperty(schedules, (schedule) =>
+    runSchedule(schedule, { serverPort, seed, tally }),
+  )
   const details = await fc.check(property, {
     seed,
     numRuns: 1,

@@ -2,13 +2,13 @@ import { engineFor } from '../../src/crypto/engine.ts'
 import { allows } from '../../src/identity/permissions.ts'
 import type { Agent } from './agent.ts'
 import { CAST, PASSING_PATTERNS, permissionsOf, REQUESTERS, TOOLS } from './cast.ts'
-import { rememberSignatures } from './known-signatures.ts'
 import { type Sent, Violation } from './ledger.ts'
 import type { Action, Round, Schedule, StormAction } from './schedule.ts'
 import { SecretLog } from './secret-log.ts'
 import { refitted } from './storm.ts'
 import { count, type Tally } from './tally.ts'
-import { World } from './world.ts'
+import { SeededRandom, watchEngine } from './watched-engine.ts'
+import { CANARY_BYTES, World } from './world.ts'
 
 const REQUEST_TIMEOUT_MS = 2000
 /** More than there are. */
@@ -16,17 +16,24 @@ const MANY = 1000
 /** What is replayed went to the agent within so much time: as long as a message may be on its way. */
 const REPLAYED_MS = 130_000
 
+/** Where a schedule runs, and what is counted. */
+export interface Stage {
+  readonly serverPort: number
+  /** All randomness of the agents follows from it. */
+  readonly seed: number
+  readonly tally: Tally
+}
+
 /**
  * Runs one schedule, and counts what has happened.
  *
  * @throws Violation when an invariant does not hold
  */
-export async function runSchedule(schedule: Schedule, serverPort: number, tally: Tally): Promise<void> {
-  SecretLog.watch(engineFor())
-  rememberSignatures(engineFor())
+export async function runSchedule(schedule: Schedule, { serverPort, seed, tally }: Stage): Promise<void> {
   const secrets = new SecretLog()
-  await secrets.run(async () => {
-    const world = await World.start(serverPort, tally)
+  const random = new SeededRandom(seed)
+  await watchEngine(engineFor(), { secrets, random }, async () => {
+    const world = await World.start(serverPort, { tally, canary: random.bytes(CANARY_BYTES) })
     try {
       for (const round of schedule) await runRound(world, round, tally)
       const leak = world.leaksOf(secrets)

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
@@ -32,7 +31,8 @@ export const RECOVERY_MS = ROTATION.epochMs + ROTATION.leadMs
 
 /** Timers that are due within so much of each other run together. */
 const STEP_MS = 250
-const CANARY_BYTES = 10
+/** What every plaintext of a schedule begins with. */
+export const CANARY_BYTES = 10
 /** Beyond every timeout of the library's. */
 const LONGEST_TASK_MS = 5 * MINUTE
 
@@ -52,7 +52,7 @@ export class World {
   isStormy = false
   readonly #tally: Tally
   readonly #root: string
-  readonly #canary = randomBytes(CANARY_BYTES).toString('hex')
+  readonly #canary: string
   readonly #serviceClock: AgentClock
   readonly #authority = newAuthority()
   #serviceConnection: NatsConnection | undefined
@@ -65,10 +65,13 @@ export class World {
   #heldForSleepers: Crossing[] = []
 
   /** Starts a realm in which all agents know each other. */
-  static async start(serverPort: number, tally: Tally): Promise<World> {
+  static async start(
+    serverPort: number,
+    parts: { readonly tally: Tally; readonly canary: Uint8Array },
+  ): Promise<World> {
     const time = new VirtualTime()
     const line = await HostileLine.start(serverPort, { clock: time.newClock(LINE) })
-    const world = new World({ time, line, tally })
+    const world = new World({ time, line, ...parts })
     await world.#begin()
     return world
   }
@@ -77,8 +80,10 @@ export class World {
     readonly time: VirtualTime
     readonly line: HostileLine
     readonly tally: Tally
+    readonly canary: Uint8Array
   }) {
-    const { time, line, tally } = parts
+    const { time, line, tally, canary } = parts
+    this.#canary = Buffer.from(canary).toString('hex')
     this.time = time
     this.line = line
     this.#tally = tally
