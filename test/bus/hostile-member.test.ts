@@ -69,7 +69,7 @@ describe.each(engines)(
       await alice.flush()
     }
 
-    it.each(modes)('fails no message of mode %s to others: everything arrives, in order', async (mode) => {
+    it.each(modes)('fails no message of mode %s to others: everything arrives', async (mode) => {
       got.length = 0
       const texts = Array.from({ length: 20 }, (_, i) => `${mode} ${i}`)
       const readers = mode === 'channel' ? ['bob'] : ['bob', 'carol']
@@ -78,7 +78,7 @@ describe.each(engines)(
       await until('everything has arrived', () => got.length === readers.length * texts.length)
       const expected = CAPTURED.length > 0 ? 'message' : mode
       expect(new Set(got.map((m) => m.mode))).toEqual(new Set([expected]))
-      expect(got.filter((m) => readers.length === 1 || m.data.length > 0).length).toBe(got.length)
+      expect(got.map((m) => m.string()).sort()).toEqual(readers.flatMap(() => texts).sort())
       for (const bus of [bob, carol]) expect(bus.rejections()).toEqual({})
     })
 
@@ -119,16 +119,6 @@ describe.each(engines)(
       const named = await failure(() => alice.publish('orders.all', 'x', { to: ['bob', 'mallory'] }))
       expect(named.code).toBe('ERR_RECIPIENT_NOT_ALLOWED')
       expect(named.hint).toBe('nothing can be sealed to the key that it announced')
-    })
-
-    it('does the same in the next epoch, and fails nothing there', async () => {
-      await realm.service?.rotate()
-      await until('alice has keys for it', () => alice.epoch === 2)
-      await announce()
-      await until('the others are in it', () => bob.epoch === 2 && carol.epoch === 2)
-      got.length = 0
-      await publish('orders.all', ['after the rotation'], {})
-      await until('it has arrived', () => got.length === 2)
     })
   },
 )
