@@ -36,7 +36,7 @@ export function threatTable({ threats, rows }: DefenceList): string {
     ),
   ])
   if (further.length > 0) parts.push(section('Further defences', ['Defence', 'Shown by'], further))
-  return parts.join('\n')
+  return parts.join('')
 }
 
 /**
