@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { VitestReport } from './vitest-report.ts'
@@ -57,7 +57,29 @@ export async function runTests(
     child.once('error', reject)
   })
   clearTimeout(timer)
+  endProcessesIn(folder)
   return { report: readReport(reportPath), output }
+}
+
+/** Ends what a test without its defence has left running, where the system says in which folder a process runs. */
+function endProcessesIn(folder: string): void {
+  for (const pid of numbersIn('/proc')) {
+    try {
+      if (readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)) process.kill(pid, 'SIGKILL')
+    } catch {
+      // It is another user's, or has ended.
+    }
+  }
+}
+
+function numbersIn(folder: string): readonly number[] {
+  try {
+    return readdirSync(folder)
+      .map(Number)
+      .filter((pid) => Number.isInteger(pid) && pid > 1)
+  } catch {
+    return []
+  }
 }
 
 function readReport(path: string): VitestReport | undefined {
