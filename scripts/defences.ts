@@ -28,6 +28,9 @@ const options = {
   check: { type: 'boolean', default: false },
 } as const
 
+// Else the copy and what runs in it would stay.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130))
+
 try {
   const { values } = parseArgs({ options })
   if (values.table) writeTable(ROOT, readList(ROOT))

@@ -35,7 +35,7 @@ export async function runCommand(
   print: (line: string) => void = console.log,
 ): Promise<boolean> {
   const { rows, threats } = readList(root)
-  const seen = Seen.read(root)
+  const seen = Seen.read(root, rows)
   const due = rows.filter((row) => !seen.isCurrent(row))
   const words = (row: Row) => {
     const threat = threats.find(({ id }) => id === row.threat)
@@ -51,7 +51,7 @@ export async function runCommand(
     print(lineOf(outcome))
     if (outcome.objection === undefined) seen.note(outcome.row)
     else seen.forget(outcome.row)
-    if (!choice.ci) seen.write(rows)
+    if (!choice.ci) seen.write()
   }
   return summarise()
 

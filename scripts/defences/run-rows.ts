@@ -30,13 +30,16 @@ export async function* runRows(
 ): AsyncGenerator<Outcome> {
   const left = () => Math.min(RUN_LIMIT_MS, deadline - performance.now())
   const scratch = new Scratch(root)
+  const remove = (): void => scratch.remove()
+  process.once('exit', remove)
   try {
     for (const group of groups(rows)) {
       if (left() <= 0) return
       yield* runGroup(scratch, group, left)
     }
   } finally {
-    scratch.remove()
+    process.off('exit', remove)
+    remove()
   }
 }
 

@@ -41,7 +41,10 @@ export async function runTests(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...environment(), SUBROSA_DEFENCES_REPORT: reportPath },
   })
-  const { pid } = child
+  const kill = (): void => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, 'SIGKILL')
+  }
+  process.once('exit', kill)
   let output = ''
   const read = (text: Buffer) => {
     output += text.toString('utf8')
@@ -50,13 +53,14 @@ export async function runTests(
   child.stderr.on('data', read)
   const timer = setTimeout(() => {
     output += `\nkilled after ${Math.round(limitMs / 1000)} s`
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+    kill()
   }, limitMs)
   await new Promise((resolve, reject) => {
     child.once('close', resolve)
     child.once('error', reject)
   })
   clearTimeout(timer)
+  process.off('exit', kill)
   endProcessesIn(folder)
   return { report: readReport(reportPath), output }
 }
