@@ -38,6 +38,7 @@ const packages = [
 
 /** The only files and rooms that may import a Node module. */
 const nodePlaces = [
+  '^src/base/boot-clock\\.ts$',
   '^src/crypto/sodium\\.ts$',
   '^src/identity/keyfiles/(encrypted-pkcs8|text-file)\\.ts$',
   '^src/keys/state-folder\\.ts$',

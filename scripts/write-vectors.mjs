@@ -420,7 +420,7 @@ function labeledExpand(suiteId, prk, label, info, length) {
 }
 
 function kidOf(use, announcementHash) {
-  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 8)
+  return sha256(labelled('kid'), Buffer.of(SUITE, use), announcementHash).subarray(0, 16)
 }
 
 function uuidV7(timeMs, random) {
@@ -460,7 +460,7 @@ function makeSessions(world) {
     {
       name: 'a signed batch of five frames to two recipients',
       recipients: ['bob', 'carol'],
-      handshake: { scope: 'orders.>', mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      handshake: { mode: 0, max_frames: 2 ** 20, lifetime_ms: 900_000 },
       frames: [
         { ...bare, payloads: [Buffer.from('{"order":17}')] },
         { ...full, payloads: [fixed('frame payload', 700)] },
@@ -472,25 +472,25 @@ function makeSessions(world) {
     {
       name: 'a signed frame that is alone in its batch',
       recipients: ['bob'],
-      handshake: { scope: null, mode: 0, max_frames: 1, lifetime_ms: 2000 },
+      handshake: { mode: 0, max_frames: 1, lifetime_ms: 2000 },
       frames: [{ ...bare, payloads: [Buffer.from('alone')] }],
     },
     {
       name: 'a frame of a channel',
       recipients: ['dave'],
-      handshake: { scope: null, mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
+      handshake: { mode: 1, max_frames: 2 ** 20, lifetime_ms: 900_000 },
       frames: [{ ...full, payloads: [Buffer.from('{"order":18}')] }],
     },
   ]
   return {
     comment:
-      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
+      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, what each recipient says that refuses it, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
     sessions: cases.map((session) => sessionSteps(world, session)),
   }
 }
 
 function sessionSteps(world, { name, recipients, handshake, frames }) {
-  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
+  const { mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = handshake
   const message = messageOf(world, name, {
     type: 1,
     recipients: recipients.map((recipientName) => recipient(world, recipientName, 0)),
@@ -500,11 +500,11 @@ function sessionSteps(world, { name, recipients, handshake, frames }) {
       ttl_ms: 0,
       headers: [],
       clear_headers: [],
-      payload: pack([scope ?? undefined, mode, maxFrames, lifetimeMs]),
+      payload: pack([mode, maxFrames, lifetimeMs]),
     },
   })
   const steps = sealSteps(message)
-  const sid = sha256(labelled('sid'), steps.TH, steps.COM, steps.sha256_P).subarray(0, 16)
+  const sid = sha256(labelled('sid'), steps.wire).subarray(0, 16)
   const key = hmac(steps.PRK, Buffer.from('subrosa/1 ses\x01'))
   const inputs = frames.map((frame, counter) => ({
     sent_at_ms: message.sent_at_ms + 1000 + counter,
@@ -521,12 +521,21 @@ function sessionSteps(world, { name, recipients, handshake, frames }) {
     handshake: { fields: handshake, input: message, steps },
     sid,
     SK: key,
+    refusals: message.recipients.map((by, reason) => refusalSteps({ by, reason, sid, key })),
     batch,
     frames: inputs.map((input, i) => {
       const auth = batch === null ? Buffer.of(0) : batchProof(batch, i)
       return { input, steps: frameSteps(contents[i], { key, auth, padding: input.padding }) }
     }),
   }
+}
+
+/** A refusal of a session by one of its recipients. */
+function refusalSteps({ by, reason, sid, key }) {
+  const kid = kidOf(by.use, by.announcement_hash)
+  const authenticated = Buffer.concat([labelled('ref'), sid, Buffer.of(reason), by.announcement_hash])
+  const tag = hmac(key, authenticated).subarray(0, 16)
+  return { by: by.name, reason, kid, authenticated, tag, wire: wire(13, [sid, kid, reason, tag]) }
 }
 
 function frameContent(sid, input) {
@@ -640,8 +649,8 @@ function pack(value) {
 function packUint(value) {
   if (value < 0x80) return Buffer.of(value)
   if (value < 2 ** 32) return sized(value, [0xcc, 0xcd, 0xce])
-  const bytes = Buffer.alloc(9, 0xcf)
-  bytes.writeBigUInt64BE(BigInt(value), 1)
+  const bytes = Buffer.alloc(9, 0xd3)
+  bytes.writeBigInt64BE(BigInt(value), 1)
   return bytes
 }
 
@@ -841,12 +850,20 @@ async function sealByLibrary(engine, input) {
   )
 }
 
+/** An engine that draws the salts of these frames: each has a millisecond, and so a draw, of its own. */
+function drawing(engine, frames) {
+  const salts = frames.map(({ input }) => bytes(input.salt_random)).values()
+  return { ...engine, randomBytes: () => salts.next().value }
+}
+
 async function compareSessions(sessions) {
   const { FrameSealer } = await import('../dist/session/frame-cipher.js')
   const { OutgoingSession } = await import('../dist/session/outgoing.js')
+  const { refusalTag } = await import('../dist/session/refusal.js')
   const { encodeFrameMeta } = await import('../dist/wire/frame.js')
+  const { encodeRefusal } = await import('../dist/wire/refusal.js')
   for (const engine of await bothEngines()) {
-    for (const { name, handshake, sid, SK, frames } of sessions) {
+    for (const { name, handshake, sid, SK, refusals, frames } of sessions) {
       const { input, steps, fields } = handshake
       const sealed = await sealByLibrary(engine, input)
       assertSame(sealed.bytes, steps.wire, name, engine)
@@ -860,14 +877,15 @@ async function compareSessions(sessions) {
         messageKey: engine.ed25519KeyPair(bytes(input.message_key.seed)).secretKey,
         handshake: sealed.bytes,
       })
+      for (const [i, { reason, kid, tag, wire: refusal }] of refusals.entries()) {
+        const announcementHash = bytes(input.recipients[i].announcement_hash)
+        const made = refusalTag(engine, sealed.session, { reason, announcementHash })
+        assertSame(made, tag, name, engine)
+        const encoded = encodeRefusal({ sid: bytes(sid), kid: bytes(kid), reason, tag: made })
+        assertSame(encoded, refusal, name, engine)
+      }
       const pending = frames.map((frame) => {
-        const { payloads, salt_random: random, ...meta } = frame.input
-        // Each frame has a millisecond, and so a draw, of its own.
-        const drawing = {
-          ...engine,
-          randomBytes: (length) => new Uint8Array(length).map((_, i) => bytes(random)[i] ?? 0),
-        }
-        const sealer = new FrameSealer(drawing, meta.padding)
+        const { payloads, ...meta } = frame.input
         const encoded = encodeFrameMeta({
           ttlMs: meta.ttl_ms,
           subject: meta.subject,
@@ -877,12 +895,11 @@ async function compareSessions(sessions) {
           clearHeaders: headerPairs(meta.clear_headers),
           lengths: payloads.length === 1 ? undefined : payloads.map((payload) => payload.length / 2),
         })
-        const payload = bytes(payloads.join(''))
-        return session.nextFrame(sealer, meta.sent_at_ms, { meta: encoded, payload })
+        return { ...session.takeNumber(meta.sent_at_ms), content: [encoded, bytes(payloads.join(''))] }
       })
       // Padding is the sealer's, and the frames of one batch differ in it here.
       for (const padding of ['padme', 'none']) {
-        const wires = session.seal(new FrameSealer(engine, padding), pending)
+        const wires = session.seal(new FrameSealer(drawing(engine, frames), padding), pending)
         for (const [i, { input: frame, steps: frameExpected }] of frames.entries())
           if (frame.padding === padding) assertSame(wires[i], frameExpected.wire, name, engine)
       }

@@ -2,6 +2,7 @@ export { loadIdentity, loadPins } from '#key-file'
 export { fileRotationStore } from '#rotation-store'
 export { type Clock, systemClock } from './base/clock.ts'
 export { SubrosaError, type SubrosaErrorCode } from './base/errors.ts'
+export type { LogFields, Logger } from './base/logger.ts'
 export {
   type PublishManyOptions,
   type PublishOptions,

@@ -137,7 +137,6 @@ export function frameWork(engine, { mode, batch, payload }) {
   const incoming = new IncomingSession(engine, {
     secrets,
     handshake: {
-      scope: undefined,
       mode: sessionMode,
       maxFrames: Number.MAX_SAFE_INTEGER,
       lifetimeMs: Number.MAX_SAFE_INTEGER,

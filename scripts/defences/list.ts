@@ -79,10 +79,9 @@ export function objectionsToList(root: string, { threats, rows }: DefenceList): 
     ...repeated(ids).map((id) => `${THREATS}: the id ${id} occurs more than once`),
     ...repeated(rows.map(same)).map((row) => `one row occurs more than once: ${row}`),
     ...rows.flatMap((row) => {
-      const anchor = anchorObjection(root, row)
+      const objection = objectionToRow(root, row)
       return [
-        ...(anchor === undefined ? [] : [`${row.area}: ${row.row}: ${anchor}`]),
-        ...(existsSync(join(root, row.test)) ? [] : [`${row.area}: ${row.row}: ${row.test} does not exist`]),
+        ...(objection === undefined ? [] : [`${row.area}: ${row.row}: ${objection}`]),
         ...(row.threat === undefined || ids.includes(row.threat)
           ? []
           : [`${row.area}: ${row.row}: ${THREATS} has no threat ${row.threat}`]),
@@ -95,11 +94,12 @@ export function objectionsToList(root: string, { threats, rows }: DefenceList): 
 }
 
 /**
- * Why the text of a row cannot be taken out, or `undefined` where it can.
+ * Why the text of a row cannot be taken out, or its test not be run; `undefined` where they can.
  *
  * @param root the repository or a copy of it
  */
-export function anchorObjection(root: string, { file, takeOut, putIn }: Row): string | undefined {
+export function objectionToRow(root: string, { file, takeOut, putIn, test }: Row): string | undefined {
+  if (!existsSync(join(root, test))) return `${test} does not exist`
   if (!existsSync(join(root, file))) return `${file} does not exist`
   const count = readFileSync(join(root, file), 'utf8').split(takeOut).length - 1
   if (count !== 1) return `the text to take out occurs ${count} times in ${file}; it must occur exactly once`

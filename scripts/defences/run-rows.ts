@@ -1,4 +1,4 @@
-import { anchorObjection, type Row } from './list.ts'
+import { objectionToRow, type Row } from './list.ts'
 import { Scratch } from './scratch.ts'
 import { needsBuild } from './test-files.ts'
 import { objectionAfter, objectionBefore } from './verdict.ts'
@@ -50,9 +50,9 @@ async function* runGroup(
 ): AsyncGenerator<Outcome> {
   const { folder } = scratch
   const [{ test, project }] = rows
-  const anchored = rows.filter((row) => anchorObjection(folder, row) === undefined)
+  const anchored = rows.filter((row) => objectionToRow(folder, row) === undefined)
   for (const row of rows) {
-    const objection = anchorObjection(folder, row)
+    const objection = objectionToRow(folder, row)
     if (objection !== undefined) yield { row, objection, tookMs: 0 }
   }
   if (anchored.length === 0) return

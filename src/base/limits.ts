@@ -73,6 +73,13 @@ export const MAX_LOOKUPS_PER_SECOND = 32
 export const MAX_FAILED_LOOKUPS_CACHED = 4096
 export const FAILED_LOOKUP_TTL_MS = 10_000
 export const FAILED_OPENS_PER_SECOND = 64
+/** Working time for openings that come to nothing: a tenth of a core. */
+export const FAILED_OPENING_MS_PER_SECOND = 100
+export const MAX_PENDING_MESSAGES = 64
+export const MAX_PENDING_BYTES = 262_144
+export const MAX_PENDING_MS = 2000
+/** Hashing more than this to name a handshake takes budget. */
+export const MAX_FREE_HASH_BYTES = 4096
 export const MAX_UNVERIFIED_PER_AGENT = 64
 export const MAX_UNVERIFIED = 65_536
 export const MAX_EARLY_ANNOUNCEMENTS = 1024

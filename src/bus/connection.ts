@@ -2,15 +2,16 @@
 import { hex } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
+import { HouseClock } from '../base/house-clock.ts'
 import { assertDelay } from '../base/timers.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
 import { isPattern, isSubject } from '../identity/subject.ts'
-import type { Trust, VerifiedClaims } from '../identity/trust.ts'
+import type { VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import type { AgentState } from '../keys/state.ts'
-import type { ProtocolSubjects } from '../keys/subjects.ts'
+import { type ContextParts, makeContext } from './context.ts'
+import { EventLog } from './event-log.ts'
 import { Receiver } from './in/receiver.ts'
 import { ReplayWindows } from './in/replay.ts'
 import type { SubjectPolicy } from './in/subject-policy.ts'
@@ -90,20 +91,17 @@ export interface WaitForAudienceOptions {
 }
 
 /** What a connection is made of; `secure()` puts it together. */
-export interface ConnectionParts {
-  readonly engine: CryptoEngine
+export interface ConnectionParts extends Omit<ContextParts, 'clock' | 'feed'> {
+  readonly clock: Clock
   readonly identity: Identity
   /** What its token is worth under the trust anchors. */
   readonly claims: VerifiedClaims
-  readonly trust: Trust
   readonly policy: SubjectPolicy
   /** The first tokens of reply subjects. */
   readonly inboxPrefix: string
   /** Patterns of the subjects that streams capture; `undefined` to ask. */
   readonly captured: readonly string[] | undefined
   readonly state: AgentState
-  readonly subjects: ProtocolSubjects
-  readonly clock: Clock
   readonly padding: Padding
 }
 
@@ -140,7 +138,7 @@ export class SecureConnection {
   readonly realm: string
   readonly #nc: NatsLike
   readonly #parts: ConnectionParts
-  readonly #feed = new StatusFeed()
+  readonly #feed: StatusFeed
   readonly #windows = new ReplayWindows()
   readonly #senders = new WeakMap<VerifiedAnnouncement, Sender>()
   readonly #link: RealmLink
@@ -157,9 +155,12 @@ export class SecureConnection {
 
   /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
-    const { engine, clock, inboxPrefix } = parts
-    const feed = this.#feed
-    const onError = (error: unknown): void => feed.emit({ type: 'error', error })
+    const { inboxPrefix } = parts
+    const { engine, subjects, trust, log } = parts
+    const clock = new HouseClock(parts.clock)
+    const feed = new StatusFeed(new EventLog(log, clock))
+    const context = makeContext({ engine, clock, subjects, trust, log, feed })
+    this.#feed = feed
     this.#nc = nc
     this.#parts = parts
     this.#closed = new Promise((resolve) => {
@@ -167,7 +168,7 @@ export class SecureConnection {
     })
     this.#link = new RealmLink(nc, {
       ...parts,
-      feed,
+      ...context,
       onHandshake: (message) => this.#receiver.takeHandshake(message),
       onTime: () => {
         this.#publisher.prune()
@@ -178,30 +179,27 @@ export class SecureConnection {
     this.#streams = new Streams(nc, clock, parts.captured)
     this.#publisher = new Publisher(nc, {
       ...parts,
+      ...context,
       link: this.#link,
       streams: this.#streams,
-      onError,
     })
     this.#receiver = new Receiver(nc, {
       ...parts,
+      ...context,
       link: this.#link,
-      feed,
       onForgotten: (sids) => this.#windows.forget(sids),
     })
     this.#requests = new Requests(nc, {
-      engine,
-      clock,
+      ...context,
       receiver: this.#receiver,
       windows: this.#windows,
       inboxPrefix,
       onUnaddressed: () => this.#link.refresh(),
-      onError,
     })
     this.#subscriptions = new Subscriptions(nc, {
-      clock,
+      ...context,
       receiver: this.#receiver,
       windows: this.#windows,
-      feed,
       inboxPrefix,
       toMessage: (received) => this.#toMessage(received),
       onOpened: () => {

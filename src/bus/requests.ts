@@ -1,8 +1,8 @@
 import { hex, samePublic } from '../base/bytes.ts'
-import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { Queue } from '../base/queue.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
+import type { Context } from './context.ts'
+import type { AdmissionLine } from './in/admission.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './in/replay.ts'
@@ -40,16 +40,13 @@ interface Pending {
 }
 
 /** What requests work with. */
-export interface RequestsOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface RequestsOptions extends Context {
   readonly receiver: Receiver
   readonly windows: ReplayWindows
   /** The first tokens of the inbox, without wildcards. */
   readonly inboxPrefix: string
   /** A worker says that it could not open a request: it may know something that this agent does not. */
   readonly onUnaddressed: () => void
-  readonly onError: (error: unknown) => void
 }
 
 /**
@@ -62,6 +59,7 @@ export class Requests {
   readonly #inbox: string
   readonly #pending = new Map<string, Pending>()
   readonly #windows: SubscriptionWindows
+  readonly #line: AdmissionLine
   #subscription: NatsSubscription | undefined
   #drawn: Uint8Array = new Uint8Array(0)
 
@@ -70,6 +68,7 @@ export class Requests {
     this.#options = options
     this.#inbox = `${options.inboxPrefix}.${this.#token()}`
     this.#windows = options.windows.open(`${this.#inbox}.*`, undefined)
+    this.#line = options.receiver.line('inbox')
   }
 
   /**
@@ -175,6 +174,7 @@ export class Requests {
     this.#subscription ??= subscribeSafely(this.#nc, `${this.#inbox}.*`, {
       take: (message) => this.#take(message),
       onError: this.#options.onError,
+      onMisrouted: this.#options.onMisrouted,
       onRefused: (error) => this.#refuse(error),
     })
   }
@@ -198,7 +198,9 @@ export class Requests {
 
   #arrival(): Arrival {
     return {
+      subscription: 0,
       windows: this.#windows,
+      line: this.#line,
       deliver: (received) => this.#pending.get(received.delivered.subject)?.take(received),
       mayRespond: ({ subject, inReplyTo, recipients }, { claims, announcement }) => {
         const pending = this.#pending.get(subject)

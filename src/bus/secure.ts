@@ -1,5 +1,6 @@
 import { openStateFolder } from '#state-folder'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { type Logger, warningLog } from '../base/logger.ts'
 import { assertDelay } from '../base/timers.ts'
 import { type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
@@ -43,6 +44,11 @@ export interface SecureOptions {
    * for themselves. Default: JetStream is asked, now and then.
    */
   readonly capturedSubjects?: readonly string[]
+  /**
+   * Where log lines go: a pino logger, or anything of its shape. Default: warnings of the process for what an operator
+   * must not miss (rejections, clones, thrown callbacks), and nothing else.
+   */
+  readonly log?: Logger
   /** Where time comes from, for tests. Default the machine's. */
   readonly clock?: Clock
 }
@@ -101,6 +107,7 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
     state,
     subjects,
     clock,
+    log: options.log ?? warningLog,
     padding,
   })
   await connection.join(timeout)

@@ -1,9 +1,11 @@
 import { Queue } from '../base/queue.ts'
 import type { OpenFailure } from '../envelope/open.ts'
+import type { EventLog } from './event-log.ts'
 
 /** Why something that arrived was not delivered. */
 export type RejectReason =
   | OpenFailure
+  | 'misrouted'
   | 'plaintext'
   | 'stale'
   | 'unknown sender'
@@ -16,7 +18,6 @@ export type RejectReason =
   | 'replay'
   | 'not a response'
   | 'session'
-  | 'scope'
   | 'unknown session'
   | 'flood'
 
@@ -61,11 +62,18 @@ export interface ConnectionStats {
 
 /** Hands events to everyone who reads them. A reader that falls behind loses the oldest, never memory. */
 export class StatusFeed {
+  readonly #log: EventLog | undefined
   readonly #readers = new Set<Reader>()
   readonly #rejections = new Map<RejectReason, number>()
   #isClosed = false
 
+  /** @param log where each event is written too */
+  constructor(log?: EventLog) {
+    this.#log = log
+  }
+
   emit(event: StatusEvent): void {
+    this.#log?.write(event)
     if (event.type === 'rejected')
       this.#rejections.set(event.reason, (this.#rejections.get(event.reason) ?? 0) + 1)
     for (const reader of this.#readers) reader.push(event)

@@ -1,7 +1,7 @@
-import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_HINTS_PER_SECOND, QUEUE_SETTLE_MS } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
+import type { Context } from './context.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows } from './in/replay.ts'
@@ -13,14 +13,11 @@ import { SecureSubscription, type SubscribeOptions } from './messages/subscripti
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { subscribeSafely } from './safely.ts'
-import type { StatusFeed } from './status.ts'
 
 /** What subscriptions work with. */
-export interface SubscriptionsOptions {
-  readonly clock: Clock
+export interface SubscriptionsOptions extends Context {
   readonly receiver: Receiver
   readonly windows: ReplayWindows
-  readonly feed: StatusFeed
   readonly toMessage: (received: Received) => SecureMessage
   /** Called for each message that a subscription has taken. */
   readonly onOpened: () => void
@@ -36,6 +33,7 @@ export class Subscriptions {
   readonly #settling = new Set<Promise<void>>()
   readonly #hints = new RateLimit(MAX_HINTS_PER_SECOND)
   #joinedAt = 0
+  #opened = 0
 
   constructor(nc: NatsLike, options: SubscriptionsOptions) {
     this.#nc = nc
@@ -51,6 +49,7 @@ export class Subscriptions {
     const { clock, receiver, windows: allWindows, feed, toMessage, onOpened } = this.#options
     const { queue } = options
     const windows = allWindows.open(pattern, queue)
+    const line = receiver.line('subscriptions')
     let raw: NatsSubscription | undefined
     let cancelSettling = (): void => {}
     const subscription: SecureSubscription = new SecureSubscription(pattern, options, {
@@ -60,6 +59,7 @@ export class Subscriptions {
         if (!this.#nc.isClosed()) raw?.unsubscribe()
         this.#open.delete(subscription)
         allWindows.close(pattern, queue, windows)
+        line.close()
       },
       drain: async () => {
         cancelSettling()
@@ -72,7 +72,9 @@ export class Subscriptions {
     })
     this.#open.add(subscription)
     const arrival: Arrival = {
+      subscription: ++this.#opened,
       windows,
+      line,
       deliver: (received) => {
         if (subscription.push(toMessage(received))) onOpened()
       },
@@ -109,11 +111,12 @@ export class Subscriptions {
     },
   ): NatsSubscription {
     const { queue, arrival, subscription } = parts
-    const { receiver, feed } = this.#options
+    const { receiver, onError, onMisrouted } = this.#options
     const raw = subscribeSafely(this.#nc, pattern, {
       queue,
       take: (message) => receiver.take(message, arrival),
-      onError: (error) => feed.emit({ type: 'error', error }),
+      onError,
+      onMisrouted,
       onRefused: (error) => subscription.fail(refused(pattern, error)),
     })
     void raw.closed.then((error) => {

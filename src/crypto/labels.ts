@@ -19,6 +19,7 @@ export const labels = {
   session: label('sid'),
   leaf: label('leaf'),
   batch: label('bat'),
+  refusal: label('ref'),
   contentKey: utf8('subrosa/1 key\x01'),
   commitment: utf8('subrosa/1 com\x01'),
   sessionKey: utf8('subrosa/1 ses\x01'),

@@ -29,12 +29,13 @@ export interface OwnKey extends RecipientKey {
   readonly epochHash: Uint8Array
 }
 
-/** Finds the own secret key that a wrap is for. `undefined` means that the wrap is somebody else's. */
+/** The own secret keys that a wrap may be for. */
 export interface KeyResolver {
-  ownKey(kid: Uint8Array): OwnKey | undefined
+  /** All of them: one for each epoch whose grace lasts, so a few. Nothing is computed in it: each message asks. */
+  ownKeys(): readonly OwnKey[]
 }
 
-/** `kid` of SPEC: eight bytes that name one announced key. */
+/** `kid` of SPEC: 16 bytes that name one announced key. */
 export function keyId(
   engine: CryptoEngine,
   key: { readonly suite: number; readonly use: KeyUse; readonly announcementHash: Uint8Array },
@@ -97,7 +98,7 @@ export function contentKeys(
 
 /** What a handshake opens, on either side. */
 export interface SessionSecrets {
-  /** Names the session: a hash of everything in the handshake, so that nobody else's has it. */
+  /** Names the session: {@link sessionId} of its handshake. */
   readonly sid: Uint8Array
   /** Encrypts its frames. It is a secret. */
   readonly key: Uint8Array
@@ -105,14 +106,27 @@ export interface SessionSecrets {
   readonly binding: Uint8Array
 }
 
+/**
+ * `sid` of SPEC: 16 bytes that name one handshake, by its whole wire message as received. It takes no key to compute, and
+ * costs one hash over all of it.
+ */
+export function sessionId(engine: CryptoEngine, handshake: Uint8Array): Uint8Array {
+  return engine.sha256(labels.session, handshake).slice(0, SID_BYTES)
+}
+
 /** `sid` and `SK` of SPEC. The key gets memory of its own, which native calls take without a copy. */
 export function sessionSecrets(
   engine: CryptoEngine,
   contentSecret: Uint8Array,
-  hashes: { readonly header: Uint8Array; readonly commitment: Uint8Array; readonly content: Uint8Array },
+  opening: {
+    readonly header: Uint8Array
+    readonly commitment: Uint8Array
+    /** The whole wire message. */
+    readonly handshake: Uint8Array
+  },
 ): SessionSecrets {
-  const { header, commitment, content } = hashes
-  const sid = engine.sha256(labels.session, header, commitment, content).slice(0, SID_BYTES)
+  const { header, commitment, handshake } = opening
+  const sid = sessionId(engine, handshake)
   const prk = engine.hmac(header, contentSecret)
   const derived = engine.hmac(prk, labels.sessionKey)
   const key = new Uint8Array(new ArrayBuffer(derived.length))

@@ -1,16 +1,18 @@
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { keySchedule, sharedSecret } from '../crypto/hpke.ts'
-import { isPaddedLength, isZeroFrom } from '../crypto/padding.ts'
+import { isPaddedLength, isZeroFrom, paddedLength } from '../crypto/padding.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeContent,
   decodeSealed,
+  type FoundWrap,
+  findWrap,
   midTime,
+  recipientCount,
   type SealedContent,
   type SealedMessage,
   type SealedType,
   SIGNATURE_BYTES,
-  type Wrap,
 } from '../wire/sealed.ts'
 import {
   contentKeys,
@@ -57,42 +59,52 @@ export interface Unsealed {
   readonly session: SessionSecrets | undefined
 }
 
-/**
- * `not addressed`: no wrap is for an own key. `not tried`: one is, and the caller did not want it unwrapped. `failed`:
- * it is wrong.
- */
-export type UnsealResult =
-  | { readonly outcome: 'opened'; readonly message: Unsealed }
+/** A message that names an own key. Nothing secret was done with it yet: everything here can be junk. */
+export interface Addressed {
+  /** The whole message as it came: that of a handshake names its session. */
+  readonly wire: Uint8Array
+  readonly sealed: SealedMessage
+  readonly own: FoundWrap<OwnKey>
+  /** The time in clear. It is authenticated once the message is open. */
+  readonly sentAtMs: number
+}
+
+/** `not addressed`: no wrap is for an own key. `failed`: it is wrong, and it took no cipher to see that. */
+export type Reading =
+  | { readonly outcome: 'addressed'; readonly message: Addressed }
   | { readonly outcome: 'not addressed' }
-  | { readonly outcome: 'not tried' }
-  | { readonly outcome: 'failed'; readonly failure: OpenFailure; readonly unwrapped: boolean }
+  | { readonly outcome: 'failed'; readonly failure: OpenFailure; readonly unwrapped: false }
+
+/** What comes of opening a message that names an own key. */
+export type Opening =
+  | { readonly outcome: 'opened'; readonly message: Unsealed }
+  | { readonly outcome: 'failed'; readonly failure: OpenFailure; readonly unwrapped: true }
 
 /**
- * The steps of SPEC, "Opening", from the sizes to the content. It never throws, whatever the bytes are.
- * `unwrapped` tells whether key agreement was spent on the message before it failed.
- *
- * @param mayUnwrap asked once an own key is named; `false` leaves the message unopened.
+ * The steps of SPEC, "Opening", that need no cipher: sizes, fields, the own key. It never throws, whatever the bytes are.
  */
-export function unseal(
-  engine: CryptoEngine,
-  bytes: Uint8Array,
-  keys: KeyResolver,
-  mayUnwrap: () => boolean = () => true,
-): UnsealResult {
+export function readSealed(bytes: Uint8Array, keys: KeyResolver): Reading {
+  const refused = (failure: OpenFailure) => ({ outcome: 'failed', failure, unwrapped: false }) as const
   const sealed = parse(bytes)
-  if (sealed === undefined) return failed('malformed', false)
-  const sentAtMs = midTime(sealed.header.mid)
-  if (sentAtMs === undefined) return failed('malformed', false)
-  if (sealed.header.suite !== SUITE_X25519) return failed('suite', false)
+  const sentAtMs = sealed === undefined ? undefined : midTime(sealed.header.mid)
+  if (sealed === undefined || sentAtMs === undefined) return refused('malformed')
+  const { suite, epoch } = sealed.header
+  if (suite !== SUITE_X25519) return refused('suite')
   const own = ownWrap(sealed, keys)
+  if (own === 'twice') return refused('malformed')
   if (own === undefined) return { outcome: 'not addressed' }
-  if (own.key.suite !== sealed.header.suite) return failed('suite', false)
-  if (own.key.epoch !== sealed.header.epoch) return failed('epoch', false)
-  if (!mayUnwrap()) return { outcome: 'not tried' }
+  if (own.key.suite !== suite) return refused('suite')
+  if (own.key.epoch !== epoch) return refused('epoch')
+  return { outcome: 'addressed', message: { wire: bytes, sealed, own, sentAtMs } }
+}
+
+/** The steps that follow, from the key agreement to the content. It never throws. */
+export function openSealed(engine: CryptoEngine, message: Addressed): Opening {
+  const { sealed, own } = message
   const contentSecret = unwrap(engine, sealed, own)
-  if (contentSecret === undefined) return failed('wrap', true)
+  if (contentSecret === undefined) return failed('wrap')
   try {
-    return openBody(engine, sealed, { contentSecret, sentAtMs, epochHash: own.key.epochHash })
+    return openBody(engine, message, contentSecret)
   } finally {
     engine.wipe(contentSecret)
   }
@@ -103,8 +115,18 @@ export function verifySender(engine: CryptoEngine, message: Unsealed, messageKey
   return engine.verify(messageKey, message.toVerify, message.signature)
 }
 
-function failed(failure: OpenFailure, unwrapped: boolean): UnsealResult {
-  return { outcome: 'failed', failure, unwrapped }
+/** Both in one, for whoever has no budget to ask in between. `unwrapped` tells whether a key agreement was spent. */
+export function unseal(
+  engine: CryptoEngine,
+  bytes: Uint8Array,
+  keys: KeyResolver,
+): Opening | Exclude<Reading, { readonly outcome: 'addressed' }> {
+  const reading = readSealed(bytes, keys)
+  return reading.outcome === 'addressed' ? openSealed(engine, reading.message) : reading
+}
+
+function failed(failure: OpenFailure): Opening {
+  return { outcome: 'failed', failure, unwrapped: true }
 }
 
 function parse(bytes: Uint8Array): SealedMessage | undefined {
@@ -115,23 +137,18 @@ function parse(bytes: Uint8Array): SealedMessage | undefined {
   }
 }
 
-interface OwnWrap {
-  readonly wrap: Wrap
-  readonly key: OwnKey
-}
-
-function ownWrap(sealed: SealedMessage, keys: KeyResolver): OwnWrap | undefined {
-  for (const wrap of sealed.header.wraps) {
-    const key = keys.ownKey(wrap.kid)
-    if (key !== undefined) return { wrap, key }
+function ownWrap({ header }: SealedMessage, keys: KeyResolver): FoundWrap<OwnKey> | 'twice' | undefined {
+  try {
+    return findWrap(header.packedWraps, keys.ownKeys())
+  } catch {
+    return 'twice'
   }
-  return undefined
 }
 
 function unwrap(
   engine: CryptoEngine,
   { header }: SealedMessage,
-  { wrap, key }: OwnWrap,
+  { wrap, key }: FoundWrap<OwnKey>,
 ): Uint8Array | undefined {
   const secret = sharedSecret(
     engine,
@@ -144,7 +161,7 @@ function unwrap(
     key: context.key,
     nonce: context.nonce,
     aad: header.mid,
-    data: wrap.wrap,
+    data: wrap,
   })
   engine.wipe(secret, context.key)
   return contentSecret
@@ -152,21 +169,20 @@ function unwrap(
 
 function openBody(
   engine: CryptoEngine,
-  sealed: SealedMessage,
-  known: { readonly contentSecret: Uint8Array; readonly sentAtMs: number; readonly epochHash: Uint8Array },
-): UnsealResult {
-  const { type, suite, epoch, mid, wraps } = sealed.header
+  { wire, sealed, own, sentAtMs }: Addressed,
+  contentSecret: Uint8Array,
+): Opening {
+  const { type, suite, epoch, mid } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
-  const { contentSecret } = known
   const { key, commitment } = contentKeys(engine, contentSecret, header)
-  if (!engine.equal(commitment, sealed.commitment)) return failed('commitment', true)
+  if (!engine.equal(commitment, sealed.commitment)) return failed('commitment')
   const plaintext = engine.aeadOpen({ key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext })
   engine.wipe(key)
-  if (plaintext === undefined) return failed('ciphertext', true)
-  const contentBytes = withoutPadding(plaintext)
-  if (contentBytes === undefined) return failed('padding', true)
+  if (plaintext === undefined) return failed('ciphertext')
+  const contentBytes = withoutPadding(plaintext, type)
+  if (contentBytes === undefined) return failed('padding')
   const content = parseContent(contentBytes)
-  if (content === undefined) return failed('content', true)
+  if (content === undefined) return failed('content')
   const hashes = { header, commitment, content: engine.sha256(contentBytes) }
   return {
     outcome: 'opened',
@@ -175,22 +191,27 @@ function openBody(
       type,
       suite,
       epoch,
-      epochHash: known.epochHash,
+      epochHash: own.key.epochHash,
       mid: new Uint8Array(mid),
-      sentAtMs: known.sentAtMs,
-      recipients: wraps.length,
+      sentAtMs,
+      recipients: recipientCount(sealed.header),
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
       toVerify: signedBytes(type, suite, hashes),
-      session: type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
+      session:
+        type === WireType.handshake
+          ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: wire })
+          : undefined,
     },
   }
 }
 
-function withoutPadding(plaintext: Uint8Array): Uint8Array | undefined {
+function withoutPadding(plaintext: Uint8Array, type: SealedType): Uint8Array | undefined {
   const start = SIGNATURE_BYTES + 4
   const view = new DataView(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength)
   const end = start + view.getUint32(SIGNATURE_BYTES)
   if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return undefined
+  // SPEC, "Padding": a second length would give a handshake a second name.
+  if (type === WireType.handshake && plaintext.length !== paddedLength(end, 'padme')) return undefined
   return isZeroFrom(plaintext, end) ? plaintext.subarray(start, end) : undefined
 }
 

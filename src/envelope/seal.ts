@@ -1,4 +1,4 @@
-import { concat, u32 } from '../base/bytes.ts'
+import { concat, readUint, samePublic, u32 } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_RECIPIENTS } from '../base/limits.ts'
 import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
@@ -10,6 +10,7 @@ import {
   encodeSealed,
   encodeSealedHeader,
   makeMid,
+  packWraps,
   type SealedContent,
   type SealedType,
   SIGNATURE_BYTES,
@@ -39,6 +40,7 @@ export interface SealOptions {
   /** The instance's Ed25519 message key of this epoch. */
   readonly messageKey: Uint8Array
   readonly sentAtMs: number
+  /** A handshake is always padded. */
   readonly padding: Padding
 }
 
@@ -48,6 +50,8 @@ export interface Sealed {
   readonly mid: Uint8Array
   /** What a handshake opens; `undefined` for a message. */
   readonly session: SessionSecrets | undefined
+  /** Recipients that got no wrap: their key has low order, or another one before it has their `kid`. To be reported. */
+  readonly leftOut: readonly RecipientKey[]
 }
 
 /** What is drawn at random for one message. Fixed only by the tool that writes the known-answer vectors. */
@@ -58,10 +62,11 @@ export interface SealRandomness {
 }
 
 /**
- * Seals content to every recipient in suite 01: SPEC, "Sealing". The result shares no memory with its inputs.
+ * Seals content to every recipient in suite 01: SPEC, "Sealing". The result shares no memory with its inputs. A
+ * recipient for which no wrap can be made is left out: what one announces fails no message to others.
  *
  * @throws SubrosaError ERR_EMPTY_AUDIENCE without recipients, ERR_MESSAGE_TOO_LARGE above 16,384 of them,
- *   ERR_KEY_INVALID when a recipient's key has low order.
+ *   ERR_KEY_INVALID when no wrap can be made for any of them.
  */
 export function seal(engine: CryptoEngine, content: SealedContent, options: SealOptions): Sealed {
   // One draw for everything: each costs a system call.
@@ -97,29 +102,77 @@ export function sealWith(
   }
   try {
     const enc = ephemeral.publicKey
-    const wraps = recipients.map((recipient) => wrapFor(engine, recipient, options, randomness))
-    const headerBytes = encodeSealedHeader({ type, suite: SUITE_X25519, epoch, mid, enc, wraps })
-    const { body, session } = sealBody(engine, content, headerBytes, { contentSecret, options })
-    return { bytes: encodeSealed(type, headerBytes, body), mid, session }
+    const { wraps, leftOut } = wrapAll(engine, options, randomness)
+    const packedWraps = packWraps(wraps)
+    const headerBytes = encodeSealedHeader({ type, suite: SUITE_X25519, epoch, mid, enc, packedWraps })
+    const { body, header, commitment } = sealBody(engine, content, headerBytes, { contentSecret, options })
+    const bytes = encodeSealed(type, headerBytes, body)
+    const session =
+      type === WireType.handshake
+        ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: bytes })
+        : undefined
+    return { bytes, mid, session, leftOut }
   } finally {
     engine.wipe(ephemeral.secretKey, contentSecret)
   }
 }
 
+function wrapAll(
+  engine: CryptoEngine,
+  options: SealOptions,
+  randomness: SealRandomness,
+): { readonly wraps: readonly Wrap[]; readonly leftOut: readonly RecipientKey[] } {
+  const wraps: Wrap[] = []
+  const leftOut: RecipientKey[] = []
+  const kids = new KidSet()
+  for (const recipient of options.recipients) {
+    // SPEC, "Format": a receiver refuses a message that has its kid twice, so the second one must not spoil the first.
+    const wrap = kids.has(recipient.kid) ? undefined : wrapFor(engine, recipient, options, randomness)
+    if (wrap === undefined) {
+      leftOut.push(recipient)
+      continue
+    }
+    kids.add(recipient.kid)
+    wraps.push(wrap)
+  }
+  if (wraps.length === 0)
+    throw new SubrosaError('ERR_KEY_INVALID', 'every recipient announced a key of low order')
+  return { wraps, leftOut }
+}
+
+/** The kids of one message, without text for each: most differ in their first bytes. */
+class KidSet {
+  readonly #kids = new Map<number, Uint8Array[]>()
+
+  has(kid: Uint8Array): boolean {
+    return this.#kids.get(beginning(kid))?.some((known) => samePublic(known, kid)) ?? false
+  }
+
+  add(kid: Uint8Array): void {
+    const alike = this.#kids.get(beginning(kid))
+    if (alike === undefined) this.#kids.set(beginning(kid), [kid])
+    else alike.push(kid)
+  }
+}
+
+function beginning(kid: Uint8Array): number {
+  return readUint(kid, 0, 4)
+}
+
+/** `undefined` where the recipient's key has low order. */
 function wrapFor(
   engine: CryptoEngine,
   recipient: RecipientKey,
   { type }: SealOptions,
   { ephemeral, contentSecret, mid }: SealRandomness,
-): Wrap {
+): Wrap | undefined {
   const { kid, publicKey } = recipient
   const secret = sharedSecret(
     engine,
     { secretKey: ephemeral.secretKey, publicKey },
     { enc: ephemeral.publicKey, recipient: publicKey },
   )
-  if (secret === undefined)
-    throw new SubrosaError('ERR_KEY_INVALID', 'a recipient announced a key of low order')
+  if (secret === undefined) return undefined
   const { key, nonce } = keySchedule(engine, secret, contextFor(recipient, type))
   const wrap = engine.aeadSeal({ key, nonce, aad: mid, data: contentSecret })
   engine.wipe(secret, key)
@@ -131,22 +184,20 @@ function sealBody(
   content: SealedContent,
   headerBytes: Uint8Array,
   { contentSecret, options }: { readonly contentSecret: Uint8Array; readonly options: SealOptions },
-): { readonly body: Uint8Array; readonly session: SessionSecrets | undefined } {
+): { readonly body: Uint8Array; readonly header: Uint8Array; readonly commitment: Uint8Array } {
   const contentBytes = encodeContent(content)
   const header = headerHash(engine, headerBytes)
   const { key, commitment } = contentKeys(engine, contentSecret, header)
   const hashes = { header, commitment, content: engine.sha256(contentBytes) }
   const toSign = signedBytes(options.type, SUITE_X25519, hashes)
   const length = SIGNATURE_BYTES + 4 + contentBytes.length
-  const plaintext = new Uint8Array(paddedLength(length, options.padding))
+  const isHandshake = options.type === WireType.handshake
+  const plaintext = new Uint8Array(paddedLength(length, isHandshake ? 'padme' : options.padding))
   plaintext.set(engine.sign(options.messageKey, toSign))
   plaintext.set(u32(contentBytes.length), SIGNATURE_BYTES)
   plaintext.set(contentBytes, SIGNATURE_BYTES + 4)
   // SPEC, "Sealing": the key serves one message, so the nonce is zero.
   const ciphertext = engine.aeadSeal({ key, nonce: ZERO_NONCE, aad: header, data: plaintext })
   engine.wipe(key, plaintext, contentBytes)
-  return {
-    body: concat(commitment, ciphertext),
-    session: options.type === WireType.handshake ? sessionSecrets(engine, contentSecret, hashes) : undefined,
-  }
+  return { body: concat(commitment, ciphertext), header, commitment }
 }

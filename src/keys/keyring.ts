@@ -31,7 +31,7 @@ export class Keyring implements KeyResolver {
   readonly #engine: CryptoEngine
   readonly #identity: Identity
   readonly #byEpoch = new Map<string, EpochKeys>()
-  readonly #byKid = new Map<string, EpochKeys>()
+  #recipients: readonly OwnKey[] = []
 
   constructor(engine: CryptoEngine, identity: Identity, instance: Uint8Array) {
     this.#engine = engine
@@ -58,13 +58,13 @@ export class Keyring implements KeyResolver {
     }
     const keys = this.#make(epoch, nowMs)
     this.#byEpoch.set(hex(epoch.hash), keys)
-    this.#byKid.set(hex(keys.recipient.kid), keys)
+    this.#listRecipients()
     return keys.announcement
   }
 
-  /** The own key that a wrap is for, while its epoch's grace lasts. */
-  ownKey(kid: Uint8Array): OwnKey | undefined {
-    return this.#byKid.get(hex(kid))?.recipient
+  /** The own keys that a wrap may be for: of every epoch whose grace lasts. */
+  ownKeys(): readonly OwnKey[] {
+    return this.#recipients
   }
 
   /** Whether keys for this epoch have been announced. */
@@ -148,6 +148,10 @@ export class Keyring implements KeyResolver {
   #destroy(keys: EpochKeys): void {
     this.#engine.wipe(keys.message.secretKey, keys.recipient.secretKey)
     this.#byEpoch.delete(hex(keys.epoch.hash))
-    this.#byKid.delete(hex(keys.recipient.kid))
+    this.#listRecipients()
+  }
+
+  #listRecipients(): void {
+    this.#recipients = [...this.#byEpoch.values()].map(({ recipient }) => recipient)
   }
 }

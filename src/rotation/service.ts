@@ -3,6 +3,7 @@
 import { hex, samePublic } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
+import { RateLimit } from '../base/rate-limit.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
 import { subscribeSafely } from '../bus/safely.ts'
 import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
@@ -50,6 +51,8 @@ export type RotationEvent =
   | { readonly type: 'leading' }
   /** This replica leads no more. */
   | { readonly type: 'following' }
+  /** The broker handed a message of this subject to a subscription that does not cover it. At most one a second. */
+  | { readonly type: 'misrouted'; readonly subject: string }
   | { readonly type: 'error'; readonly error: unknown }
 
 /** Whether a rotation service speaks, or stands by. One without a log always leads. */
@@ -67,6 +70,7 @@ export type RotationRole = 'leader' | 'follower'
  * ```
  */
 export class RotationService {
+  readonly #misroutes = new RateLimit(1)
   readonly #nc: NatsLike
   readonly #identity: Identity
   readonly #trust: Trust
@@ -171,6 +175,10 @@ export class RotationService {
           if (!this.#isClosed) take(message)
         },
         onError: (error) => this.#onEvent({ type: 'error', error }),
+        onMisrouted: (message) => {
+          if (this.#misroutes.take(this.#clock.monotonic()))
+            this.#onEvent({ type: 'misrouted', subject: message.subject })
+        },
       })
     const { query, announcements, revoke, rotate, tick } = this.#subjects
     this.#subscriptions = [

@@ -2,10 +2,11 @@ import { allocate, hex, standsAt } from '../base/bytes.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
-import { covers } from '../identity/subject.ts'
 import { decodeFrameContent, type FrameContent, type FrameHeader, type FrameMeta } from '../wire/frame.ts'
 import { type Handshake, SessionMode } from '../wire/handshake.ts'
+import type { RefusalReason } from '../wire/refusal.ts'
 import type { FrameFailure, FrameOpener, OpenedFrame } from './frame-cipher.ts'
+import { refusalTag } from './refusal.ts'
 import { BatchVerifier, channelAuthLength, frameLeaf, signedAuthLength } from './session-auth.ts'
 
 /** What a session that was opened to this instance is made of. */
@@ -26,7 +27,7 @@ export interface OpenedContent {
 }
 
 /** Why a frame was not opened. */
-export type SessionFailure = FrameFailure | 'content' | 'signature' | 'scope' | 'session'
+export type SessionFailure = FrameFailure | 'content' | 'signature' | 'session'
 
 /** A session that another instance has opened to this one. SPEC, "Sessions". */
 export class IncomingSession {
@@ -67,9 +68,9 @@ export class IncomingSession {
     )
   }
 
-  /** The steps of SPEC, "Opening a frame", from the AEAD to the scope. It never throws, whatever the bytes are. */
+  /** The steps of SPEC, "Opening a frame", from the AEAD to the content. It never throws, whatever the bytes are. */
   open(opener: FrameOpener, frame: Uint8Array): OpenedContent | SessionFailure {
-    const { secrets, handshake } = this.#parts
+    const { secrets } = this.#parts
     // Its key is zeros by now, which anybody has.
     if (this.#isEnded) return 'session'
     const isSigned = this.mode === SessionMode.signed
@@ -80,9 +81,19 @@ export class IncomingSession {
     if (read === undefined) return 'content'
     const { plaintext, start, end, isScratch } = opened
     const { meta, payloadStart } = read
-    if (handshake.scope !== undefined && !covers(handshake.scope, meta.subject)) return 'scope'
     const payload = plaintext.subarray(start + payloadStart, end)
     return { meta, payload: isScratch ? copyOf(payload) : payload }
+  }
+
+  /**
+   * What proves that this recipient refuses the session, for {@link encodeRefusal}: to be made before the session ends.
+   *
+   * @throws RangeError when it has ended
+   */
+  refusalTag(reason: RefusalReason, announcementHash: Uint8Array): Uint8Array {
+    // Its key is zeros by then, which anybody has.
+    if (this.#isEnded) throw new RangeError('the session has ended')
+    return refusalTag(this.#engine, this.#parts.secrets, { reason, announcementHash })
   }
 
   /** Wipes the key. No frame is opened any more. */

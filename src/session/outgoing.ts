@@ -4,7 +4,9 @@ import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
 import { FRAME_ID_START } from '../wire/frame.ts'
 import { SessionMode } from '../wire/handshake.ts'
+import type { Refusal } from '../wire/refusal.ts'
 import type { FrameSealer, HeaderSlot } from './frame-cipher.ts'
+import { provesRefusal } from './refusal.ts'
 import { CHANNEL_AUTH, frameLeaf, maxAuthLength, signBatch } from './session-auth.ts'
 
 /** What a session that this instance has opened is made of. */
@@ -97,6 +99,16 @@ export class OutgoingSession {
       if (named !== undefined) named.id = header.bytes.slice(FRAME_ID_START)
       return sealer.seal(header, { key, auth, content })
     })
+  }
+
+  /**
+   * Whether a recipient of this session has refused it: SPEC, "Sessions". `false` once it has ended.
+   *
+   * @param announcementHash that of the recipient whose `kid` the refusal has.
+   */
+  isRefusedBy(refusal: Refusal, announcementHash: Uint8Array): boolean {
+    if (this.#isEnded) return false
+    return provesRefusal(this.#engine, this.#parts.secrets, { refusal, announcementHash })
   }
 
   /** Wipes the key. No frame follows. */

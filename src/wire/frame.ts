@@ -156,6 +156,8 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
   const headers = flags & Flag.headers ? reader.pairs() : []
   const clearHeaders = flags & Flag.clearHeaders ? reader.pairs() : []
   const lengths = flags & Flag.many ? reader.lengths() : undefined
+  // One request with many payloads would be many requests of one name.
+  if (lengths !== undefined && reply !== undefined) throw malformed(WHAT, 'reply beside many payloads')
   if (lengths !== undefined && sum(lengths) !== bytes.length - reader.at) throw malformed(WHAT, 'lengths')
   return {
     meta: { ttlMs, subject, reply, inReplyTo, headers, clearHeaders, lengths },

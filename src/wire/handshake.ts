@@ -1,4 +1,4 @@
-import { MAX_FRAMES_PER_SESSION, MAX_SESSION_MS, MAX_SUBJECT_BYTES } from '../base/limits.ts'
+import { MAX_FRAMES_PER_SESSION, MAX_SESSION_MS } from '../base/limits.ts'
 import { SID_BYTES } from './frame.ts'
 import { pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody } from './preamble.ts'
@@ -12,16 +12,14 @@ const MAX_REQUEST_BYTES = 64
 
 /** What a handshake says of the session that it opens: its payload. */
 export interface Handshake {
-  /** A pattern that every subject of the session matches; `undefined` for any subject. */
-  readonly scope: string | undefined
   readonly mode: SessionMode
   readonly maxFrames: number
   readonly lifetimeMs: number
 }
 
 /** The payload of a handshake. */
-export function encodeHandshake({ scope, mode, maxFrames, lifetimeMs }: Handshake): Uint8Array {
-  return pack([scope, mode, maxFrames, lifetimeMs])
+export function encodeHandshake({ mode, maxFrames, lifetimeMs }: Handshake): Uint8Array {
+  return pack([mode, maxFrames, lifetimeMs])
 }
 
 /**
@@ -30,14 +28,13 @@ export function encodeHandshake({ scope, mode, maxFrames, lifetimeMs }: Handshak
  * @throws SubrosaError ERR_MALFORMED, for a longer life or more frames than a session may have too
  */
 export function decodeHandshake(bytes: Uint8Array): Handshake {
-  const fields = unpack(bytes, 'handshake', ['scope', 'mode', 'max_frames', 'lifetime_ms'])
-  const scope = fields.optional((reader) => reader.string(MAX_SUBJECT_BYTES))
+  const fields = unpack(bytes, 'handshake', ['mode', 'max_frames', 'lifetime_ms'])
   const mode =
     fields.uint(SessionMode.channel) === SessionMode.signed ? SessionMode.signed : SessionMode.channel
   const maxFrames = fields.uint(MAX_FRAMES_PER_SESSION)
   const lifetimeMs = fields.uint(MAX_SESSION_MS)
   fields.end()
-  return { scope, mode, maxFrames, lifetimeMs }
+  return { mode, maxFrames, lifetimeMs }
 }
 
 /** Asks the sender of a session for its handshake again. */

@@ -9,10 +9,10 @@ const MAX_DEPTH = 4
 
 /**
  * The MessagePack encoding of an array of fields: unsigned integers, strings, bytes, nil and arrays only, each in its
- * shortest form.
+ * shortest form; integers of 2^32 and more as int 64. SPEC, "MessagePack".
  *
- * This is a codec of its own because a general one must be fenced in on both sides: the usual one writes large
- * unsigned integers as signed ones, reads invalid UTF-8, and hands out views of a shared buffer.
+ * This is a codec of its own because a general one must be fenced in on both sides: it writes floats, maps and
+ * extensions where it likes, reads invalid UTF-8 and second encodings, and hands out views of a shared buffer.
  *
  * @param start how many bytes are left free before it.
  * @throws RangeError when a number is no unsigned integer below 2^53.
@@ -199,7 +199,8 @@ function writeUint(value: number, writer: ByteWriter, at: number): number {
     return at + 1
   }
   if (value < 0x100000000) return writeLength(value, { tags: [0xcc, 0xcd, 0xce], writer, at })
-  writer.bytes[at] = 0xcf
+  // SPEC, "MessagePack": int 64, as other libraries write integers of this size, and never uint 64.
+  writer.bytes[at] = 0xd3
   writer.view.setBigUint64(at + 1, BigInt(value))
   return at + 9
 }
@@ -290,7 +291,8 @@ function read(reader: ByteReader, depth: number): Packable {
       return readUint(reader, 2, 0x100)
     case 0xce:
       return readUint(reader, 4, 0x10000)
-    case 0xcf:
+    case 0xd3:
+      // The bound of 2^53 keeps its sign bit clear.
       return readUint(reader, 8, 0x100000000)
     case 0xd9:
       return readString(reader, readUint(reader, 1, 0x20))

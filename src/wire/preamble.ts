@@ -17,11 +17,15 @@ export const WireType = {
   page: 8,
   sessionRequest: 9,
   order: 10,
+  // 11 and 12 are reserved for later versions.
+  refusal: 13,
 } as const
 
 export type WireType = (typeof WireType)[keyof typeof WireType]
 
-const MAX_TYPE = Math.max(...Object.values(WireType))
+const KNOWN_TYPES: readonly boolean[] = Array.from({ length: 256 }, (_, type) =>
+  Object.values<number>(WireType).includes(type),
+)
 
 /** Magic, version and type, followed by one MessagePack array. */
 export function encodeWire(type: WireType, fields: readonly Packable[]): Uint8Array {
@@ -35,8 +39,8 @@ export function encodeWire(type: WireType, fields: readonly Packable[]): Uint8Ar
 /** The type of a wire message, or `undefined` where the bytes are no message of this protocol. */
 export function wireType(bytes: Uint8Array): number | undefined {
   const type = bytes[2]
-  if (bytes[0] !== MAGIC || bytes[1] !== VERSION || type === undefined || type > MAX_TYPE) return undefined
-  return type
+  if (bytes[0] !== MAGIC || bytes[1] !== VERSION || type === undefined) return undefined
+  return KNOWN_TYPES[type] === true ? type : undefined
 }
 
 /**

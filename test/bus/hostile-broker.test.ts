@@ -6,7 +6,13 @@ import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
 import type { RejectReason } from '../../src/bus/status.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
-import { decodeSealed, encodeSealed, encodeSealedHeader } from '../../src/wire/sealed.ts'
+import {
+  decodeSealed,
+  encodeSealed,
+  encodeSealedHeader,
+  packWraps,
+  splitWraps,
+} from '../../src/wire/sealed.ts'
 import { engine, may } from '../support/identities.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
 import { Tampering } from '../support/tampering.ts'
@@ -322,8 +328,8 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
     expect(wire[2]).toBe(type)
     const { header, commitment, ciphertext } = decodeSealed(wire)
     for (let i = 0; i < 500; i++) {
-      const wraps = header.wraps.map(({ kid }) => ({ kid, wrap: engine.randomBytes(48) }))
-      const junkHeader = encodeSealedHeader({ ...header, wraps })
+      const wraps = splitWraps(header.packedWraps).map(({ kid }) => ({ kid, wrap: engine.randomBytes(48) }))
+      const junkHeader = encodeSealedHeader({ ...header, packedWraps: packWraps(wraps) })
       broker.publish('orders.flood', encodeSealed(header.type, junkHeader, concat(commitment, ciphertext)))
     }
     await until('all were looked at', () => count('wrap') + count('flood') >= 500)

@@ -29,8 +29,9 @@ describe('a subscription whose taker throws', () => {
       if (name === 'bad') throw failing
     }
     const onError = (error: unknown): void => void errors.push(error)
-    subscribeSafely(nc, 'bad', { take: take('bad'), onError })
-    subscribeSafely(nc, 'good', { take: take('good'), onError })
+    const onMisrouted = (): void => {}
+    subscribeSafely(nc, 'bad', { take: take('bad'), onError, onMisrouted })
+    subscribeSafely(nc, 'good', { take: take('good'), onError, onMisrouted })
     for (const subject of ['bad', 'good', 'bad', 'good']) nc.publish(subject, 'x')
     await until('all have come', () => taken.length === 4)
     expect(taken).toEqual(['bad', 'good', 'bad', 'good'])

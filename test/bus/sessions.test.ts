@@ -7,7 +7,7 @@ import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import { decodeHandshake } from '../../src/wire/handshake.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
-import { decodeSealed } from '../../src/wire/sealed.ts'
+import { decodeSealed, recipientCount, splitWraps } from '../../src/wire/sealed.ts'
 import { ManualClock } from '../support/clock.ts'
 import { HandRealm } from '../support/hand-agents.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
@@ -44,7 +44,7 @@ function handshakesOf(seen: readonly Tapped[]): readonly Tapped[] {
   return all.filter(({ data }, i) => all.findIndex((other) => hex(other.data) === hex(data)) === i)
 }
 const sidOf = ({ data }: Tapped): string => hex(data.subarray(3, 19))
-const recipientsOf = ({ data }: Tapped): number => decodeSealed(data).header.wraps.length
+const recipientsOf = ({ data }: Tapped): number => recipientCount(decodeSealed(data).header)
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 describe('what is published in sessions', () => {
@@ -296,7 +296,7 @@ describe('a change of the audience', () => {
     alice.publish('orders.new', 'without carol')
     await until('bob has both', () => byBob.length === 2)
     const [before, after] = handshakesOf(inboxes).map(({ data }) =>
-      decodeSealed(data).header.wraps.map(({ kid }) => hex(kid)),
+      splitWraps(decodeSealed(data).header.packedWraps).map(({ kid }) => hex(kid)),
     )
     expect([before?.length, after?.length]).toEqual([3, 2])
     expect(before).toEqual(expect.arrayContaining(after ?? []))

@@ -19,6 +19,7 @@ describe('labels', () => {
       'subrosa/1 sid\0',
       'subrosa/1 leaf\0',
       'subrosa/1 bat\0',
+      'subrosa/1 ref\0',
       'subrosa/1 key\x01',
       'subrosa/1 com\x01',
       'subrosa/1 ses\x01',

@@ -21,6 +21,7 @@ import {
   decodeSealed,
   encodeContent,
   encodeSealed,
+  findWrap,
   makeMid,
   type SealedContent,
   type SealedType,
@@ -52,7 +53,7 @@ export function newRecipient(
 
 /** Resolves exactly these keys. */
 export function keyring(...keys: readonly OwnKey[]): KeyResolver {
-  return { ownKey: (kid) => keys.find((key) => Buffer.compare(key.kid, kid) === 0) }
+  return { ownKeys: () => keys }
 }
 
 export function makeContent(changes: Partial<SealedContent> = {}): SealedContent {
@@ -202,7 +203,7 @@ export interface Insight {
 /** Opens a message as a recipient who wants to abuse it. */
 export function lookInto(engine: CryptoEngine, bytes: Uint8Array, own: OwnKey): Insight {
   const { header, headerBytes, commitment, ciphertext } = decodeSealed(bytes)
-  const wrap = header.wraps.find(({ kid }) => Buffer.compare(kid, own.kid) === 0)
+  const wrap = findWrap(header.packedWraps, [own])?.wrap
   const secret = sharedSecret(
     engine,
     { secretKey: own.secretKey, publicKey: header.enc },
@@ -210,7 +211,7 @@ export function lookInto(engine: CryptoEngine, bytes: Uint8Array, own: OwnKey): 
   )
   if (wrap === undefined || secret === undefined) throw new Error('the message is not for this recipient')
   const context = keySchedule(engine, secret, contextFor(own, header.type))
-  const contentSecret = engine.aeadOpen({ ...context, aad: header.mid, data: wrap.wrap })
+  const contentSecret = engine.aeadOpen({ ...context, aad: header.mid, data: wrap })
   if (contentSecret === undefined) throw new Error('the wrap does not open')
   const hash = headerHash(engine, headerBytes)
   const { key } = contentKeys(engine, contentSecret, hash)

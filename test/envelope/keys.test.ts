@@ -17,7 +17,7 @@ describe('a key id', () => {
       kid(1, KeyUse.live, 2),
     ]
     expect(new Set(kids).size).toBe(4)
-    expect(kids.every((text) => text.length === 16)).toBe(true)
+    expect(kids.every((text) => text.length === 32)).toBe(true)
     expect(kid(1, KeyUse.live, 1)).toBe(kids[0])
   })
 })

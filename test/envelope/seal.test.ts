@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { concat, hex } from '../../src/base/bytes.ts'
 import { MAX_RECIPIENTS } from '../../src/base/limits.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
-import { type OpenFailure, unseal, verifySender } from '../../src/envelope/open.ts'
+import { type OpenFailure, openSealed, readSealed, unseal, verifySender } from '../../src/envelope/open.ts'
 import { seal, sealWith } from '../../src/envelope/seal.ts'
 import { decodeSealed, makeMid, midTime } from '../../src/wire/sealed.ts'
 import { engines } from '../crypto/vectors.ts'
@@ -76,16 +76,13 @@ describe('opening', () => {
     expect(unseal(sodium, bytes, keyring())).toEqual({ outcome: 'not addressed' })
   })
 
-  it('asks before it spends a key agreement, and only about its own messages', () => {
-    let asked = 0
-    const refuse = () => {
-      asked++
-      return false
-    }
-    expect(unseal(sodium, bytes, keyring(bob), refuse)).toEqual({ outcome: 'not tried' })
-    expect(unseal(sodium, bytes, keyring(), refuse)).toEqual({ outcome: 'not addressed' })
-    expect(unseal(sodium, bytes.subarray(1), keyring(bob), refuse)).toMatchObject({ failure: 'malformed' })
-    expect(asked).toBe(1)
+  it('is read without a cipher: whom it is for, when it was sent, and what is malformed', () => {
+    const read = readSealed(bytes, keyring(bob))
+    expect(read).toMatchObject({ outcome: 'addressed', message: { sentAtMs: SENT_AT_MS, own: { key: bob } } })
+    expect(readSealed(bytes, keyring())).toEqual({ outcome: 'not addressed' })
+    expect(readSealed(bytes.subarray(1), keyring(bob))).toMatchObject({ failure: 'malformed' })
+    if (read.outcome !== 'addressed') throw new Error('not addressed')
+    expect(openSealed(sodium, read.message)).toEqual(unseal(sodium, bytes, keyring(bob)))
   })
 
   it('finds its own wrap among those of others', () => {
@@ -138,7 +135,7 @@ describe('sealing', () => {
     expect(performance.now() - start).toBeLessThan(200)
   })
 
-  it.each(engines)('refuses a recipient whose key has low order, on $name', (engine) => {
+  it.each(engines)('leaves out and names a recipient whose key has low order, on $name', (engine) => {
     const lowOrder = [
       '0000000000000000000000000000000000000000000000000000000000000000',
       '0100000000000000000000000000000000000000000000000000000000000000',
@@ -150,10 +147,27 @@ describe('sealing', () => {
     ]
     for (const text of lowOrder) {
       const evil = { ...bob, publicKey: new Uint8Array(Buffer.from(text, 'hex')) }
-      expect(() => seal(engine, makeContent(), { ...options, recipients: [bob, evil] })).toThrow(
+      const { bytes, leftOut } = seal(engine, makeContent(), { ...options, recipients: [evil, bob] })
+      expect(leftOut).toEqual([evil])
+      expect(unseal(engine, bytes, keyring(bob))).toMatchObject({
+        outcome: 'opened',
+        message: { recipients: 1 },
+      })
+      expect(() => seal(engine, makeContent(), { ...options, recipients: [evil] })).toThrow(
         expect.objectContaining({ code: 'ERR_KEY_INVALID' }),
       )
     }
+  })
+
+  it('writes no kid twice: it leaves out and names the recipient that comes later', () => {
+    const [carol, dave] = [newRecipient(sodium), newRecipient(sodium)]
+    const alike = { ...carol, kid: carol.kid.with(15, (carol.kid[15] ?? 0) ^ 1) }
+    const copy = { ...dave, kid: bob.kid }
+    const recipients = [bob, carol, copy, alike]
+    const { bytes, leftOut } = seal(sodium, makeContent(), { ...options, recipients })
+    expect(leftOut).toEqual([copy])
+    for (const own of [bob, carol, alike])
+      expect(unseal(sodium, bytes, keyring(own))).toMatchObject({ outcome: 'opened' })
   })
 
   it('draws everything anew for each message, although nothing else has changed', () => {
@@ -161,7 +175,7 @@ describe('sealing', () => {
     const [first, second] = [decodeSealed(a.bytes), decodeSealed(b.bytes)]
     expect(first.header.enc).not.toEqual(second.header.enc)
     expect(first.header.mid).not.toEqual(second.header.mid)
-    expect(first.header.wraps[0]?.wrap).not.toEqual(second.header.wraps[0]?.wrap)
+    expect(first.header.packedWraps).not.toEqual(second.header.packedWraps)
     expect(first.commitment).not.toEqual(second.commitment)
     expect(first.ciphertext).not.toEqual(second.ciphertext)
   })

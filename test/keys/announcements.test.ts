@@ -38,7 +38,7 @@ describe('an announcement', () => {
     expect(verified?.claims.name).toBe('alice')
     expect(verified?.hash).toEqual(parsed.hash)
     expect(verified?.recipient?.publicKey).toEqual(parsed.announcement.keys[0]?.publicKey)
-    expect(verified?.recipient?.kid).toHaveLength(8)
+    expect(verified?.recipient?.kid).toHaveLength(16)
   })
 
   it('is refused with any bit of it flipped', () => {

@@ -4,16 +4,15 @@ import { MAX_LOOKUPS_PER_SECOND, MAX_UNVERIFIED_PER_AGENT } from '../../src/base
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import { RealmLink } from '../../src/bus/realm/realm-link.ts'
-import { StatusFeed } from '../../src/bus/status.ts'
 import type { RecipientKey } from '../../src/envelope/keys.ts'
 import { type Sealed, seal } from '../../src/envelope/seal.ts'
 import { Trust } from '../../src/identity/trust.ts'
 import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { memoryState } from '../../src/keys/state.ts'
-import { protocolSubjects } from '../../src/keys/subjects.ts'
 import { decodeQuery, QueryKind } from '../../src/wire/statements.ts'
 import { makeContent } from '../envelope/forge.ts'
+import { testContext } from '../support/context.ts'
 import { engine, newAuthority, newIdentity } from '../support/identities.ts'
 import { TestRealm } from '../support/realm.ts'
 import { junkAnnouncement, reparse, World } from '../support/statements.ts'
@@ -66,14 +65,10 @@ async function link(name: string): Promise<RealmLink> {
   const trust = new Trust(engine, realm.trust)
   const identity = realm.identity(name)
   const joined = new RealmLink(await realm.connection(), {
-    engine,
+    ...testContext({ trust, clock: realm.clock }),
     identity,
     claims: trust.verify(identity.token, realm.clock.now()),
-    trust,
     state: memoryState(),
-    subjects: protocolSubjects(trust.realm),
-    clock: realm.clock,
-    feed: new StatusFeed(),
     onHandshake: () => {},
     onForgotten: () => {},
     onTime: () => {},

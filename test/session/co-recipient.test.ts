@@ -1,12 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import { concat, hex, utf8 } from '../../src/base/bytes.ts'
+import { concat, fromHex, hex, u32, utf8 } from '../../src/base/bytes.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
-import { sessionSecrets } from '../../src/envelope/keys.ts'
+import { sessionId } from '../../src/envelope/keys.ts'
 import { unseal, verifySender } from '../../src/envelope/open.ts'
 import { frameLeaf, signBatch, signedAuthLength } from '../../src/session/session-auth.ts'
 import { encodeFrameMeta } from '../../src/wire/frame.ts'
 import { encodeHandshake, SessionMode } from '../../src/wire/handshake.ts'
-import { forge, keyring, lookInto, makeContent, newRecipient, SENT_AT_MS } from '../envelope/forge.ts'
+import {
+  forge,
+  keyring,
+  lookInto,
+  makeContent,
+  newRecipient,
+  type PlaintextParts,
+  SENT_AT_MS,
+} from '../envelope/forge.ts'
 import { type FrameParts, forgeFrame, headerOf, lookIntoFrame } from './forge-frame.ts'
 import { EMPTY_META, Pair } from './pair.ts'
 
@@ -184,33 +192,64 @@ describe('the name of a session', () => {
     return { ...result.message.session, isProved: verifySender(sodium, result.message, sender.publicKey) }
   }
 
-  it('is a hash of header, commitment and content: each changes it', () => {
-    const hash = (fill: number) => new Uint8Array(32).fill(fill)
-    const hashes = { header: hash(1), commitment: hash(2), content: hash(3) }
-    const sidOf = (changes: object) => hex(sessionSecrets(sodium, hash(9), { ...hashes, ...changes }).sid)
-    const sids = [{}, { header: hash(4) }, { commitment: hash(4) }, { content: hash(4) }].map(sidOf)
-    expect(new Set(sids).size).toBe(4)
-    expect(sidOf({})).toBe(sids[0])
+  it('is a hash of the whole handshake as it travels: every byte changes it', () => {
+    const wire = forge(sodium, { recipients: [bob, mallory], sender, type: 1 })
+    const sids = new Set([hex(sessionId(sodium, wire))])
+    for (let at = 0; at < wire.length; at++)
+      sids.add(hex(sessionId(sodium, wire.with(at, (wire[at] ?? 0) ^ 1))))
+    expect(sids.size).toBe(wire.length + 1)
+    expect(hex(secretsOf(wire).sid)).toBe(hex(sessionId(sodium, wire)))
   })
 
   it('is not to be had by who opens a session under the same header and content key', () => {
-    const handshake = { scope: undefined, mode: SessionMode.signed, maxFrames: 9, lifetimeMs: 9 }
+    const handshake = { mode: SessionMode.signed, maxFrames: 9, lifetimeMs: 9 }
     const content = makeContent({ payload: encodeHandshake(handshake) })
     const genuine = forge(sodium, { recipients: [bob, mallory], sender, type: 1, content })
-    const { headerBytes, mid, contentSecret } = lookInto(sodium, genuine, mallory)
-    const copied = { recipients: [], type: 1 as const, headerBytes, mid, contentSecret }
+    const { headerBytes, mid, contentSecret, signature, commitment } = lookInto(sodium, genuine, mallory)
+    const copied = { recipients: [], type: 1 as const, headerBytes, mid, contentSecret, commitment }
     const original = secretsOf(genuine)
-    // In its own name, with its own announcement: it has another content.
-    const own = forge(sodium, {
-      ...copied,
-      sender: sodium.ed25519KeyPair(),
-      content: { ...content, sender: sodium.randomBytes(32) },
-    })
-    expect(hex(secretsOf(own).sid)).not.toBe(hex(original.sid))
-    // With the same content it is the sender's session, or not signed by the sender.
-    const same = secretsOf(forge(sodium, { ...copied, sender: sodium.ed25519KeyPair(), content }))
-    expect(hex(same.sid)).toBe(hex(original.sid))
-    expect([original.isProved, same.isProved]).toEqual([true, false])
+    const wires = {
+      'in its own name, with its own announcement': forge(sodium, {
+        ...copied,
+        sender: sodium.ed25519KeyPair(),
+        content: { ...content, sender: sodium.randomBytes(32) },
+      }),
+      'with the same content and a signature of its own': forge(sodium, {
+        ...copied,
+        sender: sodium.ed25519KeyPair(),
+        content,
+      }),
+      'with another content and the signature of the sender': forge(sodium, {
+        ...copied,
+        sender,
+        signature,
+        content: { ...content, seq: content.seq + 1 },
+      }),
+    }
+    for (const [how, wire] of Object.entries(wires)) {
+      const other = secretsOf(wire)
+      expect([how, hex(other.sid) === hex(original.sid)]).toEqual([how, false])
+      // The key is the same, as everybody has it who may read. It proves nothing where frames are signed.
+      expect([how, hex(other.key)]).toEqual([how, hex(original.key)])
+      if (how !== 'in its own name, with its own announcement')
+        expect([how, other.isProved]).toEqual([how, false])
+    }
+    expect(original.isProved).toBe(true)
+  })
+
+  it('is the only one of a content that the sender signed: what a co-recipient writes again is the same wire', () => {
+    const genuine = forge(sodium, { recipients: [bob, mallory], sender, type: 1 })
+    const { headerBytes, mid, contentSecret, signature, commitment } = lookInto(sodium, genuine, mallory)
+    const copied = { recipients: [], sender, type: 1 as const, headerBytes, mid, contentSecret, commitment }
+    const again = forge(sodium, { ...copied, signature })
+    expect(hex(again)).toBe(hex(genuine))
+    // Without padding it would be another wire of the same signed content, and so a second session of the sender's.
+    const bare = forge(sodium, { ...copied, signature, plaintext: unpadded })
+    expect(bare.length).toBeLessThan(genuine.length)
+    expect(unseal(sodium, bare, keyring(bob))).toMatchObject({ outcome: 'failed', failure: 'padding' })
+    // The signature, with S above the order of the base point: the same one to whoever does not look.
+    const stretched = forge(sodium, { ...copied, signature: plusOrder(signature) })
+    expect(secretsOf(stretched).isProved).toBe(false)
   })
 
   it('and its key belong together: another content has the same key and another name', () => {
@@ -222,3 +261,16 @@ describe('the name of a session', () => {
     expect(hex(secretsOf(one).key)).not.toBe(hex(secretsOf(two).key))
   })
 })
+
+/** As a message without padding is laid out. */
+function unpadded({ signature, contentBytes }: PlaintextParts): Uint8Array {
+  return concat(signature, u32(contentBytes.length), contentBytes)
+}
+
+/** The signature with the order of the base point added to its second half: equal to it, modulo that order. */
+function plusOrder(signature: Uint8Array): Uint8Array {
+  const order = 2n ** 252n + 27742317777372353535851937790883648493n
+  const littleEndian = hex(signature.subarray(32).toReversed())
+  const sum = (BigInt(`0x${littleEndian}`) + order).toString(16).padStart(64, '0')
+  return concat(signature.subarray(0, 32), fromHex(sum).toReversed())
+}

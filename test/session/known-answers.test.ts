@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { concat, fromHex, hex } from '../../src/base/bytes.ts'
+import { byte, concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { labels } from '../../src/crypto/labels.ts'
 import { merklePathLength, merkleTree } from '../../src/crypto/merkle.ts'
-import type { SessionSecrets } from '../../src/envelope/keys.ts'
+import { type SessionSecrets, sessionId } from '../../src/envelope/keys.ts'
 import { unseal, verifySender } from '../../src/envelope/open.ts'
 import { sealWith } from '../../src/envelope/seal.ts'
 import { FrameOpener, FrameSealer } from '../../src/session/frame-cipher.ts'
 import { IncomingSession } from '../../src/session/incoming.ts'
+import { provesRefusal, refusalTag } from '../../src/session/refusal.ts'
 import { frameLeaf, signBatch } from '../../src/session/session-auth.ts'
 import {
   decodeFrameContent,
@@ -16,8 +17,10 @@ import {
   readFrameHeader,
 } from '../../src/wire/frame.ts'
 import { decodeHandshake, encodeHandshake, type SessionMode } from '../../src/wire/handshake.ts'
+import { decodeRefusal, encodeRefusal, type RefusalReason } from '../../src/wire/refusal.ts'
 import { makeMid } from '../../src/wire/sealed.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
+import { keyring } from '../envelope/forge.ts'
 import { contentOf, optionsOf, recipientKey, type SealedVector } from '../envelope/sealed-vectors.ts'
 import { pathOf } from '../support/merkle-path.ts'
 
@@ -53,7 +56,6 @@ interface SessionVector {
   readonly name: string
   readonly handshake: {
     readonly fields: {
-      readonly scope: string | null
       readonly mode: SessionMode
       readonly max_frames: number
       readonly lifetime_ms: number
@@ -63,6 +65,14 @@ interface SessionVector {
   }
   readonly sid: string
   readonly SK: string
+  readonly refusals: readonly {
+    readonly by: string
+    readonly reason: RefusalReason
+    readonly kid: string
+    readonly authenticated: string
+    readonly tag: string
+    readonly wire: string
+  }[]
   readonly batch: {
     readonly leaves: readonly string[]
     readonly root: string
@@ -100,9 +110,7 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
   const recipients = input.recipients.map((recipient) => recipientKey(engine, recipient, input))
   const secretsFor = (i: number): SessionSecrets => {
     const own = recipients[i]
-    const result = unseal(engine, fromHex(steps.wire), {
-      ownKey: (kid) => (own !== undefined && hex(kid) === hex(own.kid) ? own : undefined),
-    })
+    const result = unseal(engine, fromHex(steps.wire), keyring(...(own === undefined ? [] : [own])))
     if (result.outcome !== 'opened' || result.message.session === undefined)
       throw new Error('the handshake does not open')
     expect(verifySender(engine, result.message, fromHex(input.message_key.public))).toBe(true)
@@ -128,9 +136,25 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
       expect([hex(sid), hex(key)]).toEqual([vector.sid, vector.SK])
       expect(hex(binding)).toBe(vector.sid + steps.TH + steps.COM)
     }
-    const named = engine.sha256(labels.session, fromHex(steps.TH + steps.COM + steps.sha256_P))
-    expect(hex(named.subarray(0, 16))).toBe(vector.sid)
+    expect(hex(sessionId(engine, fromHex(steps.wire)))).toBe(vector.sid)
+    expect(hex(engine.sha256(labels.session, fromHex(steps.wire)).subarray(0, 16))).toBe(vector.sid)
     expect(hex(engine.hmac(fromHex(steps.PRK), labels.sessionKey))).toBe(vector.SK)
+  })
+
+  it('has the refusal of every recipient', () => {
+    expect(vector.refusals.map(({ by }) => by)).toEqual(input.recipients.map(({ name }) => name))
+    for (const [i, { reason, kid, authenticated, tag, wire }] of vector.refusals.entries()) {
+      const { announcement_hash = '' } = input.recipients[i] ?? {}
+      const announcementHash = fromHex(announcement_hash)
+      const secrets = secretsFor(i)
+      expect(authenticated).toBe(hex(concat(labels.refusal, secrets.sid, byte(reason), announcementHash)))
+      expect(hex(engine.hmac(fromHex(vector.SK), fromHex(authenticated)).subarray(0, 16))).toBe(tag)
+      expect(hex(refusalTag(engine, secrets, { reason, announcementHash }))).toBe(tag)
+      expect(hex(recipients[i]?.kid ?? new Uint8Array(0))).toBe(kid)
+      const refusal = decodeRefusal(fromHex(wire))
+      expect(hex(encodeRefusal(refusal))).toBe(wire)
+      expect(provesRefusal(engine, secrets, { refusal, announcementHash })).toBe(true)
+    }
   })
 
   it('has every step of the proof', () => {
@@ -216,8 +240,8 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
 })
 
 function decoded(fields: SessionVector['handshake']['fields']) {
-  const { scope, mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = fields
-  return { scope: scope ?? undefined, mode, maxFrames, lifetimeMs }
+  const { mode, max_frames: maxFrames, lifetime_ms: lifetimeMs } = fields
+  return { mode, maxFrames, lifetimeMs }
 }
 
 function metaOf({ input }: FrameVector): FrameMeta {

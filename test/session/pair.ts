@@ -49,7 +49,6 @@ export class Pair {
     this.engine = engine
     this.sender = sender
     this.handshake = {
-      scope: options.scope,
       mode: options.mode ?? SessionMode.signed,
       maxFrames: options.maxFrames ?? 1000,
       lifetimeMs: options.lifetimeMs ?? LIFETIME_MS,

@@ -8,11 +8,17 @@ interface Timer {
 /** A clock that moves only when told to. Several agents can share it. */
 export class ManualClock implements Clock {
   readonly #timers = new Set<Timer>()
+  /** What each piece of work is measured to take, in ms. Nothing, where a test does not say otherwise. */
+  workMs = 0
+  readonly #hasBoot: boolean
+  #work = 0
   #now: number
   #monotonic = 0
+  #suspended = 0
 
-  constructor(now = 1_800_000_000_000) {
+  constructor(now = 1_800_000_000_000, { hasBoot = true }: { readonly hasBoot?: boolean } = {}) {
     this.#now = now
+    this.#hasBoot = hasBoot
   }
 
   now(): number {
@@ -21,6 +27,16 @@ export class ManualClock implements Clock {
 
   monotonic(): number {
     return this.#monotonic
+  }
+
+  boot(): number | undefined {
+    return this.#hasBoot ? this.#monotonic + this.#suspended : undefined
+  }
+
+  /** Goes on by {@link workMs} with each look: each piece of work is begun and ended by one. */
+  work(): number {
+    this.#work += this.workMs
+    return this.#work
   }
 
   after(delayMs: number, task: () => void): () => void {
@@ -44,6 +60,12 @@ export class ManualClock implements Clock {
 
   /** Sets the wall clock alone, as when somebody corrects it. */
   jump(ms: number): void {
+    this.#now += ms
+  }
+
+  /** The machine sleeps: the wall clock goes on, and so does the boot clock, but no timer and no monotonic clock. */
+  suspend(ms: number): void {
+    this.#suspended += ms
     this.#now += ms
   }
 

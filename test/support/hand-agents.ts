@@ -159,8 +159,8 @@ export class HandRealm {
   /** A session of this agent's with bob, and its handshake. */
   session(by: HandAgent, options: HandSessionOptions = {}): HandSession {
     const { mode = SessionMode.signed, sentAtMs = this.epoch.notBefore, to, in: at = this.epoch } = options
-    const { scope, maxFrames = 2 ** 20, lifetimeMs = 900_000 } = options
-    const payload = encodeHandshake({ scope, mode, maxFrames, lifetimeMs })
+    const { maxFrames = 2 ** 20, lifetimeMs = 900_000 } = options
+    const payload = encodeHandshake({ mode, maxFrames, lifetimeMs })
     const sealing = { content: { payload }, type: 1 as const, sentAtMs, in: at }
     const sealed = this.#seal(by, to === undefined ? sealing : { ...sealing, to })
     if (sealed.session === undefined) throw new Error('the handshake opens no session')

@@ -1,5 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
@@ -104,6 +105,7 @@ export class TestRealm {
       identity,
       trust: this.trust,
       state: 'memory',
+      log: silentLog,
       clock: this.clock,
       capturedSubjects: CAPTURED,
       ...secureOptions,

@@ -17,6 +17,7 @@ import {
   encodeHandshake,
   encodeSessionRequest,
 } from '../../src/wire/handshake.ts'
+import { pack } from '../../src/wire/msgpack.ts'
 import { engine } from '../support/identities.ts'
 
 const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
@@ -172,11 +173,13 @@ describe('the content of a frame', () => {
 
 describe('a handshake', () => {
   it('is read as it was written, and no longer or larger than a session may be', () => {
-    const good = { scope: 'orders.>', mode: 0, maxFrames: 2 ** 20, lifetimeMs: 900_000 } as const
+    const good = { mode: 0, maxFrames: 2 ** 20, lifetimeMs: 900_000 } as const
     expect(decodeHandshake(encodeHandshake(good))).toEqual(good)
-    expect(decodeHandshake(encodeHandshake({ ...good, scope: undefined, mode: 1 }))).toMatchObject({
+    expect(decodeHandshake(encodeHandshake({ ...good, mode: 1 }))).toMatchObject({
       mode: 1,
     })
+    expect(codeOf(() => decodeHandshake(pack([undefined, 0, 2 ** 20, 900_000])))).toBe('ERR_MALFORMED')
+    expect(codeOf(() => decodeHandshake(pack([0, 2 ** 20])))).toBe('ERR_MALFORMED')
     for (const bad of [{ maxFrames: 2 ** 20 + 1 }, { lifetimeMs: 900_001 }, { mode: 2 as never }])
       expect(codeOf(() => decodeHandshake(encodeHandshake({ ...good, ...bad })))).toBe('ERR_MALFORMED')
   })

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { expect } from 'vitest'
 import type { FieldReader, Packable } from '../../src/wire/msgpack.ts'
 
@@ -52,7 +53,7 @@ export function decodeLeniently(bytes: Uint8Array): readonly Packable[] | undefi
     if (tag === 0xcc) return uint(1)
     if (tag === 0xcd) return uint(2)
     if (tag === 0xce) return uint(4)
-    if (tag === 0xcf) return uint(8)
+    if (tag === 0xcf || tag === 0xd3) return uint(8)
     if (tag === 0xd9) return text(uint(1))
     if (tag === 0xda) return text(uint(2))
     if (tag === 0xdc) return array(uint(2))
@@ -64,4 +65,17 @@ export function decodeLeniently(bytes: Uint8Array): readonly Packable[] | undefi
   } catch {
     return undefined
   }
+}
+
+/** Arrays of everything that may be packed, at most `depth` arrays inside each other. */
+export function packables(depth: number): fc.Arbitrary<readonly Packable[]> {
+  const leaf: fc.Arbitrary<Packable> = fc.oneof(
+    fc.integer({ min: 0, max: 300 }),
+    fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+    fc.string({ unit: 'binary', maxLength: 40 }),
+    fc.uint8Array({ maxLength: 300 }),
+    fc.constant(undefined),
+  )
+  const item: fc.Arbitrary<Packable> = depth === 0 ? leaf : fc.oneof(leaf, packables(depth - 1))
+  return fc.array(item, { maxLength: 20 })
 }

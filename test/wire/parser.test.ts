@@ -1,7 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { samePublic } from '../../src/base/bytes.ts'
+import {
+  decodeHandshake,
+  decodeSessionRequest,
+  encodeHandshake,
+  encodeSessionRequest,
+  SessionMode,
+} from '../../src/wire/handshake.ts'
 import { WireType } from '../../src/wire/preamble.ts'
+import { decodeRefusal, encodeRefusal, RefusalReason } from '../../src/wire/refusal.ts'
 import {
   decodeContent,
   decodeSealed,
@@ -47,6 +55,7 @@ interface Codec {
 const bare = new Uint8Array(0)
 const wire = (type: number) => Uint8Array.of(0xc1, 0x01, type)
 const signature = new Uint8Array(64).fill(5)
+const sixteen = (fill: number) => new Uint8Array(16).fill(fill)
 
 const codecs: readonly Codec[] = [
   ...([WireType.sealed, WireType.handshake] as const).map((type) => ({
@@ -78,6 +87,29 @@ const codecs: readonly Codec[] = [
       ),
     ],
     roundTrip: (bytes) => encodeContent(decodeContent(bytes)),
+  },
+  {
+    name: 'decodeHandshake',
+    prefix: bare,
+    samples: [
+      encodeHandshake({ mode: SessionMode.signed, maxFrames: 2 ** 20, lifetimeMs: 900_000 }),
+      encodeHandshake({ mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 0 }),
+    ],
+    roundTrip: (bytes) => encodeHandshake(decodeHandshake(bytes)),
+  },
+  {
+    name: 'decodeSessionRequest',
+    prefix: wire(WireType.sessionRequest),
+    samples: [encodeSessionRequest(new Uint8Array(16).fill(5))],
+    roundTrip: (bytes) => encodeSessionRequest(decodeSessionRequest(bytes)),
+  },
+  {
+    name: 'decodeRefusal',
+    prefix: wire(WireType.refusal),
+    samples: Object.values(RefusalReason).map((reason) =>
+      encodeRefusal({ sid: sixteen(1), kid: sixteen(2), reason, tag: sixteen(3) }),
+    ),
+    roundTrip: (bytes) => encodeRefusal(decodeRefusal(bytes)),
   },
   {
     name: 'decodeEpoch',

@@ -1,5 +1,5 @@
 import { WireType } from '../../src/wire/preamble.ts'
-import type { SealedContent, SealedHeader } from '../../src/wire/sealed.ts'
+import { packWraps, type SealedContent, type SealedHeader } from '../../src/wire/sealed.ts'
 import type { Announcement, Epoch, Order, Revocation, Tick } from '../../src/wire/statements.ts'
 
 const REALM = `A${'B'.repeat(55)}`
@@ -9,7 +9,7 @@ const IDENTITY = `U${'C'.repeat(55)}`
 export function header(changes: Partial<SealedHeader> & { readonly recipients?: number } = {}): SealedHeader {
   const { recipients = 1, ...fields } = changes
   const wraps = Array.from({ length: recipients }, (_, i) => ({
-    kid: new Uint8Array(8).fill(i + 1),
+    kid: new Uint8Array(16).fill(i + 1),
     wrap: new Uint8Array(48).fill(i + 101),
   }))
   return {
@@ -18,7 +18,7 @@ export function header(changes: Partial<SealedHeader> & { readonly recipients?: 
     epoch: 7,
     mid: new Uint8Array(16).fill(3),
     enc: new Uint8Array(32).fill(4),
-    wraps,
+    packedWraps: packWraps(wraps),
     ...fields,
   }
 }

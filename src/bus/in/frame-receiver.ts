@@ -1,6 +1,4 @@
 import { hex, readUint } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import { FrameOpener } from '../../session/frame-cipher.ts'
 import type { OpenedContent } from '../../session/incoming.ts'
 import {
@@ -11,25 +9,25 @@ import {
   readFrameHeader,
 } from '../../wire/frame.ts'
 import { SessionMode } from '../../wire/handshake.ts'
-import { clearHeadersMatch } from '../messages/headers.ts'
-import type { Opened } from '../messages/opened.ts'
+import type { Context } from '../context.ts'
+import { type Opened, withPayload } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
-import type { RejectReason, StatusFeed } from '../status.ts'
-import { type Arrival, isInTime } from './arrival.ts'
+import type { RejectReason } from '../status.ts'
+import type { Arrival } from './arrival.ts'
 import type { HeldSession, IncomingSessions } from './incoming-sessions.ts'
+import { judge, type Moment } from './judge.ts'
+import { keep } from './kept-message.ts'
 import { seenIn, windowFor } from './replay.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
 /** What a frame receiver works with. */
-export interface FrameReceiverOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface FrameReceiverOptions extends Context {
   readonly link: RealmLink
-  readonly feed: StatusFeed
   readonly policy: SubjectPolicy
   readonly sessions: IncomingSessions
-  readonly reject: (reason: RejectReason, delivered: NatsMessage) => void
+  /** Whether nothing may be opened now. */
+  readonly mayNotOpen: () => boolean
 }
 
 /** A frame, and where it arrived. */
@@ -39,7 +37,7 @@ interface Arrived {
   readonly arrival: Arrival
 }
 
-/** Opens the frames of sessions: SPEC, "Opening a frame", in its order. */
+/** Opens the frames of sessions: type 2. The order of the steps is that of {@link judge}. */
 export class FrameReceiver {
   readonly #options: FrameReceiverOptions
   readonly #opener: FrameOpener
@@ -70,24 +68,27 @@ export class FrameReceiver {
       if (held !== undefined) this.#open(held, { header, delivered, arrival })
       return
     }
+    const kept = keep(delivered)
     sessions.wait(frame, {
       bytes: frame.length,
-      proceed: () => this.#proceed({ header, delivered, arrival }),
-      giveUp: () => reject('unknown session', delivered),
+      proceed: () => this.#proceed({ header, delivered: kept, arrival }),
+      giveUp: () => reject('unknown session', kept),
     })
   }
 
+  /** Freshness may have ended while it waited. */
   #proceed(at: Arrived): void {
+    if (this.#options.mayNotOpen()) return this.#options.reject('stale', at.delivered)
     const held = this.#options.sessions.find(at.delivered.data)
     if (held === undefined) at.arrival.onUnaddressed?.(at.delivered)
     else this.#open(held, at)
   }
 
   #open(held: HeldSession, at: Arrived): void {
-    const { reject, clock } = this.#options
+    const { reject, clock, policy } = this.#options
     const { header, delivered, arrival } = at
-    const nowMs = clock.now()
-    const refusal = this.#refusal(held, header, nowMs)
+    const now = clock.moment()
+    const refusal = this.#refusal(held, header, now)
     if (refusal !== undefined) return reject(refusal, delivered)
     // Frames are numbered from 0, and windows from 1.
     const seq = header.counter + 1
@@ -95,24 +96,34 @@ export class FrameReceiver {
       this.#suspectClone(held, header, delivered.data)
       return reject('replay', delivered)
     }
-    if (!held.failures.isFull && held.failures.available(clock.monotonic()) < 1)
+    // A session in which frames came to nothing lately is opened from the budget of all: they cost a signature each.
+    if (!held.failures.isFull && (held.failures.available(clock.monotonic()) < 1 || !arrival.line.isReady()))
       return reject('flood', delivered)
+    const startedAt = clock.work()
     const content = held.session.open(this.#opener, delivered.data)
     if (typeof content === 'string') {
       // Without the key nobody gets further than the AEAD, and that is cheap.
-      if (content !== 'ciphertext') held.failures.take(clock.monotonic())
+      if (content !== 'ciphertext') this.#spend(held, arrival, clock.work() - startedAt)
       return reject(content, delivered)
     }
-    const reason = this.#fault(held, content, at, nowMs)
-    if (reason !== undefined) return reject(reason, delivered)
+    const { epoch, sender, session } = held
+    const { ttlMs, lengths } = content.meta
+    const opened = toOpened(held, header, content, delivered.data)
+    const window = session.sid
+    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: lengths !== undefined }
+    const reason = judge(candidate, { delivered, arrival, policy, now })
+    if (reason !== undefined) {
+      this.#spend(held, arrival, clock.work() - startedAt)
+      return reject(reason, delivered)
+    }
     // Only now, with everything proved, does the window move.
-    windowFor(arrival.windows, held.session.sid).mark(seq)
+    windowFor(arrival.windows, window).mark(seq)
     held.remember(header.counter, saltOf(delivered.data))
-    this.#deliver(held, content, at)
+    this.#deliver(opened, content, { held, delivered, arrival })
   }
 
   /** Why no frame of this session, or not this one, is opened. */
-  #refusal(held: HeldSession, header: FrameHeader, nowMs: number): RejectReason | undefined {
+  #refusal(held: HeldSession, header: FrameHeader, { nowMs, notBeforeMs }: Moment): RejectReason | undefined {
     const { link, sessions } = this.#options
     if (held.checkedAt !== this.#changes) {
       held.checkedAt = this.#changes
@@ -121,49 +132,32 @@ export class FrameReceiver {
         return 'revoked'
       }
     }
-    if (nowMs >= held.sender.claims.expiresAt * 1000) return 'revoked'
-    if (held.isEnded || held.session.isOver(nowMs) || !held.session.takes(header)) return 'session'
+    if (notBeforeMs >= held.sender.claims.expiresAt * 1000) return 'revoked'
+    if (held.isEnded || held.session.isOver(notBeforeMs) || !held.session.takes(header)) return 'session'
     return undefined
   }
 
-  #fault(
-    held: HeldSession,
-    { meta }: OpenedContent,
-    { header, delivered, arrival }: Arrived,
-    nowMs: number,
-  ): RejectReason | undefined {
-    const { policy } = this.#options
-    // One request with many payloads would be many requests of one name.
-    if (meta.lengths !== undefined && meta.reply !== undefined) return 'content'
-    const isResponse = arrival.mayRespond !== undefined
-    const isWhereItBelongs = isResponse
-      ? meta.subject === delivered.subject
-      : policy.accepts(meta.subject, delivered.subject)
-    if (!isWhereItBelongs) return 'subject'
-    if (!clearHeadersMatch(delivered, meta.clearHeaders)) return 'headers'
-    // A response is judged when it is whole, below.
-    if (!isResponse && !held.mayPublish(meta.subject)) return 'not permitted'
-    if (isResponse && meta.lengths !== undefined) return 'not a response'
-    if (!isInTime(header, held.epoch, { nowMs, ttlMs: meta.ttlMs })) return 'time'
-    if (isResponse) {
-      const opened = toOpened(held, header, { meta, payload: EMPTY }, delivered.data)
-      return arrival.mayRespond(opened, held.sender) ? undefined : 'not a response'
-    }
-    return undefined
+  /** Only whoever has the session's key makes frames that come to nothing after the AEAD. */
+  #spend(held: HeldSession, arrival: Arrival, workMs: number): void {
+    held.failures.take(this.#options.clock.monotonic())
+    arrival.line.spend(workMs)
   }
 
-  #deliver(held: HeldSession, content: OpenedContent, { header, delivered, arrival }: Arrived): void {
+  #deliver(
+    opened: Opened,
+    { meta, payload }: OpenedContent,
+    { held, delivered, arrival }: { held: HeldSession; delivered: NatsMessage; arrival: Arrival },
+  ): void {
     const { sender } = held
-    const { meta, payload } = content
-    if (meta.lengths === undefined) {
-      arrival.deliver({ opened: toOpened(held, header, content, delivered.data), sender, delivered })
-      return
-    }
+    if (meta.lengths === undefined) return arrival.deliver({ opened, sender, delivered })
     let at = 0
     for (const length of meta.lengths) {
-      const one = { meta, payload: payload.subarray(at, at + length) }
+      arrival.deliver({
+        opened: withPayload(opened, payload.subarray(at, at + length)),
+        sender,
+        delivered,
+      })
       at += length
-      arrival.deliver({ opened: toOpened(held, header, one, delivered.data), sender, delivered })
     }
   }
 

@@ -1,5 +1,4 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import {
   FAILED_OPENS_PER_SECOND,
   MAX_SESSION_REQUESTS_PER_SECOND,
@@ -10,15 +9,14 @@ import {
   SESSION_TOMBSTONE_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Unsealed } from '../../envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { IncomingSession } from '../../session/incoming.ts'
 import { frameSid, isFrameOf } from '../../wire/frame.ts'
 import { decodeHandshake, encodeSessionRequest, SessionMode } from '../../wire/handshake.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { subscribeSafely } from '../safely.ts'
@@ -32,16 +30,12 @@ const PRUNE_EVERY_MS = 1000
 const HANDSHAKE_NAME_BYTES = 16
 
 /** What incoming sessions work with. */
-export interface IncomingSessionsOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface IncomingSessionsOptions extends Context {
   readonly link: RealmLink
-  readonly subjects: ProtocolSubjects
   /** Takes a handshake that came again. */
   readonly onHandshake: (message: NatsMessage) => void
   /** Called with sessions (their sids in hexadecimal) of which nothing is known any more. */
   readonly onForgotten: (sids: readonly string[]) => void
-  readonly onError: (error: unknown) => void
 }
 
 /** A session with what is known of its sender. */
@@ -246,12 +240,13 @@ export class IncomingSessions {
 
   /** Asks for the handshake of a session, and once more if nothing comes. */
   #ask(sid: string): boolean {
-    const { clock, subjects, onHandshake, onError } = this.#options
+    const { clock, subjects, onHandshake, onError, onMisrouted } = this.#options
     if (this.#nc.isClosed() || !this.#requests.take(clock.monotonic())) return false
     const sidBytes = fromHex(sid)
     const subscription = subscribeSafely(this.#nc, subjects.handshake(sidBytes), {
       take: (message) => onHandshake(message),
       onError,
+      onMisrouted,
     })
     this.#asking.set(sid, subscription)
     const ask = (): void => this.#nc.publish(subjects.session(sidBytes), encodeSessionRequest(sidBytes))

@@ -54,3 +54,23 @@ export function openedMessage(message: Unsealed): Opened {
     payload,
   }
 }
+
+/** One of the payloads of a frame that holds many. */
+export function withPayload(opened: Opened, payload: Uint8Array): Opened {
+  const { mode, id, epoch, epochHash, sentAtMs, recipients } = opened
+  const { subject, reply, inReplyTo, headers, clearHeaders } = opened
+  return {
+    mode,
+    id,
+    epoch,
+    epochHash,
+    sentAtMs,
+    recipients,
+    subject,
+    reply,
+    inReplyTo,
+    headers,
+    clearHeaders,
+    payload,
+  }
+}

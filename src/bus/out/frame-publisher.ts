@@ -1,7 +1,4 @@
-import type { Clock } from '../../base/clock.ts'
 import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../../base/limits.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
-import type { Padding } from '../../crypto/padding.ts'
 import { FrameSealer } from '../../session/frame-cipher.ts'
 import type { FrameName, OutgoingSession } from '../../session/outgoing.ts'
 import { maxAuthLength } from '../../session/session-auth.ts'
@@ -23,9 +20,6 @@ const NO_ID = new Uint8Array(0)
 
 /** What a frame publisher works with. */
 export interface FramePublisherOptions extends Omit<OutgoingSessionsOptions, 'flush'> {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
-  readonly padding: Padding
   readonly wire: Wire
 }
 

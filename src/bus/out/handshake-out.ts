@@ -1,5 +1,4 @@
 import { samePublic } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
   MAX_HANDSHAKE_INBOXES,
@@ -8,18 +7,15 @@ import {
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { decodeSessionRequest } from '../../wire/handshake.ts'
+import type { Context } from '../context.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
 
 /** What publishing handshakes works with. */
-export interface HandshakeOutOptions {
-  readonly clock: Clock
-  readonly subjects: ProtocolSubjects
+export interface HandshakeOutOptions extends Context {
   /** Answers to requests for handshakes, of all sessions together. */
   readonly answers: RateLimit
-  readonly onError: (error: unknown) => void
 }
 
 /** The handshake of one session on its way to the recipients. SPEC, "Sessions". */
@@ -54,6 +50,7 @@ export class HandshakeOut {
     this.#requests = subscribeSafely(nc, options.subjects.session(of.sid), {
       take: (request) => this.#answer(request),
       onError: options.onError,
+      onMisrouted: options.onMisrouted,
     })
   }
 

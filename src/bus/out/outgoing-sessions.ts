@@ -1,5 +1,4 @@
 import { hex } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
   LOOKUP_TIMEOUT_MS,
@@ -8,33 +7,29 @@ import {
   MAX_SESSION_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Padding } from '../../crypto/padding.ts'
 import { seal } from '../../envelope/seal.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { OutgoingSession } from '../../session/outgoing.ts'
 import { encodeHandshake, type SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { HandshakeOut } from './handshake-out.ts'
+import { leftOutError } from './left-out.ts'
 import { SessionQuota } from './session-quota.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
 const MAX_OPEN_SESSIONS = 4096
 
 /** What outgoing sessions work with. */
-export interface OutgoingSessionsOptions {
-  readonly engine: CryptoEngine
-  readonly clock: Clock
+export interface OutgoingSessionsOptions extends Context {
   readonly link: RealmLink
-  readonly subjects: ProtocolSubjects
   readonly padding: Padding
   /** Seals the frames that wait: a session that ends has no key for them any more. */
   readonly flush: () => void
-  readonly onError: (error: unknown) => void
 }
 
 /** Whom a session is for. */
@@ -154,9 +149,13 @@ export class OutgoingSessions {
       ttlMs: 0,
       headers: [],
       clearHeaders: [],
-      payload: encodeHandshake({ scope: undefined, mode, maxFrames, lifetimeMs }),
+      payload: encodeHandshake({ mode, maxFrames, lifetimeMs }),
     }
-    const { bytes, session: secrets } = seal(engine, content, {
+    const {
+      bytes,
+      session: secrets,
+      leftOut,
+    } = seal(engine, content, {
       type: WireType.handshake,
       epoch: epoch.number,
       recipients: members.map((member) => member.key),
@@ -165,6 +164,7 @@ export class OutgoingSessions {
       padding,
     })
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
+    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     try {
       const handshake = new HandshakeOut(
         this.#nc,

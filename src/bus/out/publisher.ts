@@ -1,23 +1,22 @@
-import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Padding } from '../../crypto/padding.ts'
 import { seal } from '../../envelope/seal.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { allows } from '../../identity/permissions.ts'
 import { isSubject } from '../../identity/subject.ts'
-import type { Trust, VerifiedClaims } from '../../identity/trust.ts'
+import type { VerifiedClaims } from '../../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import { type Audience, type AudienceMember, toMember } from '../../keys/directory.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
 import { type HeadersLike, splitHeaders } from '../messages/headers.ts'
 import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { FramePublisher } from './frame-publisher.ts'
+import { leftOutError } from './left-out.ts'
 import type { Streams } from './streams.ts'
 import { Wire } from './wire-out.ts'
 
@@ -45,19 +44,13 @@ interface Ready extends Published {
 }
 
 /** What a publisher works with. */
-export interface PublisherOptions {
-  readonly engine: CryptoEngine
+export interface PublisherOptions extends Context {
   readonly identity: Identity
   /** What its token is worth under the trust anchors. */
   readonly claims: VerifiedClaims
-  readonly trust: Trust
-  readonly clock: Clock
   readonly link: RealmLink
-  readonly subjects: ProtocolSubjects
   readonly streams: Streams
   readonly padding: Padding
-  /** A frame that waited for the end of its turn could not be published. */
-  readonly onError: (error: unknown) => void
 }
 
 /** To whom, and how. */
@@ -223,7 +216,7 @@ export class Publisher {
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const { bytes, mid } = seal(
+    const { bytes, mid, leftOut } = seal(
       engine,
       {
         sender: keys.announcementHash,
@@ -245,6 +238,7 @@ export class Publisher {
         padding,
       },
     )
+    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
     return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }

@@ -1,28 +1,21 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import { MAX_JITTER_MS } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { signRetirement } from '../../keys/announcements.ts'
 import type { Directory } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import type { Keyring } from '../../keys/keyring.ts'
 import type { AgentState } from '../../keys/state.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
+import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
-import type { StatusFeed } from '../status.ts'
 
 /** What an announcer works with. */
-export interface AnnouncerOptions {
-  readonly engine: CryptoEngine
+export interface AnnouncerOptions extends Context {
   readonly identity: Identity
   readonly keyring: Keyring
   readonly directory: Directory
   readonly state: AgentState
-  readonly subjects: ProtocolSubjects
-  readonly clock: Clock
-  readonly feed: StatusFeed
   readonly timers: Timers
   /** Called when the keys of an epoch have been announced. */
   readonly onAnnounced: () => void

@@ -167,6 +167,8 @@ export class Questions {
       subscribeSafely(this.#nc, subject, {
         take: ({ data }) => take(data),
         onError: (error) => this.#note(error),
+        // Nothing is reported here: what is missing in the end says that it did not come.
+        onMisrouted: () => {},
       })
     this.#subscriptions = [
       follow(subjects.tick, (data) => this.#listener.tick?.(data)),

@@ -1,6 +1,6 @@
 // Over 300 lines: joining, following and judging the realm's statements share one small state, and one order.
+
 import { copy, hex, samePublic } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
   LOOKUP_TIMEOUT_MS,
@@ -10,15 +10,13 @@ import {
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { Timers } from '../../base/timers.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Identity } from '../../identity/identity.ts'
-import type { Trust, VerifiedClaims } from '../../identity/trust.ts'
+import type { VerifiedClaims } from '../../identity/trust.ts'
 import { Directory } from '../../keys/directory.ts'
 import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
 import { Keyring } from '../../keys/keyring.ts'
 import { RevocationSet } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
-import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { clockSkew, Freshness, namesEpoch, verifyTick } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import {
@@ -31,23 +29,18 @@ import {
   type Tick,
   writeCursor,
 } from '../../wire/statements.ts'
+import type { Context } from '../context.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
-import type { StatusFeed } from '../status.ts'
 import { Announcer } from './announcer.ts'
 import { noRotationService } from './questions.ts'
 
 /** What a link is made of. */
-export interface RealmLinkOptions {
-  readonly engine: CryptoEngine
+export interface RealmLinkOptions extends Context {
   readonly identity: Identity
   /** What its token is worth under the trust anchors. */
   readonly claims: VerifiedClaims
-  readonly trust: Trust
   readonly state: AgentState
-  readonly subjects: ProtocolSubjects
-  readonly clock: Clock
-  readonly feed: StatusFeed
   /** Takes the handshake of a session that is for this instance alone. */
   readonly onHandshake: (message: NatsMessage) => void
   /** Called when announcements of ended epochs have been forgotten. */
@@ -144,13 +137,14 @@ export class RealmLink {
    *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
    */
   async join(timeoutMs: number): Promise<void> {
-    const { subjects, clock } = this.#options
+    const { subjects, clock, onMisrouted } = this.#options
     const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
       subscribeSafely(this.#nc, subject, {
         take: (message) => {
           if (!this.#isClosed) take(message)
         },
         onError: (error) => this.#note(error),
+        onMisrouted,
       })
     this.#subscriptions = [
       follow(subjects.tick, ({ data }) => this.#takeTick(data)),

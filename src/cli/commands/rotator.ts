@@ -182,6 +182,9 @@ function report(terminal: Terminal, event: RotationEvent): void {
     case 'following':
       note(terminal, 'this replica leads no more')
       break
+    case 'misrouted':
+      reportError(terminal, `the broker delivered a message of ${event.subject} to another subscription`)
+      break
     case 'error':
       reportError(terminal, event.error instanceof Error ? event.error.message : 'unknown')
       break

@@ -3,6 +3,7 @@ import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
 import { KeyUse, keyId } from '../../envelope/keys.ts'
 import { parseAnnouncement } from '../../keys/announcements.ts'
+import { decodeSessionRequest } from '../../wire/handshake.ts'
 import { malformed } from '../../wire/msgpack.ts'
 import { MAGIC, VERSION, WireType, wireType } from '../../wire/preamble.ts'
 import {
@@ -20,6 +21,7 @@ import { whenShown } from '../terminal/times.ts'
 import type { Anatomy } from './anatomy.ts'
 import type { Judge, Verdict } from './judge.ts'
 import { dissectSealed } from './sealed.ts'
+import { dissectFrame, dissectRefusal } from './session.ts'
 import { dissectToken } from './token.ts'
 
 /** What a message is taken apart with. */
@@ -48,6 +50,7 @@ const NAMES: Readonly<Record<number, string>> = {
   [WireType.page]: 'page',
   [WireType.sessionRequest]: 'session request',
   [WireType.order]: 'order to rotate',
+  [WireType.refusal]: 'refusal of a session',
 }
 
 const NOT_VERIFIED: Anatomy = {
@@ -95,8 +98,14 @@ class Dissector {
         return { ...head, ...dissectQuery(bytes) }
       case WireType.page:
         return { ...head, ...this.#page(bytes) }
+      case WireType.frame:
+        return { ...head, ...dissectFrame(bytes) }
+      case WireType.sessionRequest:
+        return { ...head, session: hex(decodeSessionRequest(bytes)) }
+      case WireType.refusal:
+        return { ...head, ...dissectRefusal(bytes) }
       default:
-        return { ...head, reserved: 'for a later version: receivers refuse it' }
+        throw notSubrosa(`its type ${type} is not known here`)
     }
   }
 

@@ -1,7 +1,14 @@
 import { hex } from '../../base/bytes.ts'
 import { paddedLength } from '../../crypto/padding.ts'
 import { SUITE_X25519 } from '../../envelope/keys.ts'
-import { AEAD_TAG_BYTES, decodeSealed, midTime, SIGNATURE_BYTES } from '../../wire/sealed.ts'
+import {
+  AEAD_TAG_BYTES,
+  decodeSealed,
+  midTime,
+  recipientCount,
+  SIGNATURE_BYTES,
+  splitWraps,
+} from '../../wire/sealed.ts'
 import { whenShown } from '../terminal/times.ts'
 import type { Anatomy } from './anatomy.ts'
 
@@ -15,7 +22,7 @@ const CONTENT_OVERHEAD_BYTES = SIGNATURE_BYTES + 4
  */
 export function dissectSealed(bytes: Uint8Array): Anatomy {
   const { header, headerBytes, commitment, ciphertext } = decodeSealed(bytes)
-  const { suite, epoch, mid, enc, wraps } = header
+  const { suite, epoch, mid, enc, packedWraps } = header
   const sentAt = midTime(mid)
   return {
     suite,
@@ -24,8 +31,8 @@ export function dissectSealed(bytes: Uint8Array): Anatomy {
     messageId: uuid(mid),
     sentAt: sentAt === undefined ? 'the message id is no UUIDv7: receivers refuse it' : whenShown(sentAt),
     ephemeralKey: hex(enc),
-    recipients: wraps.length,
-    kids: wraps.map(({ kid }) => hex(kid)),
+    recipients: recipientCount(header),
+    kids: splitWraps(packedWraps).map(({ kid }) => hex(kid)),
     headerBytes: headerBytes.length,
     bodyBytes: commitment.length + ciphertext.length,
     commitment: hex(commitment),

@@ -157,12 +157,6 @@ describe('a handshake', () => {
 })
 
 describe('a session', () => {
-  it('takes the subjects of its scope', async () => {
-    const alice = await all.join('alice')
-    await all.expectDelivered(all.openSession(alice, { scope: 'orders.*' }).frame())
-    await all.expectRejected(all.openSession(alice, { scope: 'reports.>' }).frame(), 'scope')
-  })
-
   it('takes as many frames as its handshake says', async () => {
     const session = all.openSession(await all.join('alice'), { maxFrames: 3 })
     await all.expectDelivered(session.frame({ counter: 2 }))

@@ -13,11 +13,10 @@ import type { RealmLink } from '../../../src/bus/realm/realm-link.ts'
 import type { SessionSecrets } from '../../../src/envelope/keys.ts'
 import type { Unsealed } from '../../../src/envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../../src/keys/announcements.ts'
-import { protocolSubjects } from '../../../src/keys/subjects.ts'
 import { encodeHandshake, SessionMode } from '../../../src/wire/handshake.ts'
 import { WireType } from '../../../src/wire/preamble.ts'
 import { ManualClock } from '../../support/clock.ts'
-import { engine } from '../../support/identities.ts'
+import { testContext } from '../../support/context.ts'
 import { World } from '../../support/statements.ts'
 
 describe('the sessions that others have opened', () => {
@@ -73,7 +72,7 @@ describe('the sessions that others have opened', () => {
     expect(key).not.toEqual(ZEROS)
     expect(accept('two', { payload: ZEROS })).toBe('content')
     expect(last().key).toEqual(ZEROS)
-    const channel = { scope: undefined, mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 1 }
+    const channel = { mode: SessionMode.channel, maxFrames: 1, lifetimeMs: 1 }
     expect(accept('two', { payload: encodeHandshake(channel), recipients: 2 })).toBe('content')
     expect(last().key).toEqual(ZEROS)
   })
@@ -180,16 +179,12 @@ describe('what a session remembers of what its sender may publish', () => {
 function incoming(clock: ManualClock) {
   const forgotten: (readonly string[])[] = []
   const sessions = new IncomingSessions({} as NatsLike, {
-    engine,
-    clock,
+    ...testContext({ clock }),
     link: {} as RealmLink,
-    subjects: protocolSubjects('A'.repeat(56)),
     onHandshake: () => {},
     onForgotten: (sids) => forgotten.push(sids),
-    onError: () => {},
   })
   const payload = encodeHandshake({
-    scope: undefined,
     mode: SessionMode.signed,
     maxFrames: 1,
     lifetimeMs: 60_000,

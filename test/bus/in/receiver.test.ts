@@ -180,7 +180,7 @@ describe.each(modes)('a response in mode %s', (mode) => {
     const double = await all.join('double', { instance: mary.instance })
     const { reply, subject, inReplyTo } = await ask(mary)
     const { publicKey, context } = all.toBob
-    const another = { kid: engine.randomBytes(8), publicKey, context }
+    const another = { kid: engine.randomBytes(16), publicKey, context }
     // A channel to two does not begin at all.
     const toTwo = all.writer(mary, mode === 'channel' ? 'session' : mode, { to: [all.toBob, another] })
     const write = all.writer(mary, mode)

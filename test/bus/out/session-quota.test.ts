@@ -18,6 +18,7 @@ import { protocolSubjects } from '../../../src/keys/subjects.ts'
 import { SessionMode } from '../../../src/wire/handshake.ts'
 import { newRecipient } from '../../envelope/forge.ts'
 import { ManualClock } from '../../support/clock.ts'
+import { testContext } from '../../support/context.ts'
 import { engine } from '../../support/identities.ts'
 import { World } from '../../support/statements.ts'
 
@@ -85,13 +86,10 @@ function outgoing() {
   const keys = { messageKey, announcementHash: engine.randomBytes(32), seq: 1 }
   const link = { keyring: { sending: () => keys } } as unknown as RealmLink
   const sessions = new OutgoingSessions(nc, {
-    engine,
-    clock,
+    ...testContext({ clock, subjects: SUBJECTS }),
     link,
-    subjects: SUBJECTS,
     padding: 'padme' satisfies ConnectionParts['padding'],
     flush: () => {},
-    onError: () => {},
   })
   const member = (): AudienceMember => {
     const instanceBytes = engine.randomBytes(8)

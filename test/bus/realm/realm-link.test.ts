@@ -3,7 +3,7 @@ import { RealmLink } from '../../../src/bus/realm/realm-link.ts'
 import { StatusFeed } from '../../../src/bus/status.ts'
 import { Trust } from '../../../src/identity/trust.ts'
 import { memoryState } from '../../../src/keys/state.ts'
-import { protocolSubjects } from '../../../src/keys/subjects.ts'
+import { testContext } from '../../support/context.ts'
 import { engine } from '../../support/identities.ts'
 import { TestRealm } from '../../support/realm.ts'
 import { until } from '../../support/until.ts'
@@ -18,14 +18,10 @@ describe('who listens for changes of a realm', () => {
     const identity = realm.identity('alice')
     const feed = new StatusFeed()
     const link = new RealmLink(await realm.connection(), {
-      engine,
+      ...testContext({ trust, clock: realm.clock, feed }),
       identity,
       claims: trust.verify(identity.token, realm.clock.now()),
-      trust,
       state: memoryState(),
-      subjects: protocolSubjects(trust.realm),
-      clock: realm.clock,
-      feed,
       onHandshake: () => {},
       onForgotten: () => {},
       onTime: () => {},

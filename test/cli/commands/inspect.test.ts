@@ -10,6 +10,7 @@ import { outline } from '../../../src/cli/inspect/outline.ts'
 import { printableJson } from '../../../src/cli/terminal/printable.ts'
 import { Trust } from '../../../src/identity/trust.ts'
 import { signEpoch } from '../../../src/keys/epochs.ts'
+import { encodeSessionRequest } from '../../../src/wire/handshake.ts'
 import { pack } from '../../../src/wire/msgpack.ts'
 import { encodeSealed, encodeSealedHeader } from '../../../src/wire/sealed.ts'
 import {
@@ -54,6 +55,18 @@ const sealed = readVectors<{
     steps: { mid: string; enc: string; COM: string; H: string; P: string; ciphertext: string; wire: string }
   }[]
 }>('subrosa/sealed-message.json')
+
+const { sessions } = readVectors<{
+  sessions: readonly {
+    name: string
+    sid: string
+    refusals: readonly { reason: number; kid: string; tag: string; wire: string }[]
+    frames: readonly {
+      input: { counter: number; sent_at_ms: number }
+      steps: { P: string; plaintext: string; wire: string }
+    }[]
+  }[]
+}>('subrosa/sessions.json')
 
 const QUERY = encodeQuery({ nonce: undefined, kind: QueryKind.tick, cursor: undefined })
 
@@ -194,10 +207,55 @@ describe('a statement', () => {
     })
   })
 
-  it('says for a reserved type that it is one', async () => {
-    expect(await inspected(Uint8Array.of(0xc1, 1, 2, 0x90))).toMatchObject({
-      type: 'frame',
-      reserved: expect.any(String),
+  it('is not what a reserved type says', async () => {
+    for (const type of [11, 12, 14])
+      expect(await inspect(Uint8Array.of(0xc1, 1, type, 0x90))).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(`its type ${type} is not known here`),
+      })
+  })
+})
+
+describe('a message of a session', () => {
+  it.each(sessions.map((vector) => [vector.name, vector] as const))(
+    'shows what a frame has in clear: %s',
+    async (_name, { sid, frames }) => {
+      for (const { input, steps } of frames) {
+        const shown = await inspected(fromHex(steps.wire))
+        expect(shown).toMatchObject({
+          type: 'frame',
+          session: sid,
+          number: input.counter,
+          sentAt: new Date(input.sent_at_ms).toISOString(),
+          plaintextBytes: steps.plaintext.length / 2,
+        })
+        expect(JSON.stringify(shown)).not.toContain(steps.P.slice(0, 16))
+      }
+    },
+  )
+
+  it('shows which session is asked for', async () => {
+    const sid = new Uint8Array(16).fill(7)
+    expect(await inspected(encodeSessionRequest(sid))).toMatchObject({
+      type: 'session request',
+      session: hex(sid),
+    })
+  })
+
+  it('shows who refuses a session, and why', async () => {
+    for (const { sid, refusals } of sessions) {
+      for (const { reason, kid, tag, wire } of refusals) {
+        const shown = await inspected(fromHex(wire))
+        expect(shown).toMatchObject({ type: 'refusal of a session', session: sid, kid, tag })
+        expect(shown.reason).toMatch(new RegExp(`^${reason} `))
+      }
+    }
+  })
+
+  it('is malformed where it is cut', async () => {
+    expect(await inspect(Uint8Array.of(0xc1, 1, 2, 0x90))).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('malformed frame'),
     })
   })
 })

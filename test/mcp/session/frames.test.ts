@@ -81,7 +81,7 @@ describe('a frame', () => {
 
   it('has the layout that is written down', () => {
     const bytes = frameOf({ kind: 'first', total: 0x01020304, content: utf8('x') }, 0x0a0b0c0d0e0f)
-    expect(hex(bytes)).toBe(`${hex(session)}0a0b0c0d0e0f` + '01' + '01020304' + '78')
+    expect(hex(bytes)).toBe(`${hex(session)}0a0b0c0d0e0f010102030478`)
     expect(Object.entries(McpFrameKind).map(([name, kind]) => `${kind} ${name}`)).toEqual([
       '0 message',
       '1 first',

@@ -1,0 +1,173 @@
+import type { Clock } from './clock.ts'
+import { STALE_AFTER_MS } from './limits.ts'
+
+/** Clocks that part by more than this between two looks make the boot clock be read. */
+const PARTED_MS = 1000
+/** The boot clock moves in steps of 10 ms: less than this is no suspended machine. */
+const MIN_SUSPENDED_MS = 100
+/** The fastest slew that kernels make, 10 %, moves a clock by 9 s in the 90 s that a tick lasts. */
+const MAX_SLEW_MS = 10_000
+
+/** What every clock of the machine said at one moment. */
+interface Reading {
+  readonly wallMs: number
+  readonly monotonicMs: number
+}
+
+/** The moment of the last tick that counted. */
+interface Anchor {
+  readonly wallMs: number
+  readonly earlyMs: number
+  readonly lateMs: number
+}
+
+/**
+ * The one clock of a connection. It reads the machine's clocks together, so that it notices when they part: a machine
+ * that was suspended, and a wall clock that was set. SPEC, "Clocks".
+ *
+ * Nothing goes by a single clock that an attacker, or an administrator, can move:
+ *
+ * - What is *too new* is judged by the wall clock: {@link now}.
+ * - What is *too old* is judged by {@link notBefore}: the wall clock, but never before the highest time that was seen
+ *   while the rotation service confirmed it. So what was once too old never becomes young again.
+ * - What *guards against repeats* may be forgotten when {@link latest} says that the rules of time refuse the repeat.
+ * - What must *end* (keys, freshness) ends by {@link late}, the most that can have passed.
+ *
+ * @example
+ * ```ts
+ * const clock = new HouseClock(systemClock)
+ * clock.counted()
+ * clock.latest === clock.now()
+ * ```
+ */
+export class HouseClock implements Clock {
+  readonly #machine: Clock
+  #last: Reading
+  #early = 0
+  #late = 0
+  /** By how much the boot clock was ahead of the monotonic one, up to what is counted already. */
+  #bootLead: number | undefined
+  #anchor: Anchor | undefined
+  #hasGap = false
+  #latest = 0
+
+  /** @param machine the machine's clocks. One that is a HouseClock already is wrapped all the same. */
+  constructor(machine: Clock) {
+    this.#machine = machine
+    this.#last = { wallMs: machine.now(), monotonicMs: machine.monotonic() }
+    const bootMs = this.boot()
+    this.#bootLead = bootMs === undefined ? undefined : bootMs - this.#last.monotonicMs
+  }
+
+  /** The wall clock, in ms since 1970. It may jump. */
+  now(): number {
+    return this.sample()
+  }
+
+  /** Milliseconds of the monotonic clock, which stands still while the machine is suspended. */
+  monotonic(): number {
+    return this.#machine.monotonic()
+  }
+
+  after(delayMs: number, task: () => void): () => void {
+    return this.#machine.after(delayMs, task)
+  }
+
+  /** Milliseconds, to measure work by. */
+  work(): number {
+    return this.#machine.work?.() ?? performance.now()
+  }
+
+  boot(): number | undefined {
+    return this.#machine.boot?.()
+  }
+
+  /**
+   * Reads the clocks together, and takes note of what has happened to them since the last time. Every reading of the wall
+   * clock is one, so a suspended machine is noticed by the first message after it, before any timer runs.
+   *
+   * @returns the wall clock, in ms since 1970
+   */
+  sample(): number {
+    const wallMs = this.#machine.now()
+    const monotonicMs = this.#machine.monotonic()
+    const wall = wallMs - this.#last.wallMs
+    const monotonic = Math.max(0, monotonicMs - this.#last.monotonicMs)
+    this.#early += monotonic
+    this.#late += monotonic
+    this.#last = { wallMs, monotonicMs }
+    if (Math.abs(wall - monotonic) > PARTED_MS && !this.#countSuspended())
+      this.#late += Math.max(0, wall - monotonic)
+    this.#judge(wallMs)
+    return wallMs
+  }
+
+  /** Highest wall time that was seen while fresh, in ms since 1970; 0 before the first. It never goes back. */
+  get latest(): number {
+    return this.#latest
+  }
+
+  /** The time that it is at least, in ms since 1970: by it is judged what is too old. */
+  notBefore(): number {
+    return this.moment().notBeforeMs
+  }
+
+  /** One reading for both: {@link now} and {@link notBefore}. */
+  moment(): { readonly nowMs: number; readonly notBeforeMs: number } {
+    const nowMs = this.sample()
+    return { nowMs, notBeforeMs: Math.max(nowMs, this.#latest) }
+  }
+
+  /** The least time that can have passed since this clock was made, in ms. */
+  early(): number {
+    this.sample()
+    return this.#early
+  }
+
+  /** The most time that can have passed since this clock was made, in ms: a suspended machine's time is in it. */
+  late(): number {
+    this.sample()
+    return this.#late
+  }
+
+  /** A tick of the rotation service has just counted: the wall clock is confirmed, as far as the tick's bounds go. */
+  counted(): void {
+    this.sample()
+    this.#countSuspended()
+    this.#anchor = { wallMs: this.#last.wallMs, earlyMs: this.#early, lateMs: this.#late }
+    this.#hasGap = false
+    this.#judge(this.#last.wallMs)
+  }
+
+  /** Whether wall clock and elapsed time have parted since the last tick that counted: freshness is void. */
+  hasGap(): boolean {
+    this.sample()
+    return this.#hasGap
+  }
+
+  #judge(wallMs: number): void {
+    const anchor = this.#anchor
+    if (anchor === undefined) return
+    const wall = wallMs - anchor.wallMs
+    if (Math.abs(wall - (this.#early - anchor.earlyMs)) > MAX_SLEW_MS) this.#hasGap = true
+    if (this.#hasGap || this.#late - anchor.lateMs > STALE_AFTER_MS) return
+    if (wallMs > this.#latest) this.#latest = wallMs
+  }
+
+  /**
+   * Adds the time for which the machine was suspended since this was last done.
+   *
+   * @returns `false` where no clock tells
+   */
+  #countSuspended(): boolean {
+    const bootMs = this.boot()
+    if (bootMs === undefined || this.#bootLead === undefined) return false
+    const suspended = bootMs - this.#last.monotonicMs - this.#bootLead
+    if (suspended >= MIN_SUSPENDED_MS) {
+      this.#early += suspended
+      this.#late += suspended
+      this.#bootLead += suspended
+    }
+    return true
+  }
+}

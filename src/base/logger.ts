@@ -1,0 +1,42 @@
+/**
+ * Where log lines go: the shape of a pino logger, so that one can be passed as it is. Each line has fields and a text;
+ * the field `event` names what happened, and never changes. No line holds a secret or a payload.
+ *
+ * @example
+ * ```ts
+ * import { pino } from 'pino'
+ *
+ * const bus = await secure(nc, { identity, trust, log: pino() })
+ * ```
+ */
+export interface Logger {
+  debug(fields: LogFields, text: string): void
+  info(fields: LogFields, text: string): void
+  warn(fields: LogFields, text: string): void
+  error(fields: LogFields, text: string): void
+}
+
+/** The fields of a log line. An error stands in `err`, as pino's serializers expect. */
+export interface LogFields {
+  readonly event: string
+  readonly err?: unknown
+  readonly [field: string]: unknown
+}
+
+/** Says nothing. */
+export const silentLog: Logger = { debug() {}, info() {}, warn() {}, error() {} }
+
+/**
+ * What is used where no logger is given: warnings and errors become warnings of the process, so that a thrown callback,
+ * a rejection or a clone is never silent. In a browser they go to its console.
+ */
+export const warningLog: Logger = { debug() {}, info() {}, warn, error: warn }
+
+function warn({ event, err, ...fields }: LogFields, text: string): void {
+  const details = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`)
+  const cause = err === undefined ? [] : [err instanceof Error ? err.message : 'non-error value thrown']
+  const line = [[text, ...cause].join(': '), ...details].join(' ')
+  if (typeof globalThis.process?.emitWarning === 'function')
+    globalThis.process.emitWarning(line, { type: 'SubrosaWarning', code: event })
+  else console.warn(`SubrosaWarning: ${line}`)
+}

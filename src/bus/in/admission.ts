@@ -1,0 +1,187 @@
+import type { HouseClock } from '../../base/house-clock.ts'
+import { MAX_PENDING_BYTES, MAX_PENDING_MESSAGES, MAX_PENDING_MS } from '../../base/limits.ts'
+import { TimeBudget } from '../../base/time-budget.ts'
+
+/** A message that is to be opened, which costs a key agreement. */
+export interface Opening {
+  readonly bytes: number
+  /** Opens it. */
+  readonly open: () => void
+  /** Takes it out of the client's memory, where it has to wait. @returns how to open it later */
+  readonly wait: () => { readonly open: () => void }
+  /** It found no budget in time. */
+  readonly giveUp: () => void
+}
+
+interface Waiting {
+  readonly bytes: number
+  readonly open: () => void
+  readonly giveUp: () => void
+  readonly since: number
+}
+
+/**
+ * Who may have messages opened, and how many of them: working time, not a count, since engines differ by a factor of
+ * 20. Only what comes to nothing is spent, so what honest senders say costs nothing here. What finds no budget waits, in a
+ * line for each subscription; lines take turns. SPEC, "The budget of openings".
+ */
+export class Admission {
+  readonly #clock: HouseClock
+  readonly #budget: TimeBudget
+  readonly #onError: (error: unknown) => void
+  /** Lines in which something waits, in the order of their turns. */
+  readonly #lines = new Set<AdmissionLine>()
+  readonly #idle: (() => void)[] = []
+  #cancel: (() => void) | undefined
+
+  /** @param perSecondMs working time for openings that come to nothing, in ms a second */
+  constructor(
+    perSecondMs: number,
+    { clock, onError }: { clock: HouseClock; onError: (error: unknown) => void },
+  ) {
+    this.#clock = clock
+    this.#budget = new TimeBudget(perSecondMs)
+    this.#onError = onError
+  }
+
+  /** A line of its own, for one subscription. */
+  line(): AdmissionLine {
+    return new AdmissionLine(this)
+  }
+
+  /** Opens it now, or puts it in this line. */
+  admit(line: AdmissionLine, opening: Opening): void {
+    const nowMs = this.#clock.monotonic()
+    if (this.#lines.size === 0 && this.#budget.readyIn(nowMs) === 0) return opening.open()
+    const { bytes, giveUp } = opening
+    line.push({ bytes, giveUp, open: opening.wait().open, since: nowMs })
+    this.#lines.add(line)
+    this.#continueLater()
+  }
+
+  /** Whether there is budget for one more opening that comes to nothing. */
+  isReady(): boolean {
+    return this.#budget.readyIn(this.#clock.monotonic()) === 0
+  }
+
+  /** Spends working time, in ms. A negative one gives back what was spent on something that was delivered after all. */
+  spend(workMs: number): void {
+    this.#budget.spend(workMs)
+  }
+
+  /** The line is closed: what waits in it is dropped. */
+  forget(line: AdmissionLine): void {
+    this.#lines.delete(line)
+    this.#checkIdle()
+  }
+
+  /** Resolves when nothing waits. */
+  async idle(): Promise<void> {
+    if (this.#lines.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+  }
+
+  close(): void {
+    this.#cancel?.()
+    this.#cancel = undefined
+    this.#lines.clear()
+    this.#checkIdle()
+  }
+
+  #continueLater(): void {
+    if (this.#lines.size === 0) return
+    this.#cancel ??= this.#clock.after(Math.max(1, this.#budget.readyIn(this.#clock.monotonic())), () => {
+      this.#cancel = undefined
+      this.#continue()
+    })
+  }
+
+  #continue(): void {
+    for (;;) {
+      const nowMs = this.#clock.monotonic()
+      const [line] = this.#lines
+      if (line === undefined || this.#budget.readyIn(nowMs) > 0) break
+      this.#lines.delete(line)
+      const next = line.shift(nowMs)
+      // Behind the others: each line has its turn.
+      if (!line.isEmpty) this.#lines.add(line)
+      if (next !== undefined) this.#run(next.open)
+    }
+    this.#checkIdle()
+    this.#continueLater()
+  }
+
+  #run(task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#onError(error)
+    }
+  }
+
+  #checkIdle(): void {
+    if (this.#lines.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+  }
+}
+
+/** What waits for budget in one subscription: bounded in number, bytes and time, and the oldest gives way. */
+export class AdmissionLine {
+  readonly admission: Admission
+  readonly #waiting: Waiting[] = []
+  #bytes = 0
+  #isClosed = false
+
+  /** @internal Use {@link Admission.line}. */
+  constructor(admission: Admission) {
+    this.admission = admission
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0
+  }
+
+  admit(opening: Opening): void {
+    if (!this.#isClosed) this.admission.admit(this, opening)
+  }
+
+  spend(workMs: number): void {
+    this.admission.spend(workMs)
+  }
+
+  /** Whether there is budget now. */
+  isReady(): boolean {
+    return this.admission.isReady()
+  }
+
+  push(waiting: Waiting): void {
+    this.#waiting.push(waiting)
+    this.#bytes += waiting.bytes
+    while (
+      this.#waiting.length > MAX_PENDING_MESSAGES ||
+      (this.#bytes > MAX_PENDING_BYTES && this.#waiting.length > 1)
+    )
+      this.#take()?.giveUp()
+  }
+
+  /** The oldest that has not waited too long. */
+  shift(nowMs: number): Waiting | undefined {
+    for (;;) {
+      const oldest = this.#take()
+      if (oldest === undefined || nowMs - oldest.since <= MAX_PENDING_MS) return oldest
+      oldest.giveUp()
+    }
+  }
+
+  /** Nobody wants what waits any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#waiting.length = 0
+    this.#bytes = 0
+    this.admission.forget(this)
+  }
+
+  #take(): Waiting | undefined {
+    const oldest = this.#waiting.shift()
+    this.#bytes -= oldest?.bytes ?? 0
+    return oldest
+  }
+}

@@ -1,0 +1,263 @@
+import { fromHex, hex } from '../../base/bytes.ts'
+import { MAX_FREE_HASH_BYTES, MAX_SESSION_MS } from '../../base/limits.ts'
+import { sessionId } from '../../envelope/keys.ts'
+import { type Addressed, openSealed, readSealed, type Unsealed, verifySender } from '../../envelope/open.ts'
+import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
+import type { SenderStanding } from '../../keys/directory.ts'
+import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import { WireType, wireType } from '../../wire/preamble.ts'
+import type { Context } from '../context.ts'
+import { openedMessage } from '../messages/opened.ts'
+import type { NatsMessage } from '../nats-like.ts'
+import type { RealmLink } from '../realm/realm-link.ts'
+import type { RejectReason } from '../status.ts'
+import type { AdmissionLine } from './admission.ts'
+import type { Arrival } from './arrival.ts'
+import type { IncomingSessions } from './incoming-sessions.ts'
+import { isOfEpoch, isRecent, judge } from './judge.ts'
+import { keep } from './kept-message.ts'
+import { deliveryOf, KnownWires } from './known-wires.ts'
+import { Lookups } from './lookups.ts'
+import { windowFor } from './replay.ts'
+import type { SubjectPolicy } from './subject-policy.ts'
+
+const SEED_BYTES = 12
+
+/** What the receiver of sealed messages works with. */
+export interface SealedReceiverOptions extends Context {
+  readonly link: RealmLink
+  readonly policy: SubjectPolicy
+  readonly sessions: IncomingSessions
+  /** Whether nothing may be opened now. */
+  readonly mayNotOpen: () => boolean
+}
+
+/** Where a sealed message arrived. */
+interface Fate {
+  readonly delivered: NatsMessage
+  /** `undefined` for a handshake on a subject of the protocol, where nothing is delivered. */
+  readonly arrival: Arrival | undefined
+  readonly line: AdmissionLine
+}
+
+/** A message that was decrypted, and the working time that was spent on it, in ms: delivered, it gets that back. */
+interface Decrypted extends Fate {
+  readonly message: Unsealed
+  readonly workMs: number
+}
+
+/** Opens messages and handshakes: types 0 and 1. The order of the steps is that of {@link judge}. */
+export class SealedReceiver {
+  readonly #options: SealedReceiverOptions
+  readonly #known: KnownWires
+  readonly #lookups: Lookups
+  /** Sessions (their sids in hexadecimal) whose handshakes are open and wait for their sender's announcement. */
+  readonly #waiting = new Set<string>()
+
+  constructor(options: SealedReceiverOptions) {
+    const { clock, engine, link, onError } = options
+    this.#options = options
+    this.#known = new KnownWires(clock, engine.randomBytes(SEED_BYTES))
+    this.#lookups = new Lookups({
+      clock,
+      isKnown: (announcement) => this.#isKnown(announcement),
+      ask: (announcement) => link.lookUp(fromHex(announcement)),
+      onError,
+    })
+  }
+
+  /** The directory has changed: what waits for a sender may go on. */
+  directoryChanged(): void {
+    this.#lookups.check()
+  }
+
+  /** Resolves when nothing waits for its sender's announcement. */
+  async idle(): Promise<void> {
+    await this.#lookups.idle()
+  }
+
+  close(): void {
+    this.#lookups.close()
+  }
+
+  /** Takes a message or a handshake. No cipher has run on it yet. */
+  take(fate: Fate): void {
+    const { link, sessions, reject } = this.#options
+    const { delivered, arrival, line } = fate
+    const reading = readSealed(delivered.data, link.keyring)
+    if (reading.outcome === 'failed') return reject(reading.failure, delivered)
+    if (reading.outcome === 'not addressed') {
+      if (arrival === undefined) sessions.refuse(delivered.subject)
+      else if (wireType(delivered.data) === WireType.sealed) arrival.onUnaddressed?.(delivered)
+      return
+    }
+    const isHandshake = reading.message.sealed.header.type === WireType.handshake
+    if (!this.#isRecent(reading.message)) return reject('time', delivered)
+    // Hashing a long handshake to name it is work too.
+    if (!isHandshake || delivered.data.length <= MAX_FREE_HASH_BYTES) {
+      if (this.#isKnownWire(reading.message, fate)) return
+    }
+    line.admit({
+      bytes: delivered.data.length,
+      open: () => this.#open(reading.message, fate),
+      wait: () => {
+        const kept = keep(delivered)
+        return { open: () => this.#openKept({ ...fate, delivered: kept }) }
+      },
+      giveUp: () => reject('flood', delivered),
+    })
+  }
+
+  /** A handshake is good for as long as its session may last. */
+  #isRecent({ sealed, sentAtMs }: Addressed): boolean {
+    const lifetimeMs = sealed.header.type === WireType.handshake ? MAX_SESSION_MS : 0
+    return isRecent(sentAtMs, this.#options.clock.moment(), lifetimeMs)
+  }
+
+  /** A handshake that is known changes nothing, so that is no rejection. */
+  #isKnownWire({ sealed }: Addressed, { delivered, arrival }: Fate): boolean {
+    const { engine, sessions } = this.#options
+    if (sealed.header.type === WireType.handshake) {
+      const sid = hex(sessionId(engine, delivered.data))
+      return sessions.holds(sid) || this.#waiting.has(sid)
+    }
+    if (!this.#known.has(sealed.commitment, deliveryOf(arrival?.subscription ?? 0, delivered))) return false
+    this.#options.reject('replay', delivered)
+    return true
+  }
+
+  /** What has waited is asked everything again: keys, clocks and what is known have moved on. */
+  #openKept(fate: Fate): void {
+    const { link, mayNotOpen, reject } = this.#options
+    if (mayNotOpen()) return reject('stale', fate.delivered)
+    const reading = readSealed(fate.delivered.data, link.keyring)
+    // Its key has been wiped meanwhile.
+    if (reading.outcome !== 'addressed') return reject('epoch', fate.delivered)
+    if (!this.#isRecent(reading.message)) return reject('time', fate.delivered)
+    this.#open(reading.message, fate)
+  }
+
+  #open(addressed: Addressed, fate: Fate): void {
+    const { clock, engine, reject } = this.#options
+    const startedAt = clock.work()
+    if (this.#isKnownWire(addressed, fate)) return fate.line.spend(clock.work() - startedAt)
+    const opening = openSealed(engine, addressed)
+    if (isDecrypted(opening) && fate.arrival !== undefined)
+      this.#known.note(addressed.sealed.commitment, deliveryOf(fate.arrival.subscription, fate.delivered))
+    const workMs = clock.work() - startedAt
+    // Everything that was unwrapped spends, until it is delivered.
+    fate.line.spend(workMs)
+    if (opening.outcome === 'failed') reject(opening.failure, fate.delivered)
+    else this.#findSender({ ...fate, message: opening.message, workMs })
+  }
+
+  #findSender(decrypted: Decrypted): void {
+    const { message, delivered } = decrypted
+    const announcement = hex(message.content.sender)
+    const found = this.#standing(message)
+    if (!this.#lookups.mustWait(announcement, found.standing !== 'unknown')) {
+      this.#judge(decrypted, found)
+      return
+    }
+    const sid = message.session === undefined ? undefined : hex(message.session.sid)
+    // A handshake is needed whole, to name its session.
+    const kept = { ...decrypted, delivered: keep(delivered, sid === undefined ? 'without' : 'with') }
+    if (sid !== undefined) this.#waiting.add(sid)
+    const go = (next: () => void) => () => {
+      if (sid !== undefined) this.#waiting.delete(sid)
+      next()
+    }
+    this.#lookups.wait(announcement, {
+      bytes: delivered.data.length,
+      proceed: go(() => this.#proceed(kept)),
+      giveUp: go(() => this.#refuse('unknown sender', kept)),
+      drop: go(() => this.#discard(message)),
+    })
+  }
+
+  /** Freshness may have ended while it waited. */
+  #proceed(decrypted: Decrypted): void {
+    if (this.#options.mayNotOpen()) this.#refuse('stale', decrypted)
+    else this.#judge(decrypted, this.#standing(decrypted.message))
+  }
+
+  #standing({ content }: Unsealed): SenderStanding {
+    const { link, clock } = this.#options
+    return link.directory.sender(content.sender, clock.now())
+  }
+
+  #judge(decrypted: Decrypted, found: SenderStanding): void {
+    const { engine, link, clock } = this.#options
+    const { message, arrival } = decrypted
+    if (found.standing === 'unknown') return this.#refuse('unknown sender', decrypted)
+    if (found.standing === 'refused') return this.#refuse('revoked', decrypted)
+    const sender = found.announcement
+    const epoch = link.epochs.byHash(message.epochHash)
+    const isOfItsEpoch = epoch !== undefined && hex(sender.announcement.epochHash) === hex(message.epochHash)
+    if (!isOfItsEpoch || sender.recipient === undefined) return this.#refuse('epoch', decrypted)
+    const startedAt = clock.work()
+    const isSigned = verifySender(engine, message, sender.announcement.messageKey)
+    const verifyMs = clock.work() - startedAt
+    decrypted.line.spend(verifyMs)
+    if (!isSigned) return this.#refuse('signature', decrypted)
+    engine.wipe(message.toVerify)
+    const proved = { ...decrypted, workMs: decrypted.workMs + verifyMs }
+    if (message.type === WireType.handshake) this.#openSession(proved, { sender, epoch })
+    else if (arrival === undefined) this.#refuse('malformed', proved)
+    else this.#deliver(proved, arrival, { sender, epoch })
+  }
+
+  #deliver(
+    { message, delivered, line, workMs }: Decrypted,
+    arrival: Arrival,
+    { sender, epoch }: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
+  ): void {
+    const { clock, policy, reject } = this.#options
+    const { seq, ttlMs, sender: announcement } = message.content
+    const opened = openedMessage(message)
+    const window = hex(announcement)
+    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: false }
+    const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() })
+    if (reason !== undefined) return reject(reason, delivered)
+    // Only now, with everything proved, does the window move.
+    windowFor(arrival.windows, window).mark(seq)
+    line.spend(-workMs)
+    arrival.deliver({ opened, sender, delivered })
+  }
+
+  /** A handshake says nothing to anybody: what its frames say is judged frame by frame. */
+  #openSession(
+    decrypted: Decrypted,
+    of: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
+  ): void {
+    const { clock, sessions, reject } = this.#options
+    const { message, delivered, line, workMs } = decrypted
+    const { sender, epoch } = of
+    // How long it lasts, its session says: it may come again until then.
+    const isOver = clock.notBefore() >= epoch.notAfter + epoch.graceMs
+    if (isOver || !isOfEpoch(message.sentAtMs, epoch)) return this.#refuse('time', decrypted)
+    const refusal = sessions.accept(message, { sender, epoch, wire: delivered.data })
+    if (refusal !== undefined) return reject(refusal, delivered)
+    line.spend(-workMs)
+  }
+
+  #isKnown(announcement: string): boolean {
+    const { link, clock } = this.#options
+    return link.directory.sender(fromHex(announcement), clock.now()).standing !== 'unknown'
+  }
+
+  /** Rejects what was opened: the key of its session goes with it. */
+  #refuse(reason: RejectReason, { message, delivered }: Decrypted): void {
+    this.#discard(message)
+    this.#options.reject(reason, delivered)
+  }
+
+  #discard({ session }: Unsealed): void {
+    if (session !== undefined) this.#options.engine.wipe(session.key)
+  }
+}
+
+/** Whether the AEAD has opened it, whatever came of it afterwards. */
+function isDecrypted(opening: ReturnType<typeof openSealed>): boolean {
+  return opening.outcome === 'opened' || opening.failure === 'padding' || opening.failure === 'content'
+}

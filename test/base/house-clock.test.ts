@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
+import { HouseClock } from '../../src/base/house-clock.ts'
+import { ManualClock } from '../support/clock.ts'
+
+const DAY_MS = 86_400_000
+const KINDS = [
+  { name: 'with a boot clock', hasBoot: true },
+  { name: 'without a boot clock', hasBoot: false },
+]
+
+/** A house clock that a tick has just confirmed, on a machine whose clocks are moved by hand. */
+function counted(hasBoot: boolean) {
+  const machine = new ManualClock(undefined, { hasBoot })
+  const clock = new HouseClock(machine)
+  clock.counted()
+  return { machine, clock, start: clock.latest }
+}
+
+describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
+  it('takes the wall time for the latest one while ticks count', () => {
+    const { machine, clock, start } = counted(hasBoot)
+    machine.advance(60_000)
+    clock.sample()
+    expect(clock.latest).toBe(start + 60_000)
+    expect(clock.hasGap()).toBe(false)
+  })
+
+  it('does not take a wall clock that is ahead for a moment for the latest time', () => {
+    const { machine, clock, start } = counted(hasBoot)
+    for (const ahead of [11_000, 600_000, 2 * DAY_MS, 400 * DAY_MS]) {
+      machine.jump(ahead)
+      clock.sample()
+      machine.jump(-ahead)
+    }
+    expect(clock.latest).toBe(start)
+    expect(clock.notBefore()).toBe(start)
+  })
+
+  it('finds what is too old too old still after the wall clock was set back', () => {
+    const { machine, clock, start } = counted(hasBoot)
+    machine.advance(80_000)
+    clock.sample()
+    machine.jump(-3_600_000)
+    expect(clock.now()).toBe(start + 80_000 - 3_600_000)
+    expect(clock.notBefore()).toBe(start + 80_000)
+  })
+
+  it.each([11_000, -11_000, DAY_MS, -DAY_MS])(
+    'voids freshness when the wall clock is set by %d ms, until a tick counts',
+    (ms) => {
+      const { machine, clock } = counted(hasBoot)
+      machine.jump(ms)
+      expect(clock.hasGap()).toBe(true)
+      machine.jump(-ms)
+      expect(clock.hasGap()).toBe(true)
+      clock.counted()
+      expect(clock.hasGap()).toBe(false)
+    },
+  )
+
+  it('bears the fastest slew of a kernel for as long as a tick lasts', () => {
+    const { machine, clock } = counted(hasBoot)
+    for (let second = 0; second < 90; second++) {
+      machine.advance(1000)
+      machine.jump(100)
+      expect(clock.hasGap()).toBe(false)
+    }
+  })
+
+  it('knows of a suspended machine at the first look after it', () => {
+    const { machine, clock } = counted(hasBoot)
+    const before = clock.late()
+    machine.suspend(2_400_000)
+    expect(clock.late() - before).toBe(2_400_000)
+  })
+
+  it('takes no wall time for the latest one once no tick has counted for 90 s', () => {
+    const { machine, clock, start } = counted(hasBoot)
+    machine.advance(90_000)
+    clock.sample()
+    machine.advance(1)
+    clock.sample()
+    expect(clock.latest).toBe(start + 90_000)
+  })
+
+  it('never goes back in what it takes for the latest time, nor in what has passed', () => {
+    const { machine, clock } = counted(hasBoot)
+    let latest = clock.latest
+    let late = clock.late()
+    for (const ms of [-DAY_MS, 5000, -120_000, DAY_MS, -1, 1, -3_600_000]) {
+      machine.jump(ms)
+      machine.advance(250)
+      clock.counted()
+      expect(clock.latest).toBeGreaterThanOrEqual(latest)
+      expect(clock.late()).toBeGreaterThanOrEqual(late)
+      latest = clock.latest
+      late = clock.late()
+    }
+  })
+})
+
+describe('the clock of a connection', () => {
+  it('tells a machine that slept from a wall clock that was set, where a boot clock tells', () => {
+    const { machine, clock } = counted(true)
+    machine.jump(2 * DAY_MS)
+    expect(clock.late()).toBe(0)
+    expect(clock.hasGap()).toBe(true)
+  })
+
+  it('counts a wall clock that was set forward as time that may have passed, where nothing tells', () => {
+    const { machine, clock } = counted(false)
+    machine.jump(2 * DAY_MS)
+    expect(clock.late()).toBe(2 * DAY_MS)
+    expect(clock.early()).toBe(0)
+  })
+
+  it('finds a sleep that was hidden by setting the wall clock back, when the next tick counts', () => {
+    const { machine, clock } = counted(true)
+    machine.suspend(600_000)
+    machine.jump(-600_000)
+    expect(clock.late()).toBe(0)
+    clock.counted()
+    expect(clock.late()).toBe(600_000)
+  })
+
+  it('does not see a sleep in the steps of the boot clock', () => {
+    const machine = new ManualClock()
+    const stepping = { ...methodsOf(machine), boot: () => Math.floor(machine.monotonic() / 10) * 10 }
+    const clock = new HouseClock(stepping)
+    for (let i = 0; i < 1000; i++) {
+      machine.advance(7)
+      clock.counted()
+    }
+    expect(clock.late()).toBe(7000)
+  })
+
+  it('has a boot clock on Linux that goes with the monotonic clock', async () => {
+    if (process.platform !== 'linux') return
+    const before = { boot: systemClock.boot?.() ?? Number.NaN, monotonic: systemClock.monotonic() }
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    const boot = (systemClock.boot?.() ?? Number.NaN) - before.boot
+    expect(Math.abs(boot - (systemClock.monotonic() - before.monotonic))).toBeLessThan(50)
+  })
+})
+
+function methodsOf(clock: ManualClock) {
+  return {
+    now: () => clock.now(),
+    monotonic: () => clock.monotonic(),
+    after: (delayMs: number, task: () => void) => clock.after(delayMs, task),
+  }
+}

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { type LogFields, type Logger, warningLog } from '../../src/base/logger.ts'
+import { EventLog } from '../../src/bus/event-log.ts'
+import { StatusFeed } from '../../src/bus/status.ts'
+import { ManualClock } from '../support/clock.ts'
+import { until } from '../support/until.ts'
+
+/** A logger that keeps its lines. */
+function keeping(): { readonly log: Logger; readonly lines: (LogFields & { level: string })[] } {
+  const lines: (LogFields & { level: string })[] = []
+  const at = (level: string) => (fields: LogFields) => void lines.push({ level, ...fields })
+  return { log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }, lines }
+}
+
+describe('the log of a connection', () => {
+  it('has a line with a stable name for every security event', () => {
+    const { log, lines } = keeping()
+    const feed = new StatusFeed(new EventLog(log, new ManualClock()))
+    feed.emit({ type: 'rejected', reason: 'replay', subject: 'orders.new' })
+    feed.emit({ type: 'clone', name: 'bob', instance: '00' })
+    feed.emit({ type: 'rollback', message: 'an older epoch' })
+    feed.emit({ type: 'stale' })
+    feed.emit({ type: 'error', error: new Error('thrown by a callback') })
+    expect(lines.map(({ level, event }) => `${level} ${event}`)).toEqual([
+      'warn rejected',
+      'warn clone',
+      'error rollback',
+      'warn stale',
+      'error error',
+    ])
+    expect(lines[0]).toMatchObject({ reason: 'replay', subject: 'orders.new', count: 1 })
+  })
+
+  it('reports a flood of rejections for one reason once in ten seconds, with their count', () => {
+    const { log, lines } = keeping()
+    const clock = new ManualClock()
+    const feed = new StatusFeed(new EventLog(log, clock))
+    const reject = () => feed.emit({ type: 'rejected', reason: 'malformed', subject: 'orders.new' })
+    for (let i = 0; i < 1000; i++) reject()
+    expect(lines.length).toBe(1)
+    clock.advance(10_000)
+    reject()
+    expect(lines.map(({ count }) => count)).toEqual([1, 1000])
+  })
+
+  it('is no hindrance where the logger throws: the event is in the feed all the same', async () => {
+    const refuse = () => {
+      throw new Error('disk full')
+    }
+    const log = { debug: refuse, info: refuse, warn: refuse, error: refuse }
+    const feed = new StatusFeed(new EventLog(log, new ManualClock()))
+    const events = feed.read()
+    feed.emit({ type: 'stale' })
+    expect((await events.next()).value).toEqual({ type: 'stale' })
+  })
+
+  it('makes warnings of the process where no logger is given', async () => {
+    const seen: Error[] = []
+    const listen = (warning: Error) => seen.push(warning)
+    process.on('warning', listen)
+    try {
+      warningLog.debug({ event: 'nats' }, 'nobody needs to see this')
+      warningLog.error(
+        { event: 'error', err: new Error('thrown by a callback') },
+        'an error that nobody caught',
+      )
+      await until('the warning is there', () => seen.length > 0)
+    } finally {
+      process.off('warning', listen)
+    }
+    expect(seen.map(({ name, message }) => `${name}: ${message}`)).toEqual([
+      'SubrosaWarning: an error that nobody caught: thrown by a callback',
+    ])
+  })
+})
