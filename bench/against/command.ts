@@ -5,8 +5,8 @@ export class CommandFailed extends Error {
   override readonly name = 'CommandFailed'
   readonly output: string
 
-  constructor(command: string, status: number | NodeJS.Signals | null, output: string) {
-    super(`${command} ended with ${status}`)
+  constructor(command: string, what: string, output: string) {
+    super(`${command} ${what}`)
     this.output = output
   }
 }
@@ -21,10 +21,11 @@ interface Where {
  * Runs a program to its end. It has a process group of its own, so that it ends with all its children.
  *
  * @returns what it wrote to its standard output
- * @throws CommandFailed with all that it wrote, where it fails
+ * @throws CommandFailed with all that it wrote, where it fails or is not there
  */
 export async function run(program: string, args: readonly string[], { cwd, signal }: Where): Promise<string> {
   signal.throwIfAborted()
+  const command = [program, ...args].join(' ')
   const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   const kill = () => {
     if (child.pid === undefined) return
@@ -47,11 +48,11 @@ export async function run(program: string, args: readonly string[], { cwd, signa
   })
   try {
     const status = await new Promise<number | NodeJS.Signals | null>((resolve, reject) => {
-      child.once('error', reject)
+      child.once('error', ({ message }) => reject(new CommandFailed(command, 'does not start', message)))
       child.once('close', (code, by) => resolve(code ?? by))
     })
     signal.throwIfAborted()
-    if (status !== 0) throw new CommandFailed([program, ...args].join(' '), status, output.trim())
+    if (status !== 0) throw new CommandFailed(command, `ended with ${status}`, output.trim())
     return stdout.trim()
   } finally {
     signal.removeEventListener('abort', kill)

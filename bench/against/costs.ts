@@ -1,5 +1,6 @@
 import { startWorker } from '../lib/process.mjs'
 import { bytes } from '../lib/report.ts'
+import { orderOf } from '../lib/rounds.ts'
 import type { CostRound, Kind } from '../workers/costs.ts'
 import type { Metric } from './findings.ts'
 import type { Sitting } from './sitting.ts'
@@ -8,8 +9,10 @@ const BATCH = 64
 const MESSAGE_SIZE = 1024
 const FRAME_SIZES = [128, 1024, 16_384]
 
-const SEAL: Metric = { name: 'seal', unit: 'µs', better: 'lower' }
-const OPEN: Metric = { name: 'open', unit: 'µs', better: 'lower' }
+const METRICS = {
+  seal: { name: 'seal', unit: 'µs', better: 'lower' },
+  open: { name: 'open', unit: 'µs', better: 'lower' },
+} satisfies Readonly<Record<string, Metric>>
 
 const KINDS: readonly Kind[] = [
   { engine: 'libsodium', size: MESSAGE_SIZE, recipients: 1 },
@@ -23,8 +26,9 @@ const KINDS: readonly Kind[] = [
 ]
 
 /** Sealing and opening without any I/O, of both checkouts in one process, in short slices that take turns. */
-export async function compareCosts({ folders, plan, findings, signal }: Sitting): Promise<void> {
+export async function compareCosts({ folders, number, plan, findings, signal }: Sitting): Promise<void> {
   const worker = startWorker('costs.ts', { signal })
+  const both = (['before', 'after'] as const).map((name) => ({ name, folder: folders[name] }))
   try {
     for (const kind of KINDS) {
       const row = nameOf(kind)
@@ -33,17 +37,16 @@ export async function compareCosts({ folders, plan, findings, signal }: Sitting)
         findings.skip(`${row}: the commit before cannot be measured: ${obstacle}`)
         continue
       }
-      const rounds: readonly CostRound[] = await worker.call('measure', { folders, kind, plan: plan.slices })
-      const title =
-        'recipients' in kind ? 'a message, without I/O' : 'a frame of an open session, without I/O'
-      const each = 'recipients' in kind ? 1 : kind.batch
-      for (const metric of [SEAL, OPEN]) {
-        const part = metric === SEAL ? 'seal' : 'open'
+      const task = { kind, plan: plan.slices, folders: orderOf(both, number) }
+      const rounds: readonly CostRound[] = await worker.call('measure', task)
+      const isMessage = 'recipients' in kind
+      const title = isMessage ? 'a message, without I/O' : 'a frame of an open session, without I/O'
+      const each = isMessage ? 1 : kind.batch
+      for (const part of ['seal', 'open'] as const)
         findings.add(
-          { title, row, metric },
+          { title, row, metric: METRICS[part] },
           rounds.map(({ before, after }) => ({ before: before[part] / each, after: after[part] / each })),
         )
-      }
     }
   } finally {
     await worker.stop()

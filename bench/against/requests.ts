@@ -11,7 +11,9 @@ const SEALED = REQUESTS.filter(({ mode }) => mode === 'session' || mode === 'cha
 /** Request and reply between two processes: the request in the middle. */
 export async function compareRequests(sitting: Sitting): Promise<void> {
   const { checkouts, plan, number, findings, signal } = sitting
-  const ends = await startBoth(checkouts, (checkout) => startRequests(SIZE, { checkout, signal }))
+  const ends = await startBoth(checkouts, (checkout) =>
+    startRequests(SIZE, { checkout, variants: SEALED, warmUp: plan.firstRequests, signal }),
+  )
   try {
     const turns = { rounds: plan.rounds, warmUp: plan.warmUp, first: number }
     const measured = await inTurns(SEALED, turns, (one, side) => ends[side].request(one, plan.requests))

@@ -12,6 +12,8 @@ export interface ComparisonPlan {
   readonly warmUp: number
   /** How long one flow through the pipe takes. */
   readonly flowMs: number
+  /** Requests of each kind once the processes have started, which count for nothing. */
+  readonly firstRequests: number
   /** Requests in a round. */
   readonly requests: number
   /** Messages before the memory is taken. */
@@ -24,6 +26,7 @@ export const WHOLE: ComparisonPlan = {
   rounds: 5,
   warmUp: 1,
   flowMs: 400,
+  firstRequests: 1000,
   requests: 1000,
   memoryMessages: 100_000,
   slices: { rounds: 5, slices: 20, sliceMs: 8, warmUpMs: 300 },
@@ -34,6 +37,7 @@ export const QUICK: ComparisonPlan = {
   rounds: 3,
   warmUp: 1,
   flowMs: 120,
+  firstRequests: 500,
   requests: 200,
   memoryMessages: 20_000,
   slices: { rounds: 3, slices: 8, sliceMs: 4, warmUpMs: 100 },

@@ -11,14 +11,15 @@ export interface FrameWork {
 }
 
 /**
- * A message must open as it was sealed, and must not open with any one of its bytes changed.
+ * A message must open as it was sealed, and must not open with one of its bytes changed.
  *
+ * @param step 1 tries every byte, 2 every other
  * @throws Error where that is not so
  */
-export function proveMessage({ seal, open }: MessageWork, payload: Uint8Array): void {
+export function proveMessage({ seal, open }: MessageWork, payload: Uint8Array, step = 1): void {
   const sealed = seal()
   if (Buffer.compare(open(sealed), payload) !== 0) throw new Error('what was opened is not what was sealed')
-  for (let at = 0; at < sealed.length; at++)
+  for (let at = 0; at < sealed.length; at += step)
     if (opens(() => open(sealed.with(at, (sealed[at] ?? 0) ^ 1))))
       throw new Error(`a message with byte ${at} changed was opened`)
 }

@@ -4,7 +4,6 @@ import { quantile } from './stats.ts'
 
 const PLAIN = 'latency.plain'
 const SEALED = 'latency.sealed'
-const WARM_UP = 1000
 
 /** A way to request. */
 export interface RequestVariant {
@@ -28,6 +27,10 @@ export const REQUESTS: readonly RequestVariant[] = [
 
 interface RequestOptions {
   readonly checkout?: Checkout
+  /** What is going to be measured. Default: all. */
+  readonly variants?: readonly RequestVariant[]
+  /** Requests of each variant before anything is measured. Default 1000. */
+  readonly warmUp?: number
   readonly tls?: boolean
   readonly profile?: string | undefined
   readonly signal?: AbortSignal
@@ -41,7 +44,13 @@ interface RequestOptions {
  */
 export async function startRequests(
   size: number,
-  { checkout = ownCheckout, tls = false, ...options }: RequestOptions = {},
+  {
+    checkout = ownCheckout,
+    variants = REQUESTS,
+    warmUp = 1000,
+    tls = false,
+    ...options
+  }: RequestOptions = {},
 ) {
   const world = await checkout.startWorld({ tls })
   const requester = startWorker('requester.mjs', options)
@@ -63,7 +72,7 @@ export async function startRequests(
     await responder.call('join', { place, identity: answering, plain: PLAIN, sealed: SEALED })
     await requester.call('join', { place, identity: world.identity('requester', { pub: [SEALED] }) })
     await requester.call('waitFor', SEALED)
-    for (const variant of REQUESTS) await request(variant, WARM_UP)
+    for (const variant of variants) await request(variant, warmUp)
   } catch (error) {
     await stop()
     throw error
