@@ -21,7 +21,8 @@ try {
 async function untilInterrupted(ref: string, options: Arguments): Promise<void> {
   const interruption = new AbortController()
   for (const [name, status] of Object.entries(SIGNALS))
-    process.once(name, () => {
+    process.on(name, () => {
+      if (interruption.signal.aborted) process.exit(status)
       process.exitCode = status
       interruption.abort()
     })

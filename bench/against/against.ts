@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,6 +33,9 @@ export async function compareAgainst(ref: string, options: Arguments, signal: Ab
   const seconds = () => `${Math.round((performance.now() - start) / 1000)} s`
   const say = (text: string) => console.log(`${seconds().padStart(6)}  ${text}`)
   const folder = await mkdtemp(join(tmpdir(), 'subrosa-against-'))
+  const removal = { recursive: true, force: true, maxRetries: 5 }
+  const removeAtExit = () => rmSync(folder, removal)
+  process.once('exit', removeAtExit)
   try {
     printMachine(await describeMachine(), options.quick)
     const loadBefore = load()
@@ -56,7 +59,8 @@ export async function compareAgainst(ref: string, options: Arguments, signal: Ab
       writeFileSync(options.json, `${JSON.stringify(record, undefined, 1)}\n`)
     }
   } finally {
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
+    await rm(folder, removal)
+    process.removeListener('exit', removeAtExit)
   }
 }
 

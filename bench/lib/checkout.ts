@@ -5,7 +5,7 @@ import { makeCrowd } from './crowd.mjs'
 import { startWorld } from './world.mjs'
 
 /** How another process reaches a world. */
-export interface Connection {
+interface Connection {
   readonly servers: string
   readonly tls?: { readonly ca: string }
 }
