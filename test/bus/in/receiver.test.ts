@@ -200,7 +200,8 @@ describe.each(modes)('a response in mode %s', (mode) => {
       all.writer(twin, mode)({ subject, inReplyTo }),
       all.writer(double, mode)({ subject, inReplyTo }),
     ]
-    if (mode !== 'message') wrong.push(write({ subject, inReplyTo, lengths: [1], payload: fromHex('01') }))
+    if (mode !== 'message')
+      wrong.push(write({ subject, inReplyTo, payloads: [fromHex('01'), fromHex('02')] }))
     for (const bytes of wrong) await all.expectRejected(bytes, 'not a response', subject)
     // What the broker adds in clear ends a request only where there is nothing to open.
     const added = headers()
