@@ -29,8 +29,9 @@ export class FramePublisher {
   readonly #sealer: FrameSealer
   readonly #outbox: Outbox
   readonly #sessions: OutgoingSessions
-  /** What comes before the payload of a frame that has a subject and nothing else. */
+  /** What comes before the payload of a frame that has a subject and nothing else, and of one with a ttl too. */
   readonly #metas = new Map<string, Uint8Array>()
+  readonly #metasWithTtl = new Map<string, Uint8Array>()
 
   constructor(nc: NatsLike, options: FramePublisherOptions) {
     this.#options = options
@@ -50,13 +51,13 @@ export class FramePublisher {
     audience: SessionAudience,
     { mode, nowMs }: { readonly mode: SessionMode; readonly nowMs: number },
   ): Published | undefined {
-    const { subject, via = subject, reply, inReplyTo, headers, payload } = outgoing
+    const { subject, via = subject, reply, inReplyTo, headers, payload, ttlMs } = outgoing
     const open = this.#sessions.get(audience, mode, { subject: via, nowMs })
     if (open === undefined) return undefined
     const { session, members } = open
     const { sealed, clear } = headers === undefined ? NO_HEADERS : splitHeaders(headers)
     const isPlain = reply === undefined && inReplyTo === undefined && headers === undefined
-    const meta = isPlain ? this.#metaOf(subject) : encode(outgoing, { sealed, clear })
+    const meta = isPlain ? this.#metaOf(subject, ttlMs) : encode(outgoing, { sealed, clear })
     const named = reply === undefined ? undefined : { id: NO_ID }
     const isJoinable = isPlain && members.length === 1 && payload.length <= MAX_JOINED_PAYLOAD
     const route = { subject: via, reply, clear }
@@ -141,12 +142,15 @@ export class FramePublisher {
     return bytes > MAX_WAITING_BYTES || session.maxSize(this.#sealer, bytes, MAX_FRAMES_PER_BATCH) > room
   }
 
-  #metaOf(subject: string): Uint8Array {
-    const known = this.#metas.get(subject)
+  /** The same bytes each time: what has the same may join in one frame. */
+  #metaOf(subject: string, ttlMs: number | undefined): Uint8Array {
+    const metas = ttlMs === undefined ? this.#metas : this.#metasWithTtl
+    const key = ttlMs === undefined ? subject : `${ttlMs} ${subject}`
+    const known = metas.get(key)
     if (known !== undefined) return known
-    const meta = encode({ subject }, NO_HEADERS)
-    if (this.#metas.size >= MAX_CACHED_SUBJECTS) this.#metas.clear()
-    this.#metas.set(subject, meta)
+    const meta = encode({ subject, ttlMs }, NO_HEADERS)
+    if (metas.size >= MAX_CACHED_SUBJECTS) metas.clear()
+    metas.set(key, meta)
     return meta
   }
 }
@@ -169,10 +173,10 @@ class PublishedFrame implements Published {
 }
 
 function encode(
-  { subject, reply, inReplyTo }: Omit<Outgoing, 'payload'>,
+  { subject, reply, inReplyTo, ttlMs = 0 }: Omit<Outgoing, 'payload'>,
   { sealed, clear }: ReturnType<typeof splitHeaders>,
 ): Uint8Array {
-  return encodeFrameMeta({ ttlMs: 0, subject, reply, inReplyTo, headers: sealed, clearHeaders: clear })
+  return encodeFrameMeta({ ttlMs, subject, reply, inReplyTo, headers: sealed, clearHeaders: clear })
 }
 
 /** Payloads in groups that fit into a frame. Each of them fits alone. */
