@@ -114,10 +114,10 @@ export class FrameReceiver {
       return reject(content, delivered)
     }
     const { epoch, sender, session } = held
-    const { ttlMs, lengths } = content.meta
+    const { ttlMs } = content.meta
     const opened = toOpened(held, header, content, delivered.data)
     const window = session.sid
-    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: lengths !== undefined }
+    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: content.payloads.length > 1 }
     const reason = judge(candidate, { delivered, arrival, policy, now })
     if (reason !== undefined) {
       this.#spend(held, arrival, clock.work() - startedAt)
@@ -152,20 +152,13 @@ export class FrameReceiver {
 
   #deliver(
     opened: Opened,
-    { meta, payload }: OpenedContent,
+    { payloads }: OpenedContent,
     { held, delivered, arrival }: { held: HeldSession; delivered: NatsMessage; arrival: Arrival },
   ): void {
     const { sender } = held
-    if (meta.lengths === undefined) return arrival.deliver({ opened, sender, delivered })
-    let at = 0
-    for (const length of meta.lengths) {
-      arrival.deliver({
-        opened: withPayload(opened, payload.subarray(at, at + length)),
-        sender,
-        delivered,
-      })
-      at += length
-    }
+    if (payloads.length === 1) return arrival.deliver({ opened, sender, delivered })
+    for (const payload of payloads)
+      arrival.deliver({ opened: withPayload(opened, payload), sender, delivered })
   }
 
   /** The same number again with another salt, under the same key: two processes go on from one state. */
@@ -185,7 +178,7 @@ const SALT_BYTES_COMPARED = 6
 function toOpened(
   held: HeldSession,
   header: FrameHeader,
-  { meta, payload }: OpenedContent,
+  { meta, payloads: [payload = EMPTY] }: OpenedContent,
   frame: Uint8Array,
 ): Opened {
   const { subject, reply, inReplyTo, headers, clearHeaders } = meta
