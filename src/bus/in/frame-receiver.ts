@@ -17,7 +17,7 @@ import type { RejectReason } from '../status.ts'
 import type { Arrival } from './arrival.ts'
 import type { HeldSession } from './held-session.ts'
 import type { IncomingSessions, TurnedAway } from './incoming-sessions.ts'
-import { judge, type Moment } from './judge.ts'
+import { isRecent, judge, type Moment } from './judge.ts'
 import { keep } from './kept-message.ts'
 import { seenIn } from './replay.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
@@ -56,13 +56,15 @@ export class FrameReceiver {
   }
 
   take(delivered: NatsMessage, arrival: Arrival): void {
-    const { sessions, reject } = this.#options
+    const { sessions, reject, clock } = this.#options
     const frame = delivered.data
     const header = headerOf(frame)
     if (header === undefined) return reject('malformed', delivered)
     const held = sessions.find(frame)
     const turnedAway = held === undefined ? sessions.turnAway(frame) : undefined
     if (turnedAway !== undefined) return this.#turnAway(turnedAway, delivered, arrival)
+    // A recorded frame of a session that is forgotten is not worth a question.
+    if (held === undefined && !isRecent(header.sentAtMs, clock.moment())) return reject('time', delivered)
     if (!sessions.mustWait(frame, held !== undefined)) {
       if (held !== undefined) this.#open(held, { header, delivered, arrival })
       return

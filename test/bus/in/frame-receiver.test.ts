@@ -1,12 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hex, utf8 } from '../../../src/base/bytes.ts'
-import {
-  CLOCK_WINDOW_MS,
-  FAILED_OPENS_PER_SECOND,
-  MAX_SESSIONS_PER_SENDER,
-  REPLAY_WINDOW,
-  SESSION_TOMBSTONE_MS,
-} from '../../../src/base/limits.ts'
+import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND, REPLAY_WINDOW } from '../../../src/base/limits.ts'
 import type { RecipientKey } from '../../../src/envelope/keys.ts'
 import { FrameSealer } from '../../../src/session/frame-cipher.ts'
 import { OutgoingSession } from '../../../src/session/outgoing.ts'
@@ -106,7 +100,7 @@ describe('a handshake', () => {
   it('that comes again, however often, leaves its sender as many sessions as before', async () => {
     const alice = await all.join('alice')
     const session = all.openSession(alice)
-    for (let i = 0; i < MAX_SESSIONS_PER_SENDER + 10; i++) all.broker.publish('orders.new', session.handshake)
+    for (let i = 0; i < 300; i++) all.broker.publish('orders.new', session.handshake)
     await all.expectDelivered(all.openSession(alice).frame())
     expect(all.bob.rejections()).toEqual({})
   })
@@ -166,31 +160,11 @@ describe('a session', () => {
     await all.expectRejected(session.frame({ sentAtMs: end - 1 }), 'session')
   })
 
-  it('is refused beyond 256 of one sender, and none is forgotten for it', async () => {
-    const alice = await all.join('alice')
-    const open = () => all.openSession(alice, { lifetimeMs: LIFE_MS })
-    const sessions = Array.from({ length: MAX_SESSIONS_PER_SENDER }, open)
-    const [first = open(), second = open()] = sessions
-    await all.expectDelivered(first.frame())
-    expect(all.bob.rejections()).toEqual({})
-    await all.expectRejected(all.session(alice).handshake, 'flood')
-    // Those that are held stay, and other senders have theirs.
-    for (const session of [first, second, sessions.at(-1) ?? first])
-      await all.expectDelivered(session.frame())
-    await all.expectDelivered(all.openSession(await all.join('carol')).frame())
-    // Also when they are over, for as long as a frame of theirs could be played again.
-    const forgotten = all.epoch.notBefore + LIFE_MS + SESSION_TOMBSTONE_MS
-    await goTo(forgotten - 1000)
-    await all.expectRejected(all.session(alice).handshake, 'flood')
-    await goTo(forgotten)
-    await all.expectDelivered(all.openSession(alice).frame())
-  })
-
   it('that is over opens nothing, also when its handshake comes again', async () => {
     const session = all.openSession(await all.join('alice'), { lifetimeMs: LIFE_MS })
     const frame = session.frame()
     await all.expectDelivered(frame)
-    await goTo(all.epoch.notBefore + LIFE_MS + SESSION_TOMBSTONE_MS - 1)
+    await goTo(all.epoch.notBefore + LIFE_MS + CLOCK_WINDOW_MS + MINUTE)
     all.broker.publish(all.inboxOfBob, session.handshake)
     await all.expectRejected(frame, 'session')
     await all.expectRejected(session.frame({ sentAtMs: all.epoch.notBefore + LIFE_MS - 1 }), 'session')
