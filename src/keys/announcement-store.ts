@@ -1,5 +1,6 @@
 // Over 300 lines: what is taken in, proved and pushed out is one bookkeeping, and its bounds hold together.
 import { compareBytes, hex, samePublic } from '../base/bytes.ts'
+import { type Latest, unconfirmed } from '../base/clock.ts'
 import {
   MAX_ANNOUNCEMENTS_PER_INSTANCE,
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
@@ -42,6 +43,8 @@ export interface AnnouncementStoreOptions {
   readonly revocations: RevocationSet
   /** Whether what is proved is passed on to others: its wire bytes are then held with it. Default: it is not. */
   readonly passesOn?: boolean
+  /** By it a token has expired where it is ahead of the clock. */
+  readonly latest?: Latest
   /** Called when two verified announcements claim one instance, epoch and sequence number. */
   readonly onClone: (announcement: VerifiedAnnouncement) => void
   /** Called when an announcement is not taken that its identity has signed. */
@@ -222,7 +225,8 @@ export class AnnouncementStore {
 
   /** Whether a proved announcement is still to be believed: its token may expire, and its identity be revoked. */
   holds({ claims }: VerifiedAnnouncement, nowMs: number): boolean {
-    return nowMs < claims.expiresAt * 1000 && !this.#options.revocations.isRevoked(claims)
+    const { revocations, latest = unconfirmed } = this.#options
+    return Math.max(nowMs, latest()) < claims.expiresAt * 1000 && !revocations.isRevoked(claims)
   }
 
   /** Forgets announcements for epochs that are not held any more. */
@@ -253,11 +257,11 @@ export class AnnouncementStore {
     { announcement: { agent, token } }: ParsedAnnouncement,
     nowMs: number,
   ): VerifiedClaims | undefined {
-    const { trust } = this.#options
+    const { trust, latest = unconfirmed } = this.#options
     try {
       const isNew = !trust.knows(token)
       if (isNew && !this.#mayVerify(token, nowMs)) return undefined
-      const claims = trust.verify(token, nowMs)
+      const claims = trust.verify(token, nowMs, Math.max(nowMs, latest()))
       if (isNew) this.#newTokens.giveBack()
       return claims.name === agent ? claims : undefined
     } catch {

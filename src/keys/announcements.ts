@@ -1,4 +1,5 @@
 import { concat } from '../base/bytes.ts'
+import { unconfirmed } from '../base/clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { isLowOrder } from '../crypto/low-order.ts'
@@ -13,7 +14,7 @@ import {
 } from '../envelope/keys.ts'
 import type { Identity } from '../identity/identity.ts'
 import { decodeNkey } from '../identity/nkey.ts'
-import type { Trust, VerifiedClaims } from '../identity/trust.ts'
+import type { VerifiedClaims } from '../identity/trust.ts'
 import {
   type Announcement,
   decodeAnnouncement,
@@ -22,9 +23,8 @@ import {
   encodeSignedAnnouncement,
   type SignedAnnouncement,
 } from '../wire/statements.ts'
-import type { AcceptedEpoch, EpochFloor } from './epochs.ts'
+import type { AcceptedEpoch, AroundSigner, EpochFloor } from './epochs.ts'
 import type { KeyMemory } from './key-memory.ts'
-import type { RevocationSet } from './revocations.ts'
 
 declare const verified: unique symbol
 
@@ -124,10 +124,8 @@ interface VerifiedAt {
 }
 
 /** What an announcement is verified against. */
-interface Around {
+interface Around extends AroundSigner {
   readonly engine: CryptoEngine
-  readonly trust: Trust
-  readonly revocations: RevocationSet
 }
 
 /**
@@ -191,9 +189,9 @@ export function verifyAnnouncer(
   parsed: ParsedAnnouncement,
   nowMs: number,
 ): VerifiedClaims | undefined {
-  const { engine, trust, revocations } = around
+  const { engine, revocations } = around
   const { announcement, signed } = parsed
-  const claims = verifyClaims(trust, announcement, nowMs)
+  const claims = verifyClaims(around, announcement, nowMs)
   if (claims === undefined || revocations.isRevoked(claims)) return undefined
   const identityKey = decodeNkey('U', claims.identity)
   if (!engine.verify(identityKey, concat(labels.announcement, signed.structure), signed.signature))
@@ -209,9 +207,13 @@ function fitsEpoch(announcement: Announcement, epoch: AcceptedEpoch): boolean {
   return keys.every(({ suite }) => epoch.suites.includes(suite))
 }
 
-function verifyClaims(trust: Trust, announcement: Announcement, nowMs: number): VerifiedClaims | undefined {
+function verifyClaims(
+  { trust, latest = unconfirmed }: AroundSigner,
+  announcement: Announcement,
+  nowMs: number,
+): VerifiedClaims | undefined {
   try {
-    const claims = trust.verify(announcement.token, nowMs)
+    const claims = trust.verify(announcement.token, nowMs, Math.max(nowMs, latest()))
     return claims.identity === announcement.identity && claims.name === announcement.agent
       ? claims
       : undefined
