@@ -71,7 +71,7 @@ export class SecureMessage {
    * server delivers to it, which is another subject where the server maps it.
    */
   declare readonly reply?: string
-  /** The payload, in memory of its own. */
+  /** The payload. Its memory (`data.buffer`) holds nothing of another message. */
   readonly data: Uint8Array
   /** What the sender set. Absent where it set none. */
   declare readonly headers?: MessageHeaders

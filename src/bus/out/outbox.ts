@@ -115,6 +115,8 @@ export class Outbox {
     this.#waiting = []
     for (const batch of this.#batches.values()) this.#seal(batch)
     this.#batches.clear()
+    // Sealed or not, no plaintext stays for the life of the connection.
+    this.#memory?.fill(0, 0, this.#used)
     this.#used = 0
     for (const { batch, route } of waiting) {
       const frame = batch.sealed[batch.published++]
