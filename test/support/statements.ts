@@ -58,6 +58,8 @@ export class World {
   readonly kept: EpochFloor[] = []
   /** Instances (hexadecimal or not) for which a clone alarm was raised. */
   readonly clones: Uint8Array[] = []
+  /** The highest time that was confirmed: whatever a test says. */
+  latestMs = 0
 
   /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
   constructor(
@@ -73,7 +75,8 @@ export class World {
     this.authority = like?.authority ?? newAuthority()
     this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
-    this.revocations = new RevocationSet(engine, this.trust)
+    const latest = (): number => this.latestMs
+    this.revocations = new RevocationSet(engine, this.trust, latest)
     const { trust, revocations, kept, clones } = this
     this.chain = new EpochChain({
       engine,
@@ -81,12 +84,14 @@ export class World {
       revocations,
       floor,
       keepFloor: (next) => kept.push(next),
+      latest,
     })
     this.directory = new Directory({
       engine,
       trust,
       epochs: this.chain,
       revocations,
+      latest,
       passesOn,
       onClone: ({ announcement }) => clones.push(announcement.instance),
     })

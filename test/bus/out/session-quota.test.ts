@@ -85,8 +85,9 @@ function outgoing() {
   const { secretKey: messageKey } = engine.ed25519KeyPair()
   const keys = { messageKey, announcementHash: engine.randomBytes(32), seq: 1 }
   const link = { keyring: { sending: () => keys } } as unknown as RealmLink
+  const context = testContext({ clock, subjects: SUBJECTS })
   const sessions = new OutgoingSessions(nc, {
-    ...testContext({ clock, subjects: SUBJECTS }),
+    ...context,
     link,
     padding: 'padme' satisfies ConnectionParts['padding'],
     flush: () => {},
@@ -97,7 +98,7 @@ function outgoing() {
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
     sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
-  return { sessions, clock, subscribed, published, member, get, epoch }
+  return { sessions, clock, context, subscribed, published, member, get, epoch }
 }
 
 describe('the sessions that an instance has opened', () => {
@@ -178,6 +179,43 @@ describe('the sessions that an instance has opened', () => {
     expect(subscribed.size).toBe(1)
     sessions.close()
     expect(subscribed.size).toBe(0)
+  })
+
+  it('end when their life has passed, also where the wall clock was set back meanwhile', () => {
+    const { member, get, clock, sessions } = outgoing()
+    const opened = get([member()])
+    clock.jump(-3_600_000)
+    clock.advance(15 * 60_000 - 1)
+    sessions.prune()
+    expect(opened?.isOpen(0)).toBe(true)
+    clock.advance(1)
+    sessions.prune()
+    expect(opened?.isOpen(0)).toBe(false)
+  })
+
+  it('stay over, and are not begun in an epoch that is over, by the latest time where the clock is behind it', () => {
+    const { member, get, clock, epoch, context } = outgoing()
+    const [a, b] = [member(), member()]
+    const open = get([a])
+    context.clock.counted()
+    clock.advance(60_000)
+    expect(get([a])).toBe(open)
+    clock.jump(epoch.notAfter - clock.now())
+    context.clock.counted()
+    clock.jump(-60_000)
+    expect([get([a]), get([b])]).toEqual([undefined, undefined])
+  })
+
+  it('make no room at their recipients while the wall clock is ahead for a moment', () => {
+    const { member, get, clock, context } = outgoing()
+    const bob = member()
+    context.clock.counted()
+    for (let i = 0; i < MAX_SESSIONS_PER_SENDER; i++) expect(get([bob, member()])).toBeDefined()
+    const ahead = 30 * 60_000
+    clock.jump(ahead)
+    expect(get([bob])).toBeUndefined()
+    clock.jump(-ahead)
+    expect(get([bob])).toBeUndefined()
   })
 
   it('answer nobody any more when all are closed, those that had just ended among them', () => {
