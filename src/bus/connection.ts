@@ -139,7 +139,7 @@ export class SecureConnection {
   readonly #nc: NatsLike
   readonly #parts: ConnectionParts
   readonly #feed: StatusFeed
-  readonly #windows = new ReplayWindows()
+  readonly #windows = new ReplayWindows((name, bytes) => this.#receiver.countWindows(name, bytes))
   readonly #senders = new WeakMap<VerifiedAnnouncement, Sender>()
   readonly #link: RealmLink
   readonly #streams: Streams

@@ -1,7 +1,7 @@
 import { compareBytes, hex } from '../base/bytes.ts'
 import { unconfirmed } from '../base/clock.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
-import type { RecipientKey } from '../envelope/keys.ts'
+import type { LeftOutReason, RecipientKey } from '../envelope/keys.ts'
 import { allows } from '../identity/permissions.ts'
 import type { IdentityClaims } from '../identity/token.ts'
 import {
@@ -22,6 +22,10 @@ export interface AudienceMember {
   readonly instance: string
   readonly instanceBytes: Uint8Array
   readonly key: RecipientKey
+  /** Of the announcement that has the key. */
+  readonly announcementHash: Uint8Array
+  /** How many instances its agent may have. */
+  readonly maxInstances: number
 }
 
 /** Whom a message on a subject is sealed to, and in which epoch. */
@@ -62,6 +66,12 @@ interface Kept {
 }
 
 const MAX_CACHED_AUDIENCES = 1024
+
+/** What is wrong with an announcement that is not taken, for error messages. */
+const REFUSED: Readonly<Record<LeftOutReason, string>> = {
+  'unusable key': 'nothing can be sealed to the key that it announced',
+  'kid in use': 'it announced a key under the kid of another one',
+}
 
 /**
  * Who is in a realm, by the announcements that are held: who sent a message, who may read a subject, and why
@@ -153,8 +163,8 @@ export class Directory {
     const present = new Set(this.audience(subject, nowMs)?.members.map(({ name }) => name))
     const absences: Absence[] = []
     for (const agent of this.#store.agents()) {
-      const { name, entries } = agent
-      if (!present.has(name) && entries.length > 0)
+      const { name, entries, refused } = agent
+      if (!present.has(name) && (entries.length > 0 || refused !== undefined))
         absences.push({ name, why: this.#absence(agent, subject, nowMs) })
     }
     return absences.sort((a, b) => a.name.localeCompare(b.name))
@@ -254,6 +264,8 @@ export class Directory {
   #absence(agent: KnownAgent, subject: string, nowMs: number): string {
     const { epochs, revocations, latest = unconfirmed } = this.#options
     const claims = agent.entries.map((entry) => entry.claims)
+    const refused = agent.refused && REFUSED[agent.refused.why]
+    if (claims.length === 0 && refused !== undefined) return refused
     if (claims.every((claim) => revocations.isRevoked(claim))) return 'its identity is revoked'
     const notBeforeMs = Math.max(nowMs, latest())
     if (claims.every((claim) => notBeforeMs >= claim.expiresAt * 1000))
@@ -267,7 +279,7 @@ export class Directory {
     if (remaining.length === 0) return 'it has retired'
     const current = epochs.current(nowMs)
     if (!remaining.some(({ epoch }) => current.includes(epoch)))
-      return 'it has not announced keys for the current epoch'
+      return refused ?? 'it has not announced keys for the current epoch'
     return 'another identity holds its name'
   }
 
@@ -292,11 +304,20 @@ export class Directory {
 
 /** The announced instance as a recipient; `undefined` for a retirement, which announces no key. */
 export function toMember({
+  hash,
   claims,
   announcement,
   recipient,
 }: VerifiedAnnouncement): AudienceMember | undefined {
   if (recipient === undefined) return undefined
   const { instance } = announcement
-  return { name: claims.name, instance: hex(instance), instanceBytes: instance, key: recipient }
+  const { name, maxInstances } = claims
+  return {
+    name,
+    instance: hex(instance),
+    instanceBytes: instance,
+    key: recipient,
+    announcementHash: hash,
+    maxInstances,
+  }
 }

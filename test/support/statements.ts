@@ -3,6 +3,7 @@ import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
 import type { IdentityClaims } from '../../src/identity/token.ts'
 import { Trust } from '../../src/identity/trust.ts'
+import type { LeftOut } from '../../src/keys/announcement-store.ts'
 import { type ParsedAnnouncement, parseAnnouncement, signAnnouncement } from '../../src/keys/announcements.ts'
 import { Directory } from '../../src/keys/directory.ts'
 import {
@@ -60,6 +61,8 @@ export class World {
   readonly clones: Uint8Array[] = []
   /** The highest time that was confirmed: whatever a test says. */
   latestMs = 0
+  /** Announcements that were signed by their identity and not taken. */
+  readonly refused: LeftOut[] = []
 
   /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
   constructor(
@@ -77,7 +80,7 @@ export class World {
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
     const latest = (): number => this.latestMs
     this.revocations = new RevocationSet(engine, this.trust, latest)
-    const { trust, revocations, kept, clones } = this
+    const { trust, revocations, kept, clones, refused } = this
     this.chain = new EpochChain({
       engine,
       trust,
@@ -94,6 +97,7 @@ export class World {
       latest,
       passesOn,
       onClone: ({ announcement }) => clones.push(announcement.instance),
+      onRefused: (announcement) => refused.push(announcement),
     })
   }
 

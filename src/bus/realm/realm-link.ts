@@ -30,6 +30,7 @@ import {
   writeCursor,
 } from '../../wire/statements.ts'
 import type { Context } from '../context.ts'
+import { LeftOutReports } from '../left-out.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
 import { Announcer } from './announcer.ts'
@@ -68,6 +69,7 @@ export class RealmLink {
   readonly revocations: RevocationSet
   readonly directory: Directory
   readonly keyring: Keyring
+  readonly leftOut: LeftOutReports
   readonly #nc: NatsLike
   readonly #options: RealmLinkOptions
   readonly #listeners = new Set<() => void>()
@@ -100,6 +102,7 @@ export class RealmLink {
     const latest = (): number => clock.latest
     this.#nc = nc
     this.#options = options
+    this.leftOut = new LeftOutReports(options)
     this.revocations = new RevocationSet(engine, trust, latest)
     this.epochs = new EpochChain({
       engine,
@@ -118,6 +121,7 @@ export class RealmLink {
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
+      onRefused: (refused) => this.leftOut.report(refused),
     })
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
     this.#timers = new Timers(clock, (error) => this.#note(error))

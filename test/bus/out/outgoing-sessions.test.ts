@@ -1,68 +1,38 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { hex } from '../../../src/base/bytes.ts'
 import {
-  CLOCK_WINDOW_MS,
+  HANDSHAKE_REPEAT_MS,
   LOOKUP_TIMEOUT_MS,
   MAX_HANDSHAKE_INBOXES,
   MAX_HANDSHAKE_SUBJECTS,
-  MAX_SESSIONS_PER_SENDER,
-  SESSION_TOMBSTONE_MS,
+  REFUSED_SESSION_MS,
 } from '../../../src/base/limits.ts'
 import type { ConnectionParts } from '../../../src/bus/connection.ts'
-import type { NatsLike } from '../../../src/bus/nats-like.ts'
+import type { NatsLike, NatsMessage } from '../../../src/bus/nats-like.ts'
 import { OutgoingSessions } from '../../../src/bus/out/outgoing-sessions.ts'
-import { SessionQuota } from '../../../src/bus/out/session-quota.ts'
 import type { RealmLink } from '../../../src/bus/realm/realm-link.ts'
+import type { StatusEvent } from '../../../src/bus/status.ts'
+import type { OwnKey, SessionSecrets } from '../../../src/envelope/keys.ts'
+import { unseal } from '../../../src/envelope/open.ts'
 import type { AudienceMember } from '../../../src/keys/directory.ts'
 import { protocolSubjects } from '../../../src/keys/subjects.ts'
-import { SessionMode } from '../../../src/wire/handshake.ts'
-import { newRecipient } from '../../envelope/forge.ts'
+import { refusalTag } from '../../../src/session/refusal.ts'
+import { encodeSessionRequest, SessionMode } from '../../../src/wire/handshake.ts'
+import { encodeRefusal, type Refusal, RefusalReason } from '../../../src/wire/refusal.ts'
+import { keyring, newRecipient } from '../../envelope/forge.ts'
 import { ManualClock } from '../../support/clock.ts'
 import { testContext } from '../../support/context.ts'
 import { engine } from '../../support/identities.ts'
 import { World } from '../../support/statements.ts'
 
-const KEPT_MS = SESSION_TOMBSTONE_MS + CLOCK_WINDOW_MS
 const MAX_OPEN = 4096
-
-describe('how many sessions a recipient remembers', () => {
-  const fill = (quota: SessionQuota, kids: readonly string[], endsAtMs = 1000): void => {
-    for (let i = 0; i < MAX_SESSIONS_PER_SENDER; i++) quota.add(kids, endsAtMs)
-  }
-
-  it('is counted for each of them', () => {
-    const quota = new SessionQuota()
-    for (let i = 0; i < MAX_SESSIONS_PER_SENDER - 1; i++) quota.add(['bob', 'carol'], 1000)
-    expect(quota.hasRoom(['bob', 'carol'], 0)).toBe(true)
-    quota.add(['bob'], 1000)
-    expect(quota.hasRoom(['bob'], 0)).toBe(false)
-    expect(quota.hasRoom(['carol'], 0)).toBe(true)
-    expect(quota.hasRoom(['dave', 'carol', 'bob'], 0)).toBe(false)
-    expect(quota.hasRoom(['dave'], 0)).toBe(true)
-  })
-
-  it('ends when its clock, too, must have forgotten them', () => {
-    const quota = new SessionQuota()
-    fill(quota, ['bob'])
-    expect([1000 + KEPT_MS - 1, 1000 + KEPT_MS].map((now) => quota.hasRoom(['bob'], now))).toEqual([
-      false,
-      true,
-    ])
-    fill(quota, ['bob'], 2000 + KEPT_MS)
-    expect(quota.hasRoom(['bob'], 1000 + KEPT_MS)).toBe(false)
-  })
-
-  it('is remembered for a shorter one behind a longer one as long as for the longer one', () => {
-    const quota = new SessionQuota()
-    quota.add(['carol'], 5000)
-    fill(quota, ['bob'], 1000)
-    expect(quota.hasRoom(['bob'], 1000 + KEPT_MS)).toBe(false)
-    expect(quota.hasRoom(['bob'], 5000 + KEPT_MS)).toBe(true)
-  })
-})
 
 const SUBJECTS = protocolSubjects('A'.repeat(56))
 const inboxOf = ({ instanceBytes }: AudienceMember): string => SUBJECTS.inbox(instanceBytes)
+
+interface Member extends AudienceMember {
+  readonly key: OwnKey
+}
 
 /** Outgoing sessions without a server: what is subscribed to and published is counted. */
 function outgoing() {
@@ -71,14 +41,14 @@ function outgoing() {
   if (made === undefined) throw new Error('no epoch')
   const epoch = world.accept(made)
   const clock = new ManualClock(epoch.notBefore)
-  const subscribed = new Set<string>()
+  const subscribed = new Map<string, (message: NatsMessage) => void>()
   const published: { readonly subject: string; readonly bytes: Uint8Array }[] = []
   const nc = {
     info: { max_payload: 1024 * 1024 },
     isClosed: () => false,
     publish: (subject: string, bytes: Uint8Array) => published.push({ subject, bytes }),
-    subscribe: (subject: string) => {
-      subscribed.add(subject)
+    subscribe: (subject: string, options: { callback: (error: null, message: NatsMessage) => void }) => {
+      subscribed.set(subject, (message) => options.callback(null, message))
       return { unsubscribe: () => subscribed.delete(subject) }
     },
   } as unknown as NatsLike
@@ -86,19 +56,47 @@ function outgoing() {
   const keys = { messageKey, announcementHash: engine.randomBytes(32), seq: 1 }
   const link = { keyring: { sending: () => keys } } as unknown as RealmLink
   const context = testContext({ clock, subjects: SUBJECTS })
+  const events: StatusEvent[] = []
+  vi.spyOn(context.feed, 'emit').mockImplementation((event) => events.push(event))
   const sessions = new OutgoingSessions(nc, {
     ...context,
     link,
     padding: 'padme' satisfies ConnectionParts['padding'],
     flush: () => {},
   })
-  const member = (): AudienceMember => {
+  const member = (): Member => {
     const instanceBytes = engine.randomBytes(8)
-    return { name: 'x', instance: 'x', instanceBytes, key: newRecipient(engine) }
+    const announcementHash = engine.randomBytes(32)
+    const key = newRecipient(engine, { announcementHash, epochHash: epoch.hash })
+    const instance = hex(instanceBytes)
+    return { name: 'x', instance, instanceBytes, key, announcementHash, maxInstances: 16 }
+  }
+  /** Whatever is published on the subject of a session comes here. */
+  const say = (sid: Uint8Array, data: Uint8Array): void => {
+    const subject = SUBJECTS.session(sid)
+    subscribed.get(subject)?.({ subject, sid: 1, data })
+  }
+  /** What this recipient learns from the handshake that was published last. */
+  const secretsOf = ({ key }: Member): SessionSecrets => {
+    const result = unseal(
+      engine,
+      published.at(-1)?.bytes ?? new Uint8Array(0),
+      keyring({ ...key, epoch: epoch.number }),
+    )
+    if (result.outcome !== 'opened' || result.message.session === undefined)
+      throw new Error('it opens no session')
+    return result.message.session
+  }
+  const refusal = (by: Member, changes: Partial<Refusal> = {}, as: Member = by): Uint8Array => {
+    const { sid, key } = secretsOf(by)
+    const reason = changes.reason ?? RefusalReason.noRoom
+    const tag = refusalTag(engine, { sid, key }, { reason, announcementHash: as.announcementHash })
+    return encodeRefusal({ sid, kid: as.key.kid, reason, tag, ...changes })
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
     sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
-  return { sessions, clock, context, subscribed, published, member, get, epoch }
+  const parts = { sessions, clock, context, subscribed, published, events, member, get, epoch }
+  return { ...parts, say, secretsOf, refusal }
 }
 
 describe('the sessions that an instance has opened', () => {
@@ -137,19 +135,6 @@ describe('the sessions that an instance has opened', () => {
     expect([get([a]), get([b])]).toEqual([undefined, undefined])
   })
 
-  it('are not opened where a recipient remembers 256', () => {
-    const { member, get } = outgoing()
-    const bob = member()
-    const others = Array.from({ length: MAX_SESSIONS_PER_SENDER }, member)
-    const first = get([bob, others[0] ?? bob])
-    for (const other of others) expect(get([bob, other])).toBeDefined()
-    expect(get([bob])).toBe(undefined)
-    expect(get([bob, member()])).toBe(undefined)
-    // One that is open serves on.
-    expect(get([bob, others[0] ?? bob])).toBe(first)
-    expect(get([member()])).toBeDefined()
-  })
-
   it('are 4096 at most: one more ends the oldest, and its requests are soon not answered any more', () => {
     const { member, get, subscribed, clock } = outgoing()
     const audiences = Array.from({ length: MAX_OPEN + 3 }, () => [member()])
@@ -183,7 +168,7 @@ describe('the sessions that an instance has opened', () => {
 
   it('end when their life has passed, also where the wall clock was set back meanwhile', () => {
     const { member, get, clock, sessions } = outgoing()
-    const opened = get([member()])
+    const opened = get([member()])?.session
     clock.jump(-3_600_000)
     clock.advance(15 * 60_000 - 1)
     sessions.prune()
@@ -206,18 +191,6 @@ describe('the sessions that an instance has opened', () => {
     expect([get([a]), get([b])]).toEqual([undefined, undefined])
   })
 
-  it('make no room at their recipients while the wall clock is ahead for a moment', () => {
-    const { member, get, clock, context } = outgoing()
-    const bob = member()
-    context.clock.counted()
-    for (let i = 0; i < MAX_SESSIONS_PER_SENDER; i++) expect(get([bob, member()])).toBeDefined()
-    const ahead = 30 * 60_000
-    clock.jump(ahead)
-    expect(get([bob])).toBeUndefined()
-    clock.jump(-ahead)
-    expect(get([bob])).toBeUndefined()
-  })
-
   it('answer nobody any more when all are closed, those that had just ended among them', () => {
     const { member, get, subscribed, clock, sessions } = outgoing()
     get([member()])
@@ -230,5 +203,87 @@ describe('the sessions that an instance has opened', () => {
     // Nothing is left that would happen later.
     clock.advance(LOOKUP_TIMEOUT_MS)
     expect(subscribed.size).toBe(0)
+  })
+})
+
+describe('a recipient that refuses a session', () => {
+  it('has what follows for that audience sealed in messages for a minute, and then a session again', () => {
+    const { clock, member, get, say, secretsOf, refusal, events } = outgoing()
+    const [alice, bob] = [member(), member()]
+    const session = get([alice, bob])
+    say(secretsOf(bob).sid, refusal(bob))
+    expect(session?.isOpen(clock.now())).toBe(false)
+    expect(get([alice, bob])).toBe(undefined)
+    // Others have nothing to do with it.
+    expect(get([alice])).toBeDefined()
+    clock.advance(REFUSED_SESSION_MS - 1)
+    expect(get([alice, bob])).toBe(undefined)
+    clock.advance(1)
+    expect(get([alice, bob])).toBeDefined()
+    expect(events).toEqual([{ type: 'sessionRefused', by: 'x', instance: bob.instance, reason: 'no room' }])
+  })
+
+  it('must have opened its handshake: junk of anybody else changes nothing', () => {
+    const { clock, member, get, say, secretsOf, refusal, events } = outgoing()
+    const [alice, bob, mary] = [member(), member(), member()]
+    const session = get([alice, bob])
+    const { sid } = secretsOf(bob)
+    const good = refusal(bob)
+    const other = outgoing()
+    other.get([bob])
+    const ofAnother = refusalTag(engine, other.secretsOf(bob), {
+      reason: RefusalReason.noRoom,
+      announcementHash: bob.announcementHash,
+    })
+    const junk = [
+      good.subarray(0, good.length - 1),
+      good.with(good.length - 1, (good.at(-1) ?? 0) ^ 1),
+      refusal(bob, { tag: new Uint8Array(16) }),
+      refusal(bob, { tag: ofAnother }),
+      refusal(bob, { sid: sid.with(0, (sid[0] ?? 0) ^ 1) }),
+      // Another reason than the one that was proved.
+      refusal(bob, {
+        tag: refusalTag(engine, secretsOf(bob), { reason: 1, announcementHash: bob.announcementHash }),
+      }),
+      refusal(bob, {}, mary),
+    ]
+    for (const bytes of junk) say(sid, bytes)
+    expect([get([alice, bob]) === session, events]).toEqual([true, []])
+    say(sid, good)
+    expect([get([alice, bob]), events.length]).toEqual([undefined, 1])
+    expect(session?.isOpen(clock.now())).toBe(false)
+  })
+
+  it('has no messages sealed to more than 32 others for its sake: its sender goes on, and hears of it once', () => {
+    const { member, get, say, secretsOf, refusal, events } = outgoing()
+    const bob = member()
+    const crowd = [bob, ...Array.from({ length: MAX_HANDSHAKE_INBOXES }, member)]
+    const session = get(crowd)
+    const bytes = refusal(bob, { reason: RefusalReason.ended })
+    for (let i = 0; i < 5; i++) say(secretsOf(bob).sid, bytes)
+    expect(get(crowd)).toBe(session)
+    expect(events).toEqual([{ type: 'sessionRefused', by: 'x', instance: bob.instance, reason: 'ended' }])
+  })
+})
+
+describe('requests for handshakes', () => {
+  const answersTo = (
+    { published }: Pick<ReturnType<typeof outgoing>, 'published'>,
+    sid: Uint8Array,
+  ): number => published.filter(({ subject }) => subject === SUBJECTS.handshake(sid)).length
+
+  it('are answered at once, and for one session again after half a second, also where nobody asks any more', () => {
+    const all = outgoing()
+    const bob = all.member()
+    all.get([bob])
+    const { sid } = all.secretsOf(bob)
+    for (let i = 0; i < 50; i++) all.say(sid, encodeSessionRequest(sid))
+    expect(answersTo(all, sid)).toBe(1)
+    all.clock.advance(HANDSHAKE_REPEAT_MS - 1)
+    expect(answersTo(all, sid)).toBe(1)
+    all.clock.advance(100)
+    expect(answersTo(all, sid)).toBe(2)
+    all.clock.advance(10_000)
+    expect(answersTo(all, sid)).toBe(2)
   })
 })
