@@ -124,6 +124,29 @@ describe.each(KINDS)('a wall clock that is set, $name,', ({ hasBoot }) => {
     hand.isTicking = true
     await passingUntil(all, 'she was answered', () => isFresh(events))
   })
+
+  it('lets no tick count that answers a question from before', async () => {
+    const hand = await HandRotator.start(realm)
+    const { alice, events } = await joinAlice(hasBoot)
+    const queries = await realm.tap(`${realm.root}.query`)
+    const asked = (): readonly Uint8Array[] => queries.flatMap(({ data }) => decodeQuery(data).nonce ?? [])
+    // Two questions are kept back, and the first one is answered.
+    hand.isTicking = false
+    machine.jump(MINUTE)
+    hand.tick()
+    await passingUntil(all, 'she has asked twice', () => asked().length > 1)
+    const [first, second] = asked()
+    if (first === undefined || second === undefined) throw new Error('no question')
+    hand.tick([first])
+    await until('she is fresh', () => isFresh(events))
+    machine.jump(MINUTE)
+    hand.tick([second])
+    await until('she has noticed', () => countOf(events, 'stale') === 2)
+    await alice.flush()
+    expect(isFresh(events)).toBe(false)
+    hand.isTicking = true
+    await passingUntil(all, 'she was answered', () => isFresh(events))
+  })
 })
 
 describe.each(KINDS)('a machine that was suspended for 40 minutes, $name,', ({ hasBoot }) => {
