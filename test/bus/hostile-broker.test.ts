@@ -67,7 +67,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     await until('delivered', () => got.length === 1)
     const before = count(bob, 'replay')
     for (let i = 0; i < 3; i++) broker.publish('orders.new', wire)
-    await until('rejected', () => count(bob, 'replay') === before + 3)
+    await until('judged', () => count(bob, 'replay') === before + 3 || got.length > 1)
     expect(got).toHaveLength(1)
   })
 
@@ -86,7 +86,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     await bob.flush()
     broker.publish('orders.again', wire)
     // Rejected twice: by this subscription, and by the one to orders.>.
-    await until('rejected', () => count(bob, 'replay') === before + 2)
+    await until('judged', () => count(bob, 'replay') === before + 2 || later.length > 0)
     expect(later).toHaveLength(0)
   })
 
@@ -95,7 +95,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     const wire = await captured(() => tell('held.new', 'here'), 'held.new')
     const before = count(bob, 'subject')
     broker.publish('orders.other', wire)
-    await until('rejected', () => count(bob, 'subject') === before + 1)
+    await until('judged', () => count(bob, 'subject') === before + 1 || got.length > 0)
     expect(got).toHaveLength(0)
   })
 
@@ -157,7 +157,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     broker.publish('held.headers', wire, { headers: changed })
     broker.publish('held.headers', wire, { headers: added })
     broker.publish('held.headers', wire)
-    await until('rejected', () => count(bob, 'headers') === before + 3)
+    await until('judged', () => count(bob, 'headers') === before + 3 || heard.length > 0)
     expect(heard).toHaveLength(0)
     broker.publish('held.headers', wire, { headers: h })
     await until('as it was, it is delivered', () => heard.length === 1)
@@ -226,7 +226,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     const before = count(alice, 'subject')
     broker.publish('held.answers.2', captive[0]?.data)
     broker.publish('held.answers.1', captive[1]?.data)
-    await until('they are rejected', () => count(alice, 'subject') === before + 2)
+    await until('they are judged', () => count(alice, 'subject') === before + 2 || read.length > 0)
     expect(read).toHaveLength(0)
     broker.publish('held.answers.1', captive[0]?.data)
     await until('where it belongs it is delivered', () => read.length === 1)
@@ -244,9 +244,10 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     await Promise.all([bob.flush(), broker.flush()])
     const before = count(alice, 'plaintext')
     const reply = alice.request('tools.spammed', 'q', { timeout: 5000, to: ['bob'], mode })
+    reply.catch(() => {})
     await until('the junk came first', () => count(alice, 'plaintext') >= before + 20 && slow.length === 1)
     slow[0]?.respond('valid')
-    expect((await reply).string()).toBe('valid')
+    await expect(reply.then((m) => m.string())).resolves.toBe('valid')
     spam.unsubscribe()
   })
 
@@ -257,11 +258,18 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     bob.subscribe('tools.private', { callback: (_error, m) => requests.push(m) })
     await bob.flush()
     const reply = alice.request('tools.private', 'for bob', { timeout: 5000, to: ['bob'], mode })
+    let isOver = false
+    void reply
+      .catch(() => {})
+      .then(() => {
+        isOver = true
+      })
     await until('bob has it', () => requests.length === 1)
     const before = count(alice, 'not a response')
     // carol knows the reply subject from the broker, may publish everywhere, and answers first.
     carol.publish(requests[0]?.reply ?? '', 'from carol', { to: ['alice'], mode })
-    await until('it is rejected', () => count(alice, 'not a response') === before + 1)
+    await until('it is judged', () => count(alice, 'not a response') === before + 1 || isOver)
+    expect(isOver).toBe(false)
     requests[0]?.respond('from bob')
     expect((await reply).string()).toBe('from bob')
     await carol.close()

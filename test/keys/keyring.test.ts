@@ -74,6 +74,7 @@ describe('the keys of an instance', () => {
   it('are other ones in each instance of an agent', () => {
     const [one, two] = [newKeyring(), newKeyring()].map((keyring) => keyring.announce(at(0), madeAt(T0)))
     expect(one?.announcement.messageKey).not.toEqual(two?.announcement.messageKey)
+    expect(one?.announcement.keys[0]?.publicKey).not.toEqual(two?.announcement.keys[0]?.publicKey)
     expect(one?.announcement.identity).toBe(two?.announcement.identity)
   })
 

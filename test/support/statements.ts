@@ -1,3 +1,4 @@
+import { assert } from 'vitest'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
@@ -233,5 +234,5 @@ export function codeOf(task: () => unknown): string | undefined {
   } catch (error) {
     return error instanceof Error && 'code' in error ? String(error.code) : String(error)
   }
-  throw new Error('expected a failure')
+  assert.fail('expected a failure')
 }

@@ -89,13 +89,13 @@ describe('a handshake', () => {
   it('opens a channel for one recipient alone', async () => {
     const alice = await all.join('alice')
     const toTwo = all.session(alice, { mode: SessionMode.channel, to: [all.toBob, mary] })
-    await all.expectRejected(toTwo.handshake, 'content')
-    all.broker.publish('orders.new', toTwo.frame())
+    for (const bytes of [toTwo.handshake, toTwo.frame()]) all.broker.publish('orders.new', bytes)
     await passing(
       all.clock,
-      until('its frame is given up', () => count('unknown session') === 1),
+      until('both are judged', () => all.rejected === 2 || all.got.length > 0),
     )
     expect(all.got).toHaveLength(0)
+    expect(all.bob.rejections()).toEqual({ content: 1, 'unknown session': 1 })
     const toOne = all.openSession(alice, { mode: SessionMode.channel })
     await all.expectDelivered(toOne.frame())
   })
@@ -124,13 +124,13 @@ describe('a handshake', () => {
     const alice = await all.join('alice')
     const { keys } = await all.join('mary')
     const forged = all.session({ ...alice, keys })
-    await all.expectRejected(forged.handshake, 'signature')
-    all.broker.publish('orders.new', forged.frame())
+    for (const bytes of [forged.handshake, forged.frame()]) all.broker.publish('orders.new', bytes)
     await passing(
       all.clock,
-      until('its frame is given up', () => count('unknown session') === 1),
+      until('both are judged', () => all.rejected === 2 || all.got.length > 0),
     )
     expect(all.got).toHaveLength(0)
+    expect(all.bob.rejections()).toEqual({ signature: 1, 'unknown session': 1 })
   })
 
   it('is of its epoch, and not of the future', async () => {
