@@ -29,7 +29,7 @@ export {
 export type { NatsLike } from './bus/nats-like.ts'
 export type { RequestManyStrategy } from './bus/requests.ts'
 export { type SecureOptions, secure } from './bus/secure.ts'
-export type { ConnectionStats, RejectReason, StatusEvent } from './bus/status.ts'
+export type { ConnectionStats, RejectReason, SessionRefusal, StatusEvent } from './bus/status.ts'
 export type { EngineName } from './crypto/engine.ts'
 export type { Padding } from './crypto/padding.ts'
 export type { OpenFailure } from './envelope/open.ts'

@@ -27,15 +27,8 @@ export const MAX_FRAMES_PER_BATCH = 64
 export const MAX_PAYLOADS_PER_FRAME = 4096
 /** Frames of one session, before another one must begin. */
 export const MAX_FRAMES_PER_SESSION = 2 ** 20
-/** Sessions of one sender's instance that are held at once. A further one is refused, and none is forgotten. */
-export const MAX_SESSIONS_PER_SENDER = 256
-/**
- * Sessions of one identity that are held at once, of all its instances and epochs: those of 32 instances with as many
- * as each may have, in two epochs that overlap. It is a quarter of all, so that one member cannot keep others out.
- */
-export const MAX_SESSIONS_PER_IDENTITY = 16_384
-/** Sessions that are held at once, of all senders. */
-export const MAX_SESSIONS = 65_536
+/** Memory for sessions of others, counted: all of them, with their replay windows and what is left of ended ones. */
+export const MAX_SESSION_BYTES = 256 * 1024 * 1024
 
 // The clock, in milliseconds.
 export const CLOCK_WINDOW_MS = 120_000
@@ -47,8 +40,8 @@ export const DEFAULT_GRACE_MS = 300_000
 export const MAX_EPOCH_MS = 24 * 3_600_000
 export const MAX_GRACE_MS = 15 * 60_000
 export const MAX_SESSION_MS = 15 * 60_000
-/** How long what is known of a session outlives it. */
-export const SESSION_TOMBSTONE_MS = 240_000
+/** How long no frame of a session must have come before it may give way to others. */
+export const SILENT_SESSION_MS = 30_000
 /** How long a session is known not to be for this instance. */
 export const NOT_ADDRESSED_MS = 15 * 60_000
 export const QUEUE_SETTLE_MS = 1000
@@ -66,7 +59,9 @@ export const MAX_WAITING_MESSAGES = 256
 export const MAX_WAITING_BYTES = 1024 * 1024
 /** Of all lines of messages that wait for something of one kind. */
 export const MAX_WAITING_BYTES_IN_ALL = 64 * 1024 * 1024
-/** Lines for which nothing could be asked yet: those that have their turn within about a second. */
+/** What a message that waits is counted with besides its own bytes. */
+export const WAITING_OVERHEAD_BYTES = 1024
+/** Lines of one subscription for which nothing could be asked yet: those that have their turn within about a second. */
 export const MAX_UNASKED_LINES = 32
 export const LOOKUP_TIMEOUT_MS = 2000
 export const MAX_LOOKUPS_PER_SECOND = 32
@@ -89,12 +84,24 @@ export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */
 export const MAX_FETCHES_PER_SECOND = 4
-/** Requests for lost handshakes that an instance makes. */
+/** Requests for lost handshakes that an instance makes, and as many that are made a second time. */
 export const MAX_SESSION_REQUESTS_PER_SECOND = 32
-/** Times a second that a sender repeats the handshake of one session. */
-export const MAX_HANDSHAKE_REPEATS_PER_SECOND = 2
-/** Handshakes of any sessions that an instance repeats when it is asked. */
-export const MAX_HANDSHAKE_ANSWERS_PER_SECOND = 64
+/** Refusals of sessions that an instance publishes. */
+export const MAX_REFUSALS_PER_SECOND = 32
+/** Sessions that are known not to be for this instance, and those that were refused for want of room. */
+export const MAX_SIDS_REMEMBERED = 4096
+/** Between two answers to requests for one handshake. */
+export const HANDSHAKE_REPEAT_MS = 500
+/** Handshakes of all sessions that an instance repeats when it is asked. */
+export const MAX_HANDSHAKE_ANSWER_BYTES_PER_SECOND = 1024 * 1024
+/** New instances of one agent that are taken into audiences at once, for each instance that it may have. */
+export const MAX_NEWCOMERS_PER_INSTANCE = 4
+/** In which time as many more are as it may have instances. */
+export const NEWCOMER_REFILL_MS = 300_000
+/** Instances and epochs of instances of which it is known that they were taken in. */
+export const MAX_NEWCOMERS_REMEMBERED = 131_072
+/** How long an audience gets messages after a recipient has refused a session. */
+export const REFUSED_SESSION_MS = 60_000
 /** Up to so many recipients each get the handshake in their own inbox. To more it goes on the subjects of the session. */
 export const MAX_HANDSHAKE_INBOXES = 32
 /** Subjects of one session on which its handshake is published before the first frame there. */

@@ -16,6 +16,17 @@ export class RateLimit {
     return true
   }
 
+  /**
+   * Takes a number at once. It may be more than is there, where anything is: that is paid back before more is allowed.
+   *
+   * @returns `false` where none is there
+   */
+  takeMany(count: number, nowMs: number): boolean {
+    if (this.available(nowMs) <= 0) return false
+    this.#tokens -= count
+    return true
+  }
+
   /** What was taken last is not counted after all. */
   giveBack(): void {
     this.#tokens = Math.min(this.#perSecond, this.#tokens + 1)

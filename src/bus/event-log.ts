@@ -65,6 +65,21 @@ export class EventLog {
           { event: 'clone', name: event.name, instance: event.instance },
           'two processes share one instance',
         )
+      case 'leftOut':
+        return log.warn(
+          { event: 'left-out', name: event.name, instance: event.instance, why: event.why },
+          'nothing is sealed to an instance, because of what it announced',
+        )
+      case 'sessionRefused':
+        return log.warn(
+          { event: 'session-refused', by: event.by, instance: event.instance, reason: event.reason },
+          'a recipient takes no frames of a session',
+        )
+      case 'refusedSession':
+        return log.warn(
+          { event: 'refused-session', sender: event.sender, reason: event.reason },
+          'a session of another agent is refused',
+        )
       case 'rollback':
         return log.error({ event: 'rollback' }, event.message)
       case 'slowConsumer':

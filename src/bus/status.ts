@@ -1,5 +1,7 @@
 import { Queue } from '../base/queue.ts'
+import type { LeftOutReason } from '../envelope/keys.ts'
 import type { OpenFailure } from '../envelope/open.ts'
+import { RefusalReason } from '../wire/refusal.ts'
 import type { EventLog } from './event-log.ts'
 
 /** Why something that arrived was not delivered. */
@@ -21,6 +23,15 @@ export type RejectReason =
   | 'unknown session'
   | 'flood'
 
+/** Why a recipient takes no frames of a session: all memory for sessions is taken, or it has ended the session. */
+export type SessionRefusal = 'no room' | 'ended' | 'other'
+
+/** The same, as it travels. */
+export function sessionRefusal(reason: RefusalReason): SessionRefusal {
+  if (reason === RefusalReason.noRoom) return 'no room'
+  return reason === RefusalReason.ended ? 'ended' : 'other'
+}
+
 /** What a sealed connection reports. Events of the NATS connection underneath pass through as `nats`. */
 export type StatusEvent =
   /** New keys of this instance are announced for this epoch. */
@@ -36,6 +47,26 @@ export type StatusEvent =
   | { readonly type: 'revoked'; readonly identity: string; readonly reason: string; readonly self: boolean }
   /** Two processes announced themselves as one instance. */
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }
+  /** Nothing is sealed to this instance, because of what it announced. What is published goes to the others. */
+  | {
+      readonly type: 'leftOut'
+      readonly name: string
+      readonly instance: string
+      readonly why: LeftOutReason
+    }
+  /** An instance does not take the frames of a session that this one has opened: they go to it in messages for a while. */
+  | {
+      readonly type: 'sessionRefused'
+      readonly by: string
+      readonly instance: string
+      readonly reason: SessionRefusal
+    }
+  /** This instance takes no frames of a session of another agent, and has told it. At most one in 10 s for an agent. */
+  | {
+      readonly type: 'refusedSession'
+      readonly sender: string
+      readonly reason: SessionRefusal
+    }
   /** The rotation service, or somebody in its place, named an epoch that cannot follow what was seen. */
   | { readonly type: 'rollback'; readonly message: string }
   /** More messages of a subscription are unread than its option `slow` allows. */

@@ -59,23 +59,49 @@ function merkleNode(engine: CryptoEngine, left: Uint8Array, right: Uint8Array): 
   return engine.sha256(nodeInput)
 }
 
+/** Hashes for which a tree has room at first: as many as the first frame of a batch of 64 teaches, and a few more. */
+const FIRST_HASHES = 16
+/** A node's place is kept in one byte, and 0 means that it is not known. */
+const MAX_NODES = 255
+/** What a tree takes besides its two pieces of memory, in bytes: measured, see the test of the session pool. */
+const TREE_OVERHEAD_BYTES = 1024
+
 /**
  * The nodes of one tree whose root has been proved. A leaf's path is followed only as far as to a node that is known,
- * and what the path says beside it is known from then on too.
+ * and what the path says beside it is known from then on too. Its memory grows with what it learns, and can serve
+ * another tree afterwards.
  */
 export class ProvenTree {
   readonly #engine: CryptoEngine
-  readonly #leaves: number
-  /** Every node of the tree, level by level from the leaves, in one piece of memory: there is a tree for each batch. */
-  readonly #hashes: Uint8Array
-  readonly #isKnown: Uint8Array
+  #leaves = 0
+  /** For each node, level by level from the leaves: one more than its place among the hashes, and 0 for an unknown one. */
+  #places: Uint8Array = new Uint8Array(0)
+  #hashes: Uint8Array = new Uint8Array(0)
+  #known = 0
 
+  /** @throws RangeError for more than 126 leaves */
   constructor(engine: CryptoEngine, leaves: number) {
     this.#engine = engine
-    this.#leaves = leaves
+    this.reset(leaves)
+  }
+
+  /** How much memory it takes, in bytes. */
+  get bytes(): number {
+    return TREE_OVERHEAD_BYTES + this.#places.length + this.#hashes.length
+  }
+
+  /**
+   * Forgets its tree, and begins one of so many leaves in the same memory.
+   *
+   * @throws RangeError for more than 126 leaves
+   */
+  reset(leaves: number): void {
     const nodes = nodesOf(leaves)
-    this.#hashes = new Uint8Array(HASH_BYTES * nodes)
-    this.#isKnown = new Uint8Array(nodes)
+    if (nodes > MAX_NODES) throw new RangeError(`a tree of ${leaves} leaves has more than ${MAX_NODES} nodes`)
+    this.#leaves = leaves
+    if (nodes > this.#places.length) this.#places = new Uint8Array(nodes)
+    else this.#places.fill(0)
+    this.#known = 0
   }
 
   /**
@@ -94,14 +120,14 @@ export class ProvenTree {
     proveRoot: (root: Uint8Array) => boolean,
   ): boolean {
     // Beside every second leaf stands one that was proved before, whose path has named it.
-    if (this.#isKnown[leaf.index] === 1) return this.#isNode(leaf.index, leaf.hash)
+    if (this.#isKnown(leaf.index)) return this.#isNode(leaf.index, leaf.hash)
     const nodes: number[] = []
     const hashes: Uint8Array[] = []
     let { hash, index, pathStart: at = 0 } = leaf
     let level = 0
     for (let width = this.#leaves; ; width = (width + 1) >>> 1) {
       const node = level + index
-      if (this.#isKnown[node] === 1) return this.#isNode(node, hash) && this.#learn(nodes, hashes)
+      if (this.#isKnown(node)) return this.#isNode(node, hash) && this.#learn(nodes, hashes)
       nodes.push(node)
       hashes.push(hash)
       if (width === 1) return proveRoot(hash) && this.#learn(nodes, hashes)
@@ -118,19 +144,35 @@ export class ProvenTree {
     }
   }
 
+  #isKnown(node: number): boolean {
+    return (this.#places[node] ?? 0) !== 0
+  }
+
   #isNode(node: number, hash: Uint8Array): boolean {
-    const start = HASH_BYTES * node
+    const start = HASH_BYTES * ((this.#places[node] ?? 0) - 1)
     for (let i = 0; i < HASH_BYTES; i++) if (this.#hashes[start + i] !== hash[i]) return false
     return true
   }
 
   #learn(nodes: readonly number[], hashes: readonly Uint8Array[]): true {
+    this.#makeRoom(this.#known + nodes.length)
     for (const [i, hash] of hashes.entries()) {
       const node = nodes[i] ?? 0
-      this.#hashes.set(hash, HASH_BYTES * node)
-      this.#isKnown[node] = 1
+      // Beside an unknown node can stand one that is known: the path says the same of it.
+      if (this.#isKnown(node)) continue
+      this.#hashes.set(hash, HASH_BYTES * this.#known)
+      this.#known++
+      this.#places[node] = this.#known
     }
     return true
+  }
+
+  #makeRoom(hashes: number): void {
+    const room = this.#hashes.length / HASH_BYTES
+    if (hashes <= room) return
+    const grown = new Uint8Array(HASH_BYTES * Math.max(FIRST_HASHES, hashes, 2 * room))
+    grown.set(this.#hashes)
+    this.#hashes = grown
   }
 }
 

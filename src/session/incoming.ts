@@ -29,6 +29,12 @@ export interface OpenedContent {
 /** Why a frame was not opened. */
 export type SessionFailure = FrameFailure | 'content' | 'signature' | 'session'
 
+/** A longer beginning of a frame is read each time: its sender chooses how long it is. */
+const MAX_KEPT_META_BYTES = 2048
+/** What is kept of a beginning that was read, for each of its bytes (the bytes and the texts in them), and besides. */
+const KEPT_META_FACTOR = 3
+const KEPT_META_BYTES = 1024
+
 /** A session that another instance has opened to this one. SPEC, "Sessions". */
 export class IncomingSession {
   /** In hexadecimal. */
@@ -52,6 +58,13 @@ export class IncomingSession {
     this.mode = handshake.mode
     this.startsAtMs = sentAtMs
     this.endsAtMs = sentAtMs + handshake.lifetimeMs
+  }
+
+  /** How much memory it takes for what it remembers of its frames, in bytes. */
+  get bytes(): number {
+    const kept = this.#lastMeta
+    const metaBytes = kept === undefined ? 0 : KEPT_META_BYTES + KEPT_META_FACTOR * kept.bytes.length
+    return this.#batches.bytes + metaBytes
   }
 
   /** Whether no frame can come any more: the last ones take their time, and the sender's clock may be behind. */
@@ -100,6 +113,7 @@ export class IncomingSession {
   end(): void {
     this.#isEnded = true
     this.#batches.forget()
+    this.#lastMeta = undefined
     this.#engine.wipe(this.#parts.secrets.key)
   }
 
@@ -128,7 +142,8 @@ export class IncomingSession {
       if (
         read.meta.lengths === undefined &&
         read.meta.inReplyTo === undefined &&
-        read.meta.reply === undefined
+        read.meta.reply === undefined &&
+        read.payloadStart <= MAX_KEPT_META_BYTES
       )
         this.#lastMeta = { bytes: content.slice(0, read.payloadStart), content: read }
       return read

@@ -71,21 +71,35 @@ export function channelAuthLength(plaintext: Uint8Array): number | undefined {
   return plaintext[0] === 0 ? CHANNEL_AUTH.length : undefined
 }
 
+/** A batch of which something is proved. */
+interface KnownBatch {
+  readonly frames: number
+  readonly signature: Uint8Array
+  readonly tree: ProvenTree
+}
+
+/** What a batch takes besides its tree: its record and its signature. */
+const BATCH_BYTES = 256
+
 /** Proves the frames of one session, and remembers what it has proved of each batch. */
 export class BatchVerifier {
   readonly #engine: CryptoEngine
   readonly #messageKey: Uint8Array
   readonly #binding: Uint8Array
-  readonly #batches: {
-    readonly frames: number
-    readonly signature: Uint8Array
-    readonly tree: ProvenTree
-  }[] = []
+  readonly #batches: KnownBatch[] = []
+  /** A tree of which nothing is known yet: its memory served a batch that is forgotten. */
+  #spare: ProvenTree | undefined
+  #bytes = 0
 
   constructor(engine: CryptoEngine, by: { readonly messageKey: Uint8Array; readonly binding: Uint8Array }) {
     this.#engine = engine
     this.#messageKey = by.messageKey
     this.#binding = by.binding
+  }
+
+  /** How much memory it takes for what it remembers, in bytes. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /**
@@ -94,26 +108,49 @@ export class BatchVerifier {
    */
   verify(leaf: Uint8Array, auth: Uint8Array): boolean {
     const frames = auth[0] ?? 0
-    const index = auth[1] ?? 0
+    const signature = (): Uint8Array => auth.slice(SIGNATURE_START, PATH_START)
+    const isSigned = (root: Uint8Array): boolean =>
+      this.#engine.verify(this.#messageKey, signedBytes(frames, this.#binding, root), signature())
+    if (frames === 1) return isSigned(leaf)
     const known = this.#known(frames, auth)
-    const tree = known ?? new ProvenTree(this.#engine, frames)
-    const isProved = tree.proves({ hash: leaf, index, path: auth, pathStart: PATH_START }, (root) =>
-      this.#engine.verify(
-        this.#messageKey,
-        signedBytes(frames, this.#binding, root),
-        auth.slice(SIGNATURE_START, PATH_START),
-      ),
+    const tree = known ?? this.#fresh(frames)
+    const before = tree.bytes
+    const isProved = tree.proves(
+      { hash: leaf, index: auth[1] ?? 0, path: auth, pathStart: PATH_START },
+      isSigned,
     )
-    if (isProved && known === undefined && frames > 1) {
-      this.#batches.unshift({ frames, signature: auth.slice(SIGNATURE_START, PATH_START), tree })
-      this.#batches.length = Math.min(this.#batches.length, MAX_KNOWN_BATCHES)
-    }
+    this.#bytes += tree.bytes - before
+    if (isProved && known === undefined) this.#remember({ frames, signature: signature(), tree })
     return isProved
   }
 
   /** Forgets what was proved. */
   forget(): void {
     this.#batches.length = 0
+    this.#spare = undefined
+    this.#bytes = 0
+  }
+
+  /** A tree of which nothing is known. It stays the spare one until something is proved in it. */
+  #fresh(frames: number): ProvenTree {
+    if (this.#spare === undefined) {
+      this.#spare = new ProvenTree(this.#engine, frames)
+      this.#bytes += this.#spare.bytes
+      return this.#spare
+    }
+    const before = this.#spare.bytes
+    this.#spare.reset(frames)
+    this.#bytes += this.#spare.bytes - before
+    return this.#spare
+  }
+
+  #remember(batch: KnownBatch): void {
+    this.#batches.unshift(batch)
+    this.#bytes += BATCH_BYTES
+    this.#spare = undefined
+    if (this.#batches.length <= MAX_KNOWN_BATCHES) return
+    this.#spare = this.#batches.pop()?.tree
+    this.#bytes -= BATCH_BYTES
   }
 
   #known(frames: number, auth: Uint8Array): ProvenTree | undefined {

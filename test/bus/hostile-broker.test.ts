@@ -1,6 +1,7 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import type { PublishOptions, SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
@@ -325,7 +326,9 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
   it('copies a live kid into junk: unwrapping is limited, drops are counted, and it recovers', async () => {
     const broker = await realm.connection()
     const alice = await realm.agent('alice')
-    const bob = await realm.agent('bob')
+    // Whatever the machine: a piece of work takes a millisecond, of which there are 50 in a second.
+    let work = 0
+    const bob = await realm.agent('bob', {}, { clock: { ...systemClock, work: () => ++work } })
     await alice.waitForAudience('orders.flood')
     const got: SecureMessage[] = []
     bob.subscribe('orders.flood', { callback: (_error, m) => got.push(m) })
@@ -338,15 +341,17 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
     await until('delivered', () => got.length === 1 && seen.length >= 1)
     const wire = seen[0]?.data ?? new Uint8Array(0)
     expect(wire[2]).toBe(type)
-    const { header, commitment, ciphertext } = decodeSealed(wire)
+    const { header, ciphertext } = decodeSealed(wire)
     for (let i = 0; i < 500; i++) {
+      // One that is known would not even be unwrapped.
+      const commitment = engine.randomBytes(32)
       const wraps = splitWraps(header.packedWraps).map(({ kid }) => ({ kid, wrap: engine.randomBytes(48) }))
       const junkHeader = encodeSealedHeader({ ...header, packedWraps: packWraps(wraps) })
       broker.publish('orders.flood', encodeSealed(header.type, junkHeader, concat(commitment, ciphertext)))
     }
     await until('all were looked at', () => count('wrap') + count('flood') >= 500)
-    expect(count('wrap')).toBeLessThan(200)
-    expect(count('flood')).toBeGreaterThan(0)
+    expect(count('wrap')).toBeLessThan(250)
+    expect(count('flood')).toBeGreaterThan(250)
     expect(got).toHaveLength(1)
     await until('a valid message passes again', () => {
       alice.publish('orders.flood', 'after', { mode: 'message' })

@@ -51,4 +51,27 @@ describe('the frames of one batch', () => {
     for (const frame of frames) expect(pair.fateOf(frame)).toBe('opened')
     expect(verified()).toBe(1)
   })
+
+  it('take memory for what was proved of them, and no more: one frame of a large batch little, all of them more', () => {
+    const engine = chooseEngine('libsodium')
+    const pair = new Pair(engine)
+    const batches = Array.from({ length: 8 }, () => pair.seal(payloads(64)))
+    for (const batch of batches.slice(0, 4)) expect(pair.fateOf(batch[0] ?? ZERO)).toBe('opened')
+    const ofOneFrameEach = pair.incoming.bytes
+    for (const batch of batches.slice(0, 4))
+      for (const frame of batch) expect(pair.fateOf(frame)).toBe('opened')
+    const ofAllFrames = pair.incoming.bytes
+    // Seven nodes on the way to the root and six beside them, of 127.
+    expect(ofOneFrameEach).toBeLessThan(4 * 16 * 32 + FIXED_BYTES)
+    expect(ofAllFrames).toBeGreaterThan(4 * 127 * 32)
+    for (const batch of batches) for (const frame of batch) expect(pair.fateOf(frame)).toBe('opened')
+    // What follows takes the memory of what is forgotten.
+    expect(pair.incoming.bytes).toBeLessThan(1.3 * ofAllFrames)
+    pair.incoming.end()
+    expect(pair.incoming.bytes).toBe(0)
+  })
 })
+
+const ZERO = new Uint8Array(0)
+/** Of a session, its batches and what it remembers of the last frame. */
+const FIXED_BYTES = 8000

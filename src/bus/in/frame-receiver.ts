@@ -15,10 +15,11 @@ import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import type { RejectReason } from '../status.ts'
 import type { Arrival } from './arrival.ts'
-import type { HeldSession, IncomingSessions } from './incoming-sessions.ts'
+import type { HeldSession } from './held-session.ts'
+import type { IncomingSessions, TurnedAway } from './incoming-sessions.ts'
 import { judge, type Moment } from './judge.ts'
 import { keep } from './kept-message.ts'
-import { seenIn, windowFor } from './replay.ts'
+import { seenIn } from './replay.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
 /** What a frame receiver works with. */
@@ -60,10 +61,8 @@ export class FrameReceiver {
     const header = headerOf(frame)
     if (header === undefined) return reject('malformed', delivered)
     const held = sessions.find(frame)
-    if (held === undefined && sessions.isNotAddressed(frame)) {
-      arrival.onUnaddressed?.(delivered)
-      return
-    }
+    const turnedAway = held === undefined ? sessions.turnAway(frame) : undefined
+    if (turnedAway !== undefined) return this.#turnAway(turnedAway, delivered, arrival)
     if (!sessions.mustWait(frame, held !== undefined)) {
       if (held !== undefined) this.#open(held, { header, delivered, arrival })
       return
@@ -71,6 +70,7 @@ export class FrameReceiver {
     const kept = keep(delivered)
     sessions.wait(frame, {
       bytes: frame.length,
+      by: arrival.line,
       proceed: () => this.#proceed({ header, delivered: kept, arrival }),
       giveUp: () => reject('unknown session', kept),
     })
@@ -79,13 +79,20 @@ export class FrameReceiver {
   /** Freshness may have ended while it waited. */
   #proceed(at: Arrived): void {
     if (this.#options.mayNotOpen()) return this.#options.reject('stale', at.delivered)
-    const held = this.#options.sessions.find(at.delivered.data)
-    if (held === undefined) at.arrival.onUnaddressed?.(at.delivered)
-    else this.#open(held, at)
+    const { sessions } = this.#options
+    const { delivered, arrival } = at
+    const held = sessions.find(delivered.data)
+    if (held !== undefined) this.#open(held, at)
+    else this.#turnAway(sessions.turnAway(delivered.data) ?? 'not addressed', delivered, arrival)
+  }
+
+  #turnAway(why: TurnedAway, delivered: NatsMessage, arrival: Arrival): void {
+    if (why === 'not addressed') arrival.onUnaddressed?.(delivered)
+    else this.#options.reject(why, delivered)
   }
 
   #open(held: HeldSession, at: Arrived): void {
-    const { reject, clock, policy } = this.#options
+    const { reject, clock, policy, sessions } = this.#options
     const { header, delivered, arrival } = at
     const now = clock.moment()
     const refusal = this.#refusal(held, header, now)
@@ -117,8 +124,8 @@ export class FrameReceiver {
       return reject(reason, delivered)
     }
     // Only now, with everything proved, does the window move.
-    windowFor(arrival.windows, window).mark(seq)
-    held.remember(header.counter, saltOf(delivered.data))
+    held.mark(arrival.windows, { seq, salt: saltOf(delivered.data) })
+    sessions.heard(held)
     this.#deliver(opened, content, { held, delivered, arrival })
   }
 
@@ -164,7 +171,7 @@ export class FrameReceiver {
   /** The same number again with another salt, under the same key: two processes go on from one state. */
   #suspectClone(held: HeldSession, { counter }: FrameHeader, frame: Uint8Array): void {
     const { clock, feed } = this.#options
-    if (!held.hasOther(counter, saltOf(frame)) || !held.suspicions.take(clock.monotonic())) return
+    if (!held.hasOther(counter + 1, saltOf(frame)) || !held.suspicions.take(clock.monotonic())) return
     const content = held.session.open(this.#opener, frame)
     if (typeof content === 'string') return
     const { claims, announcement } = held.sender

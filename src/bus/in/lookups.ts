@@ -7,14 +7,18 @@ import {
   MAX_WAITING_BYTES,
   MAX_WAITING_BYTES_IN_ALL,
   MAX_WAITING_MESSAGES,
+  WAITING_OVERHEAD_BYTES,
 } from '../../base/limits.ts'
+import { Turns } from '../../base/turns.ts'
 
-/** How often it is tried again to ask for what there was no budget for. */
+/** Interval between attempts to ask for what there was no budget for, in ms. */
 const ASK_AGAIN_MS = 50
 
 /** Something that waits until what it depends on is known: its sender's announcement, its session's handshake. */
 export interface Waiting {
   readonly bytes: number
+  /** The subscription that it came by. Each has its own share of the questions. */
+  readonly by: object
   /** It is here: go on. */
   readonly proceed: () => void
   /** It did not come in time, or too much waits already. */
@@ -27,6 +31,8 @@ interface Line {
   readonly waiting: Waiting[]
   bytes: number
   isAsked: boolean
+  /** The subscription that opened it. */
+  readonly by: object
   readonly cancel: () => void
 }
 
@@ -45,17 +51,22 @@ export interface LookupsOptions {
 
 /**
  * Messages whose sender or session is not known yet, in one line for each announcement or handshake that is missing, so
- * that they are delivered in order: at most 256 messages or 1 MiB in a line, for at most 2 s. What the budget does not
- * allow to ask for at once is asked for when it does. Lookups that failed are remembered for a while.
+ * that they are delivered in order: at most 256 messages or 1 MiB in a line, for at most 2 s. Lookups that failed are
+ * remembered for a while. SPEC, "Waiting".
+ *
+ * Anybody can make up senders and sessions, so what is shared is shared fairly:
+ *
+ * - Where there is no budget to ask at once, subscriptions take turns: junk that comes by one keeps out no other.
+ * - Where all memory is taken, the newest message of the longest line gives way to one of a shorter line.
  */
 export class Lookups {
   readonly #options: LookupsOptions
   readonly #lines = new Map<string, Line>()
+  /** Lines that nothing was asked for yet, by their subscriptions. */
+  readonly #unasked = new Turns<object, string>(MAX_UNASKED_LINES)
   readonly #failed = new Map<string, number>()
   readonly #idle: (() => void)[] = []
   #bytes = 0
-  /** How many lines wait for their turn to be asked for. */
-  #unasked = 0
   #cancelAsking: (() => void) | undefined
 
   constructor(options: LookupsOptions) {
@@ -74,18 +85,23 @@ export class Lookups {
 
   /** Puts a message in line, and asks for what is missing. */
   wait(key: string, item: Waiting): void {
-    const line = this.#hasRoom(item.bytes) ? (this.#lines.get(key) ?? this.#open(key)) : undefined
+    const line = this.#lines.get(key)
+    const bytes = sizeOf(item)
     const isFull =
-      line === undefined ||
-      line.waiting.length >= MAX_WAITING_MESSAGES ||
-      line.bytes + item.bytes > MAX_WAITING_BYTES
-    if (isFull) {
+      line !== undefined &&
+      (line.waiting.length >= MAX_WAITING_MESSAGES || line.bytes + bytes > MAX_WAITING_BYTES)
+    if (isFull || !this.#makeRoom((line?.bytes ?? 0) + bytes, bytes)) {
       item.giveUp()
       return
     }
-    line.waiting.push(item)
-    line.bytes += item.bytes
-    this.#bytes += item.bytes
+    const joined = line ?? this.#open(key, item.by)
+    if (joined === undefined) {
+      item.giveUp()
+      return
+    }
+    joined.waiting.push(item)
+    joined.bytes += bytes
+    this.#bytes += bytes
   }
 
   /** Lets every line go on for which what was missing has come. */
@@ -112,24 +128,42 @@ export class Lookups {
     }
   }
 
-  #hasRoom(bytes: number): boolean {
-    return this.#bytes + bytes <= MAX_WAITING_BYTES_IN_ALL
+  /**
+   * Makes room for so many bytes more in a line that then has `lineBytes`, at the cost of longer ones.
+   *
+   * @returns `false` where none is longer
+   */
+  #makeRoom(lineBytes: number, bytes: number): boolean {
+    while (this.#bytes + bytes > MAX_WAITING_BYTES_IN_ALL) {
+      const longest = this.#longest()
+      if (longest === undefined || longest.bytes <= lineBytes) return false
+      const newest = longest.waiting.pop()
+      if (newest === undefined) return false
+      longest.bytes -= sizeOf(newest)
+      this.#bytes -= sizeOf(newest)
+      this.#run(newest.giveUp)
+    }
+    return true
   }
 
-  #open(key: string): Line | undefined {
+  #longest(): Line | undefined {
+    let longest: Line | undefined
+    for (const line of this.#lines.values())
+      if (longest === undefined || line.bytes > longest.bytes) longest = line
+    return longest
+  }
+
+  #open(key: string, by: object): Line | undefined {
     const { clock } = this.#options
     const failedAt = this.#failed.get(key)
     if (failedAt !== undefined && clock.monotonic() - failedAt < FAILED_LOOKUP_TTL_MS) return undefined
-    // Whoever came before has his turn first.
-    const isAsked = this.#unasked === 0 && this.#ask(key)
-    if (!isAsked && this.#unasked >= MAX_UNASKED_LINES) return undefined
+    // Those that came before have their turns first.
+    const isAsked = this.#unasked.size === 0 && this.#ask(key)
+    if (!isAsked && !this.#unasked.add(by, key)) return undefined
     const cancel = clock.after(LOOKUP_TIMEOUT_MS, () => this.#fail(key))
-    const line: Line = { waiting: [], bytes: 0, isAsked, cancel }
+    const line: Line = { waiting: [], bytes: 0, isAsked, by, cancel }
     this.#lines.set(key, line)
-    if (!isAsked) {
-      this.#unasked++
-      this.#askLater()
-    }
+    if (!isAsked) this.#askLater()
     return line
   }
 
@@ -145,13 +179,13 @@ export class Lookups {
   #askLater(): void {
     this.#cancelAsking ??= this.#options.clock.after(ASK_AGAIN_MS, () => {
       this.#cancelAsking = undefined
-      for (const [key, line] of this.#lines) {
-        if (line.isAsked) continue
-        if (!this.#ask(key)) break
-        line.isAsked = true
-        this.#unasked--
+      for (let next = this.#unasked.peek(); next !== undefined; next = this.#unasked.peek()) {
+        if (!this.#ask(next.what)) break
+        this.#unasked.take()
+        const line = this.#lines.get(next.what)
+        if (line !== undefined) line.isAsked = true
       }
-      if (this.#unasked > 0) this.#askLater()
+      if (this.#unasked.size > 0) this.#askLater()
     })
   }
 
@@ -159,7 +193,7 @@ export class Lookups {
     line.cancel()
     this.#lines.delete(key)
     this.#bytes -= line.bytes
-    if (!line.isAsked) this.#unasked--
+    this.#unasked.delete(line.by, key)
     this.#run(() => this.#options.onDone?.(key))
     // Whoever waits for silence goes on after the messages of this line.
     if (this.#lines.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
@@ -187,4 +221,9 @@ export class Lookups {
       this.#options.onError(error)
     }
   }
+}
+
+/** What a message takes that waits: closures, and a message of NATS, besides its bytes. */
+function sizeOf({ bytes }: Waiting): number {
+  return bytes + WAITING_OVERHEAD_BYTES
 }

@@ -46,6 +46,7 @@ export class Receiver {
     this.#handshakes = this.#admissions.inbox.line()
     this.#sessions = new IncomingSessions(nc, {
       ...options,
+      line: this.#handshakes,
       onHandshake: (message) => this.takeHandshake(message),
     })
     const mayNotOpen = (): boolean => this.#mayNotOpen()
@@ -84,6 +85,11 @@ export class Receiver {
   /** Whether replay windows of this announcement or session (in hexadecimal) are still needed. */
   needsWindow(key: string): boolean {
     return this.#options.link.directory.has(key) || this.#sessions.holds(key)
+  }
+
+  /** The windows of an announcement or session (in hexadecimal) take so many bytes more, or less, than before. */
+  countWindows(key: string, bytes: number): void {
+    this.#sessions.countWindows(key, bytes)
   }
 
   /** Forgets sessions that are long over. */

@@ -2,14 +2,25 @@ import { REPLAY_WINDOW } from '../../base/limits.ts'
 
 const WORD_BITS = 32
 const WORDS = REPLAY_WINDOW / WORD_BITS
+/** Words of a window at first: most sessions have a few frames. */
+const FIRST_WORDS = 2
+const WORD_BYTES = 4
+/** What a window takes besides its words, with its place in the map of its subscription, in bytes. */
+const WINDOW_OVERHEAD_BYTES = 400
 
 /**
  * Which sequence numbers of one sender were seen: a bitmap of the newest 4096, as in RFC 6479. What lies before them
- * counts as seen.
+ * counts as seen. While the highest number is small its memory is too.
  */
 export class ReplayWindow {
-  readonly #bits = new Uint32Array(WORDS)
+  /** A power of two. Below {@link WORDS} it has a bit for every number up to the highest. */
+  #bits = new Uint32Array(FIRST_WORDS)
   #highest = 0
+
+  /** How much memory it takes, in bytes. */
+  get bytes(): number {
+    return WINDOW_OVERHEAD_BYTES + WORD_BYTES * this.#bits.length
+  }
 
   /** Whether `seq` was seen, or is too old to tell. Sequence numbers start at 1. */
   seen(seq: number): boolean {
@@ -30,22 +41,31 @@ export class ReplayWindow {
     const source = other.#highest < this.#highest ? other.clone() : other
     if (source !== other) source.#moveTo(this.#highest)
     else this.#moveTo(other.#highest)
-    for (let word = 0; word < WORDS; word++)
+    this.#growTo(source.#bits.length)
+    for (let word = 0; word < source.#bits.length; word++)
       this.#bits[word] = (this.#bits[word] ?? 0) | (source.#bits[word] ?? 0)
   }
 
   /** One that has seen the same, and then goes its own way. */
   clone(): ReplayWindow {
     const window = new ReplayWindow()
-    window.#bits.set(this.#bits)
+    window.#bits = this.#bits.slice()
     window.#highest = this.#highest
     return window
   }
 
   /** Makes this the highest number, which is not seen yet itself. What falls out of the window is forgotten. */
   #moveTo(highest: number): void {
+    this.#growTo(wordsFor(highest))
     this.#clearBetween(this.#highest, highest)
     this.#highest = highest
+  }
+
+  #growTo(words: number): void {
+    if (words <= this.#bits.length) return
+    const grown = new Uint32Array(words)
+    grown.set(this.#bits)
+    this.#bits = grown
   }
 
   #clearBetween(from: number, to: number): void {
@@ -65,6 +85,13 @@ export class ReplayWindow {
       }
     }
   }
+}
+
+/** How many words a window has whose highest number this is. */
+function wordsFor(highest: number): number {
+  let words = FIRST_WORDS
+  while (words < WORDS && highest >= words * WORD_BITS) words *= 4
+  return Math.min(words, WORDS)
 }
 
 function wordOf(seq: number): number {
@@ -88,6 +115,15 @@ export type SubscriptionWindows = Map<string, ReplayWindow>
 export class ReplayWindows {
   readonly #open = new Map<string, Set<SubscriptionWindows>>()
   readonly #closed = new Map<string, SubscriptionWindows>()
+  readonly #onCopied: (name: string, bytes: number) => void
+
+  /**
+   * @param onCopied called where the windows of an announcement or session take so many bytes more, or less, because a
+   *   subscription began or ended
+   */
+  constructor(onCopied: (name: string, bytes: number) => void = () => {}) {
+    this.#onCopied = onCopied
+  }
 
   /** Windows for a new subscription. */
   open(pattern: string, queue: string | undefined): SubscriptionWindows {
@@ -96,7 +132,7 @@ export class ReplayWindows {
     const windows = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
     this.#closed.delete(key)
     const siblings = this.#open.get(key) ?? new Set()
-    for (const sibling of siblings) mergeInto(windows, sibling, (window) => window.clone())
+    for (const sibling of siblings) this.#mergeInto(windows, sibling, 'copy')
     siblings.add(windows)
     this.#open.set(key, siblings)
     return windows
@@ -109,7 +145,7 @@ export class ReplayWindows {
     siblings?.delete(windows)
     if (siblings?.size === 0) this.#open.delete(key)
     const kept = this.#closed.get(key) ?? new Map<string, ReplayWindow>()
-    mergeInto(kept, windows, (window) => window)
+    this.#mergeInto(kept, windows, 'move')
     windows.clear()
     if (kept.size > 0) this.#closed.set(key, kept)
   }
@@ -126,6 +162,18 @@ export class ReplayWindows {
   forget(sids: readonly string[]): void {
     for (const windows of this.#all()) for (const sid of sids) windows.delete(sid)
     this.#forgetEmpty()
+  }
+
+  /** Most of what is merged, the target has not: that costs no more than `copy` or `move`. */
+  #mergeInto(target: SubscriptionWindows, source: SubscriptionWindows, how: 'copy' | 'move'): void {
+    for (const [name, window] of source) {
+      const known = target.get(name)
+      const merged = known ?? (how === 'copy' ? window.clone() : window)
+      const before = (known?.bytes ?? 0) + (how === 'move' ? window.bytes : 0)
+      if (known === undefined) target.set(name, merged)
+      else known.merge(window)
+      if (merged.bytes !== before) this.#onCopied(name, merged.bytes - before)
+    }
   }
 
   #all(): readonly SubscriptionWindows[] {
@@ -149,19 +197,6 @@ export function windowFor(windows: SubscriptionWindows, name: string): ReplayWin
   const window = new ReplayWindow()
   windows.set(name, window)
   return window
-}
-
-/** Most of what is merged, the target has not: that costs no more than `take`. */
-function mergeInto(
-  target: SubscriptionWindows,
-  source: SubscriptionWindows,
-  take: (window: ReplayWindow) => ReplayWindow,
-): void {
-  for (const [name, window] of source) {
-    const known = target.get(name)
-    if (known === undefined) target.set(name, take(window))
-    else known.merge(window)
-  }
 }
 
 function keyOf(pattern: string, queue: string | undefined): string {

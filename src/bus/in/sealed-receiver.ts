@@ -87,7 +87,7 @@ export class SealedReceiver {
     const reading = readSealed(delivered.data, link.keyring)
     if (reading.outcome === 'failed') return reject(reading.failure, delivered)
     if (reading.outcome === 'not addressed') {
-      if (arrival === undefined) sessions.refuse(delivered.subject)
+      if (arrival === undefined) sessions.notAddressed(delivered.subject)
       else if (wireType(delivered.data) === WireType.sealed) arrival.onUnaddressed?.(delivered)
       return
     }
@@ -118,8 +118,8 @@ export class SealedReceiver {
   #isKnownWire({ sealed }: Addressed, { delivered, arrival }: Fate): boolean {
     const { engine, sessions } = this.#options
     if (sealed.header.type === WireType.handshake) {
-      const sid = hex(sessionId(engine, delivered.data))
-      return sessions.holds(sid) || this.#waiting.has(sid)
+      const sid = sessionId(engine, delivered.data)
+      return sessions.isSettled(sid) || this.#waiting.has(hex(sid))
     }
     if (!this.#known.has(sealed.commitment, deliveryOf(arrival?.subscription ?? 0, delivered))) return false
     this.#options.reject('replay', delivered)
@@ -169,6 +169,7 @@ export class SealedReceiver {
     }
     this.#lookups.wait(announcement, {
       bytes: delivered.data.length,
+      by: decrypted.line,
       proceed: go(() => this.#proceed(kept)),
       giveUp: go(() => this.#refuse('unknown sender', kept)),
       drop: go(() => this.#discard(message)),
@@ -236,7 +237,7 @@ export class SealedReceiver {
     // How long it lasts, its session says: it may come again until then.
     const isOver = clock.notBefore() >= epoch.notAfter + epoch.graceMs
     if (isOver || !isOfEpoch(message.sentAtMs, epoch)) return this.#refuse('time', decrypted)
-    const refusal = sessions.accept(message, { sender, epoch, wire: delivered.data })
+    const refusal = sessions.accept(message, { sender, epoch })
     if (refusal !== undefined) return reject(refusal, delivered)
     line.spend(-workMs)
   }

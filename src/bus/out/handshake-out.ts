@@ -1,33 +1,34 @@
-import { samePublic } from '../../base/bytes.ts'
+import { hex, samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
-import {
-  MAX_HANDSHAKE_INBOXES,
-  MAX_HANDSHAKE_REPEATS_PER_SECOND,
-  MAX_HANDSHAKE_SUBJECTS,
-} from '../../base/limits.ts'
-import { RateLimit } from '../../base/rate-limit.ts'
+import { MAX_HANDSHAKE_INBOXES, MAX_HANDSHAKE_SUBJECTS } from '../../base/limits.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import { decodeSessionRequest } from '../../wire/handshake.ts'
+import { WireType, wireType } from '../../wire/preamble.ts'
+import { decodeRefusal, type Refusal } from '../../wire/refusal.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
+import type { Answerable, HandshakeAnswers } from './handshake-answers.ts'
 
 /** What publishing handshakes works with. */
 export interface HandshakeOutOptions extends Context {
   /** Answers to requests for handshakes, of all sessions together. */
-  readonly answers: RateLimit
+  readonly answers: HandshakeAnswers
+  /** Called with a refusal that names a recipient. Nothing of it is proved. */
+  readonly onRefusal: (refusal: Refusal, by: AudienceMember) => void
 }
 
-/** The handshake of one session on its way to the recipients. SPEC, "Sessions". */
-export class HandshakeOut {
+/** The handshake of one session on its way to the recipients, and what comes back. SPEC, "Sessions". */
+export class HandshakeOut implements Answerable {
   readonly #nc: NatsLike
   readonly #options: HandshakeOutOptions
   readonly #bytes: Uint8Array
   readonly #sid: Uint8Array
   readonly #members: readonly AudienceMember[]
-  readonly #repeats = new RateLimit(MAX_HANDSHAKE_REPEATS_PER_SECOND)
   readonly #subjects = new Set<string>()
   readonly #requests: NatsSubscription
+  /** The recipients by their key ids, once somebody has refused: a stranger can send refusals, which cost one look here. */
+  #byKid: ReadonlyMap<string, AudienceMember> | undefined
 
   /** @throws SubrosaError ERR_MESSAGE_TOO_LARGE */
   constructor(
@@ -48,7 +49,7 @@ export class HandshakeOut {
     if (this.#goesToInboxes)
       for (const { instanceBytes } of of.members) nc.publish(options.subjects.inbox(instanceBytes), of.bytes)
     this.#requests = subscribeSafely(nc, options.subjects.session(of.sid), {
-      take: (request) => this.#answer(request),
+      take: (message) => this.#take(message),
       onError: options.onError,
       onMisrouted: options.onMisrouted,
     })
@@ -65,8 +66,18 @@ export class HandshakeOut {
     this.#nc.publish(subject, this.#bytes)
   }
 
+  get byteLength(): number {
+    return this.#bytes.length
+  }
+
+  /** The answer goes to a subject of its own, never to one that a request names. */
+  answer(): void {
+    this.#nc.publish(this.#options.subjects.handshake(this.#sid), this.#bytes)
+  }
+
   /** Answers nobody any more. */
   close(): void {
+    this.#options.answers.forget(this)
     if (!this.#nc.isClosed()) this.#requests.unsubscribe()
   }
 
@@ -74,13 +85,17 @@ export class HandshakeOut {
     return this.#members.length <= MAX_HANDSHAKE_INBOXES
   }
 
-  /** The answer goes to a subject of its own, never to one that the request names. */
-  #answer({ data }: NatsMessage): void {
-    const { clock, subjects, answers } = this.#options
-    const nowMs = clock.monotonic()
-    if (!asksFor(data, this.#sid) || answers.available(nowMs) < 1 || !this.#repeats.take(nowMs)) return
-    answers.take(nowMs)
-    this.#nc.publish(subjects.handshake(this.#sid), this.#bytes)
+  #take({ data }: NatsMessage): void {
+    if (wireType(data) === WireType.refusal) this.#takeRefusal(data)
+    else if (asksFor(data, this.#sid)) this.#options.answers.ask(this)
+  }
+
+  #takeRefusal(data: Uint8Array): void {
+    const refusal = readRefusal(data)
+    if (refusal === undefined || !samePublic(refusal.sid, this.#sid)) return
+    this.#byKid ??= new Map(this.#members.map((member) => [hex(member.key.kid), member]))
+    const member = this.#byKid.get(hex(refusal.kid))
+    if (member !== undefined) this.#options.onRefusal(refusal, member)
   }
 
   #assertFits(): void {
@@ -100,5 +115,13 @@ function asksFor(request: Uint8Array, sid: Uint8Array): boolean {
     return samePublic(decodeSessionRequest(request), sid)
   } catch {
     return false
+  }
+}
+
+function readRefusal(bytes: Uint8Array): Refusal | undefined {
+  try {
+    return decodeRefusal(bytes)
+  } catch {
+    return undefined
   }
 }

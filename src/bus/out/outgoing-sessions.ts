@@ -3,23 +3,24 @@ import { SubrosaError } from '../../base/errors.ts'
 import {
   LOOKUP_TIMEOUT_MS,
   MAX_FRAMES_PER_SESSION,
-  MAX_HANDSHAKE_ANSWERS_PER_SECOND,
+  MAX_HANDSHAKE_INBOXES,
   MAX_SESSION_MS,
+  REFUSED_SESSION_MS,
 } from '../../base/limits.ts'
-import { RateLimit } from '../../base/rate-limit.ts'
 import type { Padding } from '../../crypto/padding.ts'
-import { seal } from '../../envelope/seal.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import { OutgoingSession } from '../../session/outgoing.ts'
 import { encodeHandshake, type SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
+import type { Refusal } from '../../wire/refusal.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
+import { sessionRefusal } from '../status.ts'
+import { HandshakeAnswers } from './handshake-answers.ts'
 import { HandshakeOut } from './handshake-out.ts'
-import { leftOutError } from './left-out.ts'
-import { SessionQuota } from './session-quota.ts'
+import { sealTo } from './seal-to.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
 const MAX_OPEN_SESSIONS = 4096
@@ -44,15 +45,23 @@ interface At {
   readonly nowMs: number
 }
 
-interface Open {
+/** A session that is open, and whom its handshake was sealed to. */
+export interface SessionTo {
   readonly session: OutgoingSession
+  readonly members: readonly AudienceMember[]
+}
+
+interface Open extends SessionTo {
   readonly handshake: HandshakeOut
+  /** When its life is over by what has passed since it was opened, whatever becomes of the wall clock. */
+  readonly endsAtLateMs: number
+  /** The recipients that have refused it, by their instances. */
+  readonly refusers: Set<string>
 }
 
 /** An audience by the key ids of its members, and the sessions that it had last, by their modes. */
 interface AudienceKey {
   readonly text: string
-  readonly kids: readonly string[]
   readonly last: (Open | undefined)[]
 }
 
@@ -66,37 +75,45 @@ export class OutgoingSessions {
   readonly #byAudience = new Map<string, Open>()
   /** Of sessions that have ended, and for which requests are still answered. */
   readonly #ended = new Set<HandshakeOut>()
-  readonly #quota = new SessionQuota()
-  readonly #answers = new RateLimit(MAX_HANDSHAKE_ANSWERS_PER_SECOND)
+  /** Audiences of which a recipient has refused a session: until when they get none, by the monotonic clock. */
+  readonly #refused = new Map<string, number>()
+  readonly #answers: HandshakeAnswers
   /** Audiences are kept by the directory while nothing changes: then their keys need not be written down again. */
   readonly #keys = new WeakMap<readonly AudienceMember[], AudienceKey>()
 
   constructor(nc: NatsLike, options: OutgoingSessionsOptions) {
     this.#nc = nc
     this.#options = options
+    this.#answers = new HandshakeAnswers(options)
   }
 
   /**
    * The session for this audience: the one that is open, or a new one whose handshake is published first.
    *
-   * @returns `undefined` where a recipient remembers so many sessions of this instance that it takes no other, and
-   *   where the epoch is over
-   * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_KEY_INVALID
+   * @returns `undefined` where a recipient has refused one lately, and where the epoch is over
+   * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_EMPTY_AUDIENCE where nothing can be sealed to anybody
    */
-  get(audience: SessionAudience, mode: SessionMode, at: At): OutgoingSession | undefined {
+  get(audience: SessionAudience, mode: SessionMode, at: At): SessionTo | undefined {
     const key = this.#keyOf(audience)
     const last = key.last[mode]
-    const open = last?.session.isOpen(at.nowMs) === true ? last : this.#find(audience, mode, at)
+    const open = last !== undefined && this.#isOpen(last, at) ? last : this.#find(audience, mode, at)
     if (open === undefined) return undefined
     key.last[mode] = open
     open.handshake.precede(at.subject)
-    return open.session
+    return open
   }
 
-  /** Ends those that are over: nothing else reminds of an audience that is not written to any more. */
+  /**
+   * Ends those that are over: nothing else reminds of an audience that is not written to any more. What has passed counts
+   * too, so that a clock which was set back keeps no key alive.
+   */
   prune(): void {
-    const nowMs = this.#options.clock.now()
-    for (const [key, open] of this.#byAudience) if (!open.session.isOpen(nowMs)) this.#retire(key, open)
+    const { clock } = this.#options
+    const nowMs = clock.now()
+    const lateMs = clock.late()
+    for (const [key, open] of this.#byAudience)
+      if (!this.#isOpen(open, { nowMs }) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
+    for (const key of [...this.#refused.keys()]) this.#isRefused(key)
   }
 
   /** Ends all of them. */
@@ -111,30 +128,69 @@ export class OutgoingSessions {
 
   #find(audience: SessionAudience, mode: SessionMode, at: At): Open | undefined {
     const { nowMs } = at
-    const { text, kids } = this.#keyOf(audience)
-    const key = `${mode} ${text}`
+    const key = `${mode} ${this.#keyOf(audience).text}`
     const known = this.#byAudience.get(key)
-    if (known?.session.isOpen(nowMs) === true) return known
+    if (known !== undefined && this.#isOpen(known, at)) return known
     if (known !== undefined) this.#retire(key, known)
-    if (nowMs >= audience.epoch.notAfter || !this.#quota.hasRoom(kids, nowMs)) return undefined
+    const { latest } = this.#options.clock
+    if (Math.max(nowMs, latest) >= audience.epoch.notAfter || this.#isRefused(key)) return undefined
     this.#makeRoom()
-    const open = this.#open(audience, mode, at)
+    const open = this.#open(audience, mode, { ...at, key })
     this.#byAudience.set(key, open)
-    this.#quota.add(kids, open.session.expiresAtMs)
     return open
+  }
+
+  /** By the time that the next frame will state, and by the latest one: what is over stays over. */
+  #isOpen({ session }: Open, { nowMs }: Pick<At, 'nowMs'>): boolean {
+    return session.isOpen(Math.max(nowMs, this.#options.clock.latest))
+  }
+
+  #isRefused(key: string): boolean {
+    const until = this.#refused.get(key)
+    if (until === undefined) return false
+    if (this.#options.clock.monotonic() < until) return true
+    this.#refused.delete(key)
+    return false
+  }
+
+  /**
+   * A recipient says that it does not take the frames of a session. A small audience then gets messages for a while. A
+   * large one goes on: messages to a thousand cost a thousand key agreements each, and one of them must not have that done
+   * to the others.
+   */
+  #takeRefusal(key: string, refusal: Refusal, by: AudienceMember): void {
+    const open = this.#byAudience.get(key)
+    if (open === undefined || open.refusers.has(by.instance)) return
+    if (!open.session.isRefusedBy(refusal, by.announcementHash)) return
+    open.refusers.add(by.instance)
+    const { feed, clock } = this.#options
+    feed.emit({
+      type: 'sessionRefused',
+      by: by.name,
+      instance: by.instance,
+      reason: sessionRefusal(refusal.reason),
+    })
+    if (open.members.length > MAX_HANDSHAKE_INBOXES) return
+    this.#refused.set(key, clock.monotonic() + REFUSED_SESSION_MS)
+    this.#retire(key, open)
   }
 
   #keyOf({ epoch, members }: SessionAudience): AudienceKey {
     const known = this.#keys.get(members)
     if (known !== undefined) return known
     const kids = members.map(({ key }) => hex(key.kid)).sort()
-    const key = { text: `${hex(epoch.hash)} ${kids.join(' ')}`, kids, last: [] }
+    const key = { text: `${hex(epoch.hash)} ${kids.join(' ')}`, last: [] }
     this.#keys.set(members, key)
     return key
   }
 
-  #open({ epoch, members }: SessionAudience, mode: SessionMode, { subject, nowMs }: At): Open {
-    const { engine, link, padding } = this.#options
+  #open(
+    audience: SessionAudience,
+    mode: SessionMode,
+    { subject, nowMs, key }: At & { readonly key: string },
+  ): Open {
+    const { engine, link, padding, clock } = this.#options
+    const { epoch } = audience
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
@@ -151,30 +207,32 @@ export class OutgoingSessions {
       clearHeaders: [],
       payload: encodeHandshake({ mode, maxFrames, lifetimeMs }),
     }
-    const {
-      bytes,
-      session: secrets,
-      leftOut,
-    } = seal(engine, content, {
+    const sealed = sealTo(audience.members, content, {
+      engine,
+      reports: link.leftOut,
       type: WireType.handshake,
       epoch: epoch.number,
-      recipients: members.map((member) => member.key),
       messageKey: keys.messageKey,
       sentAtMs: nowMs,
       padding,
     })
+    // Those that were wrapped: the others hear nothing, and their answers do not count.
+    const { bytes, session: secrets, members } = sealed
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
-    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     try {
       const handshake = new HandshakeOut(
         this.#nc,
-        { ...this.#options, answers: this.#answers },
+        {
+          ...this.#options,
+          answers: this.#answers,
+          onRefusal: (refusal, by) => this.#takeRefusal(key, refusal, by),
+        },
         { bytes, sid: secrets.sid, members },
       )
       const expiresAtMs = nowMs + lifetimeMs
       const { messageKey } = keys
       const session = new OutgoingSession(engine, { secrets, mode, maxFrames, expiresAtMs, messageKey })
-      return { session, handshake }
+      return { session, handshake, members, endsAtLateMs: clock.late() + lifetimeMs, refusers: new Set() }
     } catch (error) {
       engine.wipe(secrets.key)
       throw error
@@ -189,7 +247,7 @@ export class OutgoingSessions {
     }
   }
 
-  /** Who has missed the handshake may ask for it a little longer. */
+  /** A recipient that missed the handshake may ask for it a little longer. */
   #retire(key: string, open: Open): void {
     const { handshake } = open
     this.#end(key, open)

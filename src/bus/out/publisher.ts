@@ -1,13 +1,12 @@
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import type { Padding } from '../../crypto/padding.ts'
-import { seal } from '../../envelope/seal.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { allows } from '../../identity/permissions.ts'
 import { isSubject } from '../../identity/subject.ts'
 import type { VerifiedClaims } from '../../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
-import { type Audience, type AudienceMember, toMember } from '../../keys/directory.ts'
+import { type Absence, type Audience, type AudienceMember, toMember } from '../../keys/directory.ts'
 import { SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
 import type { Context } from '../context.ts'
@@ -16,7 +15,8 @@ import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { FramePublisher } from './frame-publisher.ts'
-import { leftOutError } from './left-out.ts'
+import { Newcomers } from './newcomers.ts'
+import { sealTo } from './seal-to.ts'
 import type { Streams } from './streams.ts'
 import { Wire } from './wire-out.ts'
 
@@ -81,6 +81,7 @@ export class Publisher {
   readonly #options: PublisherOptions
   readonly #wire: Wire
   readonly #frames: FramePublisher
+  readonly #newcomers: Newcomers
   readonly #allowed = new Map<string, boolean>()
   /** Audiences that `to` has narrowed. The directory keeps an audience while nothing changes. */
   readonly #narrow = new WeakMap<Audience, Map<string, Audience>>()
@@ -93,6 +94,7 @@ export class Publisher {
     this.#options = options
     this.#wire = new Wire(nc)
     this.#frames = new FramePublisher(nc, { ...options, wire: this.#wire })
+    this.#newcomers = new Newcomers(options.clock)
     this.#stopListening = options.link.onChange(() => {
       this.#requesters = new WeakMap()
     })
@@ -169,20 +171,22 @@ export class Publisher {
         hint: 'check that the rotation service runs',
       })
     }
-    return to === undefined ? audience : this.#narrowed(subject, audience, to)
+    const settled = this.#newcomers.settle(audience)
+    return to === undefined ? settled : this.#narrowed(subject, settled, to)
   }
 
   /**
    * Seals a response in the way of its request, but in a message where a stream captures the reply subject, or where
    * its epoch is over: no session begins in one, its grace is for single messages.
    *
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
+   * @throws SubrosaError ERR_EMPTY_AUDIENCE where nothing can be sealed to the requester, ERR_MESSAGE_TOO_LARGE,
+   *   ERR_STALE, ERR_HEADER
    */
   respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
     const { clock, streams } = this.#options
     const { subject, via = subject } = outgoing
     const nowMs = clock.now()
-    const isOver = audience.epoch.notAfter <= nowMs
+    const isOver = audience.epoch.notAfter <= Math.max(nowMs, clock.latest)
     const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)
     this.#send(outgoing, audience, { mode: isSingle ? 'message' : mode, nowMs })
   }
@@ -209,15 +213,16 @@ export class Publisher {
     return message
   }
 
-  #sealMessage(outgoing: Outgoing, { epoch, members }: Audience): Ready {
+  #sealMessage(outgoing: Outgoing, audience: Audience): Ready {
     const { engine, clock, link, padding } = this.#options
+    const { epoch } = audience
     const { subject, via = subject, payload, reply, inReplyTo } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const { bytes, mid, leftOut } = seal(
-      engine,
+    const { bytes, mid, members } = sealTo(
+      audience.members,
       {
         sender: keys.announcementHash,
         seq: keys.seq,
@@ -230,15 +235,15 @@ export class Publisher {
         payload,
       },
       {
+        engine,
+        reports: link.leftOut,
         type: WireType.sealed,
         epoch: epoch.number,
-        recipients: members.map(({ key }) => key),
         messageKey: keys.messageKey,
         sentAtMs: clock.now(),
         padding,
       },
     )
-    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
     return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }
@@ -250,9 +255,11 @@ export class Publisher {
    * @throws SubrosaError ERR_EMPTY_AUDIENCE when neither is left
    */
   responseTo(request: Opened, requester: VerifiedAnnouncement): Audience {
-    const nowMs = this.#options.clock.now()
+    const { clock } = this.#options
+    const nowMs = clock.now()
     const known = this.#requesters.get(requester)
-    if (known !== undefined && nowMs >= known.from && nowMs < known.until) return known.audience
+    const isKept = known !== undefined && nowMs >= known.from && Math.max(nowMs, clock.latest) < known.until
+    if (isKept) return known.audience
     const audience = this.#responseTo(request, requester, nowMs)
     const end = Math.min(audience.epoch.notAfter, requester.claims.expiresAt * 1000)
     this.#requesters.set(requester, {
@@ -264,7 +271,7 @@ export class Publisher {
   }
 
   #responseTo(request: Opened, requester: VerifiedAnnouncement, nowMs: number): Audience {
-    const { link } = this.#options
+    const { link, clock } = this.#options
     if (link.directory.sender(requester.hash, nowMs).standing !== 'known') throw requesterGone()
     for (const epoch of link.epochs.current(nowMs)) {
       if (!link.keyring.has(epoch.hash)) continue
@@ -275,8 +282,8 @@ export class Publisher {
     const member = toMember(requester)
     // What is sent later than that, no receiver takes: SPEC, "Opening".
     const lastsMs = Math.min(epoch?.graceMs ?? 0, CLOCK_WINDOW_MS)
-    if (epoch === undefined || member === undefined || nowMs >= epoch.notAfter + lastsMs)
-      throw requesterGone()
+    const isOver = epoch !== undefined && Math.max(nowMs, clock.latest) >= epoch.notAfter + lastsMs
+    if (epoch === undefined || member === undefined || isOver) throw requesterGone()
     return { epoch, members: [member] }
   }
 
@@ -357,18 +364,28 @@ export class Publisher {
   }
 
   #emptyAudience(subject: string): SubrosaError {
-    const { link, clock } = this.#options
-    const absences = link.directory.absences(subject, clock.now())
+    const absences = this.#absences(subject)
     const why = absences.map((absence) => `${absence.name}: ${absence.why}`).join('; ')
     return new SubrosaError('ERR_EMPTY_AUDIENCE', `no agent can read "${subject}" now`, {
       hint: absences.length === 0 ? 'no agent has announced itself yet: wait with waitForAudience()' : why,
     })
   }
 
+  #absences(subject: string): readonly Absence[] {
+    const { link, clock } = this.#options
+    const nowMs = clock.now()
+    const audience = link.directory.audience(subject, nowMs)
+    const waiting = audience === undefined ? [] : this.#newcomers.waiting(audience)
+    return [
+      ...waiting.map((name) => ({ name, why: 'it has started too many instances lately: wait' })),
+      ...link.directory.absences(subject, nowMs),
+    ]
+  }
+
   #notAllowed(subject: string, name: string): SubrosaError {
-    const { link, clock, trust } = this.#options
+    const { trust } = this.#options
     const [agent = name, instance] = name.split('/')
-    const absence = link.directory.absences(subject, clock.now()).find((entry) => entry.name === agent)
+    const absence = this.#absences(subject).find((entry) => entry.name === agent)
     const why = instance === undefined ? absence?.why : (absence?.why ?? 'this instance of it is not live')
     return new SubrosaError('ERR_RECIPIENT_NOT_ALLOWED', `"${name}" cannot be a recipient on "${subject}"`, {
       hint: why ?? trust.pinAbsence(agent) ?? 'no agent of this name has announced itself',

@@ -76,6 +76,12 @@ function reportEvent(terminal: Terminal, event: StatusEvent): void {
     case 'clone':
       note(terminal, `two processes say that they are ${event.name}/${event.instance}`)
       break
+    case 'sessionRefused':
+      note(terminal, `${event.by}/${event.instance} takes no frames of a session: ${event.reason}`)
+      break
+    case 'refusedSession':
+      note(terminal, `refused a session of ${event.sender}: ${event.reason}`)
+      break
     case 'rollback':
       reportError(terminal, event.message)
       break

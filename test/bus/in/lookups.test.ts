@@ -5,9 +5,22 @@ import {
   MAX_WAITING_BYTES,
   MAX_WAITING_BYTES_IN_ALL,
   MAX_WAITING_MESSAGES,
+  WAITING_OVERHEAD_BYTES,
 } from '../../../src/base/limits.ts'
 import { Lookups } from '../../../src/bus/in/lookups.ts'
 import { ManualClock } from '../../support/clock.ts'
+
+/** Subscriptions by which messages come. */
+const ORDERS = { pattern: 'orders.>' }
+const TALK = { pattern: 'talk.>' }
+
+interface WaitOptions {
+  readonly bytes?: number
+  readonly by?: object
+}
+
+/** So many bytes, as they are counted. */
+const ofBytes = (bytes: number): WaitOptions => ({ bytes: bytes - WAITING_OVERHEAD_BYTES })
 
 function setUp() {
   const clock = new ManualClock()
@@ -27,9 +40,10 @@ function setUp() {
     },
     onError: (error) => errors.push(error),
   })
-  const wait = (announcement: string, name: string, bytes = 100) =>
+  const wait = (announcement: string, name: string, { bytes = 100, by = ORDERS }: WaitOptions = {}) =>
     lookups.wait(announcement, {
       bytes,
+      by,
       proceed: () => log.push(`+${name}`),
       giveUp: () => log.push(`-${name}`),
       drop: () => log.push(`x${name}`),
@@ -115,13 +129,43 @@ describe('messages whose sender is not known yet', () => {
   it('are at most 64 MiB of all senders', () => {
     const { clock, log, wait } = setUp()
     const lines = MAX_WAITING_BYTES_IN_ALL / MAX_WAITING_BYTES
-    for (let i = 0; i < lines; i++) wait(String(i), String(i), MAX_WAITING_BYTES)
+    for (let i = 0; i < lines; i++) wait(String(i), String(i), ofBytes(MAX_WAITING_BYTES))
     expect(log).toEqual([])
-    wait('one more', 'one more', 1)
+    wait('one more', 'one more', ofBytes(MAX_WAITING_BYTES))
     expect(log).toEqual(['-one more'])
     clock.advance(LOOKUP_TIMEOUT_MS)
-    wait('later', 'later', 1)
+    wait('later', 'later', ofBytes(MAX_WAITING_BYTES))
     expect(log).toHaveLength(lines + 1)
+  })
+
+  it('take the place of the newest in the longest line where all memory is taken, and of none in a shorter one', () => {
+    const { known, log, lookups, wait } = setUp()
+    const piece = MAX_WAITING_BYTES / 4
+    const lines = MAX_WAITING_BYTES_IN_ALL / MAX_WAITING_BYTES
+    for (let i = 0; i < lines; i++)
+      for (const part of ['a', 'b', 'c', 'd']) wait(`junk ${i}`, `${i}${part}`, ofBytes(piece))
+    wait('alice', '1', ofBytes(piece))
+    expect(log).toEqual(['-0d'])
+    for (let i = 2; i <= 5; i++) wait('alice', String(i), ofBytes(piece))
+    // With three quarters hers is as long as the longest, and gets no more.
+    const ofAlice = log.filter((line) => /^-\d$/.test(line))
+    expect([log.slice(0, 3), ofAlice]).toEqual([
+      ['-0d', '-1d', '-2d'],
+      ['-4', '-5'],
+    ])
+    known.add('alice')
+    lookups.check()
+    expect(log.slice(-3)).toEqual(['+1', '+2', '+3'])
+  })
+
+  it('have their turn after one of each other subscription, however many are made up in one of them', () => {
+    const { clock, asked, budget, wait } = setUp()
+    budget.left = 0
+    for (let i = 0; i < 10 * MAX_UNASKED_LINES; i++) wait(`junk ${i}`, 'x', { by: TALK })
+    wait('alice', '1', { by: ORDERS })
+    budget.left = 2
+    clock.advance(100)
+    expect(asked).toEqual(['junk 0', 'alice'])
   })
 
   it('go on behind one that throws, which is reported', () => {
@@ -132,7 +176,7 @@ describe('messages whose sender is not known yet', () => {
     }
     for (const sender of ['alice', 'bob']) {
       wait(sender, '1')
-      lookups.wait(sender, { bytes: 100, proceed: failing, giveUp: failing })
+      lookups.wait(sender, { bytes: 100, by: ORDERS, proceed: failing, giveUp: failing })
       wait(sender, '2')
     }
     known.add('alice')
@@ -157,7 +201,7 @@ describe('messages whose sender is not known yet', () => {
       },
       onError: (error) => errors.push(error),
     })
-    lookups.wait('alice', { bytes: 1, proceed: () => log.push('+'), giveUp: () => log.push('-') })
+    lookups.wait('alice', { bytes: 1, by: ORDERS, proceed: () => log.push('+'), giveUp: () => log.push('-') })
     expect([log, errors.length]).toEqual([[], 1])
     clock.advance(LOOKUP_TIMEOUT_MS)
     expect(log).toEqual(['-'])
@@ -183,9 +227,9 @@ describe('messages whose sender is not known yet', () => {
 
   it('are at most 1 MiB of one sender', () => {
     const { log, wait } = setUp()
-    wait('alice', 'large', MAX_WAITING_BYTES - 50)
-    wait('alice', 'too much', 51)
-    wait('alice', 'fits', 50)
+    wait('alice', 'large', ofBytes(MAX_WAITING_BYTES - 2000))
+    wait('alice', 'too much', ofBytes(2001))
+    wait('alice', 'fits', ofBytes(2000))
     expect(log).toEqual(['-too much'])
   })
 

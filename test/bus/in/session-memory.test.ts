@@ -1,0 +1,137 @@
+import { describe, expect, it } from 'vitest'
+import { utf8 } from '../../../src/base/bytes.ts'
+import { HeldSession } from '../../../src/bus/in/held-session.ts'
+import type { SubscriptionWindows } from '../../../src/bus/in/replay.ts'
+import { SessionPool } from '../../../src/bus/in/session-pool.ts'
+import { TOMBSTONE_BYTES } from '../../../src/bus/in/tombstones.ts'
+import { verifyAnnouncement } from '../../../src/keys/announcements.ts'
+import { FrameOpener } from '../../../src/session/frame-cipher.ts'
+import { IncomingSession } from '../../../src/session/incoming.ts'
+import { SENT_AT_MS } from '../../envelope/forge.ts'
+import { Pair } from '../../session/pair.ts'
+import { ManualClock } from '../../support/clock.ts'
+import { testContext } from '../../support/context.ts'
+import { engine } from '../../support/identities.ts'
+import { memoryInUse } from '../../support/memory.ts'
+import { reparse, World } from '../../support/statements.ts'
+
+/** What is counted may be less than what is in use by this factor, and more by the other. */
+const UNDERCOUNT = 0.8
+const OVERCOUNT = 1.6
+
+const BATCH = Array.from({ length: 64 }, (_, i) => utf8(`payload ${i}`))
+
+interface Case {
+  readonly what: string
+  readonly sessions: number
+  readonly batches: number
+  readonly framesOfEach: number
+  readonly subscriptions: number
+}
+
+const cases: readonly Case[] = [
+  { what: 'that nothing was said in', sessions: 600, batches: 0, framesOfEach: 0, subscriptions: 0 },
+  { what: 'with one frame', sessions: 300, batches: 1, framesOfEach: 1, subscriptions: 1 },
+  {
+    what: 'with one frame of each of four batches, in ten subscriptions',
+    sessions: 100,
+    batches: 4,
+    framesOfEach: 1,
+    subscriptions: 10,
+  },
+  { what: 'with all frames of six batches', sessions: 40, batches: 6, framesOfEach: 64, subscriptions: 1 },
+]
+
+function setUp(maxBytes?: number) {
+  const clock = new ManualClock(SENT_AT_MS)
+  const context = testContext({ clock })
+  context.clock.counted()
+  const random = engine.randomBytes(8)
+  return new SessionPool({
+    clock: context.clock,
+    random,
+    tagOf: () => new Uint8Array(16).fill(1),
+    onGone: () => {},
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+  })
+}
+
+describe('what a session pool counts', () => {
+  it.each(cases)('is what a session takes $what', ({ sessions, batches, framesOfEach, subscriptions }) => {
+    const world = new World()
+    const [made] = world.epochs(1)
+    if (made === undefined) throw new Error('no epoch')
+    const epoch = world.accept(made)
+    const identity = world.identity('alice')
+    // What the network and the sender's end take is there before.
+    const inputs = Array.from({ length: sessions }, () => {
+      const pair = new Pair(engine)
+      const frames = Array.from({ length: batches }, () => pair.seal(BATCH).slice(0, framesOfEach)).flat()
+      const { bytes } = world.announcement(identity, epoch)
+      return { secrets: pair.secrets(), frames, bytes, handshake: pair.handshake, key: pair.sender.publicKey }
+    })
+    const opener = new FrameOpener(engine)
+    const windows: SubscriptionWindows[] = Array.from({ length: subscriptions }, () => new Map())
+    const pool = setUp()
+    const before = memoryInUse()
+    const open = ({ secrets, frames, bytes, handshake, key }: (typeof inputs)[number]): void => {
+      // Its announcement is held for this session alone, as where a sender makes one for each.
+      const judged = { epoch, nowMs: epoch.notBefore }
+      const sender = verifyAnnouncement(
+        { engine, trust: world.trust, revocations: world.revocations },
+        reparse(bytes),
+        judged,
+      )
+      if (sender === undefined) throw new Error('the announcement does not hold')
+      const own = {
+        sid: secrets.sid.slice(),
+        key: new Uint8Array(new ArrayBuffer(32)),
+        binding: secrets.binding.slice(),
+      }
+      own.key.set(secrets.key)
+      const parts = {
+        secrets: own,
+        handshake: { ...handshake },
+        sentAtMs: SENT_AT_MS,
+        messageKey: key.slice(),
+      }
+      const held = new HeldSession(new IncomingSession(engine, parts), { sender, epoch, recipients: 1 })
+      if (pool.admit(held) !== 'held') throw new Error('it is not held')
+      for (const [seq, frame] of frames.entries()) {
+        if (typeof held.session.open(opener, frame) === 'string') throw new Error('a frame does not open')
+        for (const map of windows) held.mark(map, { seq: seq + 1, salt: seq })
+        pool.heard(held)
+      }
+    }
+    for (const input of inputs) open(input)
+    const inUse = memoryInUse() - before
+    expect(pool.bytes / inUse).toBeGreaterThan(UNDERCOUNT)
+    expect(pool.bytes / inUse).toBeLessThan(OVERCOUNT)
+    // In use until here.
+    expect([inputs.length, windows.length]).toEqual([sessions, subscriptions])
+  })
+
+  it('is what tombstones take', () => {
+    const pool = setUp()
+    const count = 100_000
+    const before = memoryInUse()
+    const sender = { claims: { identity: 'a', name: 'a', permissions: {} }, hash: new Uint8Array(32) }
+    const epoch = { number: 1, notAfter: Number.MAX_SAFE_INTEGER, graceMs: 0 }
+    for (let i = 0; i < count; i++) {
+      const secrets = { sid: engine.randomBytes(16), key: new Uint8Array(32), binding: new Uint8Array(80) }
+      const handshake = { mode: 0 as const, maxFrames: 1, lifetimeMs: 900_000 }
+      const parts = { secrets, handshake, sentAtMs: SENT_AT_MS, messageKey: new Uint8Array(32) }
+      const held = new HeldSession(new IncomingSession(engine, parts), {
+        sender,
+        epoch,
+        recipients: 1,
+      } as never)
+      pool.admit(held)
+      pool.end(held)
+    }
+    const inUse = memoryInUse() - before
+    expect(pool.bytes).toBe(count * TOMBSTONE_BYTES)
+    expect(pool.bytes / inUse).toBeGreaterThan(UNDERCOUNT)
+    expect(pool.bytes / inUse).toBeLessThan(OVERCOUNT)
+  })
+})
