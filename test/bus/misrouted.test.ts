@@ -67,7 +67,7 @@ describe('a broker that writes another subscription id', () => {
         const before = misrouted()
         reroute('chat.>', handler)
         mallory.publish('chat.x', 'pay mallory 1000', { mode, to: ['bob'] })
-        await until('it is counted', () => misrouted() === before + 1)
+        await until('it is judged', () => misrouted() === before + 1 || [...got.values()].flat().length > 0)
       }
       expect([...got.values()].flat()).toEqual([])
     },
