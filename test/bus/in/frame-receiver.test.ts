@@ -108,14 +108,16 @@ describe('a handshake', () => {
   it('in the name of another opens nothing', async () => {
     const alice = await all.join('alice')
     const { keys } = await all.join('mary')
-    const forged = all.session({ ...alice, keys })
-    for (const bytes of [forged.handshake, forged.frame()]) all.broker.publish('orders.new', bytes)
-    await passing(
-      all.clock,
-      until('both are judged', () => all.rejected === 2 || all.got.length > 0),
-    )
-    expect(all.got).toHaveLength(0)
-    expect(all.bob.rejections()).toEqual({ signature: 1, 'unknown session': 1 })
+    for (const [i, mode] of [SessionMode.channel, SessionMode.signed].entries()) {
+      const forged = all.session({ ...alice, keys }, { mode })
+      for (const bytes of [forged.handshake, forged.frame()]) all.broker.publish('orders.new', bytes)
+      await passing(
+        all.clock,
+        until('both are judged', () => all.rejected === 2 * (i + 1) || all.got.length > 0),
+      )
+      expect(all.got).toHaveLength(0)
+    }
+    expect(all.bob.rejections()).toEqual({ signature: 2, 'unknown session': 2 })
   })
 
   it('is of its epoch, and not of the future', async () => {
