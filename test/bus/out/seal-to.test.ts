@@ -19,7 +19,9 @@ const { secretKey: messageKey } = engine.ed25519KeyPair()
 
 function member(name: string, key = newRecipient(engine)) {
   const instanceBytes = engine.randomBytes(8)
-  return { name, instance: Buffer.from(instanceBytes).toString('hex'), instanceBytes, key }
+  const instance = Buffer.from(instanceBytes).toString('hex')
+  const announcementHash = engine.randomBytes(32)
+  return { name, instance, instanceBytes, key, announcementHash, maxInstances: 16 }
 }
 
 /** A member that no directory would take: nothing can be sealed to it. */
