@@ -76,6 +76,9 @@ class Tree {
  */
 const file = (path, line) => (tree) => tree.write(path, `${line}\n`)
 
+/** A row of the list of defences. */
+const aDefence = () => JSON.parse(readFileSync(join(repository, 'test/defences/mcp.json'), 'utf8'))[0]
+
 /** @type {readonly Breakage[]} */
 const breakages = [
   {
@@ -294,6 +297,67 @@ const breakages = [
     name: 'no text is read',
     says: /src\/index\.ts was not read/,
     breaks: (tree) => tree.remove('src'),
+  },
+  {
+    check: 'security',
+    name: 'the table says of a threat what the list does not say',
+    says: /SECURITY\.md: the table is not what the list says/,
+    breaks: (tree) =>
+      tree.edit('test/defences/threats.json', (threats) => {
+        threats[0].answer = 'nothing happens'
+      }),
+  },
+  {
+    check: 'security',
+    name: 'the table is not in SECURITY.md',
+    says: /SECURITY\.md does not have, once each, the lines/,
+    breaks: (tree) => tree.write('SECURITY.md', '# Security\n'),
+  },
+  {
+    check: 'security',
+    name: 'nothing shows a threat',
+    says: /threats\.json: nothing shows broken/,
+    breaks: (tree) =>
+      tree.edit('test/defences/threats.json', (threats) => {
+        threats.push({ ...threats[0], id: 'broken' })
+      }),
+  },
+  {
+    check: 'security',
+    name: 'the text that a row takes out is not in its file any more',
+    says: /the text to take out occurs 0 times/,
+    breaks: (tree) => tree.write(aDefence().file, 'export const broken = 1\n'),
+  },
+  {
+    check: 'security',
+    name: 'the text that a row takes out occurs twice',
+    says: /the text to take out occurs 2 times/,
+    breaks: (tree) => tree.append(aDefence().file, readFileSync(join(repository, aDefence().file), 'utf8')),
+  },
+  {
+    check: 'security',
+    name: 'the test file of a row is gone',
+    says: /\.test\.ts does not exist/,
+    breaks: (tree) => tree.remove(aDefence().test),
+  },
+  {
+    check: 'security',
+    name: 'there is no list',
+    says: /ENOENT/,
+    breaks: (tree) => tree.remove('test/defences'),
+  },
+  {
+    check: 'security',
+    name: 'the list is empty, and the table with it',
+    says: /0 threats were read; fewer than/,
+    breaks: (tree) => {
+      tree.remove('test/defences')
+      tree.write('test/defences/threats.json', '[]')
+      tree.write(
+        'SECURITY.md',
+        '<!-- The threats, from test/defences: npm run defences -- --table -->\n\n<!-- End of the threats. -->\n',
+      )
+    },
   },
   {
     check: 'lockfile',

@@ -6,6 +6,7 @@ import { checkLockfile } from './checks/lockfile.mjs'
 import { checkBuild, checkPackage, checkPackageTypes } from './checks/package.mjs'
 import { checkRooms } from './checks/rooms.mjs'
 import { outcome, repository } from './checks/run.mjs'
+import { checkSecurity } from './checks/security.mjs'
 import { checkStyle } from './checks/style.mjs'
 import { checkText } from './checks/text.mjs'
 import { checkTypes } from './checks/types.mjs'
@@ -32,6 +33,7 @@ const checks = [
   { name: 'rooms', what: 'who imports whom (dependency-cruiser)', run: checkRooms },
   { name: 'style', what: 'format and lint (biome)', run: checkStyle },
   { name: 'text', what: 'secrets and paths of one machine', run: checkText },
+  { name: 'security', what: 'the list of defences, and the threat table', run: checkSecurity },
   { name: 'lockfile', what: 'lockfile and install scripts', run: checkLockfile },
   { name: 'examples', what: 'the examples, and what README shows of them', run: checkExamples },
   { name: 'docs', what: 'API pages and their examples (typedoc, tsc)', run: checkDocs },

@@ -16,7 +16,7 @@ const INSTANCE_BYTES = 8
 
 /**
  * Instances that have announced their keys and do nothing else. Whoever seals to them cannot tell them from instances
- * that are listening, and they cost no process.
+ * that are listening, and they cost no process. `--against` takes this from each checkout.
  *
  * @param {string} authority
  * @param {readonly string[]} identityFiles

@@ -2,11 +2,11 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bars, lines, rows } from './charts.mjs'
 import { bytesCharts, memoryCharts, scaleCharts } from './growth-figures.mjs'
-import { bytes, duration, tickDuration } from './report.mjs'
+import { bytes, duration, tickDuration } from './report.ts'
 
 /**
  * @typedef {import('./results.mjs').Results} Results
- * @typedef {import('./stats.mjs').Spread} Spread
+ * @typedef {import('./stats.ts').Spread} Spread
  * @typedef {{ readonly name: string, readonly draw: (theme: import('./charts.mjs').Theme) => string }} Chart
  */
 

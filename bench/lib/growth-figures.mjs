@@ -1,9 +1,9 @@
 import { bars, lines } from './charts.mjs'
-import { bytes, digits, tickDuration } from './report.mjs'
+import { bytes, digits, tickDuration } from './report.ts'
 
 /**
  * @typedef {import('./results.mjs').Results} Results
- * @typedef {import('./stats.mjs').Spread} Spread
+ * @typedef {import('./stats.ts').Spread} Spread
  * @typedef {import('./figures.mjs').Chart} Chart
  */
 

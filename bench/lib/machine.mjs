@@ -6,6 +6,7 @@ import { findNatsServer } from '../../dist/setup/nats-server.js'
 
 const OWN = new URL('../../', import.meta.url)
 const BENCH = new URL('../', import.meta.url)
+const BUSY_SHARE = 0.5
 
 /**
  * What figures depend on: the machine, and the versions of everything that is measured.
@@ -35,6 +36,21 @@ export async function describeMachine() {
     packages: Object.fromEntries(ours.map((name) => [name, installedVersion(name, OWN)])),
     peers: Object.fromEntries(peerNames().map((name) => [name, installedVersion(name, BENCH)])),
   }
+}
+
+/**
+ * Prints what figures depend on most.
+ *
+ * @param {Machine} machine
+ * @param {boolean} quick
+ */
+export function printMachine({ cpu, cores, memoryGiB, platform, node, openssl, ...versions }, quick) {
+  const { natsServer, subrosa, engine } = versions
+  const now = load()
+  console.log(`${cpu}, ${cores} cores, ${memoryGiB} GiB, ${platform}`)
+  console.log(`Node ${node} (OpenSSL ${openssl}), ${natsServer}, subrosa ${subrosa} on ${engine}`)
+  console.log(`load ${now}${quick ? '; quick: shorter and noisier' : ''}`)
+  if (now > cores * BUSY_SHARE) console.log('the machine is busy: figures will be worse, and spread wider')
 }
 
 /** The load of the last minute: how many processes wanted a core. */

@@ -9,7 +9,13 @@ import { encodeFrameMeta, readFrameHeader } from '../../dist/wire/frame.js'
 import { SessionMode } from '../../dist/wire/handshake.js'
 import { WireType } from '../../dist/wire/preamble.js'
 
-/** @typedef {import('../../dist/crypto/engine.js').CryptoEngine} CryptoEngine */
+/**
+ * `--against` takes makeRecipients, messageWork and frameWork from the copy of this file in each checkout, so their
+ * arguments stay as they are, whatever changes below them. It stays JavaScript: what is timed goes through no
+ * transpiler.
+ *
+ * @typedef {import('../../dist/crypto/engine.js').CryptoEngine} CryptoEngine
+ */
 
 const SUITE = 1
 const SUBJECT = 'orders.new'

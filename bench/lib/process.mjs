@@ -11,15 +11,23 @@ import { fileURLToPath } from 'node:url'
  */
 
 /**
- * Starts a script of the folder `workers` in a process of its own.
+ * How to start one: `profile` is a folder for a CPU profile of the whole process, and `signal` ends it at once.
+ *
+ * @typedef {{
+ *   readonly profile?: string | undefined, readonly exposeGc?: boolean, readonly signal?: AbortSignal | undefined,
+ * }} WorkerOptions
+ */
+
+/**
+ * Starts a script of the folder `workers` in a process of its own; what is TypeScript, by tsx.
  *
  * @param {string} script
- * @param {{ readonly profile?: string | undefined, readonly exposeGc?: boolean }} [options] `profile` is a folder for
- *   a CPU profile of the whole process
+ * @param {WorkerOptions} [options]
  * @returns {Worker}
  */
-export function startWorker(script, { profile, exposeGc = false } = {}) {
+export function startWorker(script, { profile, exposeGc = false, signal } = {}) {
   const execArgv = [
+    ...(script.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []),
     ...(exposeGc ? ['--expose-gc'] : []),
     ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]),
   ]
@@ -29,9 +37,13 @@ export function startWorker(script, { profile, exposeGc = false } = {}) {
   const pending = new Map()
   let last = 0
   let isGone = false
-  const exited = new Promise((resolve) => child.once('exit', resolve))
+  const exited = new Promise((resolve) => child.once('exit', (code, by) => resolve(code ?? by)))
+  const kill = () => child.kill()
+  signal?.addEventListener('abort', kill)
+  if (signal?.aborted) kill()
   void exited.then((code) => {
     isGone = true
+    signal?.removeEventListener('abort', kill)
     for (const { reject } of pending.values()) reject(new Error(`${script} ended with ${code}`))
   })
   child.on('message', (/** @type {any} */ { id, result, error }) => {

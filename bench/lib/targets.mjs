@@ -1,4 +1,4 @@
-import { digits, table } from './report.mjs'
+import { digits, table } from './report.ts'
 
 /**
  * What is asked of the package, and what was reached.

@@ -30,6 +30,7 @@ const SERVER_CONFIG = 'max_pending: 1GB\nwrite_deadline: "60s"\n'
 
 /**
  * A real nats-server on the loopback interface, without logins, and a realm on it with its rotation service.
+ * `--against` takes this from each checkout: what it gives and returns is {@link import('./checkout.ts').World}.
  *
  * @param {{
  *   readonly tls?: boolean,

@@ -5,7 +5,7 @@ import { engineFor } from '../../dist/crypto/engine.js'
 import { parseIdentityFile } from '../../dist/identity/identity.js'
 import { WireType, wireType } from '../../dist/wire/preamble.js'
 import { makeCrowd } from '../lib/crowd.mjs'
-import { bytes, note, table } from '../lib/report.mjs'
+import { bytes, note, table } from '../lib/report.ts'
 import { startWorld } from '../lib/world.mjs'
 
 const AUDIENCES = [1, 3, 10, 100, 1000]

@@ -1,29 +1,14 @@
-import { startWorker } from '../lib/process.mjs'
-import { ratioText, table } from '../lib/report.mjs'
-import { interleaved, ratio, valuesOf } from '../lib/rounds.mjs'
-import { quantile } from '../lib/stats.mjs'
-import { startWorld } from '../lib/world.mjs'
+import { ratioText, table } from '../lib/report.ts'
+import { REQUESTS, startRequests } from '../lib/requests.ts'
+import { interleaved, ratio, valuesOf } from '../lib/rounds.ts'
 
 const SIZE = 128
-const PLAIN = 'latency.plain'
-const SEALED = 'latency.sealed'
-const WARM_UP = 1000
-
-/** @typedef {import('../workers/requester.mjs').Way & { readonly name: string }} Variant */
-
-/** @type {readonly Variant[]} */
-const VARIANTS = [
-  { name: 'plain', mode: 'plain', subject: PLAIN },
-  { name: 'channel', mode: 'channel', subject: SEALED },
-  { name: 'session', mode: 'session', subject: SEALED },
-  { name: 'message', mode: 'message', subject: SEALED },
-]
 
 /**
  * Request and reply between two processes through a real nats-server, one request after the other: the middle and the
  * slowest hundredth, as ratios to plaintext in the same round; over TCP, and over TLS.
  *
- * @param {import('../lib/plan.mjs').Plan} plan
+ * @param {import('../lib/plan.ts').Plan} plan
  */
 export async function latencySuite({ quick, profile }) {
   const rounds = quick ? 5 : 11
@@ -39,29 +24,14 @@ export async function latencySuite({ quick, profile }) {
  * }} options
  */
 async function measure({ tls, rounds, requests, profile }) {
-  const world = await startWorld({ tls })
-  const requester = startWorker('requester.mjs', { profile })
-  const responder = startWorker('responder.mjs', { profile })
+  const ends = await startRequests(SIZE, { tls, profile })
   try {
-    const { place } = world
-    const may = { pub: [SEALED, '_INBOX.>'], sub: [SEALED, '_INBOX.>'] }
-    const answering = world.identity('responder', may)
-    await responder.call('join', { place, identity: answering, plain: PLAIN, sealed: SEALED })
-    await requester.call('join', { place, identity: world.identity('requester', { pub: [SEALED] }) })
-    await requester.call('waitFor', SEALED)
-    for (const variant of VARIANTS)
-      await requester.call('request', { ...variant, size: SIZE, count: WARM_UP })
-    const measured = await interleaved(VARIANTS, { rounds }, async (variant) => {
-      const took = [...(await requester.call('request', { ...variant, size: SIZE, count: requests }))]
-      return { p50: quantile(took, 0.5), p99: quantile(took, 0.99) }
-    })
-    const result = { tls, variants: VARIANTS.map(({ name }) => summary(measured, name)), rounds: measured }
+    const measured = await interleaved(REQUESTS, { rounds }, (variant) => ends.request(variant, requests))
+    const result = { tls, variants: REQUESTS.map(({ name }) => summary(measured, name)), rounds: measured }
     print(result)
     return result
   } finally {
-    await requester.stop()
-    await responder.stop()
-    await world.stop()
+    await ends.stop()
   }
 }
 

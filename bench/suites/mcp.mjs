@@ -1,7 +1,7 @@
 import { HTTP, PLAIN, proveWay, startWays, WAYS } from '../lib/mcp/ways.mjs'
-import { bytes, duration, ratioText, table } from '../lib/report.mjs'
-import { interleaved, ratio, valuesOf } from '../lib/rounds.mjs'
-import { quantile } from '../lib/stats.mjs'
+import { bytes, duration, ratioText, table } from '../lib/report.ts'
+import { interleaved, ratio, valuesOf } from '../lib/rounds.ts'
+import { quantile } from '../lib/stats.ts'
 
 /**
  * How much is measured.
@@ -42,7 +42,7 @@ const QUICK = {
  * A host calls a tool of an MCP server, one call after the other: through `subrosa mcp connect` and `serve`, through
  * the same pipe with nothing sealed, and over Streamable HTTP in the clear.
  *
- * @param {import('../lib/plan.mjs').Plan} plan
+ * @param {import('../lib/plan.ts').Plan} plan
  */
 export async function mcpSuite({ quick, profile }) {
   const ways = await startWays({ profile })

@@ -1,12 +1,12 @@
-import { prove, sealedTo, startPipe } from '../lib/pipe.mjs'
-import { digits, note, table } from '../lib/report.mjs'
-import { line } from '../lib/stats.mjs'
+import { prove, sealedTo, startPipe } from '../lib/pipe.ts'
+import { digits, note, table } from '../lib/report.ts'
+import { line } from '../lib/stats.ts'
 
 const SIZE = 128
 const BURST = 256
 const STEPS = 40
 
-/** @type {import('../lib/pipe.mjs').Variant} */
+/** @type {import('../lib/pipe.ts').Variant} */
 const VARIANT = {
   name: 'session',
   way: { mode: 'session', subject: sealedTo(1) },
@@ -21,7 +21,7 @@ const VARIANT = {
  * Two million messages through one session after another: the memory of both ends after each step, with garbage
  * collected. It is flat where it does not grow with the messages.
  *
- * @param {import('../lib/plan.mjs').Plan} plan
+ * @param {import('../lib/plan.ts').Plan} plan
  */
 export async function memorySuite({ quick }) {
   const messages = quick ? 400_000 : 2_000_000

@@ -1,15 +1,22 @@
-import { AUDIENCES, PLAIN, PLAIN_FOR_ALL, prove, SEALED_FOR_ALL, sealedTo, startPipe } from '../lib/pipe.mjs'
-import { bytes, note, ratioText, table } from '../lib/report.mjs'
-import { interleaved, ratio, valuesOf } from '../lib/rounds.mjs'
+import {
+  AUDIENCES,
+  countFor,
+  MANY,
+  PLAIN,
+  PLAIN_FOR_ALL,
+  pilot,
+  prove,
+  SEALED_FOR_ALL,
+  sealedTo,
+  startPipe,
+} from '../lib/pipe.ts'
+import { bytes, note, ratioText, table } from '../lib/report.ts'
+import { interleaved, ratio, valuesOf } from '../lib/rounds.ts'
 
-/** @typedef {import('../lib/pipe.mjs').Variant} Variant */
+/** @typedef {import('../lib/pipe.ts').Variant} Variant */
 
 const SIZES = [128, 1024, 16_384]
-/** Payloads in one publishMany. */
-const MANY = 64
 const BURST = 256
-const MAX_WIRE_BYTES = 96 * 1024 * 1024
-const PILOT_MESSAGES = 2048
 
 /** @type {readonly Variant[]} */
 const VARIANTS = [
@@ -83,7 +90,7 @@ const VARIANTS = [
  * Publisher and subscriber in processes of their own, through a real nats-server: messages a second, as a ratio to
  * plaintext in the same round.
  *
- * @param {import('../lib/plan.mjs').Plan} plan
+ * @param {import('../lib/plan.ts').Plan} plan
  */
 export async function pipeSuite({ quick, profile }) {
   const rounds = quick ? 5 : 9
@@ -104,16 +111,15 @@ export async function pipeSuite({ quick, profile }) {
 }
 
 /**
- * @param {import('../lib/pipe.mjs').Pipe} pipe
+ * @param {import('../lib/pipe.ts').Pipe} pipe
  * @param {number} size
  * @param {{ readonly rounds: number, readonly warmUp: number, readonly roundMs: number }} plan
  */
 async function measure(pipe, size, { rounds, warmUp, roundMs }) {
   const counts = new Map()
   for (const variant of VARIANTS) {
-    const { rate } = await pipe.flow(variant, { size, count: PILOT_MESSAGES })
-    const most = MAX_WIRE_BYTES / (size * variant.subscribers)
-    counts.set(variant.name, MANY * Math.max(1, Math.round(Math.min(most, (rate * roundMs) / 1000) / MANY)))
+    const rate = await pilot(pipe, variant, size)
+    counts.set(variant.name, countFor(variant, { size, rate, ms: roundMs }))
   }
   const flows = await interleaved(VARIANTS, { rounds, warmUp }, (variant) =>
     pipe.flow(variant, { size, count: counts.get(variant.name) }),

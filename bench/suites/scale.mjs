@@ -2,10 +2,10 @@ import { chooseEngine } from '../../dist/crypto/engine.js'
 import { makeCrowd } from '../lib/crowd.mjs'
 import { frameWork, makeRecipients, messageWork } from '../lib/own.mjs'
 import { startWorker } from '../lib/process.mjs'
-import { bytes, digits, duration, note, table } from '../lib/report.mjs'
-import { interleaved } from '../lib/rounds.mjs'
-import { timed } from '../lib/slices.mjs'
-import { power, spread } from '../lib/stats.mjs'
+import { bytes, digits, duration, note, table } from '../lib/report.ts'
+import { interleaved } from '../lib/rounds.ts'
+import { timed } from '../lib/slices.ts'
+import { power, spread } from '../lib/stats.ts'
 import { startWorld } from '../lib/world.mjs'
 
 const AGENTS = [10, 100, 1000, 10_000]
@@ -24,7 +24,7 @@ const INTAKE_TIMEOUT_MS = 120_000
 /**
  * How costs grow: with the number of agents in a realm, with the size of a message and with its recipients.
  *
- * @param {import('../lib/plan.mjs').Plan} plan
+ * @param {import('../lib/plan.ts').Plan} plan
  */
 export async function scaleSuite({ quick }) {
   const agents = await withAgents(quick)
@@ -154,7 +154,7 @@ async function withAgents(quick) {
   return result
 }
 
-/** @param {import('../lib/slices.mjs').SlicePlan} plan */
+/** @param {import('../lib/slices.ts').SlicePlan} plan */
 async function withSizes(plan) {
   /** @type {Awaited<ReturnType<typeof ofSize>>[]} */
   const rows = []
@@ -169,7 +169,7 @@ async function withSizes(plan) {
 
 /**
  * @param {number} size
- * @param {import('../lib/slices.mjs').SlicePlan} plan
+ * @param {import('../lib/slices.ts').SlicePlan} plan
  */
 async function ofSize(size, plan) {
   const engine = chooseEngine('libsodium')
@@ -189,7 +189,7 @@ async function ofSize(size, plan) {
   return { size, message: sum('message'), session: sum('session', BATCH), channel: sum('channel'), rounds }
 }
 
-/** @param {import('../lib/slices.mjs').SlicePlan} plan */
+/** @param {import('../lib/slices.ts').SlicePlan} plan */
 async function withRecipients(plan) {
   /** @type {Awaited<ReturnType<typeof toRecipients>>[]} */
   const rows = []
@@ -207,7 +207,7 @@ async function withRecipients(plan) {
 
 /**
  * @param {number} count
- * @param {import('../lib/slices.mjs').SlicePlan} plan
+ * @param {import('../lib/slices.ts').SlicePlan} plan
  */
 async function toRecipients(count, plan) {
   const engine = chooseEngine('libsodium')

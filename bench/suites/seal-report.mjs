@@ -1,4 +1,4 @@
-import { bytes, duration, note, ratioText, table } from '../lib/report.mjs'
+import { bytes, duration, note, ratioText, table } from '../lib/report.ts'
 
 /** @param {readonly Awaited<ReturnType<typeof import('./seal.mjs').againstPrimitives>>[]} results */
 export function printPrimitives(results) {

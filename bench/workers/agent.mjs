@@ -1,18 +1,21 @@
 import { connect } from '@nats-io/transport-node'
-import { secure } from '../../dist/bus/secure.js'
-import { engineFor } from '../../dist/crypto/engine.js'
-import { parseIdentityFile } from '../../dist/identity/identity.js'
+
+/** From where the library reads the identity: it takes no text. */
+const IDENTITY = 'SUBROSA_BENCH_IDENTITY'
 
 /**
- * An agent of a world in this process: a plain connection, and a sealed one beside it.
+ * An agent of a world in this process: a plain connection, and a sealed one beside it, by the library of that place.
  *
- * @param {{ readonly place: import('../lib/world.mjs').Place, readonly identity: string }} who
+ * @param {{ readonly place: import('../lib/checkout.ts').Place, readonly identity: string }} who
  */
 export async function join({ place, identity }) {
+  /** @type {typeof import('../../dist/index.js')} */
+  const { loadIdentity, secure } = await import(place.library)
+  process.env[IDENTITY] = identity
   const options = { ...place.connection, maxReconnectAttempts: 0 }
   const plain = await connect(options)
   const bus = await secure(await connect(options), {
-    identity: parseIdentityFile(engineFor(), identity),
+    identity: await loadIdentity(`env:${IDENTITY}`),
     trust: { authority: [place.authority] },
     state: 'memory',
     // Nothing here is captured by a stream, and the server has no JetStream to ask.

@@ -3,13 +3,7 @@ import { join, memory } from './agent.mjs'
 import { serve } from './serve.mjs'
 
 /**
- * What to publish: `plain` on the plain connection, else sealed in a mode; `many` payloads in a frame where it says so.
- *
- * @typedef {{
- *   readonly mode: 'plain' | 'session' | 'channel' | 'message',
- *   readonly many?: number,
- *   readonly subject: string,
- * }} Way
+ * @typedef {import('../lib/pipe.ts').Way} Way
  * @typedef {Way & { readonly size: number, readonly count: number, readonly burst: number }} Task
  */
 

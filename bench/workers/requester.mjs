@@ -3,10 +3,7 @@ import { join } from './agent.mjs'
 import { serve } from './serve.mjs'
 
 /**
- * What to request: on the plain connection, or sealed in a mode.
- *
- * @typedef {{ readonly mode: 'plain' | 'session' | 'channel' | 'message', readonly subject: string }} Way
- * @typedef {Way & { readonly size: number, readonly count: number }} Task
+ * @typedef {import('../lib/requests.ts').RequestVariant & { readonly size: number, readonly count: number }} Task
  */
 
 const TIMEOUT_MS = 10_000

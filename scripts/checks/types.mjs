@@ -2,8 +2,8 @@ import { relative, sep } from 'node:path'
 import { filesBelow, objectionsTo, runTool } from './run.mjs'
 
 /**
- * The TypeScript compiler over src, test and examples, and over the JavaScript of bench, of conformance, of the stack and
- * of these checks. It must have read every one of their files.
+ * The TypeScript compiler over src, test and examples, over the scripts, and over the JavaScript of bench, of conformance
+ * and of the stack. It must have read every one of their files.
  *
  * @param {string} directory
  */
@@ -16,13 +16,14 @@ export function checkTypes(directory) {
       path,
     ),
   )
+  const scripts = filesBelow(directory, 'scripts', (name) => name.endsWith('.ts'))
   const examples = filesBelow(directory, 'examples', (name) => /\.(ts|mjs|cjs)$/.test(name))
   const objections = [
     ...compile(directory, 'tsconfig.json', typescript),
-    ...compile(directory, 'scripts/tsconfig.json', javascript),
+    ...compile(directory, 'scripts/tsconfig.json', [...javascript, ...scripts]),
     ...compile(directory, 'examples/tsconfig.json', examples),
   ]
-  const all = [...typescript, ...javascript, ...examples]
+  const all = [...typescript, ...javascript, ...scripts, ...examples]
   for (const room of ['src/', 'test/', 'bench/', 'conformance/', 'scripts/', 'examples/'])
     if (!all.some((path) => path.startsWith(room))) objections.push(`there is no file in ${room}`)
   return objectionsTo(objections, `${all.length} files`)

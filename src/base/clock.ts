@@ -20,6 +20,15 @@ export interface Clock {
   after(delayMs: number, task: () => void): () => void
 }
 
+/**
+ * The highest confirmed time so far, in ms since 1970. What is too old is judged by it wherever it is ahead of the clock,
+ * so that nothing becomes young again when the clock is set back. SPEC, "Clocks".
+ */
+export type Latest = () => number
+
+/** For whoever looks once, and has nothing to go back to: the clock alone says what is too old. */
+export const unconfirmed: Latest = () => 0
+
 const MAX_TIMER_MS = 2 ** 31 - 1
 
 /**

@@ -107,6 +107,20 @@ export class HouseClock implements Clock {
     return this.#latest
   }
 
+  /**
+   * Whether a tick has counted within the last 90 s, by the most that can have passed, and no gap has come since. It is
+   * as of the last reading: each costs about as much as anything else that is done for a message.
+   */
+  get isConfirmed(): boolean {
+    return !this.#hasGap && this.#left() >= 0
+  }
+
+  /** For how much longer the last tick that counted is good, in ms; 0 where it is not good any more, or none counted. */
+  confirmedFor(): number {
+    this.sample()
+    return this.isConfirmed ? this.#left() : 0
+  }
+
   /** The time that it is at least, in ms since 1970: by it is judged what is too old. */
   notBefore(): number {
     return this.moment().notBeforeMs
@@ -124,9 +138,14 @@ export class HouseClock implements Clock {
     return this.#early
   }
 
-  /** The most time that can have passed since this clock was made, in ms: a suspended machine's time is in it. */
+  /**
+   * The most time that can have passed since this clock was made, in ms: a suspended machine's time is in it, also where
+   * the wall clock was set back by as much. It costs a few microseconds, and is not for every message.
+   */
   late(): number {
-    this.sample()
+    const wallMs = this.sample()
+    this.#countSuspended()
+    this.#judge(wallMs)
     return this.#late
   }
 
@@ -150,8 +169,12 @@ export class HouseClock implements Clock {
     if (anchor === undefined) return
     const wall = wallMs - anchor.wallMs
     if (Math.abs(wall - (this.#early - anchor.earlyMs)) > MAX_SLEW_MS) this.#hasGap = true
-    if (this.#hasGap || this.#late - anchor.lateMs > STALE_AFTER_MS) return
-    if (wallMs > this.#latest) this.#latest = wallMs
+    if (this.isConfirmed && wallMs > this.#latest) this.#latest = wallMs
+  }
+
+  /** Milliseconds until the last tick that counted is too long ago; below 0 once it is, and where none counted. */
+  #left(): number {
+    return this.#anchor === undefined ? -1 : this.#anchor.lateMs + STALE_AFTER_MS - this.#late
   }
 
   /**

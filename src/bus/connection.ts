@@ -40,7 +40,7 @@ export interface PublishOptions {
   readonly to?: readonly string[]
   /** Sealed with the payload, but for the headers that a NATS server acts on: those are authenticated, in clear. */
   readonly headers?: HeadersLike
-  /** Where a response should go; it is sealed, and set on the NATS message. */
+  /** Where a response should go. It is sealed, and set on the NATS message, where a server can map it. */
   readonly reply?: string
   /**
    * How it is sealed. Default `'session'`; a subject that a stream captures always gets `'message'`.
@@ -358,7 +358,8 @@ export class SecureConnection {
 
   /**
    * Publishes a message as it is: subject, payload, headers and reply subject of one that was received, or made by
-   * hand. It is sealed anew, by this agent.
+   * hand. It is sealed anew, by this agent. All four are what the sender of a {@link SecureMessage} sealed, whatever a
+   * broker wrote beside it.
    *
    * @throws what {@link publish} throws
    *
@@ -530,12 +531,12 @@ export class SecureConnection {
 
   #toMessage(received: Received): SecureMessage {
     const { opened, sender, delivered } = received
-    const { headers, clearHeaders } = opened
-    const isRequest = opened.reply !== undefined && delivered.reply !== undefined && delivered.reply !== ''
+    const { reply, headers, clearHeaders } = opened
     return new SecureMessage({
       subject: opened.subject,
       sid: delivered.sid,
-      reply: isRequest ? delivered.reply : undefined,
+      // Not the delivered one: a broker writes what it likes there.
+      reply,
       data: opened.payload,
       headers:
         headers.length + clearHeaders.length === 0
@@ -546,9 +547,10 @@ export class SecureConnection {
       sentAtMs: opened.sentAtMs,
       epoch: opened.epoch,
       mode: opened.mode,
-      respond: isRequest
-        ? (payload, options) => this.#respond(received, payloadBytes(payload), options)
-        : undefined,
+      respond:
+        reply === undefined
+          ? undefined
+          : (payload, options) => this.#respond(received, payloadBytes(payload), options),
     })
   }
 
@@ -571,11 +573,12 @@ export class SecureConnection {
   ): void {
     this.#link.assertUsable()
     if (reply !== undefined && !isSubject(reply)) throw new TypeError('reply must be a subject')
-    if (opened.reply === undefined || delivered.reply === undefined) return
+    if (opened.reply === undefined) return
     const audience = this.#publisher.responseTo(opened, sender)
     const outgoing = {
       subject: opened.reply,
-      via: delivered.reply,
+      // A server that maps reply subjects takes the response back. Plain clients say with an empty one that there is none.
+      via: delivered.reply || opened.reply,
       payload,
       reply,
       inReplyTo: opened.id,

@@ -65,6 +65,11 @@ export class EventLog {
           { event: 'clone', name: event.name, instance: event.instance },
           'two processes share one instance',
         )
+      case 'leftOut':
+        return log.warn(
+          { event: 'left-out', name: event.name, instance: event.instance, why: event.why },
+          'nothing is sealed to an instance, because of what it announced',
+        )
       case 'sessionRefused':
         return log.warn(
           { event: 'session-refused', by: event.by, instance: event.instance, reason: event.reason },

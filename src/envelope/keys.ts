@@ -21,6 +21,12 @@ export interface RecipientKey {
   readonly publicKey: Uint8Array
 }
 
+/**
+ * Why nothing is sealed to a recipient that others may be sealed to: its public key has low order or is none of X25519,
+ * or its `kid` is that of another recipient.
+ */
+export type LeftOutReason = 'unusable key' | 'kid in use'
+
 /** A recipient's own key, with what its announcement binds it to. */
 export interface OwnKey extends RecipientKey {
   readonly secretKey: Uint8Array

@@ -20,6 +20,7 @@ import {
   contentKeys,
   contextFor,
   headerHash,
+  type LeftOutReason,
   type RecipientKey,
   type SessionSecrets,
   SUITE_X25519,
@@ -28,6 +29,7 @@ import {
 } from './keys.ts'
 
 const ZERO_NONCE = new Uint8Array(12)
+const PUBLIC_KEY_BYTES = 32
 const EPHEMERAL_BYTES = 32
 const CONTENT_SECRET_BYTES = 32
 const MID_RANDOM_BYTES = 10
@@ -50,8 +52,14 @@ export interface Sealed {
   readonly mid: Uint8Array
   /** What a handshake opens; `undefined` for a message. */
   readonly session: SessionSecrets | undefined
-  /** Recipients that got no wrap: their key has low order, or another one before it has their `kid`. To be reported. */
-  readonly leftOut: readonly RecipientKey[]
+  /** The recipients that it is not sealed to, to be reported. */
+  readonly leftOut: readonly LeftOutRecipient[]
+}
+
+/** A recipient that got no wrap. */
+export interface LeftOutRecipient {
+  readonly recipient: RecipientKey
+  readonly why: LeftOutReason
 }
 
 /** What is drawn at random for one message. Fixed only by the tool that writes the known-answer vectors. */
@@ -65,8 +73,8 @@ export interface SealRandomness {
  * Seals content to every recipient in suite 01: SPEC, "Sealing". The result shares no memory with its inputs. A
  * recipient for which no wrap can be made is left out: what one announces fails no message to others.
  *
- * @throws SubrosaError ERR_EMPTY_AUDIENCE without recipients, ERR_MESSAGE_TOO_LARGE above 16,384 of them,
- *   ERR_KEY_INVALID when no wrap can be made for any of them.
+ * @throws SubrosaError ERR_EMPTY_AUDIENCE without recipients and where no wrap can be made for any of them,
+ *   ERR_MESSAGE_TOO_LARGE above 16,384 recipients
  */
 export function seal(engine: CryptoEngine, content: SealedContent, options: SealOptions): Sealed {
   // One draw for everything: each costs a system call.
@@ -121,22 +129,29 @@ function wrapAll(
   engine: CryptoEngine,
   options: SealOptions,
   randomness: SealRandomness,
-): { readonly wraps: readonly Wrap[]; readonly leftOut: readonly RecipientKey[] } {
+): { readonly wraps: readonly Wrap[]; readonly leftOut: readonly LeftOutRecipient[] } {
   const wraps: Wrap[] = []
-  const leftOut: RecipientKey[] = []
+  const leftOut: LeftOutRecipient[] = []
   const kids = new KidSet()
   for (const recipient of options.recipients) {
     // SPEC, "Format": a receiver refuses a message that has its kid twice, so the second one must not spoil the first.
-    const wrap = kids.has(recipient.kid) ? undefined : wrapFor(engine, recipient, options, randomness)
+    if (kids.has(recipient.kid)) {
+      leftOut.push({ recipient, why: 'kid in use' })
+      continue
+    }
+    const wrap = wrapFor(engine, recipient, options, randomness)
     if (wrap === undefined) {
-      leftOut.push(recipient)
+      leftOut.push({ recipient, why: 'unusable key' })
       continue
     }
     kids.add(recipient.kid)
     wraps.push(wrap)
   }
-  if (wraps.length === 0)
-    throw new SubrosaError('ERR_KEY_INVALID', 'every recipient announced a key of low order')
+  if (wraps.length === 0) {
+    throw new SubrosaError('ERR_EMPTY_AUDIENCE', 'nothing can be sealed to any recipient', {
+      hint: 'every one of them announced a key of low order',
+    })
+  }
   return { wraps, leftOut }
 }
 
@@ -159,7 +174,7 @@ function beginning(kid: Uint8Array): number {
   return readUint(kid, 0, 4)
 }
 
-/** `undefined` where the recipient's key has low order. */
+/** `undefined` where nothing can be sealed to the recipient's key: it has low order, or is no key of X25519. */
 function wrapFor(
   engine: CryptoEngine,
   recipient: RecipientKey,
@@ -167,6 +182,7 @@ function wrapFor(
   { ephemeral, contentSecret, mid }: SealRandomness,
 ): Wrap | undefined {
   const { kid, publicKey } = recipient
+  if (publicKey.length !== PUBLIC_KEY_BYTES) return undefined
   const secret = sharedSecret(
     engine,
     { secretKey: ephemeral.secretKey, publicKey },

@@ -72,11 +72,13 @@ export class Trust {
    * The claims of a token that one of the authorities signed for this realm; under pins, of a self-signed one whose
    * key is pinned, with the permissions and roles that the pins give.
    *
+   * @param nowMs the wall clock: by it a token comes from the future
+   * @param notBeforeMs the time that it is at least: by it a token has expired. Default: the wall clock
    * @throws SubrosaError ERR_TOKEN_INVALID, ERR_UNKNOWN_AUTHORITY, ERR_TOKEN_EXPIRED, ERR_NOT_PINNED, ERR_PIN_MISMATCH
    */
-  verify(token: string, nowMs: number): VerifiedClaims {
+  verify(token: string, nowMs: number, notBeforeMs = nowMs): VerifiedClaims {
     const claims = this.#verifySignature(token)
-    if (nowMs >= claims.expiresAt * 1000) throw this.#expired(claims)
+    if (notBeforeMs >= claims.expiresAt * 1000) throw this.#expired(claims)
     // A token from the future would outlive every revocation.
     if (claims.issuedAt * 1000 > nowMs + CLOCK_WINDOW_MS) {
       throw new SubrosaError(

@@ -1,8 +1,8 @@
 // Over 300 lines: what is taken in, proved and pushed out is one bookkeeping, and its bounds hold together.
 import { compareBytes, hex, samePublic } from '../base/bytes.ts'
+import { type Latest, unconfirmed } from '../base/clock.ts'
 import {
   MAX_ANNOUNCEMENTS_PER_INSTANCE,
-  MAX_EARLY_ANNOUNCEMENTS,
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
   MAX_UNVERIFIED,
   MAX_UNVERIFIED_PER_AGENT,
@@ -10,19 +10,30 @@ import {
 } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
+import type { LeftOutReason } from '../envelope/keys.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import {
+  type AnnouncementFault,
+  judgeAnnouncement,
   type ParsedAnnouncement,
   parseAnnouncement,
   type VerifiedAnnouncement,
-  verifyAnnouncement,
 } from './announcements.ts'
+import { EarlyAnnouncements } from './early-announcements.ts'
 import type { AcceptedEpoch, EpochChain } from './epochs.ts'
 import { KeyMemory } from './key-memory.ts'
 import type { RevocationSet } from './revocations.ts'
 
 /** Of an agent of which no instance has retired: most have none, and an empty set is not small. */
-const NONE_RETIRED: ReadonlySet<string> = new Set()
+const NONE_RETIRED: Set<string> = new Set()
+
+/** An instance to which nothing is sealed, because of an announcement that its identity has signed. */
+export interface LeftOut {
+  readonly name: string
+  /** In hexadecimal. */
+  readonly instance: string
+  readonly why: LeftOutReason
+}
 
 /** What the store works with. */
 export interface AnnouncementStoreOptions {
@@ -32,8 +43,12 @@ export interface AnnouncementStoreOptions {
   readonly revocations: RevocationSet
   /** Whether what is proved is passed on to others: its wire bytes are then held with it. Default: it is not. */
   readonly passesOn?: boolean
+  /** By it a token has expired where it is ahead of the clock. */
+  readonly latest?: Latest
   /** Called when two verified announcements claim one instance, epoch and sequence number. */
   readonly onClone: (announcement: VerifiedAnnouncement) => void
+  /** Called when an announcement is not taken that its identity has signed. */
+  readonly onRefused: (leftOut: LeftOut) => void
   /** Called when what is held or proved has changed. */
   readonly onChange: () => void
 }
@@ -64,11 +79,19 @@ export interface KnownAgent {
   readonly entries: readonly StoredAnnouncement[]
   /** Instances of which a verified retirement is held, by {@link instanceKey}. */
   readonly retired: ReadonlySet<string>
+  /** The last one that was not taken although its identity has signed it, while its epoch is held. */
+  readonly refused: Refused | undefined
+}
+
+interface Refused {
+  readonly why: LeftOutReason
+  readonly epoch: AcceptedEpoch
 }
 
 interface Agent extends KnownAgent {
   entries: readonly Entry[]
-  retired: ReadonlySet<string>
+  retired: Set<string>
+  refused: Refused | undefined
   readonly verifications: RateLimit
   unverified: number
 }
@@ -82,10 +105,12 @@ export class AnnouncementStore {
   readonly #options: AnnouncementStoreOptions
   readonly #byHash = new Map<string, Entry>()
   readonly #agents = new Map<string, Agent>()
+  /** The `kid` of every live key that is held, in hexadecimal. */
+  readonly #kids = new Set<string>()
   /** The hashes of what is not proved yet, oldest first. */
   readonly #unverified = new Set<string>()
-  /** Announcements for the next epoch, which is not known yet, oldest first. */
-  #early = new Map<string, Uint8Array>()
+  /** Announcements for the next epoch, which is not known yet. */
+  readonly #early = new EarlyAnnouncements()
   readonly #newTokens = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
   readonly #failures = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
   readonly #memory = new KeyMemory()
@@ -158,9 +183,7 @@ export class AnnouncementStore {
 
   /** An epoch has been accepted: what came a moment ahead of it is taken in. */
   takeEarly(nowMs: number): void {
-    const early = this.#early
-    this.#early = new Map()
-    for (const bytes of early.values()) this.add(bytes, nowMs)
+    for (const bytes of this.#early.take()) this.add(bytes, nowMs)
   }
 
   /**
@@ -179,10 +202,12 @@ export class AnnouncementStore {
     if (bytes === undefined || revocations.isRevoked(claims)) return undefined
     if (this.#failures.available(nowMs) < 1 || !agent.verifications.take(nowMs)) return undefined
     const parsed = parseAnnouncement(engine, bytes)
-    const verified = verifyAnnouncement(this.#options, parsed, { epoch, nowMs, memory: this.#memory })
-    if (verified === undefined) {
-      this.#failures.take(nowMs)
+    const verified = this.#judge(parsed, { epoch, nowMs })
+    if (typeof verified === 'string') {
       this.#drop(hash)
+      // What an identity has signed spends its own budget alone.
+      if (verified === 'unproved') this.#failures.take(nowMs)
+      else this.#noteRefused(entry, agent, verified)
       return undefined
     }
     entry.verified = verified
@@ -200,7 +225,8 @@ export class AnnouncementStore {
 
   /** Whether a proved announcement is still to be believed: its token may expire, and its identity be revoked. */
   holds({ claims }: VerifiedAnnouncement, nowMs: number): boolean {
-    return nowMs < claims.expiresAt * 1000 && !this.#options.revocations.isRevoked(claims)
+    const { revocations, latest = unconfirmed } = this.#options
+    return Math.max(nowMs, latest()) < claims.expiresAt * 1000 && !revocations.isRevoked(claims)
   }
 
   /** Forgets announcements for epochs that are not held any more. */
@@ -208,7 +234,8 @@ export class AnnouncementStore {
     const held = new Set(this.#options.epochs.all())
     for (const { hash, epoch } of this.#byHash.values()) if (!held.has(epoch)) this.#drop(hash)
     for (const agent of this.#agents.values()) {
-      if (agent.entries.length === 0) this.#agents.delete(agent.name)
+      if (agent.refused !== undefined && !held.has(agent.refused.epoch)) agent.refused = undefined
+      if (agent.entries.length === 0 && agent.refused === undefined) this.#agents.delete(agent.name)
       else forgetRetired(agent)
     }
     this.#options.onChange()
@@ -230,11 +257,11 @@ export class AnnouncementStore {
     { announcement: { agent, token } }: ParsedAnnouncement,
     nowMs: number,
   ): VerifiedClaims | undefined {
-    const { trust } = this.#options
+    const { trust, latest = unconfirmed } = this.#options
     try {
       const isNew = !trust.knows(token)
       if (isNew && !this.#mayVerify(token, nowMs)) return undefined
-      const claims = trust.verify(token, nowMs)
+      const claims = trust.verify(token, nowMs, Math.max(nowMs, latest()))
       if (isNew) this.#newTokens.giveBack()
       return claims.name === agent ? claims : undefined
     } catch {
@@ -266,6 +293,7 @@ export class AnnouncementStore {
       name,
       entries: [],
       retired: NONE_RETIRED,
+      refused: undefined,
       verifications: new RateLimit(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND),
       unverified: 0,
     }
@@ -290,18 +318,17 @@ export class AnnouncementStore {
     if (useless !== undefined) this.#drop(useless.hash)
   }
 
-  #keepEarly({ announcement, bytes, hash }: ParsedAnnouncement): void {
+  #keepEarly(parsed: ParsedAnnouncement): void {
     const head = this.#options.epochs.head
-    if (head !== undefined && announcement.epoch !== head.number + 1) return
-    this.#early.set(hex(hash), bytes)
-    const [oldest] = this.#early.keys()
-    if (this.#early.size > MAX_EARLY_ANNOUNCEMENTS && oldest !== undefined) this.#early.delete(oldest)
+    if (head === undefined || parsed.announcement.epoch === head.number + 1) this.#early.keep(parsed)
   }
 
   #drop(hash: string): void {
     const entry = this.#byHash.get(hash)
     if (entry === undefined) return
     const agent = this.#agentOf(entry.claims.name)
+    const kid = entry.verified?.recipient?.kid
+    if (kid !== undefined) this.#kids.delete(hex(kid))
     this.#byHash.delete(hash)
     agent.entries = agent.entries.filter((other) => other !== entry)
     this.#noLongerUnverified(hash, agent)
@@ -316,14 +343,31 @@ export class AnnouncementStore {
     if (this.#unverified.size > MAX_UNVERIFIED && oldest !== undefined) this.#drop(oldest)
   }
 
+  /** Proves an announcement, whose `kid` no other live key that is held may have: the first one keeps it. */
+  #judge(
+    parsed: ParsedAnnouncement,
+    at: { readonly epoch: AcceptedEpoch; readonly nowMs: number },
+  ): VerifiedAnnouncement | AnnouncementFault {
+    const judged = judgeAnnouncement(this.#options, parsed, { ...at, memory: this.#memory })
+    if (typeof judged === 'string' || judged.recipient === undefined) return judged
+    return this.#kids.has(hex(judged.recipient.kid)) ? 'kid in use' : judged
+  }
+
+  #noteRefused({ instance, epoch }: Entry, agent: Agent, why: LeftOutReason): void {
+    agent.refused = { why, epoch }
+    this.#options.onRefused({ name: agent.name, instance, why })
+  }
+
   #noteProved(entry: Entry, agent: Agent): void {
     const { verified } = entry
     if (verified === undefined) return
-    if (verified.recipient === undefined) agent.retired = new Set([...agent.retired, instanceKey(verified)])
-    for (const other of agent.entries) {
-      const isClone = other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified)
-      if (isClone) this.#options.onClone(verified)
-    }
+    if (verified.recipient === undefined) noteRetired(agent, verified)
+    else this.#kids.add(hex(verified.recipient.kid))
+    const isClone = agent.entries.some(
+      (other) => other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified),
+    )
+    // Once, however many there are: an agent can make as many as it likes.
+    if (isClone) this.#options.onClone(verified)
     this.#evictInstances(agent, entry)
     this.#options.onChange()
   }
@@ -358,6 +402,11 @@ export function isOfRetired({ retired }: KnownAgent, { claims, instance }: Store
 
 function keyOf({ identity }: VerifiedClaims, instance: string): string {
   return `${identity} ${instance}`
+}
+
+function noteRetired(agent: Agent, verified: VerifiedAnnouncement): void {
+  if (agent.retired === NONE_RETIRED) agent.retired = new Set()
+  agent.retired.add(instanceKey(verified))
 }
 
 function forgetRetired(agent: Agent): void {

@@ -1,9 +1,12 @@
 import { concat } from '../base/bytes.ts'
+import { unconfirmed } from '../base/clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
+import { isLowOrder } from '../crypto/low-order.ts'
 import {
   KeyUse,
   keyId,
+  type LeftOutReason,
   type RecipientKey,
   SUITE_X25519,
   type WrapContext,
@@ -11,7 +14,7 @@ import {
 } from '../envelope/keys.ts'
 import type { Identity } from '../identity/identity.ts'
 import { decodeNkey } from '../identity/nkey.ts'
-import type { Trust, VerifiedClaims } from '../identity/trust.ts'
+import type { VerifiedClaims } from '../identity/trust.ts'
 import {
   type Announcement,
   decodeAnnouncement,
@@ -20,9 +23,8 @@ import {
   encodeSignedAnnouncement,
   type SignedAnnouncement,
 } from '../wire/statements.ts'
-import type { AcceptedEpoch, EpochFloor } from './epochs.ts'
+import type { AcceptedEpoch, AroundSigner, EpochFloor } from './epochs.ts'
 import type { KeyMemory } from './key-memory.ts'
-import type { RevocationSet } from './revocations.ts'
 
 declare const verified: unique symbol
 
@@ -108,24 +110,56 @@ export function signRetirement(
 }
 
 /**
- * Proves an announcement: token, epoch, times, the identity's signature and the message key's proof of possession.
+ * What is wrong with an announcement. `unproved`: something in it does not hold, so that nobody knows who made it. Else
+ * its identity made it, and nothing can be sealed to it.
+ */
+export type AnnouncementFault = 'unproved' | LeftOutReason
+
+/** What a verification works with: the announcement's epoch, and the time. */
+interface VerifiedAt {
+  readonly epoch: AcceptedEpoch
+  readonly nowMs: number
+  /** Keeps the bytes of what is proved. Default: they stay where they are. */
+  readonly memory?: KeyMemory
+}
+
+/** What an announcement is verified against. */
+interface Around extends AroundSigner {
+  readonly engine: CryptoEngine
+}
+
+/**
+ * Proves an announcement: token, epoch, times, the identity's signature, the message key's proof of possession, and a
+ * key that others can seal to. SPEC, "Announcement".
  *
- * @param at `memory` keeps the bytes of what is proved. Default: they stay where they are
  * @returns `undefined` where anything does not hold.
  */
 export function verifyAnnouncement(
-  around: { readonly engine: CryptoEngine; readonly trust: Trust; readonly revocations: RevocationSet },
+  around: Around,
   parsed: ParsedAnnouncement,
-  at: { readonly epoch: AcceptedEpoch; readonly nowMs: number; readonly memory?: KeyMemory },
+  at: VerifiedAt,
 ): VerifiedAnnouncement | undefined {
+  const judged = judgeAnnouncement(around, parsed, at)
+  return typeof judged === 'string' ? undefined : judged
+}
+
+/**
+ * As {@link verifyAnnouncement}, and says what is wrong. The key comes last: whoever is reported for an unusable one
+ * has signed it.
+ */
+export function judgeAnnouncement(
+  around: Around,
+  parsed: ParsedAnnouncement,
+  at: VerifiedAt,
+): VerifiedAnnouncement | AnnouncementFault {
   const { announcement } = parsed
   const { epoch, nowMs, memory } = at
-  if (!fitsEpoch(announcement, epoch)) return undefined
+  if (!fitsEpoch(announcement, epoch)) return 'unproved'
   const claims = verifyAnnouncer(around, parsed, nowMs)
-  if (claims === undefined) return undefined
+  if (claims === undefined) return 'unproved'
   const isRetirement = announcement.keys.length === 0
   const publicKey = isRetirement ? undefined : livePublicKey(announcement)
-  if (!isRetirement && publicKey === undefined) return undefined
+  if (!isRetirement && publicKey === undefined) return 'unusable key'
   const { instance, messageKey, notBefore, seq } = announcement
   const keep = (bytes: Uint8Array): Uint8Array => memory?.keep(bytes) ?? bytes
   const hash = keep(parsed.hash)
@@ -151,13 +185,13 @@ export function verifyAnnouncement(
  * @returns `undefined` where anything does not hold.
  */
 export function verifyAnnouncer(
-  around: { readonly engine: CryptoEngine; readonly trust: Trust; readonly revocations: RevocationSet },
+  around: Around,
   parsed: ParsedAnnouncement,
   nowMs: number,
 ): VerifiedClaims | undefined {
-  const { engine, trust, revocations } = around
+  const { engine, revocations } = around
   const { announcement, signed } = parsed
-  const claims = verifyClaims(trust, announcement, nowMs)
+  const claims = verifyClaims(around, announcement, nowMs)
   if (claims === undefined || revocations.isRevoked(claims)) return undefined
   const identityKey = decodeNkey('U', claims.identity)
   if (!engine.verify(identityKey, concat(labels.announcement, signed.structure), signed.signature))
@@ -173,9 +207,13 @@ function fitsEpoch(announcement: Announcement, epoch: AcceptedEpoch): boolean {
   return keys.every(({ suite }) => epoch.suites.includes(suite))
 }
 
-function verifyClaims(trust: Trust, announcement: Announcement, nowMs: number): VerifiedClaims | undefined {
+function verifyClaims(
+  { trust, latest = unconfirmed }: AroundSigner,
+  announcement: Announcement,
+  nowMs: number,
+): VerifiedClaims | undefined {
   try {
-    const claims = trust.verify(announcement.token, nowMs)
+    const claims = trust.verify(announcement.token, nowMs, Math.max(nowMs, latest()))
     return claims.identity === announcement.identity && claims.name === announcement.agent
       ? claims
       : undefined
@@ -189,13 +227,16 @@ function provesPossession(engine: CryptoEngine, { signed, announcement, hash }: 
   return engine.verify(announcement.messageKey, concat(labels.possession, hash), signed.proof)
 }
 
-/** The one live key of suite 01. Keys of suites and uses that this version does not know are left alone. */
+/**
+ * The one live key of suite 01, where something can be sealed to it. A recipient's key comes from nowhere else. Keys of
+ * suites and uses that this version does not know are left alone.
+ */
 function livePublicKey({ keys }: Announcement): Uint8Array | undefined {
   const isLive = (key: { suite: number; use: number }) =>
     key.suite === SUITE_X25519 && key.use === KeyUse.live
   const [key, second] = keys.filter(isLive)
   if (key === undefined || second !== undefined || key.publicKey.length !== X25519_BYTES) return undefined
-  return key.publicKey
+  return isLowOrder(key.publicKey) ? undefined : key.publicKey
 }
 
 /** An announced key. What else sealing needs is made when it is first asked for: few members seal to everybody. */

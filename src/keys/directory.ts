@@ -1,6 +1,7 @@
 import { compareBytes, hex } from '../base/bytes.ts'
+import { unconfirmed } from '../base/clock.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
-import type { RecipientKey } from '../envelope/keys.ts'
+import type { LeftOutReason, RecipientKey } from '../envelope/keys.ts'
 import { allows } from '../identity/permissions.ts'
 import type { IdentityClaims } from '../identity/token.ts'
 import {
@@ -57,7 +58,20 @@ export interface ProvenAnnouncement {
   readonly bytes: Uint8Array
 }
 
+/** An audience that is good for a while. */
+interface Kept {
+  readonly audience: Audience
+  readonly from: number
+  readonly until: number
+}
+
 const MAX_CACHED_AUDIENCES = 1024
+
+/** What is wrong with an announcement that is not taken, for error messages. */
+const REFUSED: Readonly<Record<LeftOutReason, string>> = {
+  'unusable key': 'nothing can be sealed to the key that it announced',
+  'kid in use': 'it announced a key under the kid of another one',
+}
 
 /**
  * Who is in a realm, by the announcements that are held: who sent a message, who may read a subject, and why
@@ -66,7 +80,7 @@ const MAX_CACHED_AUDIENCES = 1024
 export class Directory {
   readonly #options: DirectoryOptions
   readonly #store: AnnouncementStore
-  readonly #audiences = new Map<string, { readonly audience: Audience; readonly until: number }>()
+  readonly #audiences = new Map<string, Kept>()
 
   constructor(options: DirectoryOptions) {
     this.#options = options
@@ -111,8 +125,10 @@ export class Directory {
    */
   audience(subject: string, nowMs: number): Audience | undefined {
     const cached = this.#audiences.get(subject)
-    if (cached !== undefined && nowMs < cached.until) return cached.audience
-    const { epochs, canSealIn = () => true } = this.#options
+    const { epochs, latest = unconfirmed, canSealIn = () => true } = this.#options
+    // Epochs begin by the wall clock, and end by the latest time where that is ahead of it.
+    if (cached !== undefined && nowMs >= cached.from && Math.max(nowMs, latest()) < cached.until)
+      return cached.audience
     const current = epochs.current(nowMs).filter(canSealIn)
     const mayRead = (claims: IdentityClaims) => allows(claims.permissions.sub, subject)
     const perEpoch = current.map((epoch) => ({ epoch, members: this.#live(epoch, nowMs, mayRead) }))
@@ -123,7 +139,8 @@ export class Directory {
       epoch: complete.epoch,
       members: complete.members.flatMap((verified) => toMember(verified) ?? []),
     }
-    this.#remember(subject, audience, this.#nextChange(current, complete.members, nowMs))
+    const until = this.#nextChange(current, complete.members, nowMs)
+    this.#remember(subject, { audience, from: nowMs, until })
     return audience
   }
 
@@ -146,8 +163,8 @@ export class Directory {
     const present = new Set(this.audience(subject, nowMs)?.members.map(({ name }) => name))
     const absences: Absence[] = []
     for (const agent of this.#store.agents()) {
-      const { name, entries } = agent
-      if (!present.has(name) && entries.length > 0)
+      const { name, entries, refused } = agent
+      if (!present.has(name) && (entries.length > 0 || refused !== undefined))
         absences.push({ name, why: this.#absence(agent, subject, nowMs) })
     }
     return absences.sort((a, b) => a.name.localeCompare(b.name))
@@ -245,10 +262,14 @@ export class Directory {
   }
 
   #absence(agent: KnownAgent, subject: string, nowMs: number): string {
-    const { epochs, revocations } = this.#options
+    const { epochs, revocations, latest = unconfirmed } = this.#options
     const claims = agent.entries.map((entry) => entry.claims)
+    const refused = agent.refused && REFUSED[agent.refused.why]
+    if (claims.length === 0 && refused !== undefined) return refused
     if (claims.every((claim) => revocations.isRevoked(claim))) return 'its identity is revoked'
-    if (claims.every((claim) => nowMs >= claim.expiresAt * 1000)) return 'its identity token has expired'
+    const notBeforeMs = Math.max(nowMs, latest())
+    if (claims.every((claim) => notBeforeMs >= claim.expiresAt * 1000))
+      return 'its identity token has expired'
     if (!claims.some((claim) => allows(claim.permissions.sub, subject)))
       return 'its token does not allow it to read this subject'
     const proved = agent.entries.filter(({ verified }) => verified !== undefined)
@@ -258,13 +279,13 @@ export class Directory {
     if (remaining.length === 0) return 'it has retired'
     const current = epochs.current(nowMs)
     if (!remaining.some(({ epoch }) => current.includes(epoch)))
-      return 'it has not announced keys for the current epoch'
+      return refused ?? 'it has not announced keys for the current epoch'
     return 'another identity holds its name'
   }
 
-  #remember(subject: string, audience: Audience, until: number): void {
+  #remember(subject: string, kept: Kept): void {
     if (this.#audiences.size >= MAX_CACHED_AUDIENCES) this.#audiences.clear()
-    this.#audiences.set(subject, { audience, until })
+    this.#audiences.set(subject, kept)
   }
 
   /** When time alone changes the answer: an epoch begins or ends, a token expires, a budget refills. */

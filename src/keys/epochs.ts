@@ -1,5 +1,6 @@
 // Over 300 lines: what may follow what in a chain of epochs is one rule, best read in one place.
 import { concat, hex, samePublic } from '../base/bytes.ts'
+import { type Latest, unconfirmed } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { CLOCK_WINDOW_MS, MAX_EPOCH_MS, MAX_GRACE_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
@@ -42,6 +43,8 @@ export interface EpochChainOptions {
   readonly floor: EpochFloor | undefined
   /** Called with the new floor before an epoch is acted on. It must be durable when it returns. */
   readonly keepFloor: (floor: EpochFloor) => void
+  /** By it an epoch is over, and a rotator's token expired, where it is ahead of the clock. */
+  readonly latest?: Latest
 }
 
 /** Signs an epoch. `token` is the rotator's own; without one the signer is an authority, which re-anchors. */
@@ -84,8 +87,10 @@ export class EpochChain {
    * begun by the clock of the rotation service.
    */
   current(nowMs: number): readonly AcceptedEpoch[] {
+    const { latest = unconfirmed } = this.#options
+    const notBeforeMs = Math.max(nowMs, latest())
     return [...this.#byHash.values()]
-      .filter(({ notBefore, notAfter }) => notBefore - CLOCK_WINDOW_MS <= nowMs && nowMs < notAfter)
+      .filter(({ notBefore, notAfter }) => notBefore - CLOCK_WINDOW_MS <= nowMs && notBeforeMs < notAfter)
       .sort((a, b) => b.number - a.number)
   }
 
@@ -94,13 +99,20 @@ export class EpochChain {
     return [...this.#byHash.values()].sort((a, b) => b.number - a.number)
   }
 
-  /** Forgets epochs of which no message can arrive any more, but never the head and its predecessor. */
-  prune(nowMs: number): void {
+  /**
+   * Forgets epochs of which no message can arrive any more, but never the head and its predecessor. With an epoch go its
+   * announcements, retirements and replay windows, so it is the latest time that counts: one that no clock goes back behind.
+   *
+   * @returns whether there was any
+   */
+  prune(latestMs: number): boolean {
     const head = this.head
+    const before = this.#byHash.size
     for (const [key, epoch] of this.#byHash) {
-      const isOver = epoch.notAfter + epoch.graceMs + CLOCK_WINDOW_MS < nowMs
+      const isOver = epoch.notAfter + epoch.graceMs + CLOCK_WINDOW_MS < latestMs
       if (isOver && head !== undefined && epoch.number < head.number - 1) this.#byHash.delete(key)
     }
+    return this.#byHash.size < before
   }
 
   /**
@@ -190,10 +202,8 @@ export class EpochChain {
   }
 
   #verifySignature(epoch: AcceptedEpoch, nowMs: number): void {
-    const { trust, revocations } = this.#options
     const { token } = decodeStatement(WireType.epoch, epoch.bytes)
-    const keys =
-      token === undefined ? this.#authorities() : [rotatorKey({ trust, revocations }, token, nowMs)]
+    const keys = token === undefined ? this.#authorities() : [rotatorKey(this.#options, token, nowMs)]
     if (!this.#isSignedBy(epoch, keys)) throw invalid('the signature of the epoch does not fit')
   }
 
@@ -271,17 +281,25 @@ export class EpochChain {
   }
 }
 
+/** By what a statement's signer is judged. */
+export interface AroundSigner {
+  readonly trust: Trust
+  readonly revocations: RevocationSet
+  /** By it a token has expired where it is ahead of the clock. */
+  readonly latest?: Latest
+}
+
 /**
  * The key of a token that may sign epochs and ticks.
  *
  * @throws SubrosaError ERR_EPOCH_INVALID without the role `rotator`, ERR_REVOKED, and what {@link Trust.verify} throws.
  */
 export function rotatorKey(
-  { trust, revocations }: { readonly trust: Trust; readonly revocations: RevocationSet },
+  { trust, revocations, latest = unconfirmed }: AroundSigner,
   token: string,
   nowMs: number,
 ): Uint8Array {
-  const claims = trust.verify(token, nowMs)
+  const claims = trust.verify(token, nowMs, Math.max(nowMs, latest()))
   if (!claims.roles.includes('rotator')) throw invalid(`${claims.name} is no rotation service`)
   if (revocations.isRevoked(claims))
     throw new SubrosaError('ERR_REVOKED', `the rotation service ${claims.name} is revoked`)

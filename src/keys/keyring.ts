@@ -12,7 +12,17 @@ interface EpochKeys {
   readonly message: KeyPair
   readonly recipient: OwnKey
   readonly announcement: ParsedAnnouncement
+  /** When the grace of the epoch has ended by what has passed since they were made, on the clock that counts that. */
+  readonly endsAtLateMs: number
   nextSeq: number
+}
+
+/** When keys are made. */
+export interface MakingTime {
+  /** The time that it is at least, in ms since 1970. */
+  readonly notBeforeMs: number
+  /** The most that can have passed since an arbitrary start, in ms. */
+  readonly lateMs: number
 }
 
 /** What sealing in an epoch takes from the keyring. */
@@ -44,7 +54,7 @@ export class Keyring implements KeyResolver {
    *
    * @throws SubrosaError ERR_SUITE when the epoch allows no suite that this version has: it never falls back.
    */
-  announce(epoch: AcceptedEpoch, nowMs: number): ParsedAnnouncement {
+  announce(epoch: AcceptedEpoch, at: MakingTime): ParsedAnnouncement {
     const known = this.#byEpoch.get(hex(epoch.hash))
     if (known !== undefined) return known.announcement
     if (!epoch.suites.includes(SUITE_X25519)) {
@@ -56,7 +66,7 @@ export class Keyring implements KeyResolver {
         },
       )
     }
-    const keys = this.#make(epoch, nowMs)
+    const keys = this.#make(epoch, at)
     this.#byEpoch.set(hex(epoch.hash), keys)
     this.#listRecipients()
     return keys.announcement
@@ -88,11 +98,31 @@ export class Keyring implements KeyResolver {
     return [...this.#byEpoch.values()].map(({ announcement }) => announcement)
   }
 
-  /** Wipes the keys of every epoch whose grace is over. @returns the numbers of those epochs */
-  destroyEnded(nowMs: number): readonly number[] {
-    const ended = [...this.#byEpoch.values()].filter(({ epoch }) => epoch.notAfter + epoch.graceMs <= nowMs)
+  /**
+   * Wipes the keys of every epoch whose grace is over: by the latest confirmed time, or by what can have passed since the
+   * keys were made, whichever is first. A clock that is set back keeps no keys alive, and one that is ahead for a moment
+   * wipes none.
+   *
+   * @returns the numbers of those epochs
+   */
+  destroyEnded({
+    latestMs,
+    lateMs,
+  }: {
+    readonly latestMs: number
+    readonly lateMs: number
+  }): readonly number[] {
+    const ended = [...this.#byEpoch.values()].filter(
+      ({ epoch, endsAtLateMs }) => endOf(epoch) <= latestMs || endsAtLateMs <= lateMs,
+    )
     for (const keys of ended) this.#destroy(keys)
     return ended.map(({ epoch }) => epoch.number)
+  }
+
+  /** When the next keys end by what has passed, on the clock that counts it; `undefined` without keys. */
+  get endsAtLateMs(): number | undefined {
+    const ends = [...this.#byEpoch.values()].map(({ endsAtLateMs }) => endsAtLateMs)
+    return ends.length === 0 ? undefined : Math.min(...ends)
   }
 
   /** Wipes everything. */
@@ -108,7 +138,7 @@ export class Keyring implements KeyResolver {
     return `Keyring { instance: '${hex(this.instance)}', epochs: ${this.#byEpoch.size}, keys: [secret] }`
   }
 
-  #make(epoch: AcceptedEpoch, nowMs: number): EpochKeys {
+  #make(epoch: AcceptedEpoch, { notBeforeMs, lateMs }: MakingTime): EpochKeys {
     const engine = this.#engine
     const identity = this.#identity
     const message = engine.ed25519KeyPair()
@@ -124,7 +154,7 @@ export class Keyring implements KeyResolver {
         identity: identity.publicKey,
         messageKey: message.publicKey,
         keys: [{ suite: SUITE_X25519, use: KeyUse.live, publicKey: live.publicKey }],
-        notBefore: Math.min(Math.max(epoch.notBefore, nowMs), epoch.notAfter - 1),
+        notBefore: Math.min(Math.max(epoch.notBefore, notBeforeMs), epoch.notAfter - 1),
         notAfter: epoch.notAfter,
         storedMs: 0,
         seq: 1,
@@ -142,7 +172,8 @@ export class Keyring implements KeyResolver {
       epoch: epoch.number,
       epochHash: epoch.hash,
     }
-    return { epoch, message, recipient, announcement, nextSeq: 1 }
+    const endsAtLateMs = lateMs + endOf(epoch) - notBeforeMs
+    return { epoch, message, recipient, announcement, endsAtLateMs, nextSeq: 1 }
   }
 
   #destroy(keys: EpochKeys): void {
@@ -154,4 +185,9 @@ export class Keyring implements KeyResolver {
   #listRecipients(): void {
     this.#recipients = [...this.#byEpoch.values()].map(({ recipient }) => recipient)
   }
+}
+
+/** When the grace of an epoch is over, in ms since 1970. */
+function endOf({ notAfter, graceMs }: AcceptedEpoch): number {
+  return notAfter + graceMs
 }

@@ -1,4 +1,5 @@
 import { compareBytes, concat, hex, samePublic } from '../base/bytes.ts'
+import { type Latest, unconfirmed } from '../base/clock.ts'
 import { CLOCK_WINDOW_MS, MAX_REVOCATION_BYTES, MAX_REVOCATIONS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
@@ -35,13 +36,16 @@ export function signRevocation(signer: Signer, revocation: Revocation, token?: s
 export class RevocationSet {
   readonly #engine: CryptoEngine
   readonly #trust: Trust
+  readonly #latest: Latest
   readonly #byHash = new Map<string, VerifiedRevocation>()
   /** The same by identity: it is asked for every message. */
   readonly #byIdentity = new Map<string, readonly VerifiedRevocation[]>()
 
-  constructor(engine: CryptoEngine, trust: Trust) {
+  /** @param latest by it a revocation that comes is over, and a revoker's token expired, where it is ahead of the clock */
+  constructor(engine: CryptoEngine, trust: Trust, latest: Latest = unconfirmed) {
     this.#engine = engine
     this.#trust = trust
+    this.#latest = latest
   }
 
   /**
@@ -51,15 +55,19 @@ export class RevocationSet {
    *   badly signed, by a revoker without the role or itself revoked, or dated more than 120 s ahead.
    */
   add(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
-    return this.#take(this.#verify(bytes, nowMs, (token) => this.#revokerKey(token, nowMs)))
+    const notBeforeMs = Math.max(nowMs, this.#latest())
+    const revokerKey = (token: string): Uint8Array => this.#revokerKey(token, nowMs, notBeforeMs)
+    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs, revokerKey }))
   }
 
   /**
    * Takes in a revocation that an accepted epoch carries, or the record of the rotation service: its revoker could
-   * revoke when it did, and that its token has ended since does not undo it.
+   * revoke when it did, and that its token has ended since does not undo it. Whether it is over is judged by `nowMs` alone:
+   * whoever names it goes by that time too, and one that is over and held does no harm.
    */
   addCarried(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
-    return this.#take(this.#verify(bytes, nowMs, (token) => this.#formerRevokerKey(token)))
+    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
+    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey }))
   }
 
   /**
@@ -121,10 +129,10 @@ export class RevocationSet {
     return this.#engine.sha256(concat(...this.inForce(nowMs).map(({ hash }) => hash)))
   }
 
-  /** Forgets what is long over. */
-  prune(nowMs: number): void {
+  /** Forgets what is long over, by the latest time: a clock that is ahead for a moment lifts no revocation. */
+  prune(latestMs: number): void {
     for (const [key, { revocation }] of this.#byHash) {
-      if (revocation.until + CLOCK_WINDOW_MS >= nowMs) continue
+      if (revocation.until + CLOCK_WINDOW_MS >= latestMs) continue
       this.#byHash.delete(key)
       const others = (this.#byIdentity.get(revocation.identity) ?? []).filter(({ hash }) => hex(hash) !== key)
       this.#byIdentity.set(revocation.identity, others)
@@ -134,13 +142,21 @@ export class RevocationSet {
 
   #verify(
     bytes: Uint8Array,
-    nowMs: number,
-    revokerKey: (token: string) => Uint8Array,
+    {
+      nowMs,
+      notBeforeMs,
+      revokerKey,
+    }: {
+      readonly nowMs: number
+      readonly notBeforeMs: number
+      readonly revokerKey: (token: string) => Uint8Array
+    },
   ): VerifiedRevocation | undefined {
     try {
       const { structure, signature, token } = decodeStatement(WireType.revocation, bytes)
       const revocation = decodeRevocation(structure)
-      if (revocation.realm !== this.#trust.realm || revocation.until <= nowMs) return undefined
+      if (revocation.realm !== this.#trust.realm || revocation.until <= notBeforeMs) return undefined
+      // Dated ahead is judged by the wall clock, as every "too new" is.
       if (revocation.since > nowMs + CLOCK_WINDOW_MS) return undefined
       const keys = token === undefined ? this.#trust.authorityKeys() : [revokerKey(token)]
       const message = concat(labels.revocation, structure)
@@ -156,8 +172,8 @@ export class RevocationSet {
     }
   }
 
-  #revokerKey(token: string, nowMs: number): Uint8Array {
-    const claims = this.#trust.verify(token, nowMs)
+  #revokerKey(token: string, nowMs: number, notBeforeMs: number): Uint8Array {
+    const claims = this.#trust.verify(token, nowMs, notBeforeMs)
     if (!claims.roles.includes('revoker') || this.isRevoked(claims)) throw new TypeError('not a revoker')
     return decodeNkey('U', claims.identity)
   }

@@ -1,14 +1,13 @@
 import { concat, hex, samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { CLOCK_WINDOW_MS, MAX_NONCES_PER_TICK, STALE_AFTER_MS } from '../base/limits.ts'
+import { CLOCK_WINDOW_MS, MAX_NONCES_PER_TICK } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import { WireType } from '../wire/preamble.ts'
 import { decodeStatement, decodeTick, encodeStatement, encodeTick, type Tick } from '../wire/statements.ts'
-import { rotatorKey } from './epochs.ts'
-import type { RevocationSet } from './revocations.ts'
+import { type AroundSigner, rotatorKey } from './epochs.ts'
 
 /** Signs a tick with a rotator's key and token. */
 export function signTick(signer: Signer, tick: Tick, token: string): Uint8Array {
@@ -27,7 +26,7 @@ export function signTick(signer: Signer, tick: Tick, token: string): Uint8Array 
  *   ERR_UNKNOWN_AUTHORITY
  */
 export function verifyTick(
-  around: { readonly engine: CryptoEngine; readonly trust: Trust; readonly revocations: RevocationSet },
+  around: AroundSigner & { readonly engine: CryptoEngine },
   bytes: Uint8Array,
   nowMs: number,
 ): Tick {
@@ -64,11 +63,12 @@ export function clockSkew(tick: Tick, nowMs: number): SubrosaError {
 /** How a tick stands to what was seen before. */
 export type TickStanding = 'counts' | 'old' | 'skewed'
 
-/** Whether the rotation service was heard lately. SPEC, "Freshness". */
-export class Freshness {
+/**
+ * Which ticks count. Whether one has counted lately, the clock of the connection knows. SPEC, "Freshness".
+ */
+export class TickOrder {
   readonly #nonces = new Set<string>()
   #lastTickNow = 0
-  #countedAt: number | undefined
 
   /** Remembers a nonce of one's own: a tick that carries it was made after it. */
   expect(nonce: Uint8Array): void {
@@ -77,32 +77,30 @@ export class Freshness {
     if (this.#nonces.size > MAX_NONCES_PER_TICK && oldest !== undefined) this.#nonces.delete(oldest)
   }
 
+  /** Forgets every nonce of one's own: what was made before now is of no use any more. */
+  expectNone(): void {
+    this.#nonces.clear()
+  }
+
   /** Whether the tick answers a nonce of one's own. */
   answers(tick: Tick): boolean {
     return tick.nonces.some((nonce) => this.#nonces.has(hex(nonce)))
   }
 
-  /** Whether the tick would count, by its time. One with an own nonce counts in any order. */
+  /**
+   * Whether the tick would count, by its time. One with an own nonce counts in any order.
+   *
+   * @param nowMs the wall clock, both ways: that a tick is no old one, its order or its nonce shows, and no clock has to
+   */
   standing(tick: Tick, nowMs: number): TickStanding {
     if (Math.abs(nowMs - tick.now) > CLOCK_WINDOW_MS) return 'skewed'
     return tick.now > this.#lastTickNow || this.answers(tick) ? 'counts' : 'old'
   }
 
   /** Counts a tick that names the epoch and the revocations that this agent holds. */
-  count(tick: Tick, monotonicMs: number): void {
+  count(tick: Tick): void {
     this.#lastTickNow = Math.max(this.#lastTickNow, tick.now)
-    this.#countedAt = monotonicMs
     for (const nonce of tick.nonces) this.#nonces.delete(hex(nonce))
-  }
-
-  /** Whether no tick has counted for 90 s. */
-  isStale(monotonicMs: number): boolean {
-    return this.#countedAt === undefined || monotonicMs - this.#countedAt > STALE_AFTER_MS
-  }
-
-  /** Milliseconds on the monotonic clock until this is stale. */
-  staleIn(monotonicMs: number): number {
-    return this.#countedAt === undefined ? 0 : this.#countedAt + STALE_AFTER_MS - monotonicMs
   }
 }
 

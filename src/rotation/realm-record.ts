@@ -73,6 +73,7 @@ export class RealmRecord {
       revocations: this.revocations,
       passesOn: true,
       onClone: () => {},
+      onRefused: () => {},
     })
     this.#pending = stored.pending
     this.#tickedUntil = stored.tickedUntil

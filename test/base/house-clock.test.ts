@@ -84,6 +84,25 @@ describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
     expect(clock.latest).toBe(start + 90_000)
   })
 
+  it('is confirmed for 90 s after a tick has counted, and not before the first', () => {
+    const { machine, clock } = counted(hasBoot)
+    expect(new HouseClock(machine).isConfirmed).toBe(false)
+    expect(clock.confirmedFor()).toBe(90_000)
+    machine.advance(90_000)
+    expect([clock.confirmedFor(), clock.isConfirmed]).toEqual([0, true])
+    machine.advance(1)
+    expect([clock.confirmedFor(), clock.isConfirmed]).toEqual([0, false])
+    clock.counted()
+    expect(clock.isConfirmed).toBe(true)
+  })
+
+  it.each([90_001, 2_400_000])('is not confirmed after a machine was suspended for %d ms', (ms) => {
+    const { machine, clock } = counted(hasBoot)
+    machine.suspend(ms)
+    clock.now()
+    expect(clock.isConfirmed).toBe(false)
+  })
+
   it('never goes back in what it takes for the latest time, nor in what has passed', () => {
     const { machine, clock } = counted(hasBoot)
     let latest = clock.latest
@@ -115,13 +134,14 @@ describe('the clock of a connection', () => {
     expect(clock.early()).toBe(0)
   })
 
-  it('finds a sleep that was hidden by setting the wall clock back, when the next tick counts', () => {
+  it('finds a sleep that was hidden by setting the wall clock back, when it is asked what has passed', () => {
     const { machine, clock } = counted(true)
     machine.suspend(600_000)
     machine.jump(-600_000)
-    expect(clock.late()).toBe(0)
-    clock.counted()
+    clock.sample()
+    expect(clock.isConfirmed).toBe(true)
     expect(clock.late()).toBe(600_000)
+    expect(clock.isConfirmed).toBe(false)
   })
 
   it('does not see a sleep in the steps of the boot clock', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { interleaved, orderOf, ratio } from '../../bench/lib/rounds.mjs'
-import { timed } from '../../bench/lib/slices.mjs'
+import { interleaved, orderOf, ratio } from '../../bench/lib/rounds.ts'
+import { timed } from '../../bench/lib/slices.ts'
 
 const variants = [{ name: 'a' }, { name: 'b' }, { name: 'c' }]
 
@@ -12,7 +12,7 @@ describe('interleaved rounds', () => {
 
   it('measure every variant once in each, and count no warm-up', async () => {
     const seen: string[] = []
-    const rounds = await interleaved(variants, { rounds: 2, warmUp: 1 }, ({ name }: { name: string }) => {
+    const rounds = await interleaved(variants, { rounds: 2, warmUp: 1 }, ({ name }) => {
       seen.push(name)
       return seen.length
     })
@@ -61,7 +61,7 @@ describe('slices of work', () => {
       plan,
     )
     const of = (part: 'seal' | 'open') => {
-      const values = rounds.map((round: Record<string, Record<string, number>>) => ({
+      const values = rounds.map((round) => ({
         usual: round['usual']?.[part] ?? Number.NaN,
         planted: round['planted']?.[part] ?? Number.NaN,
       }))
@@ -116,6 +116,6 @@ describe('slices of work', () => {
     }
     const rounds = await timed([work], { ...plan, maxCallMs: 1 })
     expect(calls).toBe(1)
-    expect(rounds.filter((round: object) => 'slow' in round)).toHaveLength(1)
+    expect(rounds.filter((round) => 'slow' in round)).toHaveLength(1)
   })
 })

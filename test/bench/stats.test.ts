@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { line, median, power, quantile, spread } from '../../bench/lib/stats.mjs'
+import { line, median, power, quantile, spread } from '../../bench/lib/stats.ts'
 
 describe('what is said of many values', () => {
   it('takes the middle one, or the mean of the two in the middle', () => {

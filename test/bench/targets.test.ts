@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { spread } from '../../bench/lib/stats.mjs'
+import { spread } from '../../bench/lib/stats.ts'
 import { judged, peersAlike, targetsOf } from '../../bench/lib/targets.mjs'
 
 /** As much of the results of the pipe as the targets look at. */

@@ -389,10 +389,14 @@ describe("agents that use another account's subjects", () => {
       },
     })
     await home.flush()
+    const delivered = await realm.tapMessages('tools.one')
     const response = await away.request('tools.one', 'a question', { to: ['home'] })
     expect(response.string()).toBe('away asked a question')
     expect(response.sender.name).toBe('home')
-    expect(replies[0]).toMatch(/^_R_\./)
+    // The application sees the one that was sealed.
+    expect(replies[0]).toMatch(/^_INBOX\./)
+    await until('the broker has seen it', () => delivered.length === 1)
+    expect(delivered[0]?.reply).toMatch(/^_R_\./)
     expect(away.rejections()).toEqual({})
   })
 
@@ -432,23 +436,24 @@ describe("agents that use another account's subjects", () => {
     await worker.close()
   })
 
-  /** A request of away's that home has, and holds. */
+  /** A request of away's that home has, and holds, with the reply subject that the server gave it. */
   async function ask(subject: string, timeout: number) {
     const sub = home.subscribe(subject, { max: 1, callback: (_error, m) => got.push(m) })
     await home.flush()
+    const delivered = await realm.tapMessages(subject)
     const response = away.request(subject, 'q', { to: ['home'], timeout })
     response.catch(() => {})
-    await until('home is asked', () => got.length === 1)
+    await until('home is asked', () => got.length === 1 && delivered.length === 1)
     sub.unsubscribe()
-    return { response, request: got[0] }
+    return { response, request: got[0], reply: delivered[0]?.reply ?? '' }
   }
 
   it('are protected all the same: what is forged is refused, and the valid response counts', async () => {
     const broker = await realm.connection()
     const inHome = await realm.tap('>')
-    const { response, request } = await ask('tools.held', 20_000)
+    const { response, request, reply } = await ask('tools.held', 20_000)
     const before = count(away, 'plaintext')
-    for (let i = 0; i < 2; i++) broker.publish(request?.reply ?? '', 'forged')
+    for (let i = 0; i < 2; i++) broker.publish(reply, 'forged')
     await until('both are rejected', () => count(away, 'plaintext') === before + 2)
     request?.respond('genuine')
     expect((await response).string()).toBe('genuine')
@@ -457,9 +462,9 @@ describe("agents that use another account's subjects", () => {
 
   it('time out where a service of single responses was used up by a forged one, and believe nothing', async () => {
     const broker = await realm.connection()
-    const { response, request } = await ask('tools.one', 300)
+    const { response, request, reply } = await ask('tools.one', 300)
     const before = count(away, 'plaintext')
-    broker.publish(request?.reply ?? '', 'forged')
+    broker.publish(reply, 'forged')
     await until('it is rejected', () => count(away, 'plaintext') === before + 1)
     request?.respond('too late')
     expect((await failure(() => response)).code).toBe('ERR_TIMEOUT')

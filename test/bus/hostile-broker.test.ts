@@ -1,6 +1,7 @@
 import { headers, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import type { PublishOptions, SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
@@ -66,7 +67,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     await until('delivered', () => got.length === 1)
     const before = count(bob, 'replay')
     for (let i = 0; i < 3; i++) broker.publish('orders.new', wire)
-    await until('rejected', () => count(bob, 'replay') === before + 3)
+    await until('judged', () => count(bob, 'replay') === before + 3 || got.length > 1)
     expect(got).toHaveLength(1)
   })
 
@@ -85,7 +86,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     await bob.flush()
     broker.publish('orders.again', wire)
     // Rejected twice: by this subscription, and by the one to orders.>.
-    await until('rejected', () => count(bob, 'replay') === before + 2)
+    await until('judged', () => count(bob, 'replay') === before + 2 || later.length > 0)
     expect(later).toHaveLength(0)
   })
 
@@ -94,7 +95,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     const wire = await captured(() => tell('held.new', 'here'), 'held.new')
     const before = count(bob, 'subject')
     broker.publish('orders.other', wire)
-    await until('rejected', () => count(bob, 'subject') === before + 1)
+    await until('judged', () => count(bob, 'subject') === before + 1 || got.length > 0)
     expect(got).toHaveLength(0)
   })
 
@@ -156,7 +157,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     broker.publish('held.headers', wire, { headers: changed })
     broker.publish('held.headers', wire, { headers: added })
     broker.publish('held.headers', wire)
-    await until('rejected', () => count(bob, 'headers') === before + 3)
+    await until('judged', () => count(bob, 'headers') === before + 3 || heard.length > 0)
     expect(heard).toHaveLength(0)
     broker.publish('held.headers', wire, { headers: h })
     await until('as it was, it is delivered', () => heard.length === 1)
@@ -225,7 +226,7 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     const before = count(alice, 'subject')
     broker.publish('held.answers.2', captive[0]?.data)
     broker.publish('held.answers.1', captive[1]?.data)
-    await until('they are rejected', () => count(alice, 'subject') === before + 2)
+    await until('they are judged', () => count(alice, 'subject') === before + 2 || read.length > 0)
     expect(read).toHaveLength(0)
     broker.publish('held.answers.1', captive[0]?.data)
     await until('where it belongs it is delivered', () => read.length === 1)
@@ -243,9 +244,10 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     await Promise.all([bob.flush(), broker.flush()])
     const before = count(alice, 'plaintext')
     const reply = alice.request('tools.spammed', 'q', { timeout: 5000, to: ['bob'], mode })
+    reply.catch(() => {})
     await until('the junk came first', () => count(alice, 'plaintext') >= before + 20 && slow.length === 1)
     slow[0]?.respond('valid')
-    expect((await reply).string()).toBe('valid')
+    await expect(reply.then((m) => m.string())).resolves.toBe('valid')
     spam.unsubscribe()
   })
 
@@ -256,11 +258,18 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     bob.subscribe('tools.private', { callback: (_error, m) => requests.push(m) })
     await bob.flush()
     const reply = alice.request('tools.private', 'for bob', { timeout: 5000, to: ['bob'], mode })
+    let isOver = false
+    void reply
+      .catch(() => {})
+      .then(() => {
+        isOver = true
+      })
     await until('bob has it', () => requests.length === 1)
     const before = count(alice, 'not a response')
     // carol knows the reply subject from the broker, may publish everywhere, and answers first.
     carol.publish(requests[0]?.reply ?? '', 'from carol', { to: ['alice'], mode })
-    await until('it is rejected', () => count(alice, 'not a response') === before + 1)
+    await until('it is judged', () => count(alice, 'not a response') === before + 1 || isOver)
+    expect(isOver).toBe(false)
     requests[0]?.respond('from bob')
     expect((await reply).string()).toBe('from bob')
     await carol.close()
@@ -313,7 +322,9 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
   it('copies a live kid into junk: unwrapping is limited, drops are counted, and it recovers', async () => {
     const broker = await realm.connection()
     const alice = await realm.agent('alice')
-    const bob = await realm.agent('bob')
+    // Whatever the machine: a piece of work takes a millisecond, of which there are 50 in a second.
+    let work = 0
+    const bob = await realm.agent('bob', {}, { clock: { ...systemClock, work: () => ++work } })
     await alice.waitForAudience('orders.flood')
     const got: SecureMessage[] = []
     bob.subscribe('orders.flood', { callback: (_error, m) => got.push(m) })
@@ -326,15 +337,17 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
     await until('delivered', () => got.length === 1 && seen.length >= 1)
     const wire = seen[0]?.data ?? new Uint8Array(0)
     expect(wire[2]).toBe(type)
-    const { header, commitment, ciphertext } = decodeSealed(wire)
+    const { header, ciphertext } = decodeSealed(wire)
     for (let i = 0; i < 500; i++) {
+      // One that is known would not even be unwrapped.
+      const commitment = engine.randomBytes(32)
       const wraps = splitWraps(header.packedWraps).map(({ kid }) => ({ kid, wrap: engine.randomBytes(48) }))
       const junkHeader = encodeSealedHeader({ ...header, packedWraps: packWraps(wraps) })
       broker.publish('orders.flood', encodeSealed(header.type, junkHeader, concat(commitment, ciphertext)))
     }
     await until('all were looked at', () => count('wrap') + count('flood') >= 500)
-    expect(count('wrap')).toBeLessThan(200)
-    expect(count('flood')).toBeGreaterThan(0)
+    expect(count('wrap')).toBeLessThan(250)
+    expect(count('flood')).toBeGreaterThan(250)
     expect(got).toHaveLength(1)
     await until('a valid message passes again', () => {
       alice.publish('orders.flood', 'after', { mode: 'message' })

@@ -107,37 +107,46 @@ describe('a clock that moves on between two readings', () => {
     const all = await HandRealm.start()
     realm = all.realm
     const { clock, bob, got } = all
-    const restless = new Restless(clock)
-    const alice = await passing(clock, realm.agent('alice', {}, { ...PATIENT, clock: restless }))
     const names = Array.from({ length: 24 }, (_, i) => `c${i}`)
     for (const name of names) await all.join(name)
-    await passing(clock, alice.waitForAudience(SUBJECT, { atLeast: 1 + names.length, timeout: 60_000 }))
-    const seen = await realm.tap(SUBJECT)
+    // Each has a clock of its own: to one of them the epoch, once over, does not come again.
+    const senders = []
+    for (const name of names.map((of) => `${of}-sender`)) {
+      const restless = new Restless(clock)
+      const agent = await passing(clock, realm.agent(name, {}, { ...PATIENT, clock: restless }))
+      senders.push({ agent, restless })
+    }
+    const agents = senders.map(({ agent }) => agent)
+    for (const agent of agents)
+      await passing(clock, agent.waitForAudience(SUBJECT, { atLeast: 2 * names.length, timeout: 60_000 }))
+    const seen = await realm.tapMessages(SUBJECT)
     const handshakes = await realm.tap(all.inboxOfBob)
-    for (const way of ways) alice.publish(SUBJECT, 'opens', way)
-    await alice.flush()
-    await until('the sessions are there', () => got.length === ways.length)
+    for (const agent of agents) {
+      for (const way of ways) agent.publish(SUBJECT, 'opens', way)
+      await agent.flush()
+    }
+    await until('the sessions are there', () => got.length === agents.length * ways.length)
     const sent = texts(got)
     const end = all.epoch.notAfter
     let refused = 0
-    // Each time with a session that is there and with one that must begin.
-    for (const [i, name] of names.entries()) {
-      const left = i % 12
-      for (const [which, way] of [...ways, { to: ['bob', name] }].entries()) {
-        clock.jump(end - left - clock.now())
-        restless.during(() => {
+    await all.goTo(end - 24, agents)
+    // Each time with sessions that are there and with one that must begin.
+    for (const [i, { agent, restless }] of senders.entries()) {
+      clock.jump(end - 24 + i - clock.now())
+      restless.during(() => {
+        for (const [which, way] of [...ways, { to: ['bob', names[i] ?? ''] }].entries()) {
           try {
-            if (i < 12) alice.publish(SUBJECT, `${i} ${which}`, way)
-            else alice.publishMany(SUBJECT, [`${i} ${which}`], way)
+            if (i % 2 === 0) agent.publish(SUBJECT, `${i} ${which}`, way)
+            else agent.publishMany(SUBJECT, [`${i} ${which}`], way)
             sent.push(`${i} ${which}`)
           } catch (error) {
             expect(error instanceof SubrosaError && error.code).toBe('ERR_STALE')
             refused++
           }
-        })
-      }
+        }
+      })
+      await agent.flush()
     }
-    await alice.flush()
     await until('all are judged', () => got.length + all.rejected >= sent.length)
     expect(bob.rejections()).toEqual({})
     expect(texts(got)).toEqual(sent)
@@ -146,7 +155,7 @@ describe('a clock that moves on between two readings', () => {
     expect(new Set(types)).toEqual(new Set([WireType.frame, WireType.sealed]))
     // It was no idle test: some sessions began, some could not, and some were refused with all else.
     const begun = handshakes.filter(({ data }) => wireType(data) === WireType.handshake).length
-    expect(begun).toBeGreaterThan(ways.length)
+    expect(begun).toBeGreaterThan(agents.length * 2)
     expect(types.filter((type) => type === WireType.sealed).length).toBeGreaterThan(ways.length)
     expect(refused).toBeGreaterThan(0)
   })
@@ -170,7 +179,7 @@ describe('a clock that moves on between two readings', () => {
     const seen = await realm.tap(SUBJECT)
     const payloads = Array.from({ length: 100 }, (_, i) => String(i).padEnd(900))
     const before = alice.stats().sealed
-    clock.jump(all.epoch.notAfter - 15 - clock.now())
+    await all.goTo(all.epoch.notAfter - 15, [alice])
     restless.during(() => alice.publishMany(SUBJECT, payloads))
     await alice.flush()
     await until('all are judged', () => got.length + all.rejected >= payloads.length)

@@ -1,12 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { concat, hex } from '../../src/base/bytes.ts'
+import { concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { MAX_RECIPIENTS } from '../../src/base/limits.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { type OpenFailure, openSealed, readSealed, unseal, verifySender } from '../../src/envelope/open.ts'
 import { seal, sealWith } from '../../src/envelope/seal.ts'
 import { decodeSealed, makeMid, midTime } from '../../src/wire/sealed.ts'
 import { engines } from '../crypto/vectors.ts'
+import { LOW_ORDER } from '../support/low-order.ts'
 import { EPOCH, EPOCH_HASH, keyring, makeContent, newRecipient, SENT_AT_MS, sealTo } from './forge.ts'
 
 const sodium = chooseEngine('libsodium')
@@ -136,27 +137,37 @@ describe('sealing', () => {
   })
 
   it.each(engines)('leaves out and names a recipient whose key has low order, on $name', (engine) => {
-    const lowOrder = [
-      '0000000000000000000000000000000000000000000000000000000000000000',
-      '0100000000000000000000000000000000000000000000000000000000000000',
-      'e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800',
-      '5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157',
-      'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-      'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-      'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-    ]
-    for (const text of lowOrder) {
-      const evil = { ...bob, publicKey: new Uint8Array(Buffer.from(text, 'hex')) }
-      const { bytes, leftOut } = seal(engine, makeContent(), { ...options, recipients: [evil, bob] })
-      expect(leftOut).toEqual([evil])
-      expect(unseal(engine, bytes, keyring(bob))).toMatchObject({
-        outcome: 'opened',
-        message: { recipients: 1 },
-      })
-      expect(() => seal(engine, makeContent(), { ...options, recipients: [evil] })).toThrow(
-        expect.objectContaining({ code: 'ERR_KEY_INVALID' }),
-      )
+    for (const text of LOW_ORDER) {
+      const key = fromHex(text)
+      for (const publicKey of [key, key.with(31, (key[31] ?? 0) | 0x80)]) {
+        const evil = { ...newRecipient(sodium), publicKey }
+        const { bytes, leftOut } = seal(engine, makeContent(), { ...options, recipients: [evil, bob] })
+        expect(leftOut).toEqual([{ recipient: evil, why: 'unusable key' }])
+        expect(unseal(engine, bytes, keyring(bob))).toMatchObject({
+          outcome: 'opened',
+          message: { recipients: 1 },
+        })
+      }
     }
+  })
+
+  it.each(engines)('leaves out and names a recipient whose key has another length, on $name', (engine) => {
+    for (const length of [0, 31, 33]) {
+      const evil = { ...newRecipient(sodium), publicKey: engine.randomBytes(length) }
+      const { bytes, leftOut } = seal(engine, makeContent(), { ...options, recipients: [evil, bob] })
+      expect(leftOut).toEqual([{ recipient: evil, why: 'unusable key' }])
+      expect(unseal(engine, bytes, keyring(bob))).toMatchObject({ outcome: 'opened' })
+    }
+  })
+
+  it.each(engines)('refuses an audience of keys of low order alone, and says so, on $name', (engine) => {
+    const recipients = LOW_ORDER.map((text) => ({ ...newRecipient(sodium), publicKey: fromHex(text) }))
+    expect(() => seal(engine, makeContent(), { ...options, recipients })).toThrow(
+      expect.objectContaining({
+        code: 'ERR_EMPTY_AUDIENCE',
+        hint: 'every one of them announced a key of low order',
+      }),
+    )
   })
 
   it('writes no kid twice: it leaves out and names the recipient that comes later', () => {
@@ -165,9 +176,16 @@ describe('sealing', () => {
     const copy = { ...dave, kid: bob.kid }
     const recipients = [bob, carol, copy, alike]
     const { bytes, leftOut } = seal(sodium, makeContent(), { ...options, recipients })
-    expect(leftOut).toEqual([copy])
+    expect(leftOut).toEqual([{ recipient: copy, why: 'kid in use' }])
     for (const own of [bob, carol, alike])
       expect(unseal(sodium, bytes, keyring(own))).toMatchObject({ outcome: 'opened' })
+  })
+
+  it('does not let a key of low order take the kid of a recipient that comes later', () => {
+    const evil = { ...bob, publicKey: new Uint8Array(32) }
+    const { bytes, leftOut } = seal(sodium, makeContent(), { ...options, recipients: [evil, bob] })
+    expect(leftOut).toEqual([{ recipient: evil, why: 'unusable key' }])
+    expect(unseal(sodium, bytes, keyring(bob))).toMatchObject({ outcome: 'opened' })
   })
 
   it('draws everything anew for each message, although nothing else has changed', () => {

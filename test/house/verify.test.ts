@@ -9,6 +9,7 @@ describe('the checks of npm run verify', () => {
   it.each([
     { check: 'rooms', least: 20 },
     { check: 'text', least: 6 },
+    { check: 'security', least: 8 },
     { check: 'lockfile', least: 6 },
     { check: 'examples', least: 9 },
   ])('$check fails for every way in which the tree is broken', { timeout: 180_000 }, ({ check, least }) => {

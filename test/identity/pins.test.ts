@@ -113,6 +113,7 @@ describe('trust by pins', () => {
     const claims = trustOf({}).verify(rotator.token, NOW)
     expect(claims.roles).toEqual(['rotator', 'revoker'])
     expect(claims.permissions.sub.allow).toEqual([])
+    expect(trustOf({ alice: alice.publicKey }).verify(alice.token, NOW).roles).toEqual([])
     expect(trustOf({}).authorityKeys()).toEqual([])
   })
 

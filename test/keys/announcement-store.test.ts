@@ -118,9 +118,9 @@ describe('what comes ahead of its epoch', () => {
     world.directory.invalidate(next.epoch.notBefore)
     return world.directory.sender(hash, next.epoch.notBefore).standing
   }
-  function flood(number: number, count: number): void {
+  function flood(number: number, count: number, by = alice): void {
     for (let i = 0; i < count; i++) {
-      world.directory.add(junkAnnouncement(alice, { ...epoch, number, hash: engine.randomBytes(32) }), T0)
+      world.directory.add(junkAnnouncement(by, { ...epoch, number, hash: engine.randomBytes(32) }), T0)
     }
   }
 
@@ -136,6 +136,13 @@ describe('what comes ahead of its epoch', () => {
     world.directory.add(parsed.bytes, T0)
     flood(2, MAX_EARLY_ANNOUNCEMENTS)
     expect(standing(next, parsed)).toBe('unknown')
+  })
+
+  it('is not displaced by a flood in other names, which loses places of its own', () => {
+    const { next, parsed } = early()
+    world.directory.add(parsed.bytes, T0)
+    for (const name of ['mallory', 'eve']) flood(2, MAX_EARLY_ANNOUNCEMENTS, world.identity(name))
+    expect(standing(next, parsed)).toBe('known')
   })
 })
 

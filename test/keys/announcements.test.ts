@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { fromHex } from '../../src/base/bytes.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import {
+  judgeAnnouncement,
   type ParsedAnnouncement,
   signRetirement,
   type VerifiedAnnouncement,
@@ -9,7 +11,9 @@ import {
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import type { Announcement } from '../../src/wire/statements.ts'
 import { encodeSignedAnnouncement } from '../../src/wire/statements.ts'
+import { engines } from '../crypto/vectors.ts'
 import { engine, newAuthority, newIdentity } from '../support/identities.ts'
+import { LOW_ORDER } from '../support/low-order.ts'
 import { reparse, T0, World } from '../support/statements.ts'
 
 let world: World
@@ -139,6 +143,36 @@ describe('an announcement', () => {
     ]
     for (const keys of wrong) expect(verify(announced({ keys }))).toBeUndefined()
     expect(verify(announced({ keys: [live(), { ...live(), use: 1 }] }))?.recipient).toBeDefined()
+  })
+})
+
+describe.each(engines)('on $name, an announcement', (on) => {
+  const at = () => ({ epoch, nowMs: T0 })
+  const around = () => ({ engine: on, trust: world.trust, revocations: world.revocations })
+
+  it.each(LOW_ORDER)(
+    'is refused with the X25519 key %s, which has low order, and with its top bit set',
+    (text) => {
+      const key = fromHex(text)
+      for (const publicKey of [key, key.with(31, (key[31] ?? 0) | 0x80)]) {
+        const parsed = announced({ keys: [{ suite: 1, use: 0, publicKey }] })
+        expect(verifyAnnouncement(around(), parsed, at())).toBeUndefined()
+        expect(judgeAnnouncement(around(), parsed, at())).toBe('unusable key')
+      }
+    },
+  )
+
+  it('says of a key of low order only what its identity has signed', () => {
+    const keys = [{ suite: 1, use: 0, publicKey: new Uint8Array(32) }]
+    const forged = world.announcement(alice, epoch, { keys }, { signer: world.identity('mallory') })
+    expect(judgeAnnouncement(around(), forged, at())).toBe('unproved')
+  })
+
+  it('of a retirement has no key that could have low order', () => {
+    const { notBefore, notAfter } = epoch
+    const retirement = { instance: engine.randomBytes(8), seq: T0, notBefore, notAfter }
+    const judged = judgeAnnouncement(around(), reparse(signRetirement(alice, epoch, retirement)), at())
+    expect(judged).toMatchObject({ recipient: undefined, announcement: { seq: T0 } })
   })
 })
 

@@ -6,6 +6,9 @@ import {
   MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
 } from '../../src/base/limits.ts'
 import { RateLimit } from '../../src/base/rate-limit.ts'
+import type { CryptoEngine } from '../../src/crypto/engine.ts'
+import { labels } from '../../src/crypto/labels.ts'
+import { KeyUse, keyId } from '../../src/envelope/keys.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { decodeNkey } from '../../src/identity/nkey.ts'
 import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
@@ -46,6 +49,13 @@ function names(subject = 'orders.new', nowMs = T0): string[] | undefined {
 /** The same announcement with a signature that nobody made. */
 function withBadSignature({ signed }: ParsedAnnouncement): Uint8Array {
   return encodeSignedAnnouncement({ ...signed, signature: engine.randomBytes(64) })
+}
+
+/** The epoch after this one, accepted. */
+function nextOf(last: MadeEpoch): MadeEpoch {
+  const next = world.epoch(last)
+  world.accept(next)
+  return next
 }
 
 function retire(identity: Identity, instance: Uint8Array, at: AcceptedEpoch = epoch, seq = T0): Uint8Array {
@@ -123,6 +133,125 @@ describe('an audience', () => {
     expect(world.directory.absences('x', nowMs)).toEqual([
       { name: 'alice', why: 'it has not announced keys for the current epoch' },
     ])
+  })
+})
+
+describe('an announcement that nothing can be sealed to', () => {
+  const unusable = (publicKey = new Uint8Array(32)) => ({ keys: [{ suite: 1, use: 0, publicKey }] })
+
+  it('leaves the audience as it is, and is reported once with its name and instance', () => {
+    join(alice)
+    const { instance } = join(world.identity('mallory'), unusable()).announcement
+    expect(names()).toEqual(['alice'])
+    names('another')
+    expect(world.refused).toEqual([{ name: 'mallory', instance: hex(instance), why: 'unusable key' }])
+    expect(world.directory.size).toBe(1)
+  })
+
+  it('is not reported where somebody else has signed it', () => {
+    const mallory = world.identity('mallory')
+    const forged = world.announcement(bob, epoch, unusable(), { signer: mallory })
+    world.directory.add(forged.bytes, T0)
+    expect(names()).toEqual([])
+    expect(world.refused).toEqual([])
+  })
+
+  it('is why its agent is in no audience, until its epoch is forgotten or it announces a better one', () => {
+    join(bob, unusable())
+    expect(names()).toEqual([])
+    const absences = () => world.directory.absences('orders.new', T0)
+    expect(absences()).toEqual([{ name: 'bob', why: 'nothing can be sealed to the key that it announced' }])
+    let last = made
+    for (let i = 0; i < 3; i++) last = nextOf(last)
+    world.chain.prune(last.epoch.notBefore)
+    world.directory.prune()
+    expect(absences()).toEqual([])
+  })
+
+  it('spends the budget of its own name alone: others are verified all the same', () => {
+    const mallory = world.identity('mallory')
+    for (let i = 0; i < 2 * MAX_UNVERIFIED_PER_AGENT; i++)
+      world.directory.add(world.announcement(mallory, epoch, unusable()).bytes, T0)
+    join(alice)
+    expect(names()).toEqual(['alice'])
+    expect(world.refused.length).toBeLessThanOrEqual(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND)
+  })
+})
+
+describe('two live keys under one kid', () => {
+  /** Hashes that name keys are cut to four bits here: then two of one kid are found in no time. */
+  const colliding: CryptoEngine = {
+    ...engine,
+    sha256(...parts) {
+      const hash = engine.sha256(...parts)
+      return parts[0] === labels.kid ? hash.fill(0, 1).fill((hash[0] ?? 0) & 0x0f, 0, 1) : hash
+    },
+  }
+  const kidOf = ({ hash }: ParsedAnnouncement): string =>
+    hex(keyId(colliding, { suite: 1, use: KeyUse.live, announcementHash: hash }))
+
+  /** Announcements of instances of this identity, the second of which has the kid of the first. */
+  function pairOf(identity: Identity): {
+    readonly first: ParsedAnnouncement
+    readonly second: ParsedAnnouncement
+  } {
+    const first = world.announcement(identity, epoch)
+    for (;;) {
+      const second = world.announcement(identity, epoch)
+      if (kidOf(second) === kidOf(first)) return { first, second }
+    }
+  }
+
+  beforeEach(() => {
+    world = new World({ engine: colliding })
+    made = world.epoch(undefined)
+    epoch = world.accept(made)
+    alice = world.identity('alice')
+  })
+
+  it('are never held: the one that is verified first stays, and the other is reported', () => {
+    const { first, second } = pairOf(world.identity('mallory'))
+    for (const { bytes } of [first, second]) world.directory.add(bytes, T0)
+    const instances = () => world.directory.audience('x', T0)?.members.map(({ instance }) => instance)
+    expect(instances()).toEqual([hex(first.announcement.instance)])
+    const instance = hex(second.announcement.instance)
+    expect(world.refused).toEqual([{ name: 'mallory', instance, why: 'kid in use' }])
+    // It is refused again when it comes again.
+    world.directory.add(second.bytes, T0)
+    expect(instances()).toEqual([hex(first.announcement.instance)])
+    expect(world.directory.sender(second.hash, T0).standing).toBe('unknown')
+  })
+
+  it('of two agents are one of the agent that was verified first', () => {
+    const { first } = pairOf(world.identity('mallory'))
+    let other = world.announcement(alice, epoch)
+    while (kidOf(other) !== kidOf(first)) other = world.announcement(alice, epoch)
+    world.directory.add(first.bytes, T0)
+    expect(names()).toEqual(['mallory'])
+    world.directory.add(other.bytes, T0)
+    expect(names()).toEqual(['mallory'])
+    expect(world.refused).toMatchObject([{ name: 'alice', why: 'kid in use' }])
+    expect(world.directory.absences('x', T0)).toEqual([
+      { name: 'alice', why: 'it announced a key under the kid of another one' },
+    ])
+  })
+
+  it('are one after the other where the first is forgotten with its epoch', () => {
+    const { first, second } = pairOf(alice)
+    world.directory.add(first.bytes, T0)
+    expect(names()).toEqual(['alice'])
+    let last = made
+    for (let i = 0; i < 3; i++) last = nextOf(last)
+    world.chain.prune(last.epoch.notBefore)
+    world.directory.prune()
+    expect(world.directory.size).toBe(0)
+    const at = world.chain.head
+    if (at === undefined) throw new Error('no epoch')
+    let later = world.announcement(alice, at)
+    while (kidOf(later) !== kidOf(second)) later = world.announcement(alice, at)
+    world.directory.add(later.bytes, at.notBefore)
+    expect(names('x', at.notBefore)).toEqual(['alice'])
+    expect(world.refused).toEqual([])
   })
 })
 

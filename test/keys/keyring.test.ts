@@ -7,7 +7,7 @@ import { type Sealed, seal } from '../../src/envelope/seal.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
-import { Keyring } from '../../src/keys/keyring.ts'
+import { Keyring, type MakingTime } from '../../src/keys/keyring.ts'
 import { makeContent } from '../envelope/forge.ts'
 import { engine } from '../support/identities.ts'
 import { codeOf, MINUTE, T0, World } from '../support/statements.ts'
@@ -32,10 +32,20 @@ function newKeyring(withEngine: CryptoEngine = engine): Keyring {
   return new Keyring(withEngine, alice, engine.randomBytes(8))
 }
 
+/** Keys made at this time, when nothing has passed yet. */
+function madeAt(notBeforeMs: number): MakingTime {
+  return { notBeforeMs, lateMs: 0 }
+}
+
+/** This is the latest time, and nothing is known to have passed. */
+function latest(latestMs: number): { readonly latestMs: number; readonly lateMs: number } {
+  return { latestMs, lateMs: 0 }
+}
+
 /** A message that somebody seals to what a keyring announces for an epoch. */
 function sealedTo(keyring: Keyring, epoch: AcceptedEpoch): Sealed {
   const { trust, revocations } = world
-  const parsed = keyring.announce(epoch, epoch.notBefore)
+  const parsed = keyring.announce(epoch, madeAt(epoch.notBefore))
   const around = { engine, trust, revocations }
   const recipient = verifyAnnouncement(around, parsed, { epoch, nowMs: epoch.notBefore })?.recipient
   if (recipient === undefined) throw new Error('no recipient')
@@ -53,24 +63,25 @@ function sealedTo(keyring: Keyring, epoch: AcceptedEpoch): Sealed {
 describe('the keys of an instance', () => {
   it('are fresh for each epoch, and announced once', () => {
     const keyring = newKeyring()
-    const first = keyring.announce(at(0), T0)
-    const second = keyring.announce(at(1), T0)
-    expect(keyring.announce(at(0), T0)).toBe(first)
+    const first = keyring.announce(at(0), madeAt(T0))
+    const second = keyring.announce(at(1), madeAt(T0))
+    expect(keyring.announce(at(0), madeAt(T0))).toBe(first)
     expect(first.announcement.messageKey).not.toEqual(second.announcement.messageKey)
     expect(first.announcement.keys[0]?.publicKey).not.toEqual(second.announcement.keys[0]?.publicKey)
     expect(keyring.announcements()).toEqual([first, second])
   })
 
   it('are other ones in each instance of an agent', () => {
-    const [one, two] = [newKeyring(), newKeyring()].map((keyring) => keyring.announce(at(0), T0))
+    const [one, two] = [newKeyring(), newKeyring()].map((keyring) => keyring.announce(at(0), madeAt(T0)))
     expect(one?.announcement.messageKey).not.toEqual(two?.announcement.messageKey)
+    expect(one?.announcement.keys[0]?.publicKey).not.toEqual(two?.announcement.keys[0]?.publicKey)
     expect(one?.announcement.identity).toBe(two?.announcement.identity)
   })
 
   it('are announced for the span of the epoch that is left, whenever it is announced', () => {
     const { notBefore, notAfter } = at(1)
     for (const nowMs of [notBefore - MINUTE, notBefore, notBefore + MINUTE, notAfter + MINUTE]) {
-      const { announcement } = newKeyring().announce(at(1), nowMs)
+      const { announcement } = newKeyring().announce(at(1), madeAt(nowMs))
       expect(announcement.notBefore).toBeGreaterThanOrEqual(notBefore)
       expect(announcement.notBefore).toBeLessThan(announcement.notAfter)
       expect(announcement.notAfter).toBe(notAfter)
@@ -81,15 +92,15 @@ describe('the keys of an instance', () => {
     const made = world.epoch(undefined, { suites: [2] })
     const epoch = new World({ like: world }).accept(made)
     const keyring = newKeyring()
-    expect(codeOf(() => keyring.announce(epoch, T0))).toBe('ERR_SUITE')
+    expect(codeOf(() => keyring.announce(epoch, madeAt(T0)))).toBe('ERR_SUITE')
     expect(keyring.has(epoch.hash)).toBe(false)
     expect(keyring.sending(epoch.hash)).toBeUndefined()
   })
 
   it('count what is sealed in each epoch, from 1', () => {
     const keyring = newKeyring()
-    keyring.announce(at(0), T0)
-    keyring.announce(at(1), T0)
+    keyring.announce(at(0), madeAt(T0))
+    keyring.announce(at(1), madeAt(T0))
     const seq = (index: number): number | undefined => keyring.sending(at(index).hash)?.seq
     expect([seq(0), seq(0), seq(1), seq(0), seq(2)]).toEqual([1, 2, 1, 3, undefined])
   })
@@ -99,15 +110,26 @@ describe('destroying keys', () => {
   it('happens when the grace of their epoch is over, and not before', () => {
     const keyring = newKeyring()
     const message = sealedTo(keyring, at(0))
-    keyring.announce(at(1), T0)
+    keyring.announce(at(1), madeAt(T0))
     const end = at(0).notAfter + at(0).graceMs
-    expect(keyring.destroyEnded(end - 1)).toEqual([])
+    expect(keyring.destroyEnded(latest(end - 1))).toEqual([])
     expect(unseal(engine, message.bytes, keyring).outcome).toBe('opened')
-    expect(keyring.destroyEnded(end)).toEqual([1])
-    expect(keyring.destroyEnded(end)).toEqual([])
+    expect(keyring.destroyEnded(latest(end))).toEqual([1])
+    expect(keyring.destroyEnded(latest(end))).toEqual([])
     expect(unseal(engine, message.bytes, keyring).outcome).toBe('not addressed')
     expect(keyring.has(at(0).hash)).toBe(false)
     expect(keyring.has(at(1).hash)).toBe(true)
+  })
+
+  it('happens when so much can have passed since they were made, whatever the wall clock says', () => {
+    const keyring = newKeyring()
+    const { notBefore, notAfter, graceMs } = at(0)
+    keyring.announce(at(0), { notBeforeMs: notBefore + MINUTE, lateMs: 5000 })
+    const endsAtLateMs = 5000 + notAfter + graceMs - notBefore - MINUTE
+    expect(keyring.endsAtLateMs).toBe(endsAtLateMs)
+    expect(keyring.destroyEnded({ latestMs: 0, lateMs: endsAtLateMs - 1 })).toEqual([])
+    expect(keyring.destroyEnded({ latestMs: 0, lateMs: endsAtLateMs })).toEqual([1])
+    expect(keyring.endsAtLateMs).toBeUndefined()
   })
 
   it('leaves zeros where the secrets were', () => {
@@ -126,7 +148,7 @@ describe('destroying keys', () => {
     expect(made).toHaveLength(2)
     expect(made.every((secret) => secret.some((byte) => byte !== 0))).toBe(true)
     expect(keyring.ownKeys().map((key) => hex(key.kid))).toEqual([hex(kid)])
-    keyring.destroyEnded(at(0).notAfter + at(0).graceMs)
+    keyring.destroyEnded(latest(at(0).notAfter + at(0).graceMs))
     expect(keyring.ownKeys()).toEqual([])
     expect(keyring.sending(at(0).hash)).toBeUndefined()
     expect(made.every((secret) => secret.every((byte) => byte === 0))).toBe(true)
@@ -143,18 +165,18 @@ describe('destroying keys', () => {
   it('keeps a thief of the live keys of epoch n from opening anything of n − 2', () => {
     const keyring = newKeyring()
     const messages = [0, 1, 2].map((index) => sealedTo(keyring, at(index)))
-    keyring.destroyEnded(at(2).notBefore + MINUTE)
+    keyring.destroyEnded(latest(at(2).notBefore + MINUTE))
     // The thief holds everything that the keyring still has.
     const outcomes = messages.map(({ bytes }) => unseal(engine, bytes, keyring).outcome)
     expect(outcomes).toEqual(['not addressed', 'opened', 'opened'])
-    keyring.destroyEnded(at(1).notAfter + at(1).graceMs)
+    keyring.destroyEnded(latest(at(1).notAfter + at(1).graceMs))
     const later = messages.map(({ bytes }) => unseal(engine, bytes, keyring).outcome)
     expect(later).toEqual(['not addressed', 'not addressed', 'opened'])
   })
 
   function kidOf(keyring: Keyring, epoch: AcceptedEpoch): Uint8Array {
     const { trust, revocations } = world
-    const parsed = keyring.announce(epoch, epoch.notBefore)
+    const parsed = keyring.announce(epoch, madeAt(epoch.notBefore))
     const around = { engine, trust, revocations }
     return (
       verifyAnnouncement(around, parsed, { epoch, nowMs: epoch.notBefore })?.recipient?.kid ??
@@ -175,7 +197,7 @@ describe('what is shown of a keyring', () => {
       ed25519KeyPair: (seed) => keep(engine.ed25519KeyPair(seed)),
       x25519KeyPair: (seed) => keep(engine.x25519KeyPair(seed)),
     })
-    keyring.announce(at(0), T0)
+    keyring.announce(at(0), madeAt(T0))
     const shown = [
       inspect(keyring, { depth: 10, showHidden: true }),
       JSON.stringify(keyring),

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { MAX_NONCES_PER_TICK, STALE_AFTER_MS } from '../../src/base/limits.ts'
+import { MAX_NONCES_PER_TICK } from '../../src/base/limits.ts'
 import type { Signer } from '../../src/identity/signing-key.ts'
-import { Freshness, namesEpoch, signTick, verifyTick } from '../../src/keys/ticks.ts'
+import { namesEpoch, signTick, TickOrder, verifyTick } from '../../src/keys/ticks.ts'
 import type { Tick } from '../../src/wire/statements.ts'
 import { engine, newAuthority } from '../support/identities.ts'
 import { codeOf, T0, World } from '../support/statements.ts'
@@ -62,64 +62,59 @@ describe('the signature of a tick', () => {
   })
 })
 
-describe('freshness', () => {
-  let freshness: Freshness
+describe('the order of ticks', () => {
+  let order: TickOrder
   beforeEach(() => {
-    freshness = new Freshness()
-  })
-
-  it('is stale before the first tick', () => {
-    expect(freshness.isStale(0)).toBe(true)
-    expect(freshness.staleIn(0)).toBe(0)
+    order = new TickOrder()
   })
 
   it('counts a tick within 120 s of the own clock, on either side', () => {
-    for (const skew of [-120_000, 0, 120_000])
-      expect(freshness.standing(tickAt(T0 + skew), T0)).toBe('counts')
-    for (const skew of [-120_001, 120_001]) expect(freshness.standing(tickAt(T0 + skew), T0)).toBe('skewed')
+    for (const skew of [-120_000, 0, 120_000]) expect(order.standing(tickAt(T0 + skew), T0)).toBe('counts')
+    for (const skew of [-120_001, 120_001]) expect(order.standing(tickAt(T0 + skew), T0)).toBe('skewed')
   })
 
   it('counts only a tick that is later than the last one that counted', () => {
-    freshness.count(tickAt(T0), 0)
-    expect(freshness.standing(tickAt(T0), T0)).toBe('old')
-    expect(freshness.standing(tickAt(T0 - 1), T0)).toBe('old')
-    expect(freshness.standing(tickAt(T0 + 1), T0)).toBe('counts')
+    order.count(tickAt(T0))
+    expect(order.standing(tickAt(T0), T0)).toBe('old')
+    expect(order.standing(tickAt(T0 - 1), T0)).toBe('old')
+    expect(order.standing(tickAt(T0 + 1), T0)).toBe('counts')
   })
 
   it('counts a tick with an own nonce in any order, but once, and never beyond 120 s', () => {
     const nonce = engine.randomBytes(16)
-    freshness.expect(nonce)
-    freshness.count(tickAt(T0 + 1000), 0)
+    order.expect(nonce)
+    order.count(tickAt(T0 + 1000))
     const answer = tickAt(T0, [engine.randomBytes(16), nonce])
-    expect(freshness.answers(answer)).toBe(true)
-    expect(freshness.standing(answer, T0)).toBe('counts')
-    expect(freshness.standing(answer, T0 + 120_001)).toBe('skewed')
-    freshness.count(answer, 10)
-    expect(freshness.answers(answer)).toBe(false)
-    expect(freshness.standing(answer, T0)).toBe('old')
+    expect(order.answers(answer)).toBe(true)
+    expect(order.standing(answer, T0)).toBe('counts')
+    expect(order.standing(answer, T0 + 120_001)).toBe('skewed')
+    order.count(answer)
+    expect(order.answers(answer)).toBe(false)
+    expect(order.standing(answer, T0)).toBe('old')
     // The earlier one does not take back what was counted before.
-    expect(freshness.standing(tickAt(T0 + 1000), T0)).toBe('old')
+    expect(order.standing(tickAt(T0 + 1000), T0)).toBe('old')
   })
 
   it('does not count another agent’s nonce as its own', () => {
-    freshness.expect(engine.randomBytes(16))
-    freshness.count(tickAt(T0), 0)
-    expect(freshness.standing(tickAt(T0 - 5, [engine.randomBytes(16)]), T0)).toBe('old')
+    order.expect(engine.randomBytes(16))
+    order.count(tickAt(T0))
+    expect(order.standing(tickAt(T0 - 5, [engine.randomBytes(16)]), T0)).toBe('old')
   })
 
   it('remembers a bounded number of own nonces, the newest ones', () => {
     const nonces = Array.from({ length: MAX_NONCES_PER_TICK + 1 }, () => engine.randomBytes(16))
-    for (const nonce of nonces) freshness.expect(nonce)
-    expect(freshness.answers(tickAt(T0, nonces.slice(0, 1)))).toBe(false)
-    expect(freshness.answers(tickAt(T0, nonces.slice(1, 2)))).toBe(true)
+    for (const nonce of nonces) order.expect(nonce)
+    expect(order.answers(tickAt(T0, nonces.slice(0, 1)))).toBe(false)
+    expect(order.answers(tickAt(T0, nonces.slice(1, 2)))).toBe(true)
   })
 
-  it('ends 90 s after the last one on the monotonic clock, whatever the wall clock says', () => {
-    freshness.count(tickAt(T0), 5000)
-    expect(freshness.isStale(5000 + STALE_AFTER_MS)).toBe(false)
-    expect(freshness.isStale(5000 + STALE_AFTER_MS + 1)).toBe(true)
-    expect(freshness.staleIn(5000 + STALE_AFTER_MS - 7)).toBe(7)
-    freshness.count(tickAt(T0 + 1), 200_000)
-    expect(freshness.isStale(200_000)).toBe(false)
+  it('counts none of the own nonces any more once they are given up', () => {
+    const nonce = engine.randomBytes(16)
+    order.expect(nonce)
+    order.count(tickAt(T0 + 1))
+    expect(order.standing(tickAt(T0, [nonce]), T0)).toBe('counts')
+    order.expectNone()
+    expect(order.answers(tickAt(T0, [nonce]))).toBe(false)
+    expect(order.standing(tickAt(T0, [nonce]), T0)).toBe('old')
   })
 })

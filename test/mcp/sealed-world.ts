@@ -1,3 +1,4 @@
+import { expect } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { Identity } from '../../src/identity/identity.ts'
@@ -150,11 +151,17 @@ export function toPermissions({ pub, sub }: McpPermissions): ReturnType<typeof m
 
 let marker = 0
 
-/** Sends a message each way and waits for both: what came before has come by then, and the session stands. */
+/**
+ * Sends a message each way and waits for both: what came before has come by then, and the session stands. It fails at
+ * once where the session has ended.
+ */
 export async function expectAlive({ client, server }: SessionEnds): Promise<void> {
   const text = `marker ${++marker}`
-  await Promise.all([client.send(text), server.send(text)])
+  const ends = [client, server]
+  const sent = await Promise.allSettled([client.send(text), server.send(text)])
+  expect(sent.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
   await until('a message has come at both ends', () =>
-    [client, server].every(({ got }) => got.at(-1) === text),
+    ends.every(({ isOver, got }) => isOver || got.at(-1) === text),
   )
+  expect(ends.map(({ why }) => why)).toEqual([undefined, undefined])
 }

@@ -129,11 +129,11 @@ describe('leadership', () => {
   })
 
   it('has ended for a process that stood still, before any of its timers runs', async () => {
-    await leadership.start()
     let wasHeld: boolean | undefined
     clock.after(HELD_MS, () => {
       wasHeld = leadership.isHeld
     })
+    await leadership.start()
     lease.isFailing = true
     // All timers fall due at once, in their order.
     clock.advance(HELD_MS)

@@ -1,5 +1,6 @@
 import { MAX_HANDSHAKE_INBOXES } from '../../src/base/limits.ts'
 import type { Permissions } from '../../src/identity/permissions.ts'
+import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { decodePage, encodeQuery, QueryKind } from '../../src/wire/statements.ts'
 import { EVERYTHING, engine } from './identities.ts'
 import type { TestRealm } from './realm.ts'
@@ -18,12 +19,7 @@ export async function announceCrowd(
   permissions: Permissions = EVERYTHING,
 ): Promise<void> {
   const nc = await realm.connection()
-  const world = new World({ like: realm })
-  const epoch = (await servedEpochs(realm)).reduce<ReturnType<World['accept']> | undefined>(
-    (_, bytes) => world.chain.accept([bytes], world.chain.peek(bytes), realm.clock.now()),
-    undefined,
-  )
-  if (epoch === undefined) throw new Error('no epoch is served')
+  const { world, epoch } = await servedEpoch(realm)
   for (let i = 0; i < count; i++) {
     const name = `crowd${i}`
     const instance = engine.randomBytes(8)
@@ -31,6 +27,18 @@ export async function announceCrowd(
     nc.publish(`${realm.root}.announce.${name}.${Buffer.from(instance).toString('hex')}`, bytes)
   }
   await nc.flush()
+}
+
+/** The newest epoch of the realm's rotation service, and a world in which announcements for it are made by hand. */
+export async function servedEpoch(
+  realm: TestRealm,
+): Promise<{ readonly world: World; readonly epoch: AcceptedEpoch }> {
+  const world = new World({ like: realm })
+  let epoch: AcceptedEpoch | undefined
+  for (const bytes of await servedEpochs(realm))
+    epoch = world.chain.accept([bytes], world.chain.peek(bytes), realm.clock.now())
+  if (epoch === undefined) throw new Error('no epoch is served')
+  return { world, epoch }
 }
 
 /** Asks as an instance does that joins. */

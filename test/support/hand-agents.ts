@@ -74,6 +74,7 @@ export interface Writing {
 
 export const HAND_EPOCH_MS = 10 * MINUTE
 export const HAND_GRACE_MS = 100_000
+const MAX_SLEW_MS = 10_000
 
 /** A realm with one agent of the library, bob, who reads orders.new; whoever else is in it is made by hand. */
 export class HandRealm {
@@ -147,7 +148,10 @@ export class HandRealm {
     const { hand, realm, bob } = this
     hand.publish(subject, bytes)
     const heard = collectStatus(bob)
-    hand.publish('revoke', hand.world.revocation(realm.identity('nobody'), { since: this.clock.now() }))
+    const marker = hand.world.revocation(realm.identity('nobody'), { since: this.clock.now() })
+    // Ticks name what bob holds, as those of a real service do.
+    hand.revocations = [...hand.revocations, marker, ...(subject === 'revoke' ? [bytes] : [])]
+    hand.publish('revoke', marker)
     await until('bob has heard what came before', () => heard.some(({ type }) => type === 'revoked'))
   }
 
@@ -204,6 +208,23 @@ export class HandRealm {
         ...(sentAtMs === undefined ? {} : { sentAtMs }),
         ...(messageKey === undefined ? {} : { messageKey }),
       })
+  }
+
+  /**
+   * Sets the wall clock of the realm to a time. Where that is more than a slewed clock does, it resolves when bob, and
+   * whoever else is named, has made sure that the rotation service is there: what comes next is judged, and not refused as
+   * stale.
+   */
+  async goTo(ms: number, others: readonly SecureConnection[] = []): Promise<void> {
+    // What was published before is judged before.
+    await this.broker.flush()
+    await this.bob.flush()
+    const by = ms - this.clock.now()
+    const heard = [this.bob, ...others].map(collectStatus)
+    this.clock.jump(by)
+    if (Math.abs(by) <= MAX_SLEW_MS) return
+    this.hand.tick()
+    await until('all are fresh', () => heard.every((all) => all.some(({ type }) => type === 'fresh')))
   }
 
   async expectDelivered(bytes: Uint8Array): Promise<void> {

@@ -1,8 +1,10 @@
+import { assert } from 'vitest'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
 import type { IdentityClaims } from '../../src/identity/token.ts'
 import { Trust } from '../../src/identity/trust.ts'
+import type { LeftOut } from '../../src/keys/announcement-store.ts'
 import { type ParsedAnnouncement, parseAnnouncement, signAnnouncement } from '../../src/keys/announcements.ts'
 import { Directory } from '../../src/keys/directory.ts'
 import {
@@ -58,6 +60,8 @@ export class World {
   readonly kept: EpochFloor[] = []
   /** Instances (hexadecimal or not) for which a clone alarm was raised. */
   readonly clones: Uint8Array[] = []
+  /** Announcements that were signed by their identity and not taken. */
+  readonly refused: LeftOut[] = []
 
   /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
   constructor(
@@ -74,7 +78,7 @@ export class World {
     this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
     this.revocations = new RevocationSet(engine, this.trust)
-    const { trust, revocations, kept, clones } = this
+    const { trust, revocations, kept, clones, refused } = this
     this.chain = new EpochChain({
       engine,
       trust,
@@ -89,6 +93,7 @@ export class World {
       revocations,
       passesOn,
       onClone: ({ announcement }) => clones.push(announcement.instance),
+      onRefused: (announcement) => refused.push(announcement),
     })
   }
 
@@ -224,5 +229,5 @@ export function codeOf(task: () => unknown): string | undefined {
   } catch (error) {
     return error instanceof Error && 'code' in error ? String(error.code) : String(error)
   }
-  throw new Error('expected a failure')
+  assert.fail('expected a failure')
 }

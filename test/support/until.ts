@@ -1,3 +1,5 @@
+import { assert } from 'vitest'
+
 const DEADLINE_MS = 15_000
 
 /** Resolves when `condition` holds; fails with `what` when it does not within 15 s. */
@@ -17,5 +19,5 @@ export async function failure(task: () => unknown): Promise<Error & { code?: str
     if (error instanceof Error) return error
     throw error
   }
-  throw new Error('expected a failure')
+  assert.fail('expected a failure')
 }

@@ -72,7 +72,7 @@ export class FrameReceiver {
     const kept = keep(delivered)
     sessions.wait(frame, {
       bytes: frame.length,
-      by: arrival.windows,
+      by: arrival.line,
       proceed: () => this.#proceed({ header, delivered: kept, arrival }),
       giveUp: () => reject('unknown session', kept),
     })

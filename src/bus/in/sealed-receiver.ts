@@ -169,7 +169,7 @@ export class SealedReceiver {
     }
     this.#lookups.wait(announcement, {
       bytes: delivered.data.length,
-      by: kept.arrival?.windows ?? this,
+      by: decrypted.line,
       proceed: go(() => this.#proceed(kept)),
       giveUp: go(() => this.#refuse('unknown sender', kept)),
       drop: go(() => this.#discard(message)),

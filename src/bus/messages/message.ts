@@ -46,8 +46,13 @@ export interface MessageParts {
 
 /**
  * A message that was opened, with a sender who is proved. It is a `Msg` of either client line (`data`, `subject`,
- * `reply`, `headers`, `json()`, `string()`, `respond()`), with `sender`, `sentAt` and `epoch` besides. `subject` is the
- * one inside the seal.
+ * `reply`, `headers`, `json()`, `string()`, `respond()`), with `sender`, `claims`, `sentAt`, `epoch` and `mode` as well.
+ *
+ * Everything in it is what its sender sealed, but for `sid`. `subject` is the sealed subject, also where a server maps
+ * subjects and it was delivered on another one. `reply` is the sealed reply subject, whatever was delivered; `headers`
+ * are the sealed ones and the clear ones that the sender sealed again, and no others. `sid` says by which subscription of
+ * this connection it came: a broker chooses among those whose pattern covers the delivered subject. So it does with the
+ * order of messages, and with those that it drops. SPEC, "Publishing".
  *
  * @example
  * ```ts
@@ -55,13 +60,18 @@ export interface MessageParts {
  * ```
  */
 export class SecureMessage {
+  /** The subject that its sender published on. */
   readonly subject: string
-  /** The client's number of the NATS subscription that it came by. */
+  /** The client's number of the NATS subscription that it came by. Not authenticated: see {@link SecureMessage}. */
   readonly sid: number
-  /** Where an answer goes, on the wire. Absent where the message is no request. */
+  /**
+   * The reply subject that its sender set. Absent where the message is no request. {@link respond} publishes where the
+   * server delivers to it, which is another subject where the server maps it.
+   */
   declare readonly reply?: string
+  /** The payload, in memory of its own. */
   readonly data: Uint8Array
-  /** Absent where the sender set none. */
+  /** What the sender set. Absent where it set none. */
   declare readonly headers?: MessageHeaders
   readonly sender: Sender
   /** The number of the epoch in which it was sealed. */

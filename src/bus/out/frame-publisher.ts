@@ -43,7 +43,7 @@ export class FramePublisher {
    * Seals one payload to the audience, in a session, in a frame that states this time.
    *
    * @returns `undefined` where no session can be had: it is to be sealed in a message
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_KEY_INVALID
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER, ERR_EMPTY_AUDIENCE
    */
   publish(
     outgoing: Outgoing,
@@ -51,9 +51,9 @@ export class FramePublisher {
     { mode, nowMs }: { readonly mode: SessionMode; readonly nowMs: number },
   ): Published | undefined {
     const { subject, via = subject, reply, inReplyTo, headers, payload } = outgoing
-    const { members } = audience
-    const session = this.#sessions.get(audience, mode, { subject: via, nowMs })
-    if (session === undefined) return undefined
+    const open = this.#sessions.get(audience, mode, { subject: via, nowMs })
+    if (open === undefined) return undefined
+    const { session, members } = open
     const { sealed, clear } = headers === undefined ? NO_HEADERS : splitHeaders(headers)
     const isPlain = reply === undefined && inReplyTo === undefined && headers === undefined
     const meta = isPlain ? this.#metaOf(subject) : encode(outgoing, { sealed, clear, lengths: undefined })
@@ -90,13 +90,13 @@ export class FramePublisher {
     let published = 0
     for (const group of grouped(payloads, empty, fits)) {
       const nowMs = clock.now()
-      const session = this.#sessions.get(audience, mode, { subject, nowMs })
-      if (session === undefined) return published
+      const open = this.#sessions.get(audience, mode, { subject, nowMs })
+      if (open === undefined) return published
       const lengths = group.map(({ length }) => length)
       const meta = encode(outgoing, { sealed, clear, lengths })
       const bytes = lengths.reduce((sum, length) => sum + length, meta.length)
       const route = { subject, reply: undefined, clear }
-      this.#send(session, { route, meta, payloads: group, bytes, nowMs }, recipients)
+      this.#send(open.session, { route, meta, payloads: group, bytes, nowMs }, recipients)
       published += group.length
     }
     return published

@@ -8,7 +8,6 @@ import {
   REFUSED_SESSION_MS,
 } from '../../base/limits.ts'
 import type { Padding } from '../../crypto/padding.ts'
-import { seal } from '../../envelope/seal.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import { OutgoingSession } from '../../session/outgoing.ts'
@@ -21,7 +20,7 @@ import type { RealmLink } from '../realm/realm-link.ts'
 import { sessionRefusal } from '../status.ts'
 import { HandshakeAnswers } from './handshake-answers.ts'
 import { HandshakeOut } from './handshake-out.ts'
-import { leftOutError } from './left-out.ts'
+import { sealTo } from './seal-to.ts'
 
 /** Sessions that are kept open. One more ends the oldest: its audience gets a new one when it is written to again. */
 const MAX_OPEN_SESSIONS = 4096
@@ -46,10 +45,16 @@ interface At {
   readonly nowMs: number
 }
 
-interface Open {
+/** A session that is open, and whom its handshake was sealed to. */
+export interface SessionTo {
   readonly session: OutgoingSession
+  readonly members: readonly AudienceMember[]
+}
+
+interface Open extends SessionTo {
   readonly handshake: HandshakeOut
-  readonly recipients: number
+  /** When its life is over by what has passed since it was opened, whatever becomes of the wall clock. */
+  readonly endsAtLateMs: number
   /** The recipients that have refused it, by their instances. */
   readonly refusers: Set<string>
 }
@@ -86,22 +91,28 @@ export class OutgoingSessions {
    * The session for this audience: the one that is open, or a new one whose handshake is published first.
    *
    * @returns `undefined` where a recipient has refused one lately, and where the epoch is over
-   * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_KEY_INVALID
+   * @throws SubrosaError ERR_STALE, ERR_MESSAGE_TOO_LARGE, ERR_EMPTY_AUDIENCE where nothing can be sealed to anybody
    */
-  get(audience: SessionAudience, mode: SessionMode, at: At): OutgoingSession | undefined {
+  get(audience: SessionAudience, mode: SessionMode, at: At): SessionTo | undefined {
     const key = this.#keyOf(audience)
     const last = key.last[mode]
-    const open = last?.session.isOpen(at.nowMs) === true ? last : this.#find(audience, mode, at)
+    const open = last !== undefined && this.#isOpen(last, at) ? last : this.#find(audience, mode, at)
     if (open === undefined) return undefined
     key.last[mode] = open
     open.handshake.precede(at.subject)
-    return open.session
+    return open
   }
 
-  /** Ends those that are over: nothing else reminds of an audience that is not written to any more. */
+  /**
+   * Ends those that are over: nothing else reminds of an audience that is not written to any more. What has passed counts
+   * too, so that a clock which was set back keeps no key alive.
+   */
   prune(): void {
-    const nowMs = this.#options.clock.now()
-    for (const [key, open] of this.#byAudience) if (!open.session.isOpen(nowMs)) this.#retire(key, open)
+    const { clock } = this.#options
+    const nowMs = clock.now()
+    const lateMs = clock.late()
+    for (const [key, open] of this.#byAudience)
+      if (!this.#isOpen(open, { nowMs }) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
     for (const key of [...this.#refused.keys()]) this.#isRefused(key)
   }
 
@@ -119,13 +130,19 @@ export class OutgoingSessions {
     const { nowMs } = at
     const key = `${mode} ${this.#keyOf(audience).text}`
     const known = this.#byAudience.get(key)
-    if (known?.session.isOpen(nowMs) === true) return known
+    if (known !== undefined && this.#isOpen(known, at)) return known
     if (known !== undefined) this.#retire(key, known)
-    if (nowMs >= audience.epoch.notAfter || this.#isRefused(key)) return undefined
+    const { latest } = this.#options.clock
+    if (Math.max(nowMs, latest) >= audience.epoch.notAfter || this.#isRefused(key)) return undefined
     this.#makeRoom()
     const open = this.#open(audience, mode, { ...at, key })
     this.#byAudience.set(key, open)
     return open
+  }
+
+  /** By the time that the next frame will state, and by the latest one: what is over stays over. */
+  #isOpen({ session }: Open, { nowMs }: Pick<At, 'nowMs'>): boolean {
+    return session.isOpen(Math.max(nowMs, this.#options.clock.latest))
   }
 
   #isRefused(key: string): boolean {
@@ -153,7 +170,7 @@ export class OutgoingSessions {
       instance: by.instance,
       reason: sessionRefusal(refusal.reason),
     })
-    if (open.recipients > MAX_HANDSHAKE_INBOXES) return
+    if (open.members.length > MAX_HANDSHAKE_INBOXES) return
     this.#refused.set(key, clock.monotonic() + REFUSED_SESSION_MS)
     this.#retire(key, open)
   }
@@ -168,11 +185,12 @@ export class OutgoingSessions {
   }
 
   #open(
-    { epoch, members }: SessionAudience,
+    audience: SessionAudience,
     mode: SessionMode,
     { subject, nowMs, key }: At & { readonly key: string },
   ): Open {
-    const { engine, link, padding } = this.#options
+    const { engine, link, padding, clock } = this.#options
+    const { epoch } = audience
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
@@ -189,20 +207,18 @@ export class OutgoingSessions {
       clearHeaders: [],
       payload: encodeHandshake({ mode, maxFrames, lifetimeMs }),
     }
-    const {
-      bytes,
-      session: secrets,
-      leftOut,
-    } = seal(engine, content, {
+    const sealed = sealTo(audience.members, content, {
+      engine,
+      reports: link.leftOut,
       type: WireType.handshake,
       epoch: epoch.number,
-      recipients: members.map((member) => member.key),
       messageKey: keys.messageKey,
       sentAtMs: nowMs,
       padding,
     })
+    // Those that were wrapped: the others hear nothing, and their answers do not count.
+    const { bytes, session: secrets, members } = sealed
     if (secrets === undefined) throw new SubrosaError('ERR_STALE', 'the handshake opened no session')
-    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     try {
       const handshake = new HandshakeOut(
         this.#nc,
@@ -216,7 +232,7 @@ export class OutgoingSessions {
       const expiresAtMs = nowMs + lifetimeMs
       const { messageKey } = keys
       const session = new OutgoingSession(engine, { secrets, mode, maxFrames, expiresAtMs, messageKey })
-      return { session, handshake, recipients: members.length, refusers: new Set() }
+      return { session, handshake, members, endsAtLateMs: clock.late() + lifetimeMs, refusers: new Set() }
     } catch (error) {
       engine.wipe(secrets.key)
       throw error

@@ -1,7 +1,6 @@
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import type { Padding } from '../../crypto/padding.ts'
-import { seal } from '../../envelope/seal.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { allows } from '../../identity/permissions.ts'
 import { isSubject } from '../../identity/subject.ts'
@@ -16,8 +15,8 @@ import type { Opened, SealMode } from '../messages/opened.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { FramePublisher } from './frame-publisher.ts'
-import { leftOutError } from './left-out.ts'
 import { Newcomers } from './newcomers.ts'
+import { sealTo } from './seal-to.ts'
 import type { Streams } from './streams.ts'
 import { Wire } from './wire-out.ts'
 
@@ -180,13 +179,14 @@ export class Publisher {
    * Seals a response in the way of its request, but in a message where a stream captures the reply subject, or where
    * its epoch is over: no session begins in one, its grace is for single messages.
    *
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_HEADER
+   * @throws SubrosaError ERR_EMPTY_AUDIENCE where nothing can be sealed to the requester, ERR_MESSAGE_TOO_LARGE,
+   *   ERR_STALE, ERR_HEADER
    */
   respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
     const { clock, streams } = this.#options
     const { subject, via = subject } = outgoing
     const nowMs = clock.now()
-    const isOver = audience.epoch.notAfter <= nowMs
+    const isOver = audience.epoch.notAfter <= Math.max(nowMs, clock.latest)
     const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)
     this.#send(outgoing, audience, { mode: isSingle ? 'message' : mode, nowMs })
   }
@@ -213,15 +213,16 @@ export class Publisher {
     return message
   }
 
-  #sealMessage(outgoing: Outgoing, { epoch, members }: Audience): Ready {
+  #sealMessage(outgoing: Outgoing, audience: Audience): Ready {
     const { engine, clock, link, padding } = this.#options
+    const { epoch } = audience
     const { subject, via = subject, payload, reply, inReplyTo } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
       throw new SubrosaError('ERR_STALE', `this instance has no keys for epoch ${epoch.number} yet`)
-    const { bytes, mid, leftOut } = seal(
-      engine,
+    const { bytes, mid, members } = sealTo(
+      audience.members,
       {
         sender: keys.announcementHash,
         seq: keys.seq,
@@ -234,15 +235,15 @@ export class Publisher {
         payload,
       },
       {
+        engine,
+        reports: link.leftOut,
         type: WireType.sealed,
         epoch: epoch.number,
-        recipients: members.map(({ key }) => key),
         messageKey: keys.messageKey,
         sentAtMs: clock.now(),
         padding,
       },
     )
-    if (leftOut.length > 0) this.#options.onError(leftOutError(members, leftOut))
     if (bytes.length > this.#wire.room(clear)) throw this.#wire.tooLarge(bytes.length, members.length)
     return { id: mid, members, publish: () => this.#wire.publish({ subject: via, reply, clear }, bytes) }
   }
@@ -254,9 +255,11 @@ export class Publisher {
    * @throws SubrosaError ERR_EMPTY_AUDIENCE when neither is left
    */
   responseTo(request: Opened, requester: VerifiedAnnouncement): Audience {
-    const nowMs = this.#options.clock.now()
+    const { clock } = this.#options
+    const nowMs = clock.now()
     const known = this.#requesters.get(requester)
-    if (known !== undefined && nowMs >= known.from && nowMs < known.until) return known.audience
+    const isKept = known !== undefined && nowMs >= known.from && Math.max(nowMs, clock.latest) < known.until
+    if (isKept) return known.audience
     const audience = this.#responseTo(request, requester, nowMs)
     const end = Math.min(audience.epoch.notAfter, requester.claims.expiresAt * 1000)
     this.#requesters.set(requester, {
@@ -268,7 +271,7 @@ export class Publisher {
   }
 
   #responseTo(request: Opened, requester: VerifiedAnnouncement, nowMs: number): Audience {
-    const { link } = this.#options
+    const { link, clock } = this.#options
     if (link.directory.sender(requester.hash, nowMs).standing !== 'known') throw requesterGone()
     for (const epoch of link.epochs.current(nowMs)) {
       if (!link.keyring.has(epoch.hash)) continue
@@ -279,8 +282,8 @@ export class Publisher {
     const member = toMember(requester)
     // What is sent later than that, no receiver takes: SPEC, "Opening".
     const lastsMs = Math.min(epoch?.graceMs ?? 0, CLOCK_WINDOW_MS)
-    if (epoch === undefined || member === undefined || nowMs >= epoch.notAfter + lastsMs)
-      throw requesterGone()
+    const isOver = epoch !== undefined && Math.max(nowMs, clock.latest) >= epoch.notAfter + lastsMs
+    if (epoch === undefined || member === undefined || isOver) throw requesterGone()
     return { epoch, members: [member] }
   }
 

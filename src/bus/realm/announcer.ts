@@ -19,8 +19,6 @@ export interface AnnouncerOptions extends Context {
   readonly timers: Timers
   /** Called when the keys of an epoch have been announced. */
   readonly onAnnounced: () => void
-  /** Called when the grace of an epoch with own keys is over. */
-  readonly onEpochOver: () => void
 }
 
 /** Publishes what this instance says of itself: its keys for each epoch, and that it retires. */
@@ -35,15 +33,14 @@ export class Announcer {
 
   /** Makes and announces keys for an epoch, once. @throws SubrosaError ERR_SUITE */
   announce(epoch: AcceptedEpoch): void {
-    const { clock, feed, keyring, directory, timers, onEpochOver, onAnnounced } = this.#options
-    const nowMs = clock.now()
-    if (nowMs >= epoch.notAfter || keyring.has(epoch.hash)) return
-    const { bytes } = keyring.announce(epoch, nowMs)
-    directory.add(bytes, nowMs)
+    const { clock, feed, keyring, directory, onAnnounced } = this.#options
+    // A clock that was set back must not give an epoch that is over new keys, nor keys a longer life.
+    const at = { notBeforeMs: clock.notBefore(), lateMs: clock.late() }
+    if (at.notBeforeMs >= epoch.notAfter || keyring.has(epoch.hash)) return
+    const { bytes } = keyring.announce(epoch, at)
+    directory.add(bytes, clock.now())
     this.#publish(bytes)
     feed.emit({ type: 'rotated', epoch: epoch.number })
-    // A millisecond later: timers may fire early.
-    timers.after(epoch.notAfter + epoch.graceMs - nowMs + 1, onEpochOver)
     onAnnounced()
   }
 

@@ -104,7 +104,14 @@ async function observe(realm: Realm): Promise<Observation> {
   )
   // An epoch carries revocations too: one that the tick does not name was left out of it.
   assertInStep(revocations, answered)
-  const directory = new Directory({ engine, trust, epochs, revocations, onClone: () => {} })
+  const directory = new Directory({
+    engine,
+    trust,
+    epochs,
+    revocations,
+    onClone: () => {},
+    onRefused: () => {},
+  })
   const revokedNames = await takeAnnouncements(realm, directory, revocations)
   const takenAt = clock.now()
   const { token } = decodeStatement(WireType.epoch, newest.bytes)

@@ -17,7 +17,7 @@ import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
 import { Keyring } from '../../keys/keyring.ts'
 import { RevocationSet } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
-import { clockSkew, Freshness, namesEpoch, verifyTick } from '../../keys/ticks.ts'
+import { clockSkew, namesEpoch, verifyTick } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import {
   decodePage,
@@ -30,9 +30,11 @@ import {
   writeCursor,
 } from '../../wire/statements.ts'
 import type { Context } from '../context.ts'
+import { LeftOutReports } from '../left-out.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
 import { Announcer } from './announcer.ts'
+import { FreshnessWatch } from './freshness-watch.ts'
 import { noRotationService } from './questions.ts'
 
 /** What a link is made of. */
@@ -45,7 +47,7 @@ export interface RealmLinkOptions extends Context {
   readonly onHandshake: (message: NatsMessage) => void
   /** Called when announcements of ended epochs have been forgotten. */
   readonly onForgotten: () => void
-  /** Called with every tick that counts and at the end of an epoch, before keys are destroyed. */
+  /** Called with every tick that counts, at the end of an epoch and while this is stale, before keys are destroyed. */
   readonly onTime: () => void
 }
 
@@ -67,12 +69,13 @@ export class RealmLink {
   readonly revocations: RevocationSet
   readonly directory: Directory
   readonly keyring: Keyring
+  readonly leftOut: LeftOutReports
   readonly #nc: NatsLike
   readonly #options: RealmLinkOptions
-  readonly #freshness = new Freshness()
   readonly #listeners = new Set<() => void>()
   readonly #timers: Timers
   readonly #announcer: Announcer
+  readonly #freshness: FreshnessWatch
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly NatsSubscription[] = []
   /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
@@ -85,42 +88,61 @@ export class RealmLink {
   #listing: Pick<Fetch, 'since'> | undefined
   #hasDirectory = false
   #isJoined = false
-  #wasStale = false
   #isClosed = false
   #trouble: SubrosaError | undefined
-  #unwatch: () => void = () => {}
+  /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
+  readonly #reported = new Set<string>()
+  #isLookingSoon = false
+  #cancelAsking: () => void = () => {}
+  #cancelDestroying: () => void = () => {}
   #failJoin: (error: SubrosaError) => void = () => {}
 
   constructor(nc: NatsLike, options: RealmLinkOptions) {
-    const { engine, trust, state, identity, feed } = options
+    const { engine, trust, state, identity, feed, clock } = options
+    const latest = (): number => clock.latest
     this.#nc = nc
     this.#options = options
-    this.revocations = new RevocationSet(engine, trust)
+    this.leftOut = new LeftOutReports(options)
+    this.revocations = new RevocationSet(engine, trust, latest)
     this.epochs = new EpochChain({
       engine,
       trust,
       revocations: this.revocations,
       floor: state.floor,
       keepFloor: (floor) => state.keepFloor(floor),
+      latest,
     })
     this.directory = new Directory({
       engine,
       trust,
       epochs: this.epochs,
       revocations: this.revocations,
+      latest,
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
+      onRefused: (refused) => this.leftOut.report(refused),
     })
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
-    this.#timers = new Timers(options.clock, (error) => this.#note(error))
+    this.#timers = new Timers(clock, (error) => this.#note(error))
+    this.#freshness = new FreshnessWatch({
+      clock,
+      feed,
+      timers: this.#timers,
+      onLost: () => {
+        this.#destroyEnded()
+        this.#askForTick()
+      },
+    })
     this.#announcer = new Announcer(nc, {
       ...options,
       keyring: this.keyring,
       directory: this.directory,
       timers: this.#timers,
-      onAnnounced: () => this.#changed(),
-      onEpochOver: () => this.#destroyEnded(),
+      onAnnounced: () => {
+        this.#destroyInTime()
+        this.#changed()
+      },
     })
   }
 
@@ -180,15 +202,20 @@ export class RealmLink {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Throws the reason why nothing may be sealed or opened now, where there is one. */
+  /**
+   * Throws the reason why nothing may be sealed or opened now, where there is one.
+   *
+   * @param nowMs what a reading of the clock has just said. Default: a reading
+   */
   assertUsable(nowMs = this.#options.clock.now()): void {
-    const { identity, claims } = this.#options
+    const { identity, claims, clock } = this.#options
     if (this.#isClosed) throw new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
     if (this.revocations.isRevoked(claims))
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
-    if (nowMs >= claims.expiresAt * 1000)
+    if (Math.max(nowMs, clock.latest) >= claims.expiresAt * 1000)
       throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
-    if (this.isStale()) {
+    if (this.#freshness.isStale) {
+      this.#lookSoon()
       throw new SubrosaError(
         'ERR_STALE',
         'no fresh word from the rotation service: nothing is sealed or opened',
@@ -199,9 +226,10 @@ export class RealmLink {
     }
   }
 
-  /** Whether too long has passed since the last tick that counted. */
+  /** Whether too long has passed since the last tick that counted, or the clocks of this machine have parted since. */
   isStale(): boolean {
-    return this.#freshness.isStale(this.#options.clock.monotonic())
+    this.#options.clock.sample()
+    return this.#freshness.isStale
   }
 
   /** Asks for everything again: after a reconnect, or when somebody seems to know more. */
@@ -213,7 +241,8 @@ export class RealmLink {
 
   /** Asks for one announcement by its hash, within a budget. @returns whether it was asked for */
   lookUp(hash: Uint8Array): boolean {
-    if (!this.#lookups.take(this.#options.clock.now())) return false
+    // A budget: the wall clock would refill it whenever it is set.
+    if (!this.#lookups.take(this.#options.clock.monotonic())) return false
     this.#query(QueryKind.announcement, { cursor: hash })
     return true
   }
@@ -242,7 +271,10 @@ export class RealmLink {
     if (error.code === 'ERR_MALFORMED') return
     this.#trouble = error
     const isLasting = error.code === 'ERR_CLOCK_SKEW' || error.code === 'ERR_SUITE'
-    if (this.#isJoined && isLasting) this.#options.feed.emit({ type: 'error', error })
+    if (this.#isJoined && isLasting && !this.#reported.has(error.code)) {
+      this.#reported.add(error.code)
+      this.#options.feed.emit({ type: 'error', error })
+    }
     if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
   }
 
@@ -256,9 +288,26 @@ export class RealmLink {
     this.#freshness.expect(nonce)
     this.#query(QueryKind.tick, { nonce })
     const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
+    this.#cancelAsking()
     // Again until one has come: core NATS may lose the question or the answer.
-    this.#timers.after(QUERY_INTERVAL_MS + jitter, () => {
-      if (!this.#isJoined || this.isStale() || this.#tick !== undefined) this.#askForTick()
+    this.#cancelAsking = this.#timers.after(QUERY_INTERVAL_MS + jitter, () => {
+      const isStale = this.isStale()
+      if (isStale) this.#destroyEnded()
+      if (!this.#isJoined || isStale || this.#tick !== undefined) this.#askForTick()
+    })
+  }
+
+  /** Whoever publishes, or hands on what has arrived, must not meet what follows from a look in the midst of that. */
+  #lookSoon(): void {
+    if (this.#isLookingSoon) return
+    this.#isLookingSoon = true
+    queueMicrotask(() => {
+      this.#isLookingSoon = false
+      try {
+        if (!this.#isClosed) this.#freshness.look()
+      } catch (error) {
+        this.#note(error)
+      }
     })
   }
 
@@ -273,7 +322,10 @@ export class RealmLink {
   #takeTick(bytes: Uint8Array): void {
     const { engine, trust, clock } = this.#options
     const nowMs = clock.now()
-    const tick = verifyTick({ engine, trust, revocations: this.revocations }, bytes, nowMs)
+    const latest = (): number => clock.latest
+    // It may be the first that comes after a machine was suspended, or its clock was set.
+    this.#freshness.look()
+    const tick = verifyTick({ engine, trust, revocations: this.revocations, latest }, bytes, nowMs)
     // Until a tick carries an own nonce, any tick may be an old one.
     if (!this.#isJoined && !this.#freshness.answers(tick)) return
     const standing = this.#freshness.standing(tick, nowMs)
@@ -425,10 +477,9 @@ export class RealmLink {
       this.#fetchRevocations()
       return false
     }
-    this.#freshness.count(tick, this.#options.clock.monotonic())
-    this.#options.clock.counted()
+    this.#freshness.count(tick)
     this.#tick = undefined
-    this.#watchFreshness()
+    this.#reported.clear()
     // Timers do not see a suspended machine, nor a wall clock that is set.
     this.#destroyEnded()
     return true
@@ -490,32 +541,37 @@ export class RealmLink {
     }
   }
 
+  /** Wipes the keys whose time is over, and forgets what nothing can be done with any more. */
   #destroyEnded(): void {
     const { clock, feed } = this.#options
-    const nowMs = clock.now()
+    const lateMs = clock.late()
+    const latestMs = clock.latest
     this.#options.onTime()
-    const destroyed = this.keyring.destroyEnded(nowMs)
-    if (destroyed.length === 0) return
+    const destroyed = this.keyring.destroyEnded({ latestMs, lateMs })
     for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })
-    this.epochs.prune(nowMs)
-    this.revocations.prune(nowMs)
-    this.directory.prune()
-    this.#options.onForgotten()
+    this.#destroyInTime()
+    // By the latest time alone: what guards against repeats goes when no clock makes the repeat young again.
+    this.revocations.prune(latestMs)
+    const hasForgotten = this.epochs.prune(latestMs)
+    if (hasForgotten) {
+      this.directory.prune()
+      this.#options.onForgotten()
+    }
+    if (destroyed.length === 0 && !hasForgotten) return
+    // Without keys for an epoch nothing is sealed in it.
+    this.directory.invalidate(clock.now())
     this.#changed()
   }
 
-  #watchFreshness(): void {
-    const { clock, feed } = this.#options
-    if (this.#wasStale) {
-      this.#wasStale = false
-      feed.emit({ type: 'fresh' })
-    }
-    this.#unwatch()
-    this.#unwatch = this.#timers.after(this.#freshness.staleIn(clock.monotonic()) + 1, () => {
-      this.#wasStale = true
-      feed.emit({ type: 'stale' })
-      this.#askForTick()
-    })
+  /** Sets the timer for the next keys whose grace ends, again each time: one that fires while a clock is behind is not the last. */
+  #destroyInTime(): void {
+    const { clock } = this.#options
+    const endsAtLateMs = this.keyring.endsAtLateMs
+    this.#cancelDestroying()
+    if (endsAtLateMs === undefined || this.#isClosed) return
+    // A millisecond later: timers may fire early.
+    const delayMs = Math.max(0, endsAtLateMs - clock.late()) + 1
+    this.#cancelDestroying = this.#timers.after(delayMs, () => this.#destroyEnded())
   }
 
   #changed(): void {

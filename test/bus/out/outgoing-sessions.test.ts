@@ -94,7 +94,7 @@ function outgoing() {
     return encodeRefusal({ sid, kid: as.key.kid, reason, tag, ...changes })
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
-    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
+    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })?.session
   return { sessions, clock, subscribed, published, events, member, get, epoch, say, secretsOf, refusal }
 }
 

@@ -1,21 +1,26 @@
-/**
- * What is said of many measured values: the middle, and how far they lie apart.
- *
- * @typedef {{
- *   readonly median: number, readonly lower: number, readonly upper: number,
- *   readonly min: number, readonly max: number, readonly count: number,
- * }} Spread
- * @typedef {{ readonly x: number, readonly y: number }} Point
- */
+/** What is said of many measured values: the middle, and how far they lie apart. */
+export interface Spread {
+  readonly median: number
+  /** The quartiles. */
+  readonly lower: number
+  readonly upper: number
+  readonly min: number
+  readonly max: number
+  readonly count: number
+}
+
+interface Point {
+  readonly x: number
+  readonly y: number
+}
 
 /**
  * The value below which `share` of the values lie, interpolated between neighbours; NaN of none, and where one of them
  * is NaN: what failed once has no middle.
  *
- * @param {readonly number[]} values
- * @param {number} share 0 to 1
+ * @param share 0 to 1
  */
-export function quantile(values, share) {
+export function quantile(values: readonly number[], share: number): number {
   if (values.some(Number.isNaN)) return Number.NaN
   const sorted = values.toSorted((a, b) => a - b)
   const at = (sorted.length - 1) * share
@@ -24,18 +29,12 @@ export function quantile(values, share) {
   return below + (above - below) * (at - Math.floor(at))
 }
 
-/** @param {readonly number[]} values */
-export function median(values) {
+export function median(values: readonly number[]): number {
   return quantile(values, 0.5)
 }
 
-/**
- * The median, the quartiles and the extremes.
- *
- * @param {readonly number[]} values
- * @returns {Spread}
- */
-export function spread(values) {
+/** The median, the quartiles and the extremes. */
+export function spread(values: readonly number[]): Spread {
   return {
     median: median(values),
     lower: quantile(values, 0.25),
@@ -46,13 +45,8 @@ export function spread(values) {
   }
 }
 
-/**
- * The straight line through the points by least squares.
- *
- * @param {readonly Point[]} points
- * @returns {{ readonly slope: number, readonly intercept: number }} NaN for fewer than two different x
- */
-export function line(points) {
+/** The straight line through the points by least squares; NaN for fewer than two different x. */
+export function line(points: readonly Point[]): { readonly slope: number; readonly intercept: number } {
   const n = points.length
   const meanX = points.reduce((sum, { x }) => sum + x, 0) / n
   const meanY = points.reduce((sum, { y }) => sum + y, 0) / n
@@ -66,8 +60,8 @@ export function line(points) {
  * By which power of x the values of y grow: the slope of the line through the logarithms. 1 is proportional, 0 does
  * not grow, 2 is quadratic.
  *
- * @param {readonly Point[]} points all above 0
+ * @param points all above 0
  */
-export function power(points) {
+export function power(points: readonly Point[]): number {
   return line(points.map(({ x, y }) => ({ x: Math.log(x), y: Math.log(y) }))).slope
 }

@@ -1,0 +1,102 @@
+import { objectionToRow, type Row } from './list.ts'
+import { Scratch } from './scratch.ts'
+import { needsBuild } from './test-files.ts'
+import { objectionAfter, objectionBefore } from './verdict.ts'
+import { runTests } from './vitest-run.ts'
+
+/** Bound of one run of vitest: a defence that is taken out can make a test hang. */
+const RUN_LIMIT_MS = 180_000
+
+/** What came of a row. */
+export type Outcome = {
+  readonly row: Row
+  /** Why the row is not shown; `undefined` where its test passed with the defence and failed without it. */
+  readonly objection: string | undefined
+  readonly tookMs: number
+}
+
+/**
+ * Takes each defence out in a copy of the repository and runs its test with it and without it. Rows of one test file
+ * come one after the other and share the run with every defence in place.
+ *
+ * @param root the repository
+ * @param options.deadline when no further run begins, on the clock of `performance.now`
+ * @returns an outcome for each row that was run before the deadline
+ */
+export async function* runRows(
+  root: string,
+  rows: readonly Row[],
+  { deadline = Number.POSITIVE_INFINITY }: { readonly deadline?: number } = {},
+): AsyncGenerator<Outcome> {
+  const left = () => Math.min(RUN_LIMIT_MS, deadline - performance.now())
+  const scratch = new Scratch(root)
+  const remove = (): void => scratch.remove()
+  process.once('exit', remove)
+  try {
+    for (const group of groups(rows)) {
+      if (left() <= 0) return
+      yield* runGroup(scratch, group, left)
+    }
+  } finally {
+    process.off('exit', remove)
+    remove()
+  }
+}
+
+async function* runGroup(
+  scratch: Scratch,
+  rows: readonly [Row, ...Row[]],
+  left: () => number,
+): AsyncGenerator<Outcome> {
+  const { folder } = scratch
+  const [{ test, project }] = rows
+  const anchored = rows.filter((row) => objectionToRow(folder, row) === undefined)
+  for (const row of rows) {
+    const objection = objectionToRow(folder, row)
+    if (objection !== undefined) yield { row, objection, tookMs: 0 }
+  }
+  if (anchored.length === 0) return
+  const began = performance.now()
+  if (needsBuild(folder, test)) scratch.build()
+  const names = [...new Set(anchored.map(({ name }) => name))]
+  const before = await runTests(folder, { test, project, names, limitMs: left() })
+  const shareMs = (performance.now() - began) / anchored.length
+  for (const row of anchored) {
+    const limitMs = left()
+    if (limitMs <= 0) return
+    const from = performance.now()
+    const objection = objectionBefore(before, row) ?? (await withoutDefence(scratch, row, limitMs))
+    // What the deadline has cut off says nothing of the row.
+    if (objection !== undefined && left() <= 0) return
+    yield { row, objection, tookMs: performance.now() - from + shareMs }
+  }
+}
+
+async function withoutDefence(scratch: Scratch, row: Row, limitMs: number): Promise<string | undefined> {
+  const { folder } = scratch
+  const { test, project, name } = row
+  let restore: () => void
+  try {
+    restore = scratch.takeOut(row)
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+  try {
+    const after = await runTests(folder, { test, project, names: [name], limitMs })
+    return objectionAfter(after, { name, test, folder })
+  } finally {
+    restore()
+  }
+}
+
+/** Rows that share a test file and a project, in the order in which these first come. */
+function groups(rows: readonly Row[]): readonly [Row, ...Row[]][] {
+  const byTest = new Map<string, [Row, ...Row[]]>()
+  for (const row of rows) {
+    const key = `${row.project} ${row.test}`
+    const group = byTest.get(key)
+    if (group === undefined) byTest.set(key, [row])
+    else group.push(row)
+  }
+  return [...byTest.values()]
+}

@@ -1,0 +1,150 @@
+import type { NatsConnection } from '@nats-io/transport-node'
+import { silentLog } from '../../src/base/logger.ts'
+import type { SecureConnection } from '../../src/bus/connection.ts'
+import type { SecureMessage } from '../../src/bus/messages/message.ts'
+import type { SecureSubscription } from '../../src/bus/messages/subscription.ts'
+import { secure } from '../../src/bus/secure.ts'
+import type { Identity } from '../../src/identity/identity.ts'
+import { connectClient } from '../support/client.ts'
+import { type AgentName, CAST } from './cast.ts'
+import type { Inlet, InstanceName, Ledger } from './ledger.ts'
+import { count, type Tally } from './tally.ts'
+import type { AgentClock } from './virtual-time.ts'
+
+/** What agents of one schedule have in common. */
+export interface AgentSurroundings {
+  /** Where the line listens. */
+  readonly url: string
+  readonly prefix: string
+  readonly authority: string
+  readonly ledger: Ledger
+  readonly tally: Tally
+  /** Lets virtual time run until a task ends. */
+  readonly during: <Result>(task: Promise<Result>) => Promise<Result>
+  /** Called with what a handler got that responds. */
+  readonly respond: (agent: Agent, message: SecureMessage) => void
+}
+
+/** A subscription, and its page in the books. */
+interface Reading {
+  readonly inlet: Inlet
+  readonly subscription: SecureSubscription
+  readonly isStanding: boolean
+}
+
+/** An agent through all its restarts: one identity, one clock, one process after the other. */
+export class Agent {
+  readonly name: AgentName
+  readonly clock: AgentClock
+  readonly #identity: Identity
+  readonly #around: AgentSurroundings
+  #nc: NatsConnection | undefined
+  #bus: SecureConnection | undefined
+  #readings: Reading[] = []
+
+  constructor(
+    name: AgentName,
+    parts: { readonly clock: AgentClock; readonly identity: Identity; readonly around: AgentSurroundings },
+  ) {
+    this.name = name
+    this.clock = parts.clock
+    this.#identity = parts.identity
+    this.#around = parts.around
+  }
+
+  /** The sealed connection; `undefined` while the agent is down. */
+  get bus(): SecureConnection | undefined {
+    return this.#bus
+  }
+
+  /** The instance of now. @throws Error while the agent is down */
+  get self(): InstanceName {
+    if (this.#bus === undefined) throw new Error(`${this.name} is down`)
+    return { name: this.name, instance: this.#bus.instance }
+  }
+
+  /** Connects, joins the realm and opens the standing subscriptions. @throws what {@link secure} throws */
+  async start(): Promise<void> {
+    const { url, authority, during, prefix } = this.#around
+    this.#nc ??= await connectClient({ servers: url, name: this.name, client: CAST[this.name].client })
+    this.#bus = await during(
+      secure(this.#nc, {
+        identity: this.#identity,
+        trust: { authority: [authority] },
+        state: 'memory',
+        log: silentLog,
+        clock: this.clock,
+        capturedSubjects: [],
+      }),
+    )
+    for (const { pattern, queue, responds } of CAST[this.name].standing)
+      this.#read(`${prefix}.${pattern}`, { queue, responds: responds === true, isStanding: true })
+    await during(this.#bus.flush())
+  }
+
+  /** Opens one more subscription. @throws SubrosaError ERR_SUBSCRIBE_DENIED */
+  async subscribe(pattern: string, queue: string | undefined): Promise<void> {
+    if (this.#bus === undefined) return
+    this.#read(pattern, { queue, responds: false, isStanding: false })
+    await this.#around.during(this.#bus.flush())
+  }
+
+  /** Ends one of the subscriptions that are not standing ones. */
+  unsubscribe(which: number): void {
+    const passing = this.#readings.filter(({ isStanding }) => !isStanding)
+    const chosen = passing[which % Math.max(1, passing.length)]
+    if (chosen === undefined) return
+    chosen.inlet.isOpen = false
+    chosen.subscription.unsubscribe()
+    this.#readings = this.#readings.filter((reading) => reading !== chosen)
+  }
+
+  /** Ends this process: it retires, or falls over. */
+  async stop(isCrash: boolean): Promise<void> {
+    const bus = this.#bus
+    this.#bus = undefined
+    for (const { inlet } of this.#readings) inlet.isOpen = false
+    this.#readings = []
+    if (isCrash) await this.#disconnect()
+    if (bus === undefined) return
+    if (!isCrash) await this.#around.during(bus.close())
+    for (const [reason, times] of Object.entries(bus.rejections()))
+      count(this.#around.tally.refused, reason, times)
+  }
+
+  /** Ends everything. */
+  async close(): Promise<void> {
+    await this.stop(true)
+  }
+
+  async #disconnect(): Promise<void> {
+    await this.#nc?.close()
+    this.#nc = undefined
+  }
+
+  /** Resolves when the client has connected again after a cut. */
+  async reconnected(): Promise<void> {
+    if (this.#nc === undefined) return
+    for await (const { type } of this.#nc.status()) if (type === 'reconnect') return
+  }
+
+  #read(
+    pattern: string,
+    of: { readonly queue: string | undefined; readonly responds: boolean; readonly isStanding: boolean },
+  ): void {
+    const { ledger, respond } = this.#around
+    const bus = this.#bus
+    if (bus === undefined) return
+    const { queue, responds, isStanding } = of
+    const inlet = ledger.open(this.self, { pattern, queue })
+    const subscription = bus.subscribe(pattern, {
+      ...(queue === undefined ? {} : { queue }),
+      callback: (error, message) => {
+        if (error !== undefined) return
+        ledger.take(inlet, message)
+        if (responds) respond(this, message)
+      },
+    })
+    this.#readings.push({ inlet, subscription, isStanding })
+  }
+}

@@ -1,0 +1,187 @@
+import fc from 'fast-check'
+import type { SealMode } from '../../src/bus/messages/opened.ts'
+import { type Fault, MESSAGE_FAULTS, PROTOCOL_AIMS } from './faults.ts'
+
+/** What happens in a schedule, one thing after the other. Numbers choose among what there is, counted round. */
+export type Action =
+  | {
+      readonly kind: 'publish'
+      readonly who: number
+      readonly subject: number
+      readonly mode: SealMode
+      /** One reader alone, or `undefined` for all of them. */
+      readonly to: number | undefined
+      readonly bytes: number
+      readonly hasHeaders: boolean
+      readonly hasReply: boolean
+    }
+  | {
+      readonly kind: 'publish many'
+      readonly who: number
+      readonly subject: number
+      readonly mode: Exclude<SealMode, 'channel'>
+      readonly count: number
+    }
+  | { readonly kind: 'request'; readonly who: number; readonly tool: number; readonly mode: SealMode }
+  | { readonly kind: 'subscribe'; readonly who: number; readonly pattern: number; readonly isQueue: boolean }
+  | { readonly kind: 'unsubscribe'; readonly who: number; readonly which: number }
+  | { readonly kind: 'rotate' }
+  | { readonly kind: 'restart'; readonly who: number; readonly isCrash: boolean }
+  | { readonly kind: 'wait'; readonly ms: number }
+
+/** What only happens in a storm, beside what happens to messages by themselves. */
+export type StormAction =
+  | Action
+  /** The line delivers again what went to an agent lately, to each of its subscriptions that it fits. */
+  | { readonly kind: 'replay'; readonly who: number; readonly back: number; readonly count: number }
+  /** The wall clock of an agent is wrong while some things happen; the line may replay to it what it got before. */
+  | {
+      readonly kind: 'wrong clock'
+      readonly who: number
+      readonly errorMs: number
+      readonly meanwhile: readonly Action[]
+      readonly replays: boolean
+    }
+  /** The machine of an agent sleeps while some things happen. */
+  | {
+      readonly kind: 'suspend'
+      readonly who: number
+      readonly ms: number
+      readonly meanwhile: readonly Action[]
+    }
+  /** The connection of an agent breaks. */
+  | { readonly kind: 'cut'; readonly who: number }
+
+/** A calm spell, in which everything must arrive, and a storm. */
+export interface Round {
+  readonly calm: readonly Action[]
+  readonly faults: readonly Fault[]
+  readonly storm: readonly StormAction[]
+}
+
+export type Schedule = readonly Round[]
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+
+const who = fc.nat(99)
+const mode = fc.constantFrom<SealMode>('session', 'session', 'channel', 'message')
+
+const publish: fc.Arbitrary<Action> = fc.record({
+  kind: fc.constant('publish' as const),
+  who,
+  subject: fc.nat(99),
+  mode,
+  to: fc.option(fc.nat(99), { nil: undefined }),
+  bytes: fc.constantFrom(0, 0, 10, 400, 5000),
+  hasHeaders: fc.boolean(),
+  hasReply: fc.boolean(),
+})
+
+const action: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 8, arbitrary: publish },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('publish many' as const),
+      who,
+      subject: fc.nat(99),
+      mode: fc.constantFrom('session' as const, 'message' as const),
+      count: fc.integer({ min: 2, max: 5 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('request' as const), who, tool: fc.nat(99), mode }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('subscribe' as const),
+      who,
+      pattern: fc.nat(99),
+      isQueue: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('unsubscribe' as const), who, which: fc.nat(99) }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('rotate' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('restart' as const), who, isCrash: fc.boolean() }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('wait' as const),
+      ms: fc.constantFrom(10, SECOND, 5 * SECOND, 40 * SECOND),
+    }),
+  },
+)
+
+const few = fc.array(publish, { minLength: 1, maxLength: 4 })
+
+const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
+  { weight: 14, arbitrary: action },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('replay' as const),
+      who,
+      back: fc.nat(30),
+      count: fc.integer({ min: 1, max: 20 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('wrong clock' as const),
+      who,
+      errorMs: fc.constantFrom(
+        ...[0.5, 3, 10, 20, 21, 22, 60, 24 * 60].map((minutes) => minutes * MINUTE),
+        ...[0.5, 3, 10, 60].map((minutes) => -minutes * MINUTE),
+      ),
+      meanwhile: few,
+      replays: fc.boolean(),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('suspend' as const),
+      who,
+      ms: fc.constantFrom(20 * SECOND, 100 * SECOND, 5 * MINUTE),
+      meanwhile: few,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), who }) },
+)
+
+const fault: fc.Arbitrary<Fault> = fc.record({
+  kind: fc.constantFrom(...MESSAGE_FAULTS),
+  aim: fc.oneof(
+    { weight: 5, arbitrary: fc.constant('application' as const) },
+    { weight: 3, arbitrary: fc.constant('everything' as const) },
+    { weight: 3, arbitrary: fc.constant('protocol' as const) },
+    { weight: 3, arbitrary: fc.constantFrom(...PROTOCOL_AIMS) },
+  ),
+  direction: fc.constantFrom('to server' as const, 'to client' as const, 'to client' as const),
+  every: fc.integer({ min: 1, max: 4 }),
+  amount: fc.nat(100_000),
+})
+
+const round: fc.Arbitrary<Round> = fc.record({
+  calm: fc.array(action, { minLength: 1, maxLength: 8 }),
+  faults: fc.array(fault, { minLength: 1, maxLength: 4 }),
+  storm: fc.array(stormAction, { minLength: 3, maxLength: 20 }),
+})
+
+const one = fc.array(round, { minLength: 1, maxLength: 1 })
+const two = fc.array(round, { minLength: 2, maxLength: 2 })
+
+/** Schedules of one or two rounds. Without a bias to small values: an empty schedule finds nothing. */
+export const schedules: fc.Arbitrary<Schedule> = fc.noBias(
+  fc.oneof({ weight: 3, arbitrary: one }, { weight: 1, arbitrary: two }),
+)

@@ -1,0 +1,278 @@
+import type { NatsConnection } from '@nats-io/transport-node'
+import type { SecureMessage } from '../../src/bus/messages/message.ts'
+import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
+import { connectClient } from '../support/client.ts'
+import { HostileLine } from '../support/hostile-line/hostile-line.ts'
+import { isMessage } from '../support/hostile-line/nats-op.ts'
+import { type Crossing, drop, pass, type Verdicts } from '../support/hostile-line/verdicts.ts'
+import { NOTHING, newAuthority, newIdentity } from '../support/identities.ts'
+import { Agent, type AgentSurroundings } from './agent.ts'
+import { AGENTS, permissionsOf, ROTATOR } from './cast.ts'
+import type { Fault } from './faults.ts'
+import { Ledger, MARKER_LENGTH, type Sent } from './ledger.ts'
+import { Storm } from './storm.ts'
+import { count, type Tally } from './tally.ts'
+import { type AgentClock, VirtualTime } from './virtual-time.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+
+/**
+ * Times of the rotation service. An epoch is longer than a session with its tombstone, so that either can end first;
+ * ticks are as rare as agents bear.
+ */
+const ROTATION = { epochMs: 22 * MINUTE, leadMs: MINUTE, graceMs: 5 * MINUTE, tickMs: 75 * SECOND }
+
+/**
+ * When all faults have stopped, every agent can talk to every other within so much time: until every epoch is over
+ * that began before. What of an epoch's announcements was lost, only the next one mends.
+ */
+export const RECOVERY_MS = ROTATION.epochMs + ROTATION.leadMs
+
+/** Timers that are due within so much of each other run together. */
+const STEP_MS = 250
+/** What every plaintext of a schedule begins with. */
+export const CANARY_BYTES = 10
+/** Beyond every timeout of the library's. */
+const LONGEST_TASK_MS = 5 * MINUTE
+
+/** Who owns the clock of the line itself. */
+const LINE = 'the line'
+
+let worlds = 0
+
+/** One realm behind a hostile line on a server that others use too: a service, agents, their clocks and the books. */
+export class World {
+  readonly time = new VirtualTime()
+  readonly line: HostileLine
+  readonly ledger: Ledger
+  readonly agents: readonly Agent[]
+  readonly prefix: string
+  /** Whether something goes wrong now: what fails then is no violation. */
+  isStormy = false
+  readonly #tally: Tally
+  readonly #root: string
+  readonly #canary: string
+  readonly #serviceClock: AgentClock
+  readonly #authority = newAuthority()
+  #serviceConnection: NatsConnection | undefined
+  #service: RotationService | undefined
+  #storm: Storm | undefined
+  #markers = 0
+  /** Reply subjects, by who has published with them where, as far as the record was read. */
+  readonly #replies = new Map<string, Set<string>>()
+  #repliesRead = 0
+  #heldForSleepers: Crossing[] = []
+
+  /** Starts a realm in which all agents know each other. */
+  static async start(
+    serverPort: number,
+    parts: { readonly tally: Tally; readonly canary: Uint8Array },
+  ): Promise<World> {
+    const time = new VirtualTime()
+    const line = await HostileLine.start(serverPort, { clock: time.newClock(LINE) })
+    const world = new World({ time, line, ...parts })
+    await world.#begin()
+    return world
+  }
+
+  private constructor(parts: {
+    readonly time: VirtualTime
+    readonly line: HostileLine
+    readonly tally: Tally
+    readonly canary: Uint8Array
+  }) {
+    const { time, line, tally, canary } = parts
+    this.#canary = Buffer.from(canary).toString('hex')
+    this.time = time
+    this.line = line
+    this.#tally = tally
+    this.#serviceClock = time.newClock(ROTATOR)
+    this.#root = `subrosa.v1.${this.#authority.publicKey}`
+    this.prefix = `world${worlds++}`
+    this.ledger = new Ledger(tally, (requester, subject) => this.#repliesOf(requester, subject))
+    const around: AgentSurroundings = {
+      url: line.url,
+      prefix: this.prefix,
+      authority: this.#authority.publicKey,
+      ledger: this.ledger,
+      tally,
+      during: (task) => this.during(task),
+      respond: (agent, message) => this.#respond(agent, message),
+    }
+    this.agents = AGENTS.map((name) => {
+      const permissions = permissionsOf(name, this.prefix)
+      const { identity } = newIdentity(this.#authority, name, {
+        permissions,
+        issuedAtMs: time.nowMs - MINUTE,
+      })
+      return new Agent(name, { clock: time.newClock(name), identity, around })
+    })
+  }
+
+  /** The agents that are up. */
+  get living(): readonly Agent[] {
+    return this.agents.filter(({ bus }) => bus !== undefined)
+  }
+
+  /** A marker that nobody has used, and that shows where it is in clear. */
+  newMarker(): string {
+    return `${this.#canary}${String(++this.#markers).padStart(MARKER_LENGTH - 2 * CANARY_BYTES, '0')}`
+  }
+
+  /** What the line can show of what must be hidden. */
+  leaksOf(secrets: { readonly findIn: (bytes: Buffer) => string | undefined }): string | undefined {
+    const messages = this.line.record.flatMap(({ op }) =>
+      isMessage(op) ? [op.headers ?? Buffer.alloc(0), op.payload] : [],
+    )
+    const all = Buffer.concat(messages)
+    if (all.includes(this.#canary)) return 'a plaintext is on the line'
+    const form = secrets.findIn(all)
+    return form === undefined ? undefined : `a secret is on the line, ${form}`
+  }
+
+  /** Lets virtual time run. */
+  async advance(ms: number): Promise<void> {
+    const endMs = this.time.nowMs + ms
+    while (this.time.nowMs < endMs) {
+      const nextMs = Math.max(this.time.nextTimerMs, this.time.nowMs + STEP_MS)
+      await this.line.quiet(this.time.advanceTo(Math.min(nextMs, endMs)))
+    }
+  }
+
+  /** Lets virtual time run until a task ends. */
+  async during<Result>(task: Promise<Result>): Promise<Result> {
+    let isOver = false
+    const end = (): void => {
+      isOver = true
+    }
+    task.then(end, end)
+    await this.line.quiet()
+    for (const endMs = this.time.nowMs + LONGEST_TASK_MS; !isOver; await this.advance(STEP_MS))
+      if (this.time.nowMs > endMs) throw new Error('a task of an agent does not end')
+    return task
+  }
+
+  /** Publishes a new epoch, and lets everybody announce itself for it. */
+  async rotate(): Promise<void> {
+    await this.#service?.rotate()
+    await this.line.quiet()
+  }
+
+  /** From now on the line is hostile. */
+  beginStorm(faults: readonly Fault[]): void {
+    this.isStormy = true
+    const grounds = { prefix: this.prefix, root: this.#root }
+    const storm = new Storm(this.line, { grounds, faults, counts: this.#tally.faults })
+    this.#storm = storm
+    this.line.rule = (crossing) => this.#holdForSleeper(crossing) ?? storm.judge(crossing)
+  }
+
+  /** The machine of an agent sleeps while a task runs: what comes for it waits in the network. */
+  async suspended(agent: Agent, task: () => Promise<void>): Promise<void> {
+    agent.clock.sleep()
+    await task()
+    agent.clock.wake()
+    for (const { connection, op } of this.#heldForSleepers.splice(0))
+      this.line.inject(connection, 'to client', op)
+    await this.line.quiet()
+  }
+
+  /** The connection of an agent breaks, and is made again. */
+  async cut(agent: Agent): Promise<void> {
+    const reconnected = agent.reconnected()
+    this.line.connection(agent.name).cut()
+    await reconnected
+    await this.line.quiet()
+  }
+
+  /** The faults stop: clocks are right, machines awake, everything that was held back arrives. */
+  async endStorm(): Promise<void> {
+    for (const { clock } of this.agents) {
+      clock.setError(0)
+      clock.wake()
+    }
+    this.line.rule = pass
+    this.#storm?.end()
+    this.#storm = undefined
+    await this.line.quiet()
+    for (const agent of this.agents) if (agent.bus === undefined) await agent.start()
+    await this.advance(RECOVERY_MS)
+    this.isStormy = false
+  }
+
+  /** Ends everything. */
+  async close(): Promise<void> {
+    for (const agent of this.agents) await agent.close()
+    await this.#service?.close()
+    await this.#serviceConnection?.close()
+    await this.line.close()
+  }
+
+  async #begin(): Promise<void> {
+    const issuedAtMs = this.time.nowMs - MINUTE
+    const rotator = newIdentity(this.#authority, ROTATOR, {
+      permissions: NOTHING,
+      roles: ['rotator'],
+      issuedAtMs,
+    })
+    this.#serviceConnection = await connectClient({ servers: this.line.url, name: ROTATOR })
+    this.#service = await startRotationService(this.#serviceConnection, {
+      identity: rotator.identity,
+      trust: { authority: [this.#authority.publicKey] },
+      clock: this.#serviceClock,
+      ...ROTATION,
+    })
+    for (const agent of this.agents) await agent.start()
+    await this.line.quiet()
+  }
+
+  #holdForSleeper(crossing: Crossing): Verdicts | undefined {
+    const { connection, direction, op } = crossing
+    const isAsleep = this.agents.some(({ name, clock }) => name === connection.name && clock.isAsleep)
+    if (!isAsleep || direction === 'to server' || !isMessage(op)) return undefined
+    this.#heldForSleepers.push(crossing)
+    return drop()
+  }
+
+  #respond(agent: Agent, message: SecureMessage): void {
+    const { bus } = agent
+    if (bus === undefined || message.reply === undefined) return
+    const marker = this.newMarker()
+    const response: Sent = {
+      marker,
+      payload: marker,
+      from: agent.self,
+      subject: 'the reply subject',
+      mode: message.mode,
+      audience: new Set([message.sender.instance]),
+      headers: [],
+      reply: undefined,
+      answers: Buffer.from(message.data.subarray(0, MARKER_LENGTH)).toString('latin1'),
+    }
+    this.ledger.enter(response)
+    try {
+      message.respond(marker)
+    } catch (error) {
+      this.failed(`${agent.name} could not respond`, error)
+    }
+  }
+
+  /** Something that an agent could not do: counted, and a violation where nothing goes wrong. */
+  failed(what: string, error: unknown): void {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    count(this.#tally.failed, code)
+    if (!this.isStormy) this.ledger.violate(`${what} where nothing went wrong: ${String(error)}`)
+  }
+
+  #repliesOf(requester: string, subject: string): ReadonlySet<string> {
+    for (const { op, connection } of this.line.record.slice(this.#repliesRead)) {
+      if (op.kind !== 'PUB' || op.reply === undefined) continue
+      const key = `${connection.name} ${op.subject}`
+      const replies = this.#replies.get(key) ?? new Set()
+      this.#replies.set(key, replies.add(op.reply))
+    }
+    this.#repliesRead = this.line.record.length
+    return this.#replies.get(`${requester} ${subject}`) ?? new Set()
+  }
+}
