@@ -119,11 +119,16 @@ export class IncomingSession {
     return refusalTag(this.#engine, this.#parts.secrets, { reason, announcementHash })
   }
 
+  /** Forgets what it remembers of its frames. It saves work, and is learned again. */
+  forget(): void {
+    this.#batches.forget()
+    this.#lastMeta = undefined
+  }
+
   /** Wipes the key. No frame is opened any more. */
   end(): void {
     this.#isEnded = true
-    this.#batches.forget()
-    this.#lastMeta = undefined
+    this.forget()
     this.#engine.wipe(this.#parts.secrets.key)
   }
 

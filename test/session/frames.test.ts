@@ -342,6 +342,19 @@ describe('a malicious sender', () => {
   })
 })
 
+describe('what is remembered of the beginning of a frame', () => {
+  it('is little, however long the sender makes it', () => {
+    const pair = new Pair(sodium, { mode: SessionMode.channel })
+    expect(typeof pair.open(pair.sealOne(utf8('x')))).toBe('object')
+    const ofShort = pair.incoming.bytes
+    const headers = Array.from({ length: 200 }, (_, i) => ({ name: `h${i}`, value: 'v'.repeat(1000) }))
+    for (let i = 0; i < 3; i++) expect(typeof pair.open(pair.sealOne(utf8('x'), { headers }))).toBe('object')
+    expect(pair.incoming.bytes).toBeLessThanOrEqual(ofShort)
+    pair.incoming.forget()
+    expect(pair.incoming.bytes).toBe(0)
+  })
+})
+
 describe('what a frame says of its proof', () => {
   it('is of exactly the mode of the handshake', () => {
     const [signed, channel] = [new Pair(sodium), new Pair(sodium, { mode: SessionMode.channel })]
