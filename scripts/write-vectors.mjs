@@ -734,7 +734,10 @@ function badSealed(world) {
   const carol = recipient(world, 'carol', 0)
   const bare = { reply: null, in_reply_to: null, ttl_ms: 0, headers: [], clear_headers: [] }
   const content = { ...bare, payload: Buffer.from('x') }
-  const handshake = { type: 1, content: { ...bare, subject: 'orders.not.padded', payload: pack([0, 1, 1000]) } }
+  const handshake = {
+    type: 1,
+    content: { ...bare, subject: 'orders.not.padded', payload: pack([0, 1, 1000]) },
+  }
   const own = ([first, ...others]) => [first, ...others, first]
   const cases = [
     ['its own kid twice', 'malformed', {}, { wraps: own }],
