@@ -466,7 +466,7 @@ function makeSessions(world) {
         { ...full, payloads: [fixed('frame payload', 700)] },
         { ...bare, padding: 'none', payloads: [Buffer.alloc(0)] },
         { ...bare, payloads: [Buffer.from('one'), Buffer.alloc(0), Buffer.from('three')] },
-        { ...full, subject: 'orders.old', payloads: [Buffer.from('five'), Buffer.from('six')] },
+        { ...full, reply: null, subject: 'orders.old', payloads: [Buffer.from('five'), fixed('six', 300)] },
       ],
     },
     {
@@ -484,7 +484,7 @@ function makeSessions(world) {
   ]
   return {
     comment:
-      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, what each recipient says that refuses it, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
+      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, what each recipient says that refuses it, and one batch of frames with every step. Bytes are hexadecimal; null is nil.',
     sessions: cases.map((session) => sessionSteps(world, session)),
   }
 }
@@ -542,25 +542,14 @@ function frameContent(sid, input) {
   const { payloads } = input
   const salt = Buffer.concat([bigEndian(6, input.sent_at_ms), input.salt_random])
   const header = Buffer.concat([Buffer.of(0xc1, 0x01, 2), sid, salt, bigEndian(8, input.counter)])
-  const text = (value) => Buffer.concat([bigEndian(2, Buffer.byteLength(value)), Buffer.from(value)])
-  const pairs = (list) => Buffer.concat([bigEndian(2, list.length), ...list.flat().map(text)])
-  const inReplyTo = input.in_reply_to
-  const lengths = payloads.map((payload) => bigEndian(4, payload.length))
-  // In the order of their bits: 1, 2, 4, 8, 16.
-  const fields = [
-    input.reply === null ? undefined : text(input.reply),
-    inReplyTo === null ? undefined : Buffer.concat([bigEndian(1, inReplyTo.length), inReplyTo]),
-    input.headers.length === 0 ? undefined : pairs(input.headers),
-    input.clear_headers.length === 0 ? undefined : pairs(input.clear_headers),
-    payloads.length === 1 ? undefined : Buffer.concat([bigEndian(2, payloads.length), ...lengths]),
-  ]
-  const flags = fields.reduce((all, field, bit) => (field === undefined ? all : all | (1 << bit)), 0)
-  const p = Buffer.concat([
-    bigEndian(4, input.ttl_ms),
-    Buffer.of(flags),
-    text(input.subject),
-    ...fields.filter((field) => field !== undefined),
-    ...payloads,
+  const p = pack([
+    input.ttl_ms,
+    input.subject,
+    input.reply ?? undefined,
+    input.in_reply_to ?? undefined,
+    input.headers,
+    input.clear_headers,
+    payloads.length === 1 ? payloads[0] : payloads,
   ])
   const hashOfP = sha256(p)
   return { D: header, P: p, sha256_P: hashOfP, leaf: sha256(Buffer.of(0), labelled('leaf'), header, hashOfP) }
@@ -860,7 +849,7 @@ async function compareSessions(sessions) {
   const { FrameSealer } = await import('../dist/session/frame-cipher.js')
   const { OutgoingSession } = await import('../dist/session/outgoing.js')
   const { refusalTag } = await import('../dist/session/refusal.js')
-  const { encodeFrameMeta } = await import('../dist/wire/frame.js')
+  const { encodeFrameMeta, encodePayloads } = await import('../dist/wire/frame.js')
   const { encodeRefusal } = await import('../dist/wire/refusal.js')
   for (const engine of await bothEngines()) {
     for (const { name, handshake, sid, SK, refusals, frames } of sessions) {
@@ -893,9 +882,9 @@ async function compareSessions(sessions) {
           inReplyTo: meta.in_reply_to === null ? undefined : bytes(meta.in_reply_to),
           headers: headerPairs(meta.headers),
           clearHeaders: headerPairs(meta.clear_headers),
-          lengths: payloads.length === 1 ? undefined : payloads.map((payload) => payload.length / 2),
         })
-        return { ...session.takeNumber(meta.sent_at_ms), content: [encoded, bytes(payloads.join(''))] }
+        const content = [encoded, ...encodePayloads(payloads.map(bytes))]
+        return { ...session.takeNumber(meta.sent_at_ms), content }
       })
       // Padding is the sealer's, and the frames of one batch differ in it here.
       for (const padding of ['padme', 'none']) {

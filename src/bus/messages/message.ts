@@ -18,6 +18,8 @@ export interface RespondOptions {
   readonly headers?: HeadersLike
   /** Where an answer to this response should go. */
   readonly reply?: string
+  /** Milliseconds after sending in which it may be delivered, as in `PublishOptions`. Default: no limit of its own. */
+  readonly ttl?: number
 }
 
 /** What {@link SecureConnection.publishMessage} publishes: a message of either client line, or one that was received. */
