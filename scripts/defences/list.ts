@@ -6,7 +6,7 @@ import { parseRow, parseThreat } from './parse.ts'
 export const LIST = 'test/defences'
 
 /** File of the threats in {@link LIST}, in the order of the table in SECURITY.md. */
-export const THREATS = 'threats.json'
+const THREATS = 'threats.json'
 
 /** File in {@link LIST} that the command writes. */
 export const SEEN = 'seen.json'

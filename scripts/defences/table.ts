@@ -10,7 +10,7 @@ const BEGIN = '<!-- The threats, from test/defences: npm run defences -- --table
 const END = '\n<!-- End of the threats. -->'
 
 /** The threat table as Markdown: one table for each attacker, and one of the defences that answer no threat of it. */
-export function threatTable({ threats, rows }: DefenceList): string {
+function threatTable({ threats, rows }: DefenceList): string {
   const attackers = [...new Set(threats.map(({ attacker }) => attacker))]
   const parts = attackers.map((attacker) => {
     const own = threats.filter((threat) => threat.attacker === attacker)

@@ -7,7 +7,7 @@ export type ReportedError = {
 }
 
 /** One test of the file, also those that did not run. */
-export type ReportedTest = {
+type ReportedTest = {
   /** Titles of its `describe` blocks and its own, joined by spaces. */
   readonly name: string
   readonly state: 'passed' | 'failed' | 'skipped' | 'pending'
