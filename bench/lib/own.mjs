@@ -5,7 +5,7 @@ import { seal } from '../../dist/envelope/seal.js'
 import { FrameOpener, FrameSealer } from '../../dist/session/frame-cipher.js'
 import { IncomingSession } from '../../dist/session/incoming.js'
 import { OutgoingSession } from '../../dist/session/outgoing.js'
-import { encodeFrameMeta, readFrameHeader } from '../../dist/wire/frame.js'
+import { encodeFrameMeta, encodePayloads, readFrameHeader } from '../../dist/wire/frame.js'
 import { SessionMode } from '../../dist/wire/handshake.js'
 import { WireType } from '../../dist/wire/preamble.js'
 
@@ -157,13 +157,12 @@ export function frameWork(engine, { mode, batch, payload }) {
     inReplyTo: undefined,
     headers: [],
     clearHeaders: [],
-    lengths: undefined,
   })
   return {
     seal() {
       const frames = []
       for (let n = 0; n < batch; n++)
-        frames.push({ ...outgoing.takeNumber(Date.now()), content: [meta, payload] })
+        frames.push({ ...outgoing.takeNumber(Date.now()), content: [meta, ...encodePayloads([payload])] })
       return outgoing.seal(sealer, frames)
     },
     open(/** @type {readonly Uint8Array[]} */ frames) {
@@ -172,7 +171,7 @@ export function frameWork(engine, { mode, batch, payload }) {
         if (!incoming.takes(readFrameHeader(frame))) throw new Error('the frame is not one of the session')
         const opened = incoming.open(opener, frame)
         if (typeof opened === 'string') throw new Error(`the frame was not opened: ${opened}`)
-        last = opened.payload
+        last = opened.payloads.at(-1)
       }
       return last
     },

@@ -1,6 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { expect } from 'vitest'
-import { concat, hex } from '../../src/base/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
@@ -13,10 +13,11 @@ import type { Permissions } from '../../src/identity/permissions.ts'
 import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { CHANNEL_AUTH, frameLeaf, signBatch } from '../../src/session/session-auth.ts'
-import { encodeFrameMeta, type FrameMeta } from '../../src/wire/frame.ts'
+import type { FrameMeta } from '../../src/wire/frame.ts'
 import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
 import type { SealedContent, SealedType } from '../../src/wire/sealed.ts'
 import { forgeFrame, headerOf } from '../session/forge-frame.ts'
+import { contentOf } from '../session/pair.ts'
 import { ManualClock } from './clock.ts'
 import { HandRotator } from './hand-rotator.ts'
 import { EVERYTHING, engine } from './identities.ts'
@@ -54,6 +55,8 @@ export interface HandFrame {
   readonly sentAtMs?: number
   readonly meta?: Partial<FrameMeta>
   readonly payload?: Uint8Array
+  /** In place of one payload. */
+  readonly payloads?: readonly Uint8Array[]
   readonly messageKey?: Uint8Array
 }
 
@@ -66,9 +69,9 @@ export interface Writing {
   readonly number?: number
   readonly sentAtMs?: number
   readonly ttlMs?: number
-  /** Of many payloads, which only a frame can have. */
-  readonly lengths?: readonly number[]
   readonly payload?: Uint8Array
+  /** Many payloads, which only a frame can have. */
+  readonly payloads?: readonly Uint8Array[]
   readonly messageKey?: Uint8Array
 }
 
@@ -210,11 +213,12 @@ export class HandRealm {
     }
     const kind = mode === 'channel' ? SessionMode.channel : SessionMode.signed
     const session = this.openSession(by, { ...options, mode: kind })
-    return ({ number, payload, sentAtMs, messageKey, ...meta } = {}) =>
+    return ({ number, payload, payloads, sentAtMs, messageKey, ...meta } = {}) =>
       session.frame({
         meta,
         ...(number === undefined ? {} : { counter: number }),
         ...(payload === undefined ? {} : { payload }),
+        ...(payloads === undefined ? {} : { payloads }),
         ...(sentAtMs === undefined ? {} : { sentAtMs }),
         ...(messageKey === undefined ? {} : { messageKey }),
       })
@@ -344,22 +348,13 @@ export class HandSession {
     const { messageKey = this.#by.keys.secretKey } = options
     const { sid, binding } = this.secrets
     const header = headerOf(engine, sid, { counter, sentAtMs })
-    const content = concat(encodeFrameMeta({ ...META, ...options.meta }), payload)
+    const { payloads = [payload] } = options
+    const content = contentOf(options.meta ?? {}, ...payloads)
     const leaves = [frameLeaf(engine, header, [content])]
     const signed = this.#mode === SessionMode.signed
     const [auth = CHANNEL_AUTH] = signed ? signBatch(engine, leaves, { messageKey, binding }) : []
     return forgeFrame(engine, this.secrets, { header, auth, content })
   }
-}
-
-const META: FrameMeta = {
-  ttlMs: 0,
-  subject: 'orders.new',
-  reply: undefined,
-  inReplyTo: undefined,
-  headers: [],
-  clearHeaders: [],
-  lengths: undefined,
 }
 
 function sum(counts: object): number {

@@ -94,7 +94,7 @@ function outgoing() {
     return encodeRefusal({ sid, kid: as.key.kid, reason, tag, ...changes })
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
-    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
+    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })?.session
   const parts = { sessions, clock, context, subscribed, published, events, member, get, epoch }
   return { ...parts, say, secretsOf, refusal }
 }
@@ -168,7 +168,7 @@ describe('the sessions that an instance has opened', () => {
 
   it('end when their life has passed, also where the wall clock was set back meanwhile', () => {
     const { member, get, clock, sessions } = outgoing()
-    const opened = get([member()])?.session
+    const opened = get([member()])
     clock.jump(-3_600_000)
     clock.advance(15 * 60_000 - 1)
     sessions.prune()
