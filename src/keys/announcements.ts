@@ -36,7 +36,7 @@ type AnnouncedInstance = Pick<
   'instance' | 'epoch' | 'epochHash' | 'messageKey' | 'notBefore' | 'seq'
 >
 
-/** An announcement whose signatures, token and epoch were verified. Only {@link verifyAnnouncement} makes them. */
+/** An announcement whose signatures, token and epoch were verified. Only {@link judgeAnnouncement} makes them. */
 export interface VerifiedAnnouncement {
   readonly [verified]: true
   readonly hash: Uint8Array
@@ -130,22 +130,10 @@ interface Around extends AroundSigner {
 
 /**
  * Proves an announcement: token, epoch, times, the identity's signature, the message key's proof of possession, and a
- * key that others can seal to. SPEC, "Announcement".
+ * key that others can seal to. The key comes last: whoever is reported for an unusable one has signed it. SPEC,
+ * "Announcement".
  *
- * @returns `undefined` where anything does not hold.
- */
-export function verifyAnnouncement(
-  around: Around,
-  parsed: ParsedAnnouncement,
-  at: VerifiedAt,
-): VerifiedAnnouncement | undefined {
-  const judged = judgeAnnouncement(around, parsed, at)
-  return typeof judged === 'string' ? undefined : judged
-}
-
-/**
- * As {@link verifyAnnouncement}, and says what is wrong. The key comes last: whoever is reported for an unusable one
- * has signed it.
+ * @returns what is wrong where anything does not hold
  */
 export function judgeAnnouncement(
   around: Around,

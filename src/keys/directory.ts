@@ -1,3 +1,4 @@
+// Over 300 lines: who is in an audience and why somebody is not are one set of rules, read side by side.
 import { compareBytes, hex } from '../base/bytes.ts'
 import { unconfirmed } from '../base/clock.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'

@@ -18,12 +18,14 @@ describe('the log of a connection', () => {
     const feed = new StatusFeed(new EventLog(log, new ManualClock()))
     feed.emit({ type: 'rejected', reason: 'replay', subject: 'orders.new' })
     feed.emit({ type: 'clone', name: 'bob', instance: '00' })
+    feed.emit({ type: 'leftOut', name: 'mallory', instance: '01', why: 'unusable key' })
     feed.emit({ type: 'rollback', message: 'an older epoch' })
     feed.emit({ type: 'stale' })
     feed.emit({ type: 'error', error: new Error('thrown by a callback') })
     expect(lines.map(({ level, event }) => `${level} ${event}`)).toEqual([
       'warn rejected',
       'warn clone',
+      'warn left-out',
       'error rollback',
       'warn stale',
       'error error',

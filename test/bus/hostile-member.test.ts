@@ -4,12 +4,14 @@ import type { PublishOptions, SecureConnection } from '../../src/bus/connection.
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
+import { signRetirement } from '../../src/keys/announcements.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { engines } from '../crypto/vectors.ts'
 import { servedEpoch } from '../support/crowd.ts'
 import { engine, may } from '../support/identities.ts'
 import { LOW_ORDER } from '../support/low-order.ts'
 import { CAPTURED, collectStatus, TestRealm } from '../support/realm.ts'
+import type { World } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 
 const modes: readonly SealMode[] = ['session', 'message', 'channel']
@@ -122,3 +124,87 @@ describe.each(engines)(
     })
   },
 )
+
+/** What a member can write into an announcement that holds, or does not: the others are bob and carol, alice sends. */
+describe('a member that announces', () => {
+  let realm: TestRealm
+  let world: Awaited<ReturnType<typeof servedEpoch>>['world']
+  let epoch: Awaited<ReturnType<typeof servedEpoch>>['epoch']
+  let alice: SecureConnection
+  let bob: SecureConnection
+  let carol: SecureConnection
+  const got: SecureMessage[] = []
+
+  beforeAll(async () => {
+    realm = await TestRealm.start()
+    alice = await realm.agent('alice')
+    bob = await realm.agent('bob')
+    carol = await realm.agent('carol')
+    ;({ world, epoch } = await servedEpoch(realm))
+    await alice.waitForAudience('orders.all', { atLeast: 2 })
+    for (const bus of [bob, carol]) bus.subscribe('orders.all', { callback: (_error, m) => got.push(m) })
+    bob.subscribe('orders.ask', { callback: (_error, m) => m.respond(`${m.string()}!`) })
+    await Promise.all([bob.flush(), carol.flush()])
+  })
+  afterAll(() => realm.stop())
+
+  type Changes = Parameters<World['announcement']>[2]
+
+  const LONG = new Uint8Array(1216)
+  const live = () => ({ suite: 1, use: 0, publicKey: engine.x25519KeyPair().publicKey })
+  const most = Number.MAX_SAFE_INTEGER
+  const variants: readonly (readonly [string, () => Changes])[] = [
+    ['the instance id of a recipient', () => ({ instance: fromHex(bob.instance) })],
+    ['the instance id of the sender', () => ({ instance: fromHex(alice.instance) })],
+    ['the largest numbers', () => ({ seq: most, storedMs: most })],
+    ['the last millisecond of its epoch', () => ({ notBefore: epoch.notAfter - 1 })],
+    [
+      'eight keys, seven of them long and of no use',
+      () => ({
+        keys: [live(), ...[1, 2, 3, 4, 5, 6, 255].map((use) => ({ suite: 1, use, publicKey: LONG }))],
+      }),
+    ],
+    ['two live keys', () => ({ keys: [live(), live()] })],
+    ['a key of no length', () => ({ keys: [{ suite: 1, use: 0, publicKey: new Uint8Array(0) }] })],
+    ['a suite that nobody has', () => ({ keys: [live(), { suite: 2, use: 0, publicKey: LONG }] })],
+    ['the message key of zeros', () => ({ messageKey: new Uint8Array(32) })],
+    ['the name of a recipient', () => ({ agent: 'bob' })],
+  ]
+
+  it.each(variants)('%s fails nothing to others, in any mode', async (_, changes) => {
+    const identity = realm.identity('mallory', { permissions: may([], ['orders.>']) })
+    const { bytes } = world.announcement(identity, epoch, changes())
+    const nc = await realm.connection()
+    for (const subject of [`mallory.${'0'.repeat(16)}`, `bob.${bob.instance}`])
+      nc.publish(`${realm.root}.announce.${subject}`, bytes)
+    await nc.flush()
+    await alice.flush()
+    await expectUndisturbed()
+  })
+
+  it('the retirement of another’s instance retires nobody', async () => {
+    const identity = realm.identity('mallory', { permissions: may([], ['orders.>']) })
+    const instance = fromHex(bob.instance)
+    const { notBefore, notAfter } = epoch
+    const seq = realm.clock.now()
+    const bytes = signRetirement(identity, epoch, { instance, seq, notBefore, notAfter })
+    const nc = await realm.connection()
+    nc.publish(`${realm.root}.announce.bob.${bob.instance}`, bytes)
+    await nc.flush()
+    await alice.flush()
+    await expectUndisturbed()
+  })
+
+  async function expectUndisturbed(): Promise<void> {
+    for (const mode of modes) {
+      got.length = 0
+      const to = mode === 'channel' ? [`bob/${bob.instance}`] : undefined
+      alice.publish('orders.all', mode, { mode, ...(to && { to }) })
+      await until(`mode ${mode} has arrived`, () => got.length === (to === undefined ? 2 : 1))
+      expect(got.map((m) => m.string())).toEqual(got.map(() => mode))
+    }
+    const response = await alice.request('orders.ask', 'q', { timeout: 10_000, to: ['bob'] })
+    expect(response.sender).toEqual({ name: 'bob', instance: bob.instance })
+    for (const bus of [alice, bob, carol]) expect(bus.rejections()).toEqual({})
+  }
+})

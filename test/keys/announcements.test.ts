@@ -6,7 +6,6 @@ import {
   type ParsedAnnouncement,
   signRetirement,
   type VerifiedAnnouncement,
-  verifyAnnouncement,
 } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import type { Announcement } from '../../src/wire/statements.ts'
@@ -14,7 +13,7 @@ import { encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engines } from '../crypto/vectors.ts'
 import { engine, newAuthority, newIdentity } from '../support/identities.ts'
 import { LOW_ORDER } from '../support/low-order.ts'
-import { reparse, T0, World } from '../support/statements.ts'
+import { reparse, T0, verifyAnnouncement, World } from '../support/statements.ts'
 
 let world: World
 let epoch: AcceptedEpoch

@@ -5,12 +5,11 @@ import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { unseal } from '../../src/envelope/open.ts'
 import { type Sealed, seal } from '../../src/envelope/seal.ts'
 import type { Identity } from '../../src/identity/identity.ts'
-import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { Keyring, type MakingTime } from '../../src/keys/keyring.ts'
 import { makeContent } from '../envelope/forge.ts'
 import { engine } from '../support/identities.ts'
-import { codeOf, MINUTE, T0, World } from '../support/statements.ts'
+import { codeOf, MINUTE, T0, verifyAnnouncement, World } from '../support/statements.ts'
 
 let world: World
 let alice: Identity

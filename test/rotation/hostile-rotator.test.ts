@@ -7,7 +7,6 @@ import { encodeIdentityFile, type Identity, parseIdentityFile } from '../../src/
 import { encodeNkey } from '../../src/identity/nkey.ts'
 import type { Signer } from '../../src/identity/signing-key.ts'
 import { issueToken } from '../../src/identity/token.ts'
-import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { makeContent } from '../envelope/forge.ts'
 import { ManualClock } from '../support/clock.ts'
@@ -15,7 +14,15 @@ import { HandRotator } from '../support/hand-rotator.ts'
 import { EVERYTHING, engine } from '../support/identities.ts'
 import { pass, passing } from '../support/passing.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
-import { DAY, HOUR, type MadeEpoch, MINUTE, reparse, World } from '../support/statements.ts'
+import {
+  DAY,
+  HOUR,
+  type MadeEpoch,
+  MINUTE,
+  reparse,
+  verifyAnnouncement,
+  World,
+} from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 
 /** The rotation service of these tests is in the hands of the attacker: it has the real key and token. */

@@ -5,7 +5,13 @@ import type { SigningKey } from '../../src/identity/signing-key.ts'
 import type { IdentityClaims } from '../../src/identity/token.ts'
 import { Trust } from '../../src/identity/trust.ts'
 import type { LeftOut } from '../../src/keys/announcement-store.ts'
-import { type ParsedAnnouncement, parseAnnouncement, signAnnouncement } from '../../src/keys/announcements.ts'
+import {
+  judgeAnnouncement,
+  type ParsedAnnouncement,
+  parseAnnouncement,
+  signAnnouncement,
+  type VerifiedAnnouncement,
+} from '../../src/keys/announcements.ts'
 import { Directory } from '../../src/keys/directory.ts'
 import {
   type AcceptedEpoch,
@@ -220,6 +226,14 @@ export function junkAnnouncement(
   })
   const signature = random.subarray(72, 136)
   return encodeSignedAnnouncement({ structure, signature, proof: signature })
+}
+
+/** An announcement as it is proved; `undefined` where anything in it does not hold. */
+export function verifyAnnouncement(
+  ...args: Parameters<typeof judgeAnnouncement>
+): VerifiedAnnouncement | undefined {
+  const judged = judgeAnnouncement(...args)
+  return typeof judged === 'string' ? undefined : judged
 }
 
 /** A parsed announcement again, from its bytes. */

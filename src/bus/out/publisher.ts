@@ -1,3 +1,4 @@
+// Over 300 lines: every way of publishing takes the same steps, and says in the same words what stands in its way.
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import type { Padding } from '../../crypto/padding.ts'

@@ -4,7 +4,6 @@ import { HeldSession } from '../../../src/bus/in/held-session.ts'
 import type { SubscriptionWindows } from '../../../src/bus/in/replay.ts'
 import { SessionPool } from '../../../src/bus/in/session-pool.ts'
 import { TOMBSTONE_BYTES } from '../../../src/bus/in/tombstones.ts'
-import { verifyAnnouncement } from '../../../src/keys/announcements.ts'
 import { FrameOpener } from '../../../src/session/frame-cipher.ts'
 import { IncomingSession } from '../../../src/session/incoming.ts'
 import { SENT_AT_MS } from '../../envelope/forge.ts'
@@ -13,7 +12,7 @@ import { ManualClock } from '../../support/clock.ts'
 import { testContext } from '../../support/context.ts'
 import { engine } from '../../support/identities.ts'
 import { memoryInUse } from '../../support/memory.ts'
-import { reparse, World } from '../../support/statements.ts'
+import { reparse, verifyAnnouncement, World } from '../../support/statements.ts'
 
 /** What is counted may be less than what is in use by this factor, and more by the other. */
 const UNDERCOUNT = 0.8
