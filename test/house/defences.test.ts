@@ -35,10 +35,13 @@ export function stray(): void {
 `
 
 const TEST = `import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { first, limit, settle, stray, take, word } from '../src/code.ts'
 
 describe('the code', () => {
+  afterEach(() => {
+    if (limit > 7) throw new TypeError('not left in order')
+  })
   it('refuses what is negative (all of it)', () => expect(() => take(-1)).toThrow(RangeError))
   it('takes a number', () => expect(take(1)).toBe(1))
   it('settles', () => settle())
@@ -51,6 +54,7 @@ describe('the code', () => {
   it('throws an error of its own', () => {
     if (word !== 'word') throw new Error('another word')
   })
+  it('is left in order', () => expect(limit).toBe(5))
   it('sees nothing stray', async () => {
     stray()
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -148,6 +152,18 @@ describe('npm run defences', () => {
         putIn: "'other'",
         name: 'the code throws an error of its own',
       },
+      {
+        row: 'a limit, whose loss a hook finds too,',
+        takeOut: 'limit = 5',
+        putIn: 'limit = 8',
+        name: 'the code is left in order',
+      },
+      {
+        row: 'a test that only a hook fails',
+        takeOut: 'limit = 5',
+        putIn: 'limit = 8',
+        name: 'the code takes a number',
+      },
       { row: 'an anchor that occurs twice', takeOut: 'one' },
       { row: 'an anchor that does not occur', takeOut: 'nowhere' },
       { row: 'a replacement that changes nothing', putIn: CHECK },
@@ -206,7 +222,7 @@ describe('npm run defences', () => {
 
   afterAll(() => project.remove())
 
-  it.each(['a check', 'a property', 'a word'])(
+  it.each(['a check', 'a property', 'a word', 'a limit, whose loss a hook finds too,'])(
     'shows %s whose test fails by an assertion without it',
     (row) => {
       expect(saidOf(row)).toMatch(/^shown/)
@@ -218,6 +234,7 @@ describe('npm run defences', () => {
     ['an anchor that does not occur', 'occurs 0 times in src/code.ts'],
     ['a replacement that changes nothing', 'the replacement is the text that it replaces'],
     ['a test that does not look', 'the test ends as passed without the defence'],
+    ['a test that only a hook fails', 'not by an assertion: TypeError: not left in order'],
     ['a test that hangs', 'not by an assertion: Error: Test timed out in 400ms'],
     ['a replacement with an error of types', 'it does not compile without the defence: TS2322'],
     ['a replacement that cannot be parsed', 'it does not compile without the defence: TS1109'],
@@ -236,13 +253,13 @@ describe('npm run defences', () => {
 
   it('fails when one row is not shown, and counts those that are', () => {
     expect(isShown).toBe(false)
-    expect(said).toContain('defences: 3 of 18 shown')
+    expect(said).toContain('defences: 4 of 20 shown')
   })
 
   it('changes nothing in the repository but the file of what was seen', () => {
     expect(readFileSync(join(project.root, 'src/code.ts'), 'utf8')).toBe(SOURCE)
     const seen = JSON.parse(readFileSync(join(project.root, 'test/defences/seen.json'), 'utf8'))
-    expect(Object.keys(seen)).toHaveLength(3)
+    expect(Object.keys(seen)).toHaveLength(4)
   })
 
   it('runs again only the rows of which the source, the test or the row has changed', async () => {
