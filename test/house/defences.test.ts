@@ -70,6 +70,9 @@ const CONFIG = `export default {
 }
 `
 
+/** Each run of the command starts vitest several times. */
+const SLOW = { timeout: 240_000 }
+
 const REFUSES = 'the code refuses what is negative (all of it)'
 const CHECK = "  if (value < 0) throw new RangeError('negative')\n"
 
@@ -218,7 +221,7 @@ describe('npm run defences', () => {
     const result = await project.run()
     said = result.said
     isShown = result.isShown
-  }, 240_000)
+  }, SLOW.timeout)
 
   afterAll(() => project.remove())
 
@@ -262,7 +265,7 @@ describe('npm run defences', () => {
     expect(Object.keys(seen)).toHaveLength(4)
   })
 
-  it('runs again only the rows of which the source, the test or the row has changed', async () => {
+  it('runs again only the rows of which the source, the test or the row has changed', SLOW, async () => {
     const { said: first } = await project.run({ row: 'a check' })
     expect(first).toContain('1 of 1 shown')
     project.list([
@@ -279,7 +282,7 @@ describe('npm run defences', () => {
     expect(late.said).toContain('2 rows did not fit into the time, 2 of them changed')
   })
 
-  it('writes for CI nothing down, and prints the seed of what it takes at random', async () => {
+  it('writes for CI nothing down, and prints the seed of what it takes at random', SLOW, async () => {
     project.list([{ row: 'a check' }])
     await project.run()
     const path = join(project.root, 'test/defences/seen.json')
