@@ -29,6 +29,7 @@ export function makeVectors() {
     'statements.json': json(world.file),
     'sealed-message.json': json(makeSealedMessages(world)),
     'sessions.json': json(makeSessions(world)),
+    'negative.json': json(makeNegative(world)),
   }
 }
 
@@ -315,20 +316,23 @@ function messageOf({ epoch, announcements: { alice } }, name, input) {
   }
 }
 
-function sealSteps(input) {
+/** @param bend changes what an honest sender makes, for messages that must be refused */
+function sealSteps(input, bend = {}) {
   const { type, suite, epoch, cek } = input
   const ephemeral = x25519(input.ephemeral_secret)
-  const enc = ephemeral.public
-  const mid = uuidV7(input.sent_at_ms, input.mid_random)
+  const enc = bend.enc ?? ephemeral.public
+  const mid = bend.mid ?? uuidV7(input.sent_at_ms, input.mid_random)
   const recipients = input.recipients.map((recipient) => wrapSteps(recipient, { ...input, ephemeral, mid }))
-  const wraps = Buffer.concat(recipients.flatMap(({ kid, wrap }) => [kid, wrap]))
-  const header = pack([type, suite, epoch, mid, enc, wraps])
+  const bendWraps = bend.wraps ?? ((entries) => entries)
+  const wraps = Buffer.concat(bendWraps(recipients.map(({ kid, wrap }) => Buffer.concat([kid, wrap]))))
+  const header =
+    bend.header?.([type, suite, epoch, mid, enc, wraps]) ?? pack([type, suite, epoch, mid, enc, wraps])
   const th = sha256(labelled('hdr'), header)
   const prk = hmac(th, cek)
   const key = hmac(prk, Buffer.from('subrosa/1 key\x01'))
-  const commitment = hmac(prk, Buffer.from('subrosa/1 com\x01'))
+  const commitment = hmac(prk, Buffer.from(bend.commitment ?? 'subrosa/1 com\x01'))
   const { content } = input
-  const p = pack([
+  const p = (bend.content ?? pack)([
     content.sender,
     content.seq,
     content.subject,
@@ -347,6 +351,7 @@ function sealSteps(input) {
   const bare = Buffer.concat([signature, length, p])
   const plaintext = Buffer.alloc(input.padding === 'none' ? bare.length : Math.max(128, padme(bare.length)))
   bare.copy(plaintext)
+  bend.plaintext?.(plaintext)
   const ciphertext = seal({ key, nonce: Buffer.alloc(12), aad: th, plaintext })
   return {
     enc,
@@ -466,7 +471,7 @@ function makeSessions(world) {
         { ...full, payloads: [fixed('frame payload', 700)] },
         { ...bare, padding: 'none', payloads: [Buffer.alloc(0)] },
         { ...bare, payloads: [Buffer.from('one'), Buffer.alloc(0), Buffer.from('three')] },
-        { ...full, subject: 'orders.old', payloads: [Buffer.from('five'), Buffer.from('six')] },
+        { ...full, reply: null, subject: 'orders.old', payloads: [Buffer.from('five'), fixed('six', 300)] },
       ],
     },
     {
@@ -484,7 +489,7 @@ function makeSessions(world) {
   ]
   return {
     comment:
-      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, what each recipient says that refuses it, and one batch of frames with every step. lengths is null for a single payload. Bytes are hexadecimal; null is nil.',
+      'Sessions of subrosa/1, suite 01: a handshake with every step, as in sealed-message.json, what it opens, what each recipient says that refuses it, and one batch of frames with every step. Bytes are hexadecimal; null is nil.',
     sessions: cases.map((session) => sessionSteps(world, session)),
   }
 }
@@ -542,25 +547,14 @@ function frameContent(sid, input) {
   const { payloads } = input
   const salt = Buffer.concat([bigEndian(6, input.sent_at_ms), input.salt_random])
   const header = Buffer.concat([Buffer.of(0xc1, 0x01, 2), sid, salt, bigEndian(8, input.counter)])
-  const text = (value) => Buffer.concat([bigEndian(2, Buffer.byteLength(value)), Buffer.from(value)])
-  const pairs = (list) => Buffer.concat([bigEndian(2, list.length), ...list.flat().map(text)])
-  const inReplyTo = input.in_reply_to
-  const lengths = payloads.map((payload) => bigEndian(4, payload.length))
-  // In the order of their bits: 1, 2, 4, 8, 16.
-  const fields = [
-    input.reply === null ? undefined : text(input.reply),
-    inReplyTo === null ? undefined : Buffer.concat([bigEndian(1, inReplyTo.length), inReplyTo]),
-    input.headers.length === 0 ? undefined : pairs(input.headers),
-    input.clear_headers.length === 0 ? undefined : pairs(input.clear_headers),
-    payloads.length === 1 ? undefined : Buffer.concat([bigEndian(2, payloads.length), ...lengths]),
-  ]
-  const flags = fields.reduce((all, field, bit) => (field === undefined ? all : all | (1 << bit)), 0)
-  const p = Buffer.concat([
-    bigEndian(4, input.ttl_ms),
-    Buffer.of(flags),
-    text(input.subject),
-    ...fields.filter((field) => field !== undefined),
-    ...payloads,
+  const p = (input.bend?.content ?? pack)([
+    input.ttl_ms,
+    input.subject,
+    input.reply ?? undefined,
+    input.in_reply_to ?? undefined,
+    input.headers,
+    input.clear_headers,
+    payloads.length === 1 ? payloads[0] : payloads,
   ])
   const hashOfP = sha256(p)
   return { D: header, P: p, sha256_P: hashOfP, leaf: sha256(Buffer.of(0), labelled('leaf'), header, hashOfP) }
@@ -578,11 +572,12 @@ function batchProof({ leaves, signature, paths }, i) {
   return Buffer.concat([Buffer.of(leaves.length, i), signature, ...paths[i]])
 }
 
-function frameSteps(content, { key, auth, padding }) {
+function frameSteps(content, { key, auth, padding, plaintext: bend }) {
   const { D: header, P: p } = content
   const bare = Buffer.concat([auth, bigEndian(4, p.length), p])
   const plaintext = Buffer.alloc(padding === 'none' ? bare.length : Math.max(128, padme(bare.length)))
   bare.copy(plaintext)
+  bend?.(plaintext)
   const nonce = header.subarray(19)
   // XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha): the first 16 bytes of the nonce make a key of their own.
   const subkey = hchacha20(key, nonce.subarray(0, 16))
@@ -624,6 +619,238 @@ function bigEndian(size, value) {
   const bytes = Buffer.alloc(size)
   for (let i = size - 1, rest = BigInt(value); i >= 0; i--, rest >>= 8n) bytes[i] = Number(rest & 0xffn)
   return bytes
+}
+
+// What must be refused
+
+function makeNegative(world) {
+  return {
+    comment:
+      'Bytes of subrosa/1 that must be refused, and why. structures are encodings by themselves; sealed are whole messages to bob of statements.json, with the reason of SPEC, "Opening"; frames and refusals belong to the sessions of sessions.json that they name; names are what no session may be known by. Bytes are hexadecimal.',
+    structures: badStructures(world),
+    sealed: badSealed(world),
+    ...badSessions(world),
+  }
+}
+
+/** The encoding of an array in which one item is replaced by these bytes. */
+function withBytes(fields, place, bytes) {
+  const [head] = pack(fields)
+  return Buffer.concat([Buffer.of(head), ...fields.map((field, i) => (i === place ? bytes : pack(field)))])
+}
+
+function hexBytes(text) {
+  return Buffer.from(text, 'hex')
+}
+
+/** An integer as uint 64, which is never written. */
+function uint64(value) {
+  const bytes = Buffer.alloc(9, 0xcf)
+  bytes.writeBigUInt64BE(BigInt(value), 1)
+  return bytes
+}
+
+function badStructures({ epoch, announcements: { alice }, file }) {
+  const tick = file.statements.find(({ type }) => type === 4)
+  const [sid, kid, tag] = ['a sid', 'a kid', 'a tag'].map((name) => fixed(name, 16))
+  const fields = {
+    handshake: [0, 2 ** 20, 900_000],
+    content: [alice.hash, 1, 'orders.new', undefined, undefined, 0, [], [], Buffer.from('x')],
+    'frame content': [0, 'orders.new', undefined, undefined, [], [], Buffer.from('x')],
+    header: [0, 1, 2 ** 32, fixed('mid', 16), fixed('enc', 32), fixed('wraps', 64)],
+    tick: Object.values(tick.fields),
+    epoch: Object.values(epoch.fields),
+    'session request': [sid],
+    refusal: [sid, kid, 1, tag],
+  }
+  const types = { 'session request': 9, refusal: 13 }
+  const encoded = (structure, array) => (structure in types ? wire(types[structure], array) : pack(array))
+  const changed = (structure, place, value) =>
+    encoded(
+      structure,
+      fields[structure].map((field, i) => (i === place ? value : field)),
+    )
+  const raw = (structure, place, text) => {
+    const array = withBytes(fields[structure], place, typeof text === 'string' ? hexBytes(text) : text)
+    return structure in types ? Buffer.concat([Buffer.of(0xc1, 0x01, types[structure]), array]) : array
+  }
+  const common = Object.entries(fields).flatMap(([structure, array]) => [
+    [structure, 'a field too many', encoded(structure, [...array, undefined])],
+    [structure, 'a field too few', encoded(structure, array.slice(0, -1))],
+    [structure, 'a byte behind it', Buffer.concat([encoded(structure, array), Buffer.of(0)])],
+    [structure, 'a byte too few', encoded(structure, array).subarray(0, -1)],
+  ])
+  const { now } = tick.fields
+  const { not_before: notBefore } = epoch.fields
+  return [
+    ...common,
+    ['handshake', 'the field scope of a former draft, nil', pack([undefined, ...fields.handshake])],
+    ['handshake', 'the field scope of a former draft', pack(['orders.>', ...fields.handshake])],
+    ['handshake', 'a mode that is not known', changed('handshake', 0, 2)],
+    ['handshake', 'a mode in two bytes', raw('handshake', 0, 'cc00')],
+    ['handshake', 'a mode that is a boolean', raw('handshake', 0, 'c2')],
+    ['handshake', 'too many frames', changed('handshake', 1, 2 ** 20 + 1)],
+    ['handshake', 'a life that is too long', changed('handshake', 2, 900_001)],
+    ['handshake', 'a life as uint 64', raw('handshake', 2, uint64(900_000))],
+    ['handshake', 'a life as int 32', raw('handshake', 2, 'd2000dbba0')],
+    ['content', 'a seq of 2^32 as uint 64', raw('content', 1, uint64(2 ** 32))],
+    ['content', 'a seq of 2^53', raw('content', 1, 'd30020000000000000')],
+    ['content', 'a seq below 2^32 as int 64', raw('content', 1, 'd300000000ffffffff')],
+    ['content', 'a negative seq', raw('content', 1, 'd3ffffffff00000000')],
+    ['content', 'a subject with two bytes of length', raw('content', 2, 'da00016f')],
+    ['content', 'a subject that is not UTF-8', raw('content', 2, 'a1ff')],
+    ['content', 'a ttl of 2^32', changed('content', 5, 2 ** 32)],
+    ['content', 'a payload with four bytes of length', raw('content', 8, 'c60000000178')],
+    ['frame content', 'the form of a former draft', hexBytes('0000000000000a6f72646572732e6e657778')],
+    ['frame content', 'a ttl of 2^32', changed('frame content', 0, 2 ** 32)],
+    ['frame content', 'a ttl as uint 64', raw('frame content', 0, uint64(1000))],
+    ['frame content', 'a payload that is text', changed('frame content', 6, 'x')],
+    ['frame content', 'a payload with two bytes of length', raw('frame content', 6, 'c5000178')],
+    ['frame content', 'no payload in an array', changed('frame content', 6, [])],
+    ['frame content', 'one payload in an array', changed('frame content', 6, [Buffer.from('x')])],
+    [
+      'frame content',
+      'many payloads with a reply',
+      pack([0, 'orders.new', '_INBOX.a', undefined, [], [], [Buffer.from('x'), Buffer.from('y')]]),
+    ],
+    ['header', 'an epoch of 2^32 as uint 64', raw('header', 2, uint64(2 ** 32))],
+    ['header', 'kids of 8 bytes', changed('header', 5, fixed('wraps', 56))],
+    ['header', 'no wrap', changed('header', 5, Buffer.alloc(0))],
+    ['header', 'a wrap and a half', changed('header', 5, fixed('wraps', 96))],
+    ['tick', 'its time as uint 64', raw('tick', 4, uint64(now))],
+    ['epoch', 'its beginning as uint 64', raw('epoch', 3, uint64(notBefore))],
+    ['session request', 'a short sid', changed('session request', 0, sid.subarray(1))],
+    ['refusal', 'a kid of 8 bytes', changed('refusal', 1, kid.subarray(8))],
+    ['refusal', 'a reason that is not known', changed('refusal', 2, 3)],
+    ['refusal', 'a reason in two bytes', raw('refusal', 2, 'cc01')],
+    ['refusal', 'a tag that is not cut', changed('refusal', 3, fixed('a tag', 32))],
+    ['refusal', 'the reserved type 11', wire(11, fields.refusal)],
+    ['refusal', 'the reserved type 12', wire(12, fields.refusal)],
+  ].map(([structure, name, bytes]) => ({ structure, name, reason: 'malformed', bytes }))
+}
+
+function badSealed(world) {
+  const bob = recipient(world, 'bob', 0)
+  const carol = recipient(world, 'carol', 0)
+  const bare = { reply: null, in_reply_to: null, ttl_ms: 0, headers: [], clear_headers: [] }
+  const content = { ...bare, payload: Buffer.from('x') }
+  const handshake = {
+    type: 1,
+    content: { ...bare, subject: 'orders.not.padded', payload: pack([0, 1, 1000]) },
+  }
+  const own = ([first, ...others]) => [first, ...others, first]
+  const cases = [
+    ['its own kid twice', 'malformed', {}, { wraps: own }],
+    ['its own kid twice among others', 'malformed', { recipients: [bob, carol] }, { wraps: own }],
+    ['kids of 8 bytes', 'malformed', {}, { wraps: ([entry]) => [entry.subarray(8)] }],
+    ['an epoch as uint 64', 'malformed', {}, { header: (fields) => withBytes(fields, 2, uint64(fields[2])) }],
+    ['a mid that is no UUIDv7', 'malformed', {}, { mid: Buffer.alloc(16, 0x40) }],
+    ['the suite 2', 'suite', { suite: 2 }, {}],
+    ['another epoch than that of the key', 'epoch', { epoch: 9 }, {}],
+    ['an enc of low order', 'wrap', {}, { enc: Buffer.alloc(32) }],
+    [
+      'the wrap of another recipient under its kid',
+      'wrap',
+      { recipients: [bob, carol] },
+      { wraps: swapKids },
+    ],
+    ['another commitment', 'commitment', {}, { commitment: 'subrosa/1 key\x01' }],
+    ['a byte in the padding', 'padding', {}, { plaintext: lastByteSet }],
+    [
+      'a length of P above what is there',
+      'padding',
+      {},
+      { plaintext: (bytes) => bytes.writeUInt32BE(2 ** 20, 64) },
+    ],
+    ['a handshake without padding', 'padding', { ...handshake, padding: 'none' }, {}],
+    ['a seq as uint 64', 'content', {}, { content: (fields) => withBytes(fields, 1, uint64(2 ** 32)) }],
+    ['a field of P too many', 'content', {}, { content: (fields) => pack([...fields, undefined]) }],
+  ]
+  return cases.map(([name, reason, input, bend]) => {
+    const message = messageOf(world, `refused: ${name}`, { recipients: [bob], content, ...input })
+    return { name, reason, wire: sealSteps(message, bend).wire }
+  })
+}
+
+/** Something in the padding. */
+function lastByteSet(plaintext) {
+  plaintext[plaintext.length - 1] = 1
+}
+
+/** The first wrap under the kid of the second, and the other way round. */
+function swapKids([first, second]) {
+  return [
+    Buffer.concat([second.subarray(0, 16), first.subarray(16)]),
+    Buffer.concat([first.subarray(0, 16), second.subarray(16)]),
+  ]
+}
+
+function badSessions(world) {
+  const [signed, alone, channel] = makeSessions(world).sessions
+  const { handshake, sid, SK: key } = signed
+  const { TH: th, COM: com, sha256_P: hashOfP } = handshake.steps
+  const formerSid = sha256(labelled('sid'), th, com, hashOfP).subarray(0, 16)
+  const messageKey = ed25519(handshake.input.message_key.seed)
+  const input = { ...signed.frames[0].input, counter: 9, salt_random: fixed('refused salt', 10) }
+  const frame = (name, reason, { named = sid, over = { sid }, content, auth, plaintext } = {}) => {
+    const made = frameContent(named, { ...input, bend: { content } })
+    const batch = batchSteps([made], { sid: over.sid, steps: { TH: th, COM: com, ...over }, key: messageKey })
+    const proof = auth ?? batchProof(batch, 0)
+    return {
+      session: signed.name,
+      name,
+      reason,
+      wire: frameSteps(made, { key, auth: proof, padding: 'padme', plaintext }).wire,
+    }
+  }
+  const refusal = (name, changes) => {
+    const [by, other] = handshake.input.recipients
+    const tagOf = (of, reason, who) =>
+      hmac(
+        of.SK,
+        Buffer.concat([labelled('ref'), of.sid, Buffer.of(reason), who.announcement_hash]),
+      ).subarray(0, 16)
+    const kid = kidOf(by.use, by.announcement_hash)
+    return {
+      session: signed.name,
+      name,
+      reason: 'tag',
+      wire: wire(13, [sid, kid, 0, changes({ tagOf, by, other })]),
+    }
+  }
+  return {
+    frames: [
+      frame('a sid of the former form: a hash of header, commitment and content', 'unknown session', {
+        named: formerSid,
+        over: { sid: formerSid },
+      }),
+      frame('a signature over the sid of the former form', 'signature', { over: { sid: formerSid } }),
+      frame('a signature over the sid of another session', 'signature', { over: { sid: alone.sid } }),
+      frame('a signature over another header', 'signature', { over: { sid, TH: alone.handshake.steps.TH } }),
+      frame('the proof of a channel in a session of mode 0', 'signature', { auth: Buffer.of(0) }),
+      frame('a byte in the padding', 'padding', { plaintext: lastByteSet }),
+      frame('the content of a former draft', 'content', {
+        content: () => hexBytes('0000000000000a6f72646572732e6e657778'),
+      }),
+      frame('one payload in an array', 'content', {
+        content: (fields) => pack([...fields.slice(0, 6), [fields[6]]]),
+      }),
+      frame('a ttl as uint 64', 'content', { content: (fields) => withBytes(fields, 0, uint64(0)) }),
+    ],
+    refusals: [
+      refusal('the tag of another session', ({ tagOf, by }) => tagOf(channel, 0, by)),
+      refusal('the tag of another recipient', ({ tagOf, other }) => tagOf(signed, 0, other)),
+      refusal('the tag of another reason', ({ tagOf, by }) => tagOf(signed, 1, by)),
+      refusal('a tag under a key of zeros', ({ tagOf, by }) => tagOf({ sid, SK: Buffer.alloc(32) }, 0, by)),
+    ],
+    names: [
+      {
+        session: signed.name,
+        name: 'the former form: a hash of header, commitment and content',
+        sid: formerSid,
+      },
+    ],
+  }
 }
 
 // Encodings
@@ -860,7 +1087,7 @@ async function compareSessions(sessions) {
   const { FrameSealer } = await import('../dist/session/frame-cipher.js')
   const { OutgoingSession } = await import('../dist/session/outgoing.js')
   const { refusalTag } = await import('../dist/session/refusal.js')
-  const { encodeFrameMeta } = await import('../dist/wire/frame.js')
+  const { encodeFrameMeta, encodePayloads } = await import('../dist/wire/frame.js')
   const { encodeRefusal } = await import('../dist/wire/refusal.js')
   for (const engine of await bothEngines()) {
     for (const { name, handshake, sid, SK, refusals, frames } of sessions) {
@@ -893,9 +1120,9 @@ async function compareSessions(sessions) {
           inReplyTo: meta.in_reply_to === null ? undefined : bytes(meta.in_reply_to),
           headers: headerPairs(meta.headers),
           clearHeaders: headerPairs(meta.clear_headers),
-          lengths: payloads.length === 1 ? undefined : payloads.map((payload) => payload.length / 2),
         })
-        return { ...session.takeNumber(meta.sent_at_ms), content: [encoded, bytes(payloads.join(''))] }
+        const content = [encoded, ...encodePayloads(payloads.map(bytes))]
+        return { ...session.takeNumber(meta.sent_at_ms), content }
       })
       // Padding is the sealer's, and the frames of one batch differ in it here.
       for (const padding of ['padme', 'none']) {

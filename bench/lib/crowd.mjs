@@ -42,7 +42,7 @@ export function makeCrowd(authority, identityFiles) {
       const epoch = epochs.accept([epochBytes], epochs.peek(epochBytes), Date.now())
       return members.map(({ identity, keyring }) => ({
         subject: subjects.announce(identity.name, keyring.instance),
-        bytes: keyring.announce(epoch, Date.now()).bytes,
+        bytes: keyring.announce(epoch, { notBeforeMs: Date.now(), lateMs: performance.now() }).bytes,
       }))
     },
   }

@@ -1,11 +1,10 @@
-import { hex } from '../../dist/base/bytes.js'
 import { keyId, wrapContext } from '../../dist/envelope/keys.js'
 import { unseal, verifySender } from '../../dist/envelope/open.js'
 import { seal } from '../../dist/envelope/seal.js'
 import { FrameOpener, FrameSealer } from '../../dist/session/frame-cipher.js'
 import { IncomingSession } from '../../dist/session/incoming.js'
 import { OutgoingSession } from '../../dist/session/outgoing.js'
-import { encodeFrameMeta, readFrameHeader } from '../../dist/wire/frame.js'
+import { encodeFrameMeta, encodePayloads, readFrameHeader } from '../../dist/wire/frame.js'
 import { SessionMode } from '../../dist/wire/handshake.js'
 import { WireType } from '../../dist/wire/preamble.js'
 
@@ -47,8 +46,8 @@ export function makeRecipients(engine, count) {
  */
 export function messageWork(engine, { recipients, payload }) {
   const signer = engine.ed25519KeyPair()
-  const own = new Map(recipients.slice(-1).map((key) => [hex(key.kid), key]))
-  const resolver = { ownKey: (/** @type {Uint8Array} */ wanted) => own.get(hex(wanted)) }
+  const own = recipients.slice(-1)
+  const resolver = { ownKeys: () => own }
   const content = {
     sender: engine.randomBytes(32),
     seq: 1,
@@ -157,13 +156,12 @@ export function frameWork(engine, { mode, batch, payload }) {
     inReplyTo: undefined,
     headers: [],
     clearHeaders: [],
-    lengths: undefined,
   })
   return {
     seal() {
       const frames = []
       for (let n = 0; n < batch; n++)
-        frames.push({ ...outgoing.takeNumber(Date.now()), content: [meta, payload] })
+        frames.push({ ...outgoing.takeNumber(Date.now()), content: [meta, ...encodePayloads([payload])] })
       return outgoing.seal(sealer, frames)
     },
     open(/** @type {readonly Uint8Array[]} */ frames) {
@@ -172,7 +170,7 @@ export function frameWork(engine, { mode, batch, payload }) {
         if (!incoming.takes(readFrameHeader(frame))) throw new Error('the frame is not one of the session')
         const opened = incoming.open(opener, frame)
         if (typeof opened === 'string') throw new Error(`the frame was not opened: ${opened}`)
-        last = opened.payload
+        last = opened.payloads.at(-1)
       }
       return last
     },

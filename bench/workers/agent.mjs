@@ -2,6 +2,9 @@ import { connect } from '@nats-io/transport-node'
 
 /** From where the library reads the identity: it takes no text. */
 const IDENTITY = 'SUBROSA_BENCH_IDENTITY'
+const nothing = () => {}
+/** What is rejected is rejected on purpose, or counted: the run ends by that. */
+const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing }
 
 /**
  * An agent of a world in this process: a plain connection, and a sealed one beside it, by the library of that place.
@@ -20,6 +23,7 @@ export async function join({ place, identity }) {
     state: 'memory',
     // Nothing here is captured by a stream, and the server has no JetStream to ask.
     capturedSubjects: [],
+    log: SILENT,
   })
   return { plain, bus }
 }

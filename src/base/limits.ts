@@ -39,6 +39,8 @@ export const DEFAULT_LEAD_MS = 300_000
 export const DEFAULT_GRACE_MS = 300_000
 export const MAX_EPOCH_MS = 24 * 3_600_000
 export const MAX_GRACE_MS = 15 * 60_000
+/** How long after sending a message may be delivered, at most: 49 days. Other rules end sooner today. */
+export const MAX_TTL_MS = 2 ** 32 - 1
 export const MAX_SESSION_MS = 15 * 60_000
 /** How long no frame of a session must have come before it may give way to others. */
 export const SILENT_SESSION_MS = 30_000

@@ -26,6 +26,7 @@ import {
 } from './messages/message.ts'
 import type { Received, SealMode } from './messages/opened.ts'
 import type { SecureSubscription, SubscribeOptions } from './messages/subscription.ts'
+import { assertTtl } from './messages/ttl.ts'
 import type { NatsLike } from './nats-like.ts'
 import { Publisher } from './out/publisher.ts'
 import { Streams } from './out/streams.ts'
@@ -43,6 +44,13 @@ export interface PublishOptions {
   /** Where a response should go. It is sealed, and set on the NATS message, where a server can map it. */
   readonly reply?: string
   /**
+   * Milliseconds after sending in which it may be delivered, from 1 to 4,294,967,295. Default: no limit of its own; two
+   * minutes are the limit of everything. It is sealed, and judged exactly by the receiver's clock, also when the message
+   * has waited: where that clock is ahead of this one by d, the message has d less, and where it is behind, d more.
+   * A message that comes too late is rejected with the reason `time`, and this side is not told.
+   */
+  readonly ttl?: number
+  /**
    * How it is sealed. Default `'session'`; a subject that a stream captures always gets `'message'`.
    * See {@link SealMode}.
    */
@@ -58,6 +66,8 @@ export interface RequestOptions {
   readonly timeout?: number
   readonly to?: readonly string[]
   readonly headers?: HeadersLike
+  /** Milliseconds in which the request may be delivered, as in {@link PublishOptions}. The response has its own. */
+  readonly ttl?: number
   /** How the request and its response are sealed. Default `'session'`. */
   readonly mode?: SealMode
 }
@@ -78,6 +88,8 @@ export interface RequestManyOptions {
   readonly jitter?: number
   readonly to?: readonly string[]
   readonly headers?: HeadersLike
+  /** Milliseconds in which the request may be delivered, as in {@link PublishOptions}. Responses have their own. */
+  readonly ttl?: number
   /** How the request and its responses are sealed. Default `'session'`. */
   readonly mode?: SealMode
 }
@@ -236,16 +248,18 @@ export class SecureConnection {
    * @throws SubrosaError ERR_PUBLISH_DENIED, ERR_EMPTY_AUDIENCE (the hint says who is missing and why),
    *   ERR_RECIPIENT_NOT_ALLOWED, ERR_MESSAGE_TOO_LARGE, ERR_STALE, ERR_REVOKED, ERR_TOKEN_EXPIRED, ERR_HEADER,
    *   ERR_CLOSED
-   * @throws TypeError when subject or payload is none
+   * @throws TypeError when subject or payload is none, RangeError when `ttl` is none
    *
    * @example
    * ```ts
-   * bus.publish('orders.new', bytes, { to: ['billing'] })
+   * bus.publish('orders.new', bytes, { to: ['billing'], ttl: 5000 })
    * ```
    */
   publish(subject: string, payload?: Payload, options: PublishOptions = {}): void {
-    const { to, headers, reply, mode } = options
-    this.#publisher.publish({ subject, payload: payloadBytes(payload), headers, reply }, { to, mode })
+    const { to, headers, reply, mode, ttl } = options
+    assertTtl(ttl)
+    const outgoing = { subject, payload: payloadBytes(payload), headers, reply, ttlMs: ttl }
+    this.#publisher.publish(outgoing, { to, mode })
   }
 
   /**
@@ -261,8 +275,10 @@ export class SecureConnection {
    * ```
    */
   publishMany(subject: string, payloads: readonly Payload[], options: PublishManyOptions = {}): void {
-    const { to, headers, mode } = options
-    this.#publisher.publishMany({ subject, headers }, payloads.map(payloadBytes), { to, mode })
+    const { to, headers, mode, ttl } = options
+    assertTtl(ttl)
+    const outgoing = { subject, headers, ttlMs: ttl }
+    this.#publisher.publishMany(outgoing, payloads.map(payloadBytes), { to, mode })
   }
 
   /**
@@ -299,7 +315,7 @@ export class SecureConnection {
    *
    * @throws what {@link publish} throws, and SubrosaError ERR_TIMEOUT, ERR_NO_RESPONDERS, ERR_UNADDRESSED,
    *   ERR_SUBSCRIBE_DENIED when the server refuses the inbox
-   * @throws RangeError when the timeout is none
+   * @throws RangeError when the timeout or `ttl` is none
    *
    * @example
    * ```ts
@@ -307,11 +323,13 @@ export class SecureConnection {
    * ```
    */
   async request(subject: string, payload?: Payload, options: RequestOptions = {}): Promise<SecureMessage> {
-    const { timeout = DEFAULT_TIMEOUT_MS, to, headers, mode } = options
+    const { timeout = DEFAULT_TIMEOUT_MS, to, headers, mode, ttl } = options
     assertDelay('timeout', timeout)
+    assertTtl(ttl)
     const bytes = payloadBytes(payload)
     const received = await this.#requests.send(
-      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, { to, mode }),
+      (reply) =>
+        this.#publisher.publish({ subject, payload: bytes, headers, reply, ttlMs: ttl }, { to, mode }),
       timeout,
     )
     this.#opened++
@@ -324,7 +342,7 @@ export class SecureConnection {
    *
    * @throws what {@link publish} throws; the iterator throws SubrosaError ERR_NO_RESPONDERS, ERR_CLOSED,
    *   ERR_SUBSCRIBE_DENIED
-   * @throws TypeError when the strategy is none, RangeError when `maxWait` or `stall` is none
+   * @throws TypeError when the strategy is none, RangeError when `maxWait`, `stall` or `ttl` is none
    *
    * @example
    * ```ts
@@ -337,14 +355,17 @@ export class SecureConnection {
     options: RequestManyOptions = {},
   ): Promise<AsyncIterable<SecureMessage>> {
     const { strategy = 'timer', maxWait = DEFAULT_TIMEOUT_MS, maxMessages, to, headers, mode } = options
+    const { ttl } = options
     if (!STRATEGIES.includes(strategy))
       throw new TypeError(`strategy must be one of ${STRATEGIES.join(', ')}`)
     const stall = options.stall ?? options.jitter ?? DEFAULT_STALL_MS
     assertDelay('maxWait', maxWait)
     assertDelay('stall', stall)
+    assertTtl(ttl)
     const bytes = payloadBytes(payload)
     const received = this.#requests.sendMany(
-      (reply) => this.#publisher.publish({ subject, payload: bytes, headers, reply }, { to, mode }),
+      (reply) =>
+        this.#publisher.publish({ subject, payload: bytes, headers, reply, ttlMs: ttl }, { to, mode }),
       { strategy, maxWait, maxMessages, stall },
     )
     const open = (response: Received): SecureMessage => {
@@ -569,9 +590,10 @@ export class SecureConnection {
   #respond(
     { opened, sender, delivered }: Received,
     payload: Uint8Array,
-    { headers, reply }: RespondOptions,
+    { headers, reply, ttl }: RespondOptions,
   ): void {
     this.#link.assertUsable()
+    assertTtl(ttl)
     if (reply !== undefined && !isSubject(reply)) throw new TypeError('reply must be a subject')
     if (opened.reply === undefined) return
     const audience = this.#publisher.responseTo(opened, sender)
@@ -583,6 +605,7 @@ export class SecureConnection {
       reply,
       inReplyTo: opened.id,
       headers,
+      ttlMs: ttl,
     }
     this.#publisher.respond(outgoing, audience, opened.mode)
   }

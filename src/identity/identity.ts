@@ -37,6 +37,7 @@ export class Identity implements Signer {
     this.publicKey = encodeNkey('U', keys.publicKey)
     this.claims = readClaims(token)
     if (this.claims.identity !== this.publicKey) {
+      engine.wipe(keys.secretKey)
       throw new SubrosaError(
         'ERR_TOKEN_INVALID',
         `the identity token is for another key: it names ${fingerprint(this.claims.identity)}, and this key is ${fingerprint(this.publicKey)}`,
@@ -115,5 +116,12 @@ export function generateIdentityKey(engine: CryptoEngine): {
   readonly publicKey: string
 } {
   const seed = engine.randomBytes(32)
-  return { seed, publicKey: encodeNkey('U', engine.ed25519KeyPair(seed).publicKey) }
+  return { seed, publicKey: publicIdentityKey(engine, seed) }
+}
+
+/** The public identity key, `U…`, of a seed. No secret key is left behind. */
+export function publicIdentityKey(engine: CryptoEngine, seed: Uint8Array): string {
+  const { publicKey, secretKey } = engine.ed25519KeyPair(seed)
+  engine.wipe(secretKey)
+  return encodeNkey('U', publicKey)
 }

@@ -32,26 +32,41 @@ export function decodeNkey(kind: NkeyKind, text: string): Uint8Array {
 /** The `S…` form of a 32-byte seed. It is a secret. */
 export function encodeSeed(kind: NkeyKind, seed: Uint8Array): string {
   const prefix = PREFIX[kind]
-  return withChecksum(concat(Uint8Array.of(SEED_PREFIX | (prefix >> 5), (prefix & 31) << 3), seed))
+  const raw = concat(Uint8Array.of(SEED_PREFIX | (prefix >> 5), (prefix & 31) << 3), seed)
+  try {
+    return withChecksum(raw)
+  } finally {
+    raw.fill(0)
+  }
 }
 
 /**
- * The 32 bytes of a seed of this kind.
+ * The 32 bytes of a seed of this kind, for the caller to wipe. No other copy of them is left.
  *
  * @throws SubrosaError ERR_KEY_INVALID; the message never quotes the text.
  */
 export function decodeSeed(kind: NkeyKind, text: string): Uint8Array {
   const raw = withoutChecksum(text, 2 + KEY_BYTES)
   const prefix = PREFIX[kind]
-  if (raw === undefined || raw[0] !== (SEED_PREFIX | (prefix >> 5)) || raw[1] !== (prefix & 31) << 3) {
-    throw new SubrosaError('ERR_KEY_INVALID', `not an nkey seed of kind ${kind}`)
+  try {
+    if (raw === undefined || raw[0] !== (SEED_PREFIX | (prefix >> 5)) || raw[1] !== (prefix & 31) << 3) {
+      throw new SubrosaError('ERR_KEY_INVALID', `not an nkey seed of kind ${kind}`)
+    }
+    return raw.slice(2)
+  } finally {
+    raw?.fill(0)
   }
-  return raw.slice(2)
 }
 
+/** Of public keys and of seeds: what it makes on the way is wiped. */
 function withChecksum(raw: Uint8Array): string {
   const checksum = crc16(raw)
-  return base32nopad.encode(concat(raw, Uint8Array.of(checksum & 0xff, checksum >> 8)))
+  const whole = concat(raw, Uint8Array.of(checksum & 0xff, checksum >> 8))
+  try {
+    return base32nopad.encode(whole)
+  } finally {
+    whole.fill(0)
+  }
 }
 
 function withoutChecksum(text: string, length: number): Uint8Array | undefined {

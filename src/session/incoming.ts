@@ -1,11 +1,17 @@
-import { allocate, hex, standsAt } from '../base/bytes.ts'
+import { hex, standsAt } from '../base/bytes.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { SessionSecrets } from '../envelope/keys.ts'
-import { decodeFrameContent, type FrameContent, type FrameHeader, type FrameMeta } from '../wire/frame.ts'
+import {
+  decodeFrameContent,
+  decodePayloads,
+  type FrameContent,
+  type FrameHeader,
+  type FrameMeta,
+} from '../wire/frame.ts'
 import { type Handshake, SessionMode } from '../wire/handshake.ts'
 import type { RefusalReason } from '../wire/refusal.ts'
-import type { FrameFailure, FrameOpener, OpenedFrame } from './frame-cipher.ts'
+import type { FrameFailure, FrameOpener } from './frame-cipher.ts'
 import { refusalTag } from './refusal.ts'
 import { BatchVerifier, channelAuthLength, frameLeaf, signedAuthLength } from './session-auth.ts'
 
@@ -22,8 +28,8 @@ export interface IncomingSessionParts {
 /** A frame that was opened, and whose sender is proved as far as its mode goes. */
 export interface OpenedContent {
   readonly meta: FrameMeta
-  /** A copy of its own. */
-  readonly payload: Uint8Array
+  /** One, or many from two on. Each has memory that no other payload shares. */
+  readonly payloads: readonly Uint8Array[]
 }
 
 /** Why a frame was not opened. */
@@ -47,7 +53,7 @@ export class IncomingSession {
   readonly #batches: BatchVerifier
   #isEnded = false
   /** What came before the payload in earlier frames, and what was read there: most frames repeat it. */
-  #lastMeta: { readonly bytes: Uint8Array; readonly content: FrameContent } | undefined
+  #lastMeta: { readonly bytes: Uint8Array; readonly meta: FrameMeta } | undefined
 
   constructor(engine: CryptoEngine, parts: IncomingSessionParts) {
     const { secrets, handshake, sentAtMs, messageKey } = parts
@@ -89,13 +95,17 @@ export class IncomingSession {
     const isSigned = this.mode === SessionMode.signed
     const opened = opener.open(frame, secrets.key, isSigned ? signedAuthLength : channelAuthLength)
     if (typeof opened === 'string') return opened
-    if (isSigned && !this.#isProved(opened)) return 'signature'
-    const read = this.#read(opened)
+    const { header, plaintext, start, end, isScratch } = opened
+    const content = plaintext.subarray(start, end)
+    if (isSigned && !this.#isProved(header, content, plaintext)) return 'signature'
+    const read = this.#read(content)
     if (read === undefined) return 'content'
-    const { plaintext, start, end, isScratch } = opened
-    const { meta, payloadStart } = read
-    const payload = plaintext.subarray(start + payloadStart, end)
-    return { meta, payload: isScratch ? copyOf(payload) : payload }
+    const { meta, payloads } = read
+    const [only] = payloads
+    // A long plaintext has memory of its own, in which nothing stands but this frame.
+    if (payloads.length === 1 && only !== undefined)
+      return { meta, payloads: [isScratch ? only.slice() : only] }
+    return { meta, payloads: payloads.map((payload) => payload.slice()) }
   }
 
   /**
@@ -109,11 +119,16 @@ export class IncomingSession {
     return refusalTag(this.#engine, this.#parts.secrets, { reason, announcementHash })
   }
 
+  /** Forgets what it remembers of its frames. It saves work, and is learned again. */
+  forget(): void {
+    this.#batches.forget()
+    this.#lastMeta = undefined
+  }
+
   /** Wipes the key. No frame is opened any more. */
   end(): void {
     this.#isEnded = true
-    this.#batches.forget()
-    this.#lastMeta = undefined
+    this.forget()
     this.#engine.wipe(this.#parts.secrets.key)
   }
 
@@ -125,41 +140,22 @@ export class IncomingSession {
     return `IncomingSession { sid: '${this.sid}', key: [secret] }`
   }
 
-  #isProved({ header, plaintext, start, end }: OpenedFrame): boolean {
-    const leaf = frameLeaf(this.#engine, header, [plaintext.subarray(start, end)])
-    return this.#batches.verify(leaf, plaintext)
+  #isProved(header: Uint8Array, content: Uint8Array, auth: Uint8Array): boolean {
+    return this.#batches.verify(frameLeaf(this.#engine, header, [content]), auth)
   }
 
-  #read(opened: OpenedFrame): FrameContent | undefined {
-    const { plaintext, start, end } = opened
+  #read(content: Uint8Array): Omit<FrameContent, 'metaBytes'> | undefined {
     const last = this.#lastMeta
-    // What was read before says where it ends by itself: the same bytes mean the same.
-    if (last !== undefined && stands(last.bytes, opened)) return last.content
-    const content = plaintext.subarray(start, end)
     try {
-      const read = decodeFrameContent(content)
-      // Where there are many payloads, their lengths must be compared with what follows each time.
-      if (
-        read.meta.lengths === undefined &&
-        read.meta.inReplyTo === undefined &&
-        read.meta.reply === undefined &&
-        read.payloadStart <= MAX_KEPT_META_BYTES
-      )
-        this.#lastMeta = { bytes: content.slice(0, read.payloadStart), content: read }
-      return read
+      // The items before the payloads say where they end by themselves: the same bytes mean the same.
+      if (last !== undefined && content.length > last.bytes.length && standsAt(last.bytes, content, 0))
+        return { meta: last.meta, payloads: decodePayloads(content, last.bytes.length) }
+      const { meta, payloads, metaBytes } = decodeFrameContent(content)
+      if (meta.inReplyTo === undefined && meta.reply === undefined && metaBytes <= MAX_KEPT_META_BYTES)
+        this.#lastMeta = { bytes: content.slice(0, metaBytes), meta }
+      return { meta, payloads }
     } catch {
       return undefined
     }
   }
-}
-
-/** Whether `P` begins with these bytes. */
-function stands(bytes: Uint8Array, { plaintext, start, end }: OpenedFrame): boolean {
-  return end - start >= bytes.length && standsAt(bytes, plaintext, start)
-}
-
-function copyOf(bytes: Uint8Array): Uint8Array {
-  const copied = allocate(bytes.length)
-  copied.set(bytes)
-  return copied
 }

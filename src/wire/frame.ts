@@ -1,8 +1,19 @@
-import { copy, fromUtf8, readUint, standsAt, utf8, writeUint } from '../base/bytes.ts'
-import { MAX_HEADER_BYTES, MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES } from '../base/limits.ts'
-import { malformed } from './msgpack.ts'
+import { copy, readUint, standsAt, writeUint } from '../base/bytes.ts'
+import { MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES, MAX_TTL_MS } from '../base/limits.ts'
+import {
+  arrayHeadBytes,
+  binHeadBytes,
+  type FieldReader,
+  malformed,
+  type Packable,
+  pack,
+  unpack,
+  unpackItem,
+  writeArrayHead,
+  writeBinHead,
+} from './msgpack.ts'
 import { WireType, wireType } from './preamble.ts'
-import type { HeaderPair } from './sealed.ts'
+import { type HeaderPair, MAX_IN_REPLY_TO_BYTES, pair, readPair } from './sealed.ts'
 
 export const SID_BYTES = 16
 const SALT_BYTES = 16
@@ -17,16 +28,12 @@ export const FRAME_ID_START = 3
 
 /** Where the random bytes of the salt begin. */
 export const FRAME_RANDOM_START = FRAME_NONCE_START + TIME_BYTES
-/** How long the length of one of many payloads is. */
-export const PAYLOAD_LENGTH_BYTES = 4
 
 const COUNTER_START = FRAME_NONCE_START + SALT_BYTES
-const MAX_IN_REPLY_TO_BYTES = 64
 const WHAT = 'frame'
 
-/** What a frame holds besides its subject. The others are refused. */
-const Flag = { reply: 1, inReplyTo: 2, headers: 4, clearHeaders: 8, many: 16 } as const
-const ALL_FLAGS = Object.values(Flag).reduce((all, flag) => all | flag, 0)
+// As SPEC calls them.
+const CONTENT_FIELDS = ['ttl_ms', 'subject', 'reply', 'in_reply_to', 'headers', 'clear headers', 'payload']
 
 /** What stands in clear before the ciphertext of a frame, but for its sid: {@link frameSid}. */
 export interface FrameHeader {
@@ -34,7 +41,7 @@ export interface FrameHeader {
   readonly counter: number
 }
 
-/** What is inside a frame, but for its payload. */
+/** What is inside a frame, but for its payloads. */
 export interface FrameMeta {
   readonly ttlMs: number
   readonly subject: string
@@ -42,15 +49,15 @@ export interface FrameMeta {
   readonly inReplyTo: Uint8Array | undefined
   readonly headers: readonly HeaderPair[]
   readonly clearHeaders: readonly HeaderPair[]
-  /** The lengths of many payloads in one frame; `undefined` for a single one. */
-  readonly lengths: readonly number[] | undefined
 }
 
 /** The contents of a frame, read. */
 export interface FrameContent {
   readonly meta: FrameMeta
-  /** Where the payload begins, or the first of many. */
-  readonly payloadStart: number
+  /** One, or many from two on. Views. */
+  readonly payloads: readonly Uint8Array[]
+  /** How many bytes of `P` stand before the payloads: where they are the same, so is the meta. */
+  readonly metaBytes: number
 }
 
 /** Writes `D`. Ten random bytes are taken from `random`, from `at` on. */
@@ -98,167 +105,94 @@ export function isFrameOf(frame: Uint8Array, sid: Uint8Array): boolean {
 }
 
 /**
- * Everything of `P` before the payload. SPEC, "Frames": ttl, flags, then each field with its length before it.
+ * Everything of `P` before the payloads. SPEC, "Frames": it is the same for all frames of one subject, ttl and nothing
+ * else, and may be kept.
  *
- * @throws RangeError when a field does not fit into its length
+ * @throws RangeError when `ttlMs` is no unsigned integer, or a text has more than 65,535 bytes
  */
 export function encodeFrameMeta(meta: FrameMeta): Uint8Array {
-  const { ttlMs, reply, inReplyTo, headers, clearHeaders, lengths } = meta
-  const flags =
-    (reply === undefined ? 0 : Flag.reply) |
-    (inReplyTo === undefined ? 0 : Flag.inReplyTo) |
-    (headers.length === 0 ? 0 : Flag.headers) |
-    (clearHeaders.length === 0 ? 0 : Flag.clearHeaders) |
-    (lengths === undefined ? 0 : Flag.many)
-  const writer = new Writer(metaBytes(meta))
-  writer.uint(4, ttlMs)
-  writer.uint(1, flags)
-  writer.text(meta.subject)
-  if (reply !== undefined) writer.text(reply)
-  if (inReplyTo !== undefined) writer.bytes(1, inReplyTo)
-  if (headers.length > 0) writer.pairs(headers)
-  if (clearHeaders.length > 0) writer.pairs(clearHeaders)
-  if (lengths !== undefined) writer.lengths(lengths)
-  return writer.written()
+  const { ttlMs, subject, reply, inReplyTo, headers, clearHeaders } = meta
+  const fields = pack([ttlMs, subject, reply, inReplyTo, headers.map(pair), clearHeaders.map(pair)])
+  // The payloads are one item more.
+  writeArrayHead(fields, CONTENT_FIELDS.length, 0)
+  return fields
 }
 
-/** No less than what {@link encodeFrameMeta} writes: a character has at most three bytes of UTF-8. */
-function metaBytes({
-  subject,
-  reply = '',
-  inReplyTo,
-  headers,
-  clearHeaders,
-  lengths = [],
-}: FrameMeta): number {
-  let characters = subject.length + reply.length
-  for (const pairs of [headers, clearHeaders])
-    for (const { name, value } of pairs) characters += name.length + value.length + 2
-  const fields = 32 + (inReplyTo?.length ?? 0) + PAYLOAD_LENGTH_BYTES * lengths.length
-  return fields + 3 * characters
+/** The last item of `P`, in parts: a payload, or an array of them from two on. */
+export function encodePayloads(payloads: readonly Uint8Array[]): readonly Uint8Array[] {
+  const parts: Uint8Array[] = []
+  if (payloads.length !== 1) parts.push(payloadsHead(payloads.length))
+  for (const payload of payloads) {
+    const head = new Uint8Array(binHeadBytes(payload.length))
+    writeBinHead(head, payload.length, 0)
+    parts.push(head, payload)
+  }
+  return parts
+}
+
+/** What stands before many payloads. */
+export function payloadsHead(count: number): Uint8Array {
+  const head = new Uint8Array(arrayHeadBytes(count))
+  writeArrayHead(head, count, 0)
+  return head
+}
+
+/** How many bytes a payload has in a frame. */
+export function payloadBytes(length: number): number {
+  return binHeadBytes(length) + length
+}
+
+/** Writes a payload as it stands in a frame. @returns where it ends */
+export function writePayload(target: Uint8Array, payload: Uint8Array, at: number): number {
+  const start = writeBinHead(target, payload.length, at)
+  target.set(payload, start)
+  return start + payload.length
 }
 
 /**
- * Reads `P`, strictly: no unknown flag, no empty list, no other lengths than those of the payloads.
+ * Reads `P`, strictly. Payloads are views into `bytes`.
  *
  * @throws SubrosaError ERR_MALFORMED
  */
 export function decodeFrameContent(bytes: Uint8Array): FrameContent {
-  const reader = new Reader(bytes)
-  const ttlMs = reader.uint(4)
-  const flags = reader.uint(1)
-  if ((flags & ~ALL_FLAGS) !== 0) throw malformed(WHAT, 'flags')
-  const subject = reader.text(MAX_SUBJECT_BYTES, 'subject')
-  const reply = flags & Flag.reply ? reader.text(MAX_SUBJECT_BYTES, 'reply') : undefined
-  const inReplyTo = flags & Flag.inReplyTo ? copy(reader.bytes(reader.uint(1), 'in_reply_to')) : undefined
-  if (inReplyTo !== undefined && inReplyTo.length > MAX_IN_REPLY_TO_BYTES)
-    throw malformed(WHAT, 'in_reply_to')
-  const headers = flags & Flag.headers ? reader.pairs() : []
-  const clearHeaders = flags & Flag.clearHeaders ? reader.pairs() : []
-  const lengths = flags & Flag.many ? reader.lengths() : undefined
-  // One request with many payloads would be many requests of one name.
-  if (lengths !== undefined && reply !== undefined) throw malformed(WHAT, 'reply beside many payloads')
-  if (lengths !== undefined && sum(lengths) !== bytes.length - reader.at) throw malformed(WHAT, 'lengths')
-  return {
-    meta: { ttlMs, subject, reply, inReplyTo, headers, clearHeaders, lengths },
-    payloadStart: reader.at,
+  const fields = unpack(bytes, WHAT, CONTENT_FIELDS)
+  const inReplyTo = (reader: FieldReader) => copy(reader.bytesUpTo(MAX_IN_REPLY_TO_BYTES))
+  const meta: FrameMeta = {
+    ttlMs: fields.uint(MAX_TTL_MS),
+    subject: fields.string(MAX_SUBJECT_BYTES),
+    reply: fields.optional((reader) => reader.string(MAX_SUBJECT_BYTES)),
+    inReplyTo: fields.optional(inReplyTo),
+    headers: fields.list(MAX_HEADERS, readPair),
+    clearHeaders: fields.list(MAX_HEADERS, readPair),
   }
+  const payloads = payloadsOf(fields.item())
+  // They would be many requests of one name.
+  if (payloads.length > 1 && meta.reply !== undefined) throw malformed(WHAT, 'many payloads with a reply')
+  fields.end()
+  return { meta, payloads, metaBytes: bytes.length - sizeOf(payloads) }
 }
 
-/** Reads fields with their lengths before them. */
-class Reader {
-  at = 0
-  readonly #bytes: Uint8Array
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-  }
-
-  uint(size: number): number {
-    if (this.at + size > this.#bytes.length) throw malformed(WHAT, 'it is cut short')
-    const value = readUint(this.#bytes, this.at, size)
-    this.at += size
-    return value
-  }
-
-  bytes(length: number, field: string): Uint8Array {
-    if (this.at + length > this.#bytes.length) throw malformed(WHAT, field)
-    const start = this.at
-    this.at += length
-    return this.#bytes.subarray(start, this.at)
-  }
-
-  text(maxBytes: number, field: string): string {
-    const length = this.uint(2)
-    if (length > maxBytes) throw malformed(WHAT, field)
-    const text = fromUtf8(this.bytes(length, field))
-    if (text === undefined) throw malformed(WHAT, field)
-    return text
-  }
-
-  pairs(): readonly HeaderPair[] {
-    const count = this.uint(2)
-    if (count === 0 || count > MAX_HEADERS) throw malformed(WHAT, 'headers')
-    return Array.from({ length: count }, () => ({
-      name: this.text(MAX_HEADER_BYTES, 'header name'),
-      value: this.text(MAX_HEADER_BYTES, 'header value'),
-    }))
-  }
-
-  lengths(): readonly number[] {
-    const count = this.uint(2)
-    if (count === 0 || count > MAX_PAYLOADS_PER_FRAME) throw malformed(WHAT, 'number of payloads')
-    const lengths: number[] = []
-    for (let i = 0; i < count; i++) lengths.push(this.uint(PAYLOAD_LENGTH_BYTES))
-    return lengths
-  }
+/**
+ * The payloads of a `P` whose beginning is known, as views into `bytes`.
+ *
+ * @param metaBytes how many bytes stand before them
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function decodePayloads(bytes: Uint8Array, metaBytes: number): readonly Uint8Array[] {
+  return payloadsOf(unpackItem(bytes, metaBytes, WHAT))
 }
 
-/** Writes fields with their lengths before them. */
-class Writer {
-  #at = 0
-  readonly #memory: Uint8Array
-
-  constructor(bytes: number) {
-    this.#memory = new Uint8Array(bytes)
-  }
-
-  uint(size: number, value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0 || value >= 2 ** (8 * size))
-      throw new RangeError('a field of a frame does not fit')
-    writeUint(this.#memory, value, { start: this.#at, size })
-    this.#at += size
-  }
-
-  /** @param size of the length that stands before them */
-  bytes(size: number, value: Uint8Array): void {
-    this.uint(size, value.length)
-    this.#memory.set(value, this.#at)
-    this.#at += value.length
-  }
-
-  text(value: string): void {
-    this.bytes(2, utf8(value))
-  }
-
-  pairs(pairs: readonly HeaderPair[]): void {
-    this.uint(2, pairs.length)
-    for (const { name, value } of pairs) {
-      this.text(name)
-      this.text(value)
-    }
-  }
-
-  lengths(lengths: readonly number[]): void {
-    this.uint(2, lengths.length)
-    for (const length of lengths) this.uint(PAYLOAD_LENGTH_BYTES, length)
-  }
-
-  written(): Uint8Array {
-    return this.#memory.slice(0, this.#at)
-  }
+function payloadsOf(item: Packable): readonly Uint8Array[] {
+  if (item instanceof Uint8Array) return [item]
+  // One content has one encoding: a single payload is no array.
+  if (!Array.isArray(item) || item.length < 2 || item.length > MAX_PAYLOADS_PER_FRAME)
+    throw malformed(WHAT, 'number of payloads')
+  if (!item.every((payload) => payload instanceof Uint8Array)) throw malformed(WHAT, 'payloads')
+  return item
 }
 
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0)
+function sizeOf(payloads: readonly Uint8Array[]): number {
+  let size = payloads.length === 1 ? 0 : arrayHeadBytes(payloads.length)
+  for (const { length } of payloads) size += payloadBytes(length)
+  return size
 }

@@ -1,5 +1,5 @@
 // Over 300 lines: a reader and a writer of one format, side by side.
-import { fromUtf8, utf8 } from '../base/bytes.ts'
+import { readUint as bigEndian, fromUtf8, utf8 } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 
 /** What may stand in a wire message: unsigned integers, strings, bytes, nil (`undefined`) and arrays of them. */
@@ -38,6 +38,18 @@ export function unpack(bytes: Uint8Array, what: string, names: readonly string[]
   if (!Array.isArray(value)) throw malformed(what, 'no array')
   if (reader.at !== bytes.length) throw malformed(what, `something follows its ${reader.at} bytes`)
   return new FieldReader(value, { what, names })
+}
+
+/**
+ * Reads one value, which must end where the bytes do, as the item of an array: for an array whose first items are known.
+ *
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function unpackItem(bytes: Uint8Array, at: number, what: string): Packable {
+  const reader: ByteReader = { bytes, at, what }
+  const value = read(reader, 1)
+  if (reader.at !== bytes.length) throw malformed(what, 'something follows its last item')
+  return value
 }
 
 /** The error for bytes that do not follow the format, and where. It never quotes them. */
@@ -108,6 +120,11 @@ export class FieldReader {
     return items
   }
 
+  /** The next item, whatever it is. */
+  item(): Packable {
+    return this.#take()
+  }
+
   /** A nested array of positional fields, which are called `names`. */
   tuple(names: readonly string[] = []): FieldReader {
     const value = this.#take()
@@ -158,9 +175,9 @@ function sizeOf(value: Packable, texts: Uint8Array[]): number {
     return text.length + (text.length < 0x20 ? 1 : text.length < 0x100 ? 2 : 3)
   }
   if (value instanceof Uint8Array) {
-    return value.length + (value.length < 0x100 ? 2 : value.length < 0x10000 ? 3 : 5)
+    return value.length + binHeadBytes(value.length)
   }
-  let size = value.length < 0x10 ? 1 : 3
+  let size = arrayHeadBytes(value.length)
   for (const item of value) size += sizeOf(item, texts)
   return size
 }
@@ -186,9 +203,9 @@ function write(value: Packable, writer: ByteWriter, at: number): number {
     return writeRaw(text, writer, writeStringLength(text.length, writer, at))
   }
   if (value instanceof Uint8Array) {
-    return writeRaw(value, writer, writeLength(value.length, { tags: [0xc4, 0xc5, 0xc6], writer, at }))
+    return writeRaw(value, writer, writeBinHead(writer.bytes, value.length, at))
   }
-  let end = writeArrayLength(value.length, writer, at)
+  let end = writeArrayHead(writer.bytes, value.length, at)
   for (const item of value) end = write(item, writer, end)
   return end
 }
@@ -239,15 +256,35 @@ function writeStringLength(length: number, writer: ByteWriter, at: number): numb
   return at + 1
 }
 
-function writeArrayLength(length: number, writer: ByteWriter, at: number): number {
-  if (length >= 0x10) {
-    if (length > 0xffff) throw new RangeError('an array has more than 65535 items')
-    writer.bytes[at] = 0xdc
-    writer.view.setUint16(at + 1, length)
-    return at + 3
+/** How many bytes stand before a bin of this length. */
+export function binHeadBytes(length: number): number {
+  return length < 0x100 ? 2 : length < 0x10000 ? 3 : 5
+}
+
+/** Writes what stands before a bin of this length. @returns where the bin begins */
+export function writeBinHead(target: Uint8Array, length: number, at: number): number {
+  const bytes = binHeadBytes(length)
+  target[at] = bytes === 2 ? 0xc4 : bytes === 3 ? 0xc5 : 0xc6
+  for (let i = bytes - 1, rest = length; i > 0; i--, rest >>>= 8) target[at + i] = rest
+  return at + bytes
+}
+
+/** How many bytes stand before the items of an array. */
+export function arrayHeadBytes(count: number): number {
+  return count < 0x10 ? 1 : 3
+}
+
+/** Writes what stands before the items of an array. @returns where the first one begins */
+export function writeArrayHead(target: Uint8Array, count: number, at: number): number {
+  if (count > 0xffff) throw new RangeError('an array has more than 65535 items')
+  if (count < 0x10) {
+    target[at] = 0x90 | count
+    return at + 1
   }
-  writer.bytes[at] = 0x90 | length
-  return at + 1
+  target[at] = 0xdc
+  target[at + 1] = count >>> 8
+  target[at + 2] = count
+  return at + 3
 }
 
 function writeRaw(raw: Uint8Array, { bytes }: ByteWriter, at: number): number {
@@ -307,8 +344,10 @@ function read(reader: ByteReader, depth: number): Packable {
 
 /** A big-endian integer of `size` bytes that must be at least `min` (the shortest form) and below 2^53. */
 function readUint(reader: ByteReader, size: number, min: number): number {
-  let value = 0
-  for (const byte of readRaw(reader, size)) value = value * 256 + byte
+  const start = reader.at
+  reader.at += size
+  if (reader.at > reader.bytes.length) throw unreadable(reader)
+  const value = bigEndian(reader.bytes, start, size)
   if (value < min || value > Number.MAX_SAFE_INTEGER) throw unreadable(reader)
   return value
 }

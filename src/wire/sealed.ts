@@ -5,6 +5,7 @@ import {
   MAX_MESSAGE_BYTES,
   MAX_RECIPIENTS,
   MAX_SUBJECT_BYTES,
+  MAX_TTL_MS,
 } from '../base/limits.ts'
 import { type FieldReader, malformed, type Packable, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody, wireType } from './preamble.ts'
@@ -19,7 +20,7 @@ const WRAP_BYTES = 48
 /** `kid ‖ wrap` of one recipient. */
 const ENTRY_BYTES = KID_BYTES + WRAP_BYTES
 const HASH_BYTES = 32
-const MAX_IN_REPLY_TO_BYTES = 64
+export const MAX_IN_REPLY_TO_BYTES = 64
 
 // As SPEC calls them.
 const HEADER_FIELDS = ['type', 'suite', 'epoch', 'mid', 'enc', 'wraps']
@@ -220,7 +221,8 @@ export function encodeContent(content: SealedContent): Uint8Array {
   ])
 }
 
-function pair({ name, value }: HeaderPair): Packable {
+/** A header as it is packed. */
+export function pair({ name, value }: HeaderPair): Packable {
   return [name, value]
 }
 
@@ -237,7 +239,7 @@ export function decodeContent(bytes: Uint8Array): SealedContent {
     subject: fields.string(MAX_SUBJECT_BYTES),
     reply: fields.optional((reader) => reader.string(MAX_SUBJECT_BYTES)),
     inReplyTo: fields.optional((reader) => reader.bytesUpTo(MAX_IN_REPLY_TO_BYTES)),
-    ttlMs: fields.uint(),
+    ttlMs: fields.uint(MAX_TTL_MS),
     headers: fields.list(MAX_HEADERS, readPair),
     clearHeaders: fields.list(MAX_HEADERS, readPair),
     payload: fields.bytesUpTo(MAX_MESSAGE_BYTES),
@@ -246,7 +248,8 @@ export function decodeContent(bytes: Uint8Array): SealedContent {
   return content
 }
 
-function readPair(reader: FieldReader): HeaderPair {
+/** Reads what {@link pair} gives. */
+export function readPair(reader: FieldReader): HeaderPair {
   const entry = reader.tuple(PAIR_FIELDS)
   const name = entry.string(MAX_HEADER_BYTES)
   const value = entry.string(MAX_HEADER_BYTES)

@@ -57,6 +57,11 @@ export class Agent {
     return this.#bus
   }
 
+  /** The connection underneath; `undefined` between a crash and the next start. */
+  get nc(): NatsConnection | undefined {
+    return this.#nc
+  }
+
   /** The instance of now. @throws Error while the agent is down */
   get self(): InstanceName {
     if (this.#bus === undefined) throw new Error(`${this.name} is down`)

@@ -33,9 +33,13 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
   const secrets = new SecretLog()
   const random = new SeededRandom(seed)
   await watchEngine(engineFor(), { secrets, random }, async () => {
-    const world = await World.start(serverPort, { tally, canary: random.bytes(CANARY_BYTES) })
+    const world = await World.start(serverPort, {
+      tally,
+      canary: random.bytes(CANARY_BYTES),
+      epochs: schedule.epochs,
+    })
     try {
-      for (const round of schedule) await runRound(world, round, tally)
+      for (const round of schedule.rounds) await runRound(world, round, tally)
       const leak = world.leaksOf(secrets)
       if (leak !== undefined) world.ledger.violate(leak)
       for (const error of world.line.errors) world.ledger.violate(`the line did not understand: ${error}`)

@@ -59,7 +59,11 @@ export interface Round {
   readonly storm: readonly StormAction[]
 }
 
-export type Schedule = readonly Round[]
+/** A schedule in a realm with long epochs or short ones. */
+export interface Schedule {
+  readonly epochs: 'long' | 'short'
+  readonly rounds: readonly Round[]
+}
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -152,7 +156,7 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('suspend' as const),
       who,
-      ms: fc.constantFrom(20 * SECOND, 100 * SECOND, 5 * MINUTE),
+      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 130 * SECOND),
       meanwhile: few,
     }),
   },
@@ -178,10 +182,12 @@ const round: fc.Arbitrary<Round> = fc.record({
   storm: fc.array(stormAction, { minLength: 3, maxLength: 20 }),
 })
 
-const one = fc.array(round, { minLength: 1, maxLength: 1 })
-const two = fc.array(round, { minLength: 2, maxLength: 2 })
+const rounds = fc.oneof(
+  { weight: 3, arbitrary: fc.array(round, { minLength: 1, maxLength: 1 }) },
+  { weight: 1, arbitrary: fc.array(round, { minLength: 2, maxLength: 2 }) },
+)
 
 /** Schedules of one or two rounds. Without a bias to small values: an empty schedule finds nothing. */
 export const schedules: fc.Arbitrary<Schedule> = fc.noBias(
-  fc.oneof({ weight: 3, arbitrary: one }, { weight: 1, arbitrary: two }),
+  fc.record({ epochs: fc.constantFrom('short' as const, 'short' as const, 'long' as const), rounds }),
 )

@@ -19,8 +19,8 @@ export class VirtualTime {
   }
 
   /** A clock that is right until somebody tampers with it. */
-  newClock(owner: string): AgentClock {
-    const clock = new AgentClock(this, owner)
+  newClock(): AgentClock {
+    const clock = new AgentClock(this)
     this.#clocks.push(clock)
     return clock
   }
@@ -30,9 +30,8 @@ export class VirtualTime {
     return this.#clocks.reduce((next, clock) => Math.min(next, clock.nextTimerMs), Number.POSITIVE_INFINITY)
   }
 
-  /** Moves on, running the timers that fall due in their order. @returns the owners of the clocks that had any */
-  advanceTo(targetMs: number): ReadonlySet<string> {
-    const owners = new Set<string>()
+  /** Moves on, running the timers that fall due in their order. */
+  advanceTo(targetMs: number): void {
     for (;;) {
       const due = this.#clocks.reduce<AgentClock | undefined>(
         (first, clock) =>
@@ -42,10 +41,8 @@ export class VirtualTime {
       if (due === undefined || due.nextTimerMs > targetMs) break
       this.#nowMs = Math.max(this.#nowMs, due.nextTimerMs)
       due.runNext()
-      owners.add(due.owner)
     }
     this.#nowMs = Math.max(this.#nowMs, targetMs)
-    return owners
   }
 }
 
@@ -57,7 +54,6 @@ interface Timer {
 
 /** The clock of one machine: its wall clock can be set, and it can be suspended. */
 export class AgentClock implements Clock {
-  readonly owner: string
   readonly #time: VirtualTime
   readonly #timers = new Set<Timer>()
   #offsetMs = 0
@@ -67,9 +63,8 @@ export class AgentClock implements Clock {
   #asleepSinceMs: number | undefined
 
   /** @internal Made by {@link VirtualTime.newClock}. */
-  constructor(time: VirtualTime, owner: string) {
+  constructor(time: VirtualTime) {
     this.#time = time
-    this.owner = owner
   }
 
   now(): number {

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { type Cipheriv, createCipheriv, createHash } from 'node:crypto'
+import { type Cipher, createCipheriv, createHash } from 'node:crypto'
 import type { CryptoEngine, KeyPair } from '../../src/crypto/engine.ts'
 import type { SecretLog } from './secret-log.ts'
 
@@ -18,7 +18,7 @@ export interface EngineWatch {
 
 /** Random bytes that follow from a seed. */
 export class SeededRandom {
-  readonly #stream: Cipheriv
+  readonly #stream: Cipher
 
   constructor(seed: number) {
     const key = createHash('sha256').update(String(seed)).digest()

@@ -1,4 +1,5 @@
 import type { NatsConnection } from '@nats-io/transport-node'
+import { MAX_JITTER_MS } from '../../src/base/limits.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
 import { connectClient } from '../support/client.ts'
@@ -18,28 +19,40 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 
 /**
- * Times of the rotation service. An epoch is longer than a session with its tombstone, so that either can end first;
- * ticks are as rare as agents bear.
+ * Times of the rotation service. A long epoch is longer than a session with its tombstone, so that either can end
+ * first; in short ones, epochs end in the midst of everything. Ticks are as rare as agents bear.
  */
-const ROTATION = { epochMs: 22 * MINUTE, leadMs: MINUTE, graceMs: 5 * MINUTE, tickMs: 75 * SECOND }
+const ROTATION = {
+  long: { epochMs: 22 * MINUTE, leadMs: MINUTE, graceMs: 5 * MINUTE, tickMs: 75 * SECOND },
+  short: { epochMs: 150 * SECOND, leadMs: 30 * SECOND, graceMs: 30 * SECOND, tickMs: 75 * SECOND },
+} as const
+
+type Epochs = keyof typeof ROTATION
 
 /**
- * When all faults have stopped, every agent can talk to every other within so much time: until every epoch is over
- * that began before. What of an epoch's announcements was lost, only the next one mends.
+ * When all faults have stopped, every agent can talk to every other within so many epochs, each with its lead: until
+ * every epoch is over that began before. What of an epoch's announcements was lost, only the next one mends.
  */
-export const RECOVERY_MS = ROTATION.epochMs + ROTATION.leadMs
+export const RECOVERY_EPOCHS = 1
 
-/** Timers that are due within so much of each other run together. */
-const STEP_MS = 250
+/** Timers that are due within a step of each other run together. A long time passes in about so many steps. */
+const STEPS = 40
+const MIN_STEP_MS = 250
+const MAX_STEP_MS = 2000
 /** What every plaintext of a schedule begins with. */
 export const CANARY_BYTES = 10
 /** Beyond every timeout of the library's. */
 const LONGEST_TASK_MS = 5 * MINUTE
 
-/** Who owns the clock of the line itself. */
-const LINE = 'the line'
-
 let worlds = 0
+
+/** What a world is told. */
+export interface WorldOptions {
+  readonly tally: Tally
+  /** What plaintexts begin with. */
+  readonly canary: Uint8Array
+  readonly epochs: Epochs
+}
 
 /** One realm behind a hostile line on a server that others use too: a service, agents, their clocks and the books. */
 export class World {
@@ -53,6 +66,7 @@ export class World {
   readonly #tally: Tally
   readonly #root: string
   readonly #canary: string
+  readonly #rotation: (typeof ROTATION)[Epochs]
   readonly #serviceClock: AgentClock
   readonly #authority = newAuthority()
   #serviceConnection: NatsConnection | undefined
@@ -62,32 +76,27 @@ export class World {
   /** Reply subjects, by who has published with them where, as far as the record was read. */
   readonly #replies = new Map<string, Set<string>>()
   #repliesRead = 0
+  /** How much each client had published when it was last looked at. */
+  readonly #published = new WeakMap<NatsConnection, number>()
   #heldForSleepers: Crossing[] = []
 
   /** Starts a realm in which all agents know each other. */
-  static async start(
-    serverPort: number,
-    parts: { readonly tally: Tally; readonly canary: Uint8Array },
-  ): Promise<World> {
+  static async start(serverPort: number, parts: WorldOptions): Promise<World> {
     const time = new VirtualTime()
-    const line = await HostileLine.start(serverPort, { clock: time.newClock(LINE) })
+    const line = await HostileLine.start(serverPort, { clock: time.newClock() })
     const world = new World({ time, line, ...parts })
     await world.#begin()
     return world
   }
 
-  private constructor(parts: {
-    readonly time: VirtualTime
-    readonly line: HostileLine
-    readonly tally: Tally
-    readonly canary: Uint8Array
-  }) {
-    const { time, line, tally, canary } = parts
+  private constructor(parts: WorldOptions & { readonly time: VirtualTime; readonly line: HostileLine }) {
+    const { time, line, tally, canary, epochs } = parts
+    this.#rotation = ROTATION[epochs]
     this.#canary = Buffer.from(canary).toString('hex')
     this.time = time
     this.line = line
     this.#tally = tally
-    this.#serviceClock = time.newClock(ROTATOR)
+    this.#serviceClock = time.newClock()
     this.#root = `subrosa.v1.${this.#authority.publicKey}`
     this.prefix = `world${worlds++}`
     this.ledger = new Ledger(tally, (requester, subject) => this.#repliesOf(requester, subject))
@@ -106,7 +115,7 @@ export class World {
         permissions,
         issuedAtMs: time.nowMs - MINUTE,
       })
-      return new Agent(name, { clock: time.newClock(name), identity, around })
+      return new Agent(name, { clock: time.newClock(), identity, around })
     })
   }
 
@@ -133,11 +142,34 @@ export class World {
 
   /** Lets virtual time run. */
   async advance(ms: number): Promise<void> {
+    const stepMs = Math.min(Math.max(ms / STEPS, MIN_STEP_MS), MAX_STEP_MS)
     const endMs = this.time.nowMs + ms
     while (this.time.nowMs < endMs) {
-      const nextMs = Math.max(this.time.nextTimerMs, this.time.nowMs + STEP_MS)
-      await this.line.quiet(this.time.advanceTo(Math.min(nextMs, endMs)))
+      const nextMs = Math.max(this.time.nextTimerMs, this.time.nowMs + stepMs)
+      this.time.advanceTo(Math.min(nextMs, endMs))
+      await this.line.quiet(await this.#speakers())
     }
+  }
+
+  /** Who has published anything since this was last asked. Most timers do nothing but look around. */
+  async #speakers(): Promise<ReadonlySet<string>> {
+    // An agent publishes at the end of its turn what it publishes together.
+    await new Promise((resolve) => setImmediate(resolve))
+    const speakers = new Set<string>()
+    for (const [name, nc] of this.#clients()) {
+      const { outMsgs } = nc.stats()
+      if (outMsgs !== this.#published.get(nc)) speakers.add(name)
+      this.#published.set(nc, outMsgs)
+    }
+    return speakers
+  }
+
+  #clients(): readonly (readonly [string, NatsConnection])[] {
+    const clients = [
+      ...this.agents.map(({ name, nc }) => [name, nc] as const),
+      [ROTATOR, this.#serviceConnection] as const,
+    ]
+    return clients.flatMap(([name, nc]) => (nc === undefined ? [] : [[name, nc] as const]))
   }
 
   /** Lets virtual time run until a task ends. */
@@ -148,15 +180,16 @@ export class World {
     }
     task.then(end, end)
     await this.line.quiet()
-    for (const endMs = this.time.nowMs + LONGEST_TASK_MS; !isOver; await this.advance(STEP_MS))
+    for (const endMs = this.time.nowMs + LONGEST_TASK_MS; !isOver; await this.advance(MIN_STEP_MS))
       if (this.time.nowMs > endMs) throw new Error('a task of an agent does not end')
     return task
   }
 
-  /** Publishes a new epoch, and lets everybody announce itself for it. */
+  /** Publishes a new epoch. Where nothing goes wrong, everybody has announced itself for it when this resolves. */
   async rotate(): Promise<void> {
     await this.#service?.rotate()
     await this.line.quiet()
+    if (!this.isStormy) await this.advance(MAX_JITTER_MS)
   }
 
   /** From now on the line is hostile. */
@@ -197,7 +230,7 @@ export class World {
     this.#storm = undefined
     await this.line.quiet()
     for (const agent of this.agents) if (agent.bus === undefined) await agent.start()
-    await this.advance(RECOVERY_MS)
+    await this.advance(RECOVERY_EPOCHS * (this.#rotation.epochMs + this.#rotation.leadMs))
     this.isStormy = false
   }
 
@@ -221,7 +254,7 @@ export class World {
       identity: rotator.identity,
       trust: { authority: [this.#authority.publicKey] },
       clock: this.#serviceClock,
-      ...ROTATION,
+      ...this.#rotation,
     })
     for (const agent of this.agents) await agent.start()
     await this.line.quiet()

@@ -51,6 +51,11 @@ function reroute(from: string, to: string): void {
   }
 }
 
+/** What any of bob's handlers has got. */
+function delivered(): readonly string[] {
+  return [...got.values()].flat()
+}
+
 function misrouted(): number {
   return bob.rejections().misrouted ?? 0
 }
@@ -67,9 +72,9 @@ describe('a broker that writes another subscription id', () => {
         const before = misrouted()
         reroute('chat.>', handler)
         mallory.publish('chat.x', 'pay mallory 1000', { mode, to: ['bob'] })
-        await until('it is judged', () => misrouted() === before + 1 || [...got.values()].flat().length > 0)
+        await until('it is judged', () => misrouted() > before || delivered().length > 0)
+        expect(delivered()).toEqual([])
       }
-      expect([...got.values()].flat()).toEqual([])
     },
   )
 

@@ -1,6 +1,6 @@
 import { createAccount, createOperator, createUser, fromPublic, fromSeed } from '@nats-io/nkeys'
-import { describe, expect, it } from 'vitest'
-import { utf8 } from '../../src/base/bytes.ts'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { hex, utf8 } from '../../src/base/bytes.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { decodeNkey, decodeSeed, encodeNkey, encodeSeed, type NkeyKind } from '../../src/identity/nkey.ts'
 import { signingKeyFromSeed } from '../../src/identity/signing-key.ts'
@@ -131,5 +131,39 @@ describe('reading an nkey', () => {
         expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain(text.slice(2, 20))
       }
     }
+  })
+})
+
+describe('the bytes of a seed on the way from and to text', () => {
+  const seed = engine.randomBytes(32)
+  const text = encodeSeed('U', seed)
+  afterEach(() => vi.restoreAllMocks())
+
+  /** How often bytes were wiped in which the seed stood. */
+  function wiped(task: () => void): number {
+    let count = 0
+    const { fill } = Uint8Array.prototype
+    vi.spyOn(Object.getPrototypeOf(Uint8Array.prototype), 'fill').mockImplementation(function (
+      this: Uint8Array,
+      ...args: unknown[]
+    ) {
+      if (hex(this).includes(hex(seed)) && args[0] === 0 && args.length === 1) count++
+      return fill.apply(this, args as [number])
+    })
+    task()
+    vi.restoreAllMocks()
+    return count
+  }
+
+  it('are wiped when the seed has been read, also where it is of another kind', () => {
+    expect(wiped(() => expect(decodeSeed('U', text)).toEqual(seed))).toBe(1)
+    expect(wiped(() => expect(() => decodeSeed('A', text)).toThrow(invalid))).toBe(1)
+  })
+
+  it('are wiped when the text has been made, and the seed is not', () => {
+    const before = hex(seed)
+    // With the prefix, and with the checksum too.
+    expect(wiped(() => expect(encodeSeed('U', seed)).toBe(text))).toBe(2)
+    expect(hex(seed)).toBe(before)
   })
 })

@@ -4,7 +4,6 @@ import { chooseEngine } from '../../src/crypto/engine.ts'
 import { sessionId } from '../../src/envelope/keys.ts'
 import { unseal, verifySender } from '../../src/envelope/open.ts'
 import { frameLeaf, signBatch, signedAuthLength } from '../../src/session/session-auth.ts'
-import { encodeFrameMeta } from '../../src/wire/frame.ts'
 import { encodeHandshake, SessionMode } from '../../src/wire/handshake.ts'
 import {
   forge,
@@ -16,7 +15,7 @@ import {
   SENT_AT_MS,
 } from '../envelope/forge.ts'
 import { type FrameParts, forgeFrame, headerOf, lookIntoFrame } from './forge-frame.ts'
-import { EMPTY_META, Pair } from './pair.ts'
+import { contentOf, Pair } from './pair.ts'
 
 const sodium = chooseEngine('libsodium')
 const COUNT = 5
@@ -130,7 +129,7 @@ describe('a co-recipient, who has the key of the session', () => {
   it('proves a frame by a batch of another session of the same sender', () => {
     const sender = sodium.ed25519KeyPair()
     const [mine, other] = [new Pair(sodium, { sender }), new Pair(sodium, { sender })]
-    const content = concat(encodeFrameMeta(EMPTY_META), utf8('x'))
+    const content = contentOf({}, utf8('x'))
     const header = headerOf(sodium, mine.secrets().sid, { counter: 0 })
     const leaves = [frameLeaf(sodium, header, [content])]
     const by = (binding: Uint8Array) => {
@@ -174,7 +173,7 @@ describe('a session of mode channel', () => {
   it('proves no more than that one of its two ends wrote the frame, as the documents say', () => {
     const pair = new Pair(sodium, { mode: SessionMode.channel })
     const secrets = pair.secrets()
-    const content = concat(encodeFrameMeta(EMPTY_META), utf8('from the recipient itself'))
+    const content = contentOf({}, utf8('from the recipient itself'))
     const header = headerOf(sodium, secrets.sid, { counter: 7 })
     expect(pair.fateOf(forgeFrame(sodium, secrets, { header, auth: new Uint8Array(1), content }))).toBe(
       'opened',

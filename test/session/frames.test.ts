@@ -5,12 +5,13 @@ import { CLOCK_WINDOW_MS, MAX_FRAMES_PER_BATCH } from '../../src/base/limits.ts'
 import { chooseEngine } from '../../src/crypto/engine.ts'
 import { paddedLength } from '../../src/crypto/padding.ts'
 import { channelAuthLength, frameLeaf, signBatch, signedAuthLength } from '../../src/session/session-auth.ts'
-import { encodeFrameMeta, FRAME_HEADER_BYTES, type FrameMeta } from '../../src/wire/frame.ts'
+import { FRAME_HEADER_BYTES, type FrameMeta } from '../../src/wire/frame.ts'
 import { SessionMode } from '../../src/wire/handshake.ts'
+import { type Packable, pack } from '../../src/wire/msgpack.ts'
 import { engines } from '../crypto/vectors.ts'
 import { SENT_AT_MS } from '../envelope/forge.ts'
 import { type FrameParts, forgeFrame, headerOf, honestPlaintext } from './forge-frame.ts'
-import { EMPTY_META, LIFETIME_MS, Pair, type PairOptions } from './pair.ts'
+import { contentOf, EMPTY_META, LIFETIME_MS, Pair, type PairOptions } from './pair.ts'
 
 const sodium = chooseEngine('libsodium')
 const modes = [
@@ -26,7 +27,6 @@ const META: FrameMeta = {
   inReplyTo: new Uint8Array(40).fill(9),
   headers: [{ name: 'X-Trace', value: 'ä€𝄞' }],
   clearHeaders: [{ name: 'Nats-Msg-Id', value: 'one' }],
-  lengths: undefined,
 }
 
 describe.each(everywhere)('frames of mode $name on $engine.name', ({ engine, mode }) => {
@@ -39,7 +39,7 @@ describe.each(everywhere)('frames of mode $name on $engine.name', ({ engine, mod
         const payloads = lengths.map((length) => engine.randomBytes(length))
         const frames = pair.seal(payloads, META)
         expect(frames.map((frame) => pair.open(frame))).toEqual(
-          payloads.map((payload) => ({ meta: META, payload })),
+          payloads.map((payload) => ({ meta: META, payloads: [payload] })),
         )
       }),
       { numRuns: engine.name === 'noble' ? 5 : 50 },
@@ -58,7 +58,7 @@ describe.each(everywhere)('frames of mode $name on $engine.name', ({ engine, mod
     const pair = new Pair(engine, { mode })
     const first = pair.open(pair.sealOne(utf8('first')))
     pair.open(pair.sealOne(utf8('other')))
-    expect(first).toMatchObject({ payload: utf8('first') })
+    expect(first).toMatchObject({ payloads: [utf8('first')] })
   })
 })
 
@@ -71,8 +71,11 @@ describe('what was opened', () => {
       const opened = pair.open(pair.sealOne(payload, { inReplyTo }))
       pair.open(pair.sealOne(new Uint8Array(length)))
       if (typeof opened === 'string') throw new Error(opened)
-      const { meta } = opened
-      expect([hex(opened.payload), hex(meta.inReplyTo ?? payload)]).toEqual([hex(payload), hex(inReplyTo)])
+      const { meta, payloads } = opened
+      expect([payloads.map(hex).join(), hex(meta.inReplyTo ?? payload)]).toEqual([
+        hex(payload),
+        hex(inReplyTo),
+      ])
     }
   })
 })
@@ -86,7 +89,7 @@ describe('a batch', () => {
       const frames = pair.seal(payloads)
       const backwards = [...frames.entries()].reverse()
       for (const [i, frame] of backwards)
-        expect(pair.open(frame)).toMatchObject({ payload: Uint8Array.of(i) })
+        expect(pair.open(frame)).toMatchObject({ payloads: [Uint8Array.of(i)] })
     }
   })
 
@@ -166,7 +169,7 @@ function fateOfForgery(
     readonly layOut?: (parts: FrameParts) => Uint8Array
   } = {},
 ): string {
-  const { options = {}, content = contentOf({}), layOut } = forgery
+  const { options = {}, content = contentOf({}, utf8('payload')), layOut } = forgery
   const pair = new Pair(sodium, options)
   const secrets = pair.secrets()
   const header = headerOf(sodium, secrets.sid, { counter: 0 })
@@ -175,10 +178,6 @@ function fateOfForgery(
   const auth = options.mode === SessionMode.channel ? new Uint8Array(1) : signed
   if (auth === undefined) throw new Error('nothing was signed')
   return pair.fateOf(forgeFrame(sodium, secrets, { header, auth, content }, layOut))
-}
-
-function contentOf(meta: Partial<FrameMeta>, payload = utf8('payload')): Uint8Array {
-  return concat(encodeFrameMeta({ ...EMPTY_META, ...meta }), payload)
 }
 
 describe('a malicious sender', () => {
@@ -254,32 +253,46 @@ describe('a malicious sender', () => {
     )
   })
 
-  const head = [0, 0, 0, 0]
-  const subject = [0, 10, ...utf8('orders.new')]
+  const fields: readonly Packable[] = [0, 'orders.new', undefined, undefined, [], [], utf8('x')]
+  const withField = (place: number, value: Packable) =>
+    pack(fields.map((field, i) => (i === place ? value : field)))
+  const pairs = (count: number) => new Array<Packable>(count).fill(['a', 'b'])
+
   it.each(
     Object.entries({
-      nothing: [],
-      'a ttl that is cut short': [0, 0, 0],
-      'no flags': head,
-      'an unknown flag': [...head, 32, ...subject],
-      'a subject that is cut short': [...head, 0, 0, 11, ...utf8('orders.new')],
-      'a subject that is not UTF-8': [...head, 0, 0, 1, 0xff],
-      'a subject that is too long': [...head, 0, 0x04, 0x01, ...new Uint8Array(1025)],
-      'a reply that is cut short': [...head, 1, ...subject, 0, 9, 97],
-      'an in_reply_to that is cut short': [...head, 2, ...subject, 9, 1],
-      'an in_reply_to that is too long': [...head, 2, ...subject, 65, ...new Uint8Array(65)],
-      'headers that are none': [...head, 4, ...subject, 0, 0],
-      'too many headers': [...head, 4, ...subject, 1, 1, ...new Uint8Array(257 * 4)],
-      'a header that is cut short': [...head, 4, ...subject, 0, 1, 0, 1, 97, 0, 9, 97],
-      'clear headers that are none': [...head, 8, ...subject, 0, 0],
-      'many payloads that are none': [...head, 16, ...subject, 0, 0],
-      'too many payloads': [...head, 16, ...subject, 0x10, 0x01, ...new Uint8Array(4097 * 4)],
-      'many payloads that are shorter than said': [...head, 16, ...subject, 0, 1, 0, 0, 0, 3, 1, 2],
-      'many payloads that are longer than said': [...head, 16, ...subject, 0, 1, 0, 0, 0, 1, 1, 2],
+      nothing: new Uint8Array(0),
+      'no array': Uint8Array.of(0xc0),
+      'what frames of a former draft held': Uint8Array.of(0, 0, 0, 0, 0, 0, 1, 97, 120),
+      'a field too few': pack(fields.slice(0, 6)),
+      'a field too many': pack([...fields, undefined]),
+      'bytes behind the last field': concat(pack(fields), Uint8Array.of(0)),
+      'a ttl above 2^32 - 1': withField(0, 2 ** 32),
+      'no ttl': withField(0, undefined),
+      'no subject': withField(1, undefined),
+      'a subject that is bytes': withField(1, utf8('orders.new')),
+      'a subject that is too long': withField(1, 'a'.repeat(1025)),
+      'a reply that is too long': withField(2, 'a'.repeat(1025)),
+      'a reply that is an integer': withField(2, 1),
+      'an in_reply_to that is too long': withField(3, new Uint8Array(65)),
+      'an in_reply_to that is text': withField(3, 'one'),
+      'no list of headers': withField(4, undefined),
+      'too many headers': withField(4, pairs(257)),
+      'a header of one part': withField(4, [['a']]),
+      'a header of three parts': withField(4, [['a', 'b', 'c']]),
+      'no list of clear headers': withField(5, undefined),
+      'too many clear headers': withField(5, pairs(257)),
+      'no payload': withField(6, undefined),
+      'a payload that is text': withField(6, 'x'),
+      'no payloads in an array': withField(6, []),
+      'a single payload in an array': withField(6, [utf8('x')]),
+      'many payloads of which one is text': withField(6, [utf8('x'), 'y']),
+      'many payloads of which one is many': withField(6, [utf8('x'), [utf8('y'), utf8('z')]]),
+      'too many payloads': withField(6, new Array<Packable>(4097).fill(utf8('x'))),
+      'many payloads with a reply': pack([0, 'orders.new', 'r', undefined, [], [], [utf8('x'), utf8('y')]]),
+      'a payload that is longer than what is there': concat(withField(6, new Uint8Array(0)).with(-1, 9)),
     }),
-  )('sends as content %s', (_what, bytes) => {
-    for (const { mode } of modes)
-      expect(fateOfForgery({ options: { mode }, content: Uint8Array.from(bytes) })).toBe('content')
+  )('sends as content %s', (_what, content) => {
+    for (const { mode } of modes) expect(fateOfForgery({ options: { mode }, content })).toBe('content')
   })
 
   it('changes the content under a beginning that was read before', () => {
@@ -291,21 +304,61 @@ describe('a malicious sender', () => {
       const header = headerOf(sodium, secrets.sid, { counter: counter++ })
       return pair.open(forgeFrame(sodium, secrets, { header, auth: new Uint8Array(1), content }))
     }
-    expect(send(contentOf({}))).toMatchObject({ meta: EMPTY_META })
-    expect(send(contentOf({}, utf8('other')))).toMatchObject({ meta: EMPTY_META, payload: utf8('other') })
-    expect(send(contentOf({ subject: 'orders.newer' }))).toMatchObject({ meta: { subject: 'orders.newer' } })
-    expect(send(contentOf({ ttlMs: 1 }))).toMatchObject({ meta: { ttlMs: 1 } })
-    expect(send(contentOf({ reply: 'a' }))).toMatchObject({ meta: { reply: 'a' } })
-    expect(send(contentOf({ lengths: [3, 4] }))).toMatchObject({ meta: { lengths: [3, 4] } })
-    expect(send(contentOf({ lengths: [3, 4] }, utf8('short')))).toBe('content')
-    expect(send(contentOf({}).subarray(0, 8))).toBe('content')
+    const [one, other] = [utf8('payload'), utf8('other')]
+    const bare = contentOf({}, one)
+    expect(send(bare)).toEqual({ meta: EMPTY_META, payloads: [one] })
+    expect(send(contentOf({}, other))).toEqual({ meta: EMPTY_META, payloads: [other] })
+    expect(send(contentOf({}, one, other))).toEqual({ meta: EMPTY_META, payloads: [one, other] })
+    expect(send(contentOf({ subject: 'orders.newer' }, one))).toMatchObject({
+      meta: { subject: 'orders.newer' },
+    })
+    expect(send(bare)).toEqual({ meta: EMPTY_META, payloads: [one] })
+    expect(send(contentOf({ ttlMs: 1 }, one))).toMatchObject({ meta: { ttlMs: 1 } })
+    expect(send(contentOf({ reply: 'a' }, one))).toMatchObject({ meta: { reply: 'a' } })
+    expect(send(contentOf({ inReplyTo: other }, one))).toMatchObject({ meta: { inReplyTo: other } })
+    expect(send(bare)).toEqual({ meta: EMPTY_META, payloads: [one] })
+    // Behind the known beginning everything is read as strictly as at first.
+    const meta = bare.subarray(0, bare.length - one.length - 2)
+    for (const rest of [
+      [],
+      [0xc4],
+      [0xc4, 1],
+      [0xc4, 0, 0],
+      [0xc5, 0, 1, 7],
+      [0xc6, 0, 0, 0, 1, 7],
+      [0xc0],
+      [0xa1, 97],
+      [0x90],
+      [0x91, 0xc4, 1, 7],
+      [0x92, 0xc4, 1, 7],
+      [0x92, 0xc4, 1, 7, 0xa1, 97],
+      [0x92, 0xc4, 1, 7, 0xc4, 1, 7, 0],
+      [0xdc, 0, 2, 0xc4, 1, 7, 0xc4, 1, 7],
+    ])
+      expect([rest, send(concat(meta, Uint8Array.from(rest)))]).toEqual([rest, 'content'])
+    expect(send(concat(meta, Uint8Array.of(0x92, 0xc4, 1, 7, 0xc4, 1, 8)))).toMatchObject({
+      payloads: [Uint8Array.of(7), Uint8Array.of(8)],
+    })
+  })
+})
+
+describe('what is remembered of the beginning of a frame', () => {
+  it('is little, however long the sender makes it', () => {
+    const pair = new Pair(sodium, { mode: SessionMode.channel })
+    expect(typeof pair.open(pair.sealOne(utf8('x')))).toBe('object')
+    const ofShort = pair.incoming.bytes
+    const headers = Array.from({ length: 200 }, (_, i) => ({ name: `h${i}`, value: 'v'.repeat(1000) }))
+    for (let i = 0; i < 3; i++) expect(typeof pair.open(pair.sealOne(utf8('x'), { headers }))).toBe('object')
+    expect(pair.incoming.bytes).toBeLessThanOrEqual(ofShort)
+    pair.incoming.forget()
+    expect(pair.incoming.bytes).toBe(0)
   })
 })
 
 describe('what a frame says of its proof', () => {
   it('is of exactly the mode of the handshake', () => {
     const [signed, channel] = [new Pair(sodium), new Pair(sodium, { mode: SessionMode.channel })]
-    const content = contentOf({})
+    const content = contentOf({}, utf8('payload'))
     const crossed = (pair: Pair, auth: (header: Uint8Array) => Uint8Array | undefined): string => {
       const secrets = pair.secrets()
       const header = headerOf(sodium, secrets.sid, { counter: 0 })

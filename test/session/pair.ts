@@ -1,3 +1,4 @@
+import { concat } from '../../src/base/bytes.ts'
 import { SubrosaError } from '../../src/base/errors.ts'
 import type { CryptoEngine, KeyPair } from '../../src/crypto/engine.ts'
 import type { Padding } from '../../src/crypto/padding.ts'
@@ -7,7 +8,7 @@ import { seal } from '../../src/envelope/seal.ts'
 import { FrameOpener, FrameSealer } from '../../src/session/frame-cipher.ts'
 import { IncomingSession, type OpenedContent, type SessionFailure } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
-import { encodeFrameMeta, type FrameMeta, readFrameHeader } from '../../src/wire/frame.ts'
+import { encodeFrameMeta, encodePayloads, type FrameMeta, readFrameHeader } from '../../src/wire/frame.ts'
 import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
 import { EPOCH, keyring, makeContent, newRecipient, SENT_AT_MS } from '../envelope/forge.ts'
 
@@ -19,7 +20,6 @@ export const EMPTY_META: FrameMeta = {
   inReplyTo: undefined,
   headers: [],
   clearHeaders: [],
-  lengths: undefined,
 }
 
 export interface PairOptions extends Partial<Handshake> {
@@ -28,6 +28,11 @@ export interface PairOptions extends Partial<Handshake> {
   readonly padding?: Padding
   /** On which the receiving end runs, where it is another one. */
   readonly receivingEngine?: CryptoEngine
+}
+
+/** `P` of a frame, as an honest sender encodes it. */
+export function contentOf(meta: Partial<FrameMeta>, ...payloads: readonly Uint8Array[]): Uint8Array {
+  return concat(encodeFrameMeta({ ...EMPTY_META, ...meta }), ...encodePayloads(payloads))
 }
 
 /** Both ends of a session that a real handshake has opened. */
@@ -91,12 +96,11 @@ export class Pair {
     return this.#outgoing(this.secrets())
   }
 
-  /** Seals payloads in one batch. */
+  /** Seals payloads in one batch, each in a frame of its own. */
   seal(payloads: readonly Uint8Array[], meta: Partial<FrameMeta> = {}): readonly Uint8Array[] {
-    const encoded = encodeFrameMeta({ ...EMPTY_META, ...meta })
     const frames = payloads.map((payload) => ({
       ...this.outgoing.takeNumber(SENT_AT_MS),
-      content: [encoded, payload],
+      content: [contentOf(meta, payload)],
     }))
     return this.outgoing.seal(this.sealer, frames)
   }

@@ -1,14 +1,13 @@
 import { inspect } from 'node:util'
 import { describe, expect, it } from 'vitest'
-import { concat, hex, utf8 } from '../../src/base/bytes.ts'
+import { hex, utf8 } from '../../src/base/bytes.ts'
 import { IncomingSession } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
-import { encodeFrameMeta } from '../../src/wire/frame.ts'
 import { SessionMode } from '../../src/wire/handshake.ts'
 import { engines } from '../crypto/vectors.ts'
 import { SENT_AT_MS } from '../envelope/forge.ts'
 import { forgeFrame, headerOf } from './forge-frame.ts'
-import { EMPTY_META, Pair } from './pair.ts'
+import { contentOf, Pair } from './pair.ts'
 
 const ZEROS = new Uint8Array(32)
 
@@ -23,7 +22,7 @@ describe.each(engines)('the key of a session that has ended, on $name', (engine)
       expiresAtMs: SENT_AT_MS + 1000,
       messageKey: pair.sender.secretKey,
     })
-    const content = [encodeFrameMeta(EMPTY_META), utf8('x')]
+    const content = [contentOf({}, utf8('x'))]
     const frame = { ...outgoing.takeNumber(SENT_AT_MS), content }
     expect(secrets.key).not.toEqual(ZEROS)
     outgoing.end()
@@ -49,7 +48,7 @@ describe.each(engines)('the key of a session that has ended, on $name', (engine)
       expect(secrets.key).toEqual(ZEROS)
       expect(pair.fateOf(frame)).toBe('session')
       const zeroed = { ...pair.secrets(), key: ZEROS }
-      const content = concat(encodeFrameMeta(EMPTY_META), utf8('anybody'))
+      const content = contentOf({}, utf8('anybody'))
       const header = headerOf(engine, zeroed.sid, { counter: 0 })
       const forged = forgeFrame(engine, zeroed, { header, auth: new Uint8Array(1), content })
       expect(pair.fateOf(forged)).toBe('session')

@@ -27,9 +27,9 @@ export class Child {
     this.#exited = new Promise((resolve) => child.once('exit', () => resolve()))
   }
 
-  /** The first message for which this holds. */
+  /** The first message for which this holds. It waits for longer than a busy machine takes. */
   async message(what: string, is: (message: Record<string, unknown>) => boolean) {
-    const deadline = performance.now() + 15_000
+    const deadline = performance.now() + 60_000
     for (;;) {
       const found = this.messages.find(is)
       if (found !== undefined) return found

@@ -1,6 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { expect } from 'vitest'
-import { concat, hex } from '../../src/base/bytes.ts'
+import { hex } from '../../src/base/bytes.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
@@ -13,14 +13,15 @@ import type { Permissions } from '../../src/identity/permissions.ts'
 import { verifyAnnouncement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { CHANNEL_AUTH, frameLeaf, signBatch } from '../../src/session/session-auth.ts'
-import { encodeFrameMeta, type FrameMeta } from '../../src/wire/frame.ts'
+import type { FrameMeta } from '../../src/wire/frame.ts'
 import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
 import type { SealedContent, SealedType } from '../../src/wire/sealed.ts'
 import { forgeFrame, headerOf } from '../session/forge-frame.ts'
+import { contentOf } from '../session/pair.ts'
 import { ManualClock } from './clock.ts'
 import { HandRotator } from './hand-rotator.ts'
 import { EVERYTHING, engine } from './identities.ts'
-import { passing } from './passing.ts'
+import { passing, passingUntil } from './passing.ts'
 import { collectStatus, TestRealm } from './realm.ts'
 import { MINUTE, reparse } from './statements.ts'
 import { until } from './until.ts'
@@ -54,6 +55,8 @@ export interface HandFrame {
   readonly sentAtMs?: number
   readonly meta?: Partial<FrameMeta>
   readonly payload?: Uint8Array
+  /** In place of one payload. */
+  readonly payloads?: readonly Uint8Array[]
   readonly messageKey?: Uint8Array
 }
 
@@ -66,9 +69,9 @@ export interface Writing {
   readonly number?: number
   readonly sentAtMs?: number
   readonly ttlMs?: number
-  /** Of many payloads, which only a frame can have. */
-  readonly lengths?: readonly number[]
   readonly payload?: Uint8Array
+  /** Many payloads, which only a frame can have. */
+  readonly payloads?: readonly Uint8Array[]
   readonly messageKey?: Uint8Array
 }
 
@@ -79,6 +82,8 @@ const MAX_SLEW_MS = 10_000
 /** A realm with one agent of the library, bob, who reads orders.new; whoever else is in it is made by hand. */
 export class HandRealm {
   readonly clock: ManualClock
+  /** The clocks of the machine that bob runs on: those of everybody, unless it is told otherwise. */
+  readonly machine: ManualClock
   readonly realm: TestRealm
   readonly hand: HandRotator
   readonly broker: NatsConnection
@@ -89,8 +94,13 @@ export class HandRealm {
   readonly got: SecureMessage[] = []
   #seq = 0
 
-  static async start(graceMs = HAND_GRACE_MS): Promise<HandRealm> {
+  /** @param machineOf makes the clocks of bob's machine from everybody's. Default: they are the same */
+  static async start(
+    graceMs = HAND_GRACE_MS,
+    machineOf = (clock: ManualClock): ManualClock => clock,
+  ): Promise<HandRealm> {
     const clock = new ManualClock()
+    const machine = machineOf(clock)
     const realm = await TestRealm.start({ clock, rotation: false })
     const broker = await realm.connection()
     const notBefore = clock.now()
@@ -102,22 +112,25 @@ export class HandRealm {
     const [made] = hand.epochs
     if (made === undefined) throw new Error('no epoch')
     const epoch = hand.world.accept(made)
-    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000 }))
+    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000, clock: machine }))
     await until('bob was heard', () => hand.announcements.length > 0)
-    const all = new HandRealm({ clock, realm, hand, broker, epoch, bob })
+    const all = new HandRealm({ clock, machine, realm, hand, broker, epoch, bob })
     bob.subscribe('orders.new', { callback: (_error, m) => all.got.push(m) })
     await bob.flush()
     return all
   }
 
-  private constructor(parts: Pick<HandRealm, 'clock' | 'realm' | 'hand' | 'broker' | 'epoch' | 'bob'>) {
+  private constructor(
+    parts: Pick<HandRealm, 'clock' | 'machine' | 'realm' | 'hand' | 'broker' | 'epoch' | 'bob'>,
+  ) {
     this.clock = parts.clock
+    this.machine = parts.machine
     this.realm = parts.realm
     this.hand = parts.hand
     this.broker = parts.broker
     this.epoch = parts.epoch
     this.bob = parts.bob
-    this.toBob = this.#keyOfBob()
+    this.toBob = this.keyOfBob(this.epoch)
   }
 
   /** Where bob takes handshakes that are for him alone. */
@@ -200,11 +213,12 @@ export class HandRealm {
     }
     const kind = mode === 'channel' ? SessionMode.channel : SessionMode.signed
     const session = this.openSession(by, { ...options, mode: kind })
-    return ({ number, payload, sentAtMs, messageKey, ...meta } = {}) =>
+    return ({ number, payload, payloads, sentAtMs, messageKey, ...meta } = {}) =>
       session.frame({
         meta,
         ...(number === undefined ? {} : { counter: number }),
         ...(payload === undefined ? {} : { payload }),
+        ...(payloads === undefined ? {} : { payloads }),
         ...(sentAtMs === undefined ? {} : { sentAtMs }),
         ...(messageKey === undefined ? {} : { messageKey }),
       })
@@ -225,6 +239,19 @@ export class HandRealm {
     if (Math.abs(by) <= MAX_SLEW_MS) return
     this.hand.tick()
     await until('all are fresh', () => heard.every((all) => all.some(({ type }) => type === 'fresh')))
+  }
+
+  /** Lets the clocks of everybody and of bob's machine run until bob is fresh after all that has happened. */
+  async untilFresh(): Promise<void> {
+    const heard = collectStatus(this.bob)
+    this.hand.tick()
+    await passingUntil(this, 'bob is fresh', () => heard.some(({ type }) => type === 'fresh'))
+  }
+
+  /** Moves the clocks of everybody and of bob's machine on. */
+  advance(ms: number): void {
+    this.clock.advance(ms)
+    if (this.machine !== this.clock) this.machine.advance(ms)
   }
 
   async expectDelivered(bytes: Uint8Array): Promise<void> {
@@ -278,13 +305,13 @@ export class HandRealm {
     })
   }
 
-  /** The key that bob has announced. */
-  #keyOfBob(): RecipientKey {
+  /** The key that bob has announced for an epoch. */
+  keyOfBob(epoch: AcceptedEpoch): RecipientKey {
     const { trust, revocations } = this.hand.world
     const around = { engine, trust, revocations }
     for (const bytes of this.hand.announcements) {
       const parsed = reparse(bytes)
-      const judged = { epoch: this.epoch, nowMs: this.clock.now() }
+      const judged = { epoch, nowMs: this.clock.now() }
       const key = verifyAnnouncement(around, parsed, judged)?.recipient
       if (parsed.announcement.agent === 'bob' && key !== undefined) return key
     }
@@ -321,22 +348,13 @@ export class HandSession {
     const { messageKey = this.#by.keys.secretKey } = options
     const { sid, binding } = this.secrets
     const header = headerOf(engine, sid, { counter, sentAtMs })
-    const content = concat(encodeFrameMeta({ ...META, ...options.meta }), payload)
+    const { payloads = [payload] } = options
+    const content = contentOf(options.meta ?? {}, ...payloads)
     const leaves = [frameLeaf(engine, header, [content])]
     const signed = this.#mode === SessionMode.signed
     const [auth = CHANNEL_AUTH] = signed ? signBatch(engine, leaves, { messageKey, binding }) : []
     return forgeFrame(engine, this.secrets, { header, auth, content })
   }
-}
-
-const META: FrameMeta = {
-  ttlMs: 0,
-  subject: 'orders.new',
-  reply: undefined,
-  inReplyTo: undefined,
-  headers: [],
-  clearHeaders: [],
-  lengths: undefined,
 }
 
 function sum(counts: object): number {

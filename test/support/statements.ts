@@ -60,6 +60,8 @@ export class World {
   readonly kept: EpochFloor[] = []
   /** Instances (hexadecimal or not) for which a clone alarm was raised. */
   readonly clones: Uint8Array[] = []
+  /** The highest time that was confirmed: whatever a test says. */
+  latestMs = 0
   /** Announcements that were signed by their identity and not taken. */
   readonly refused: LeftOut[] = []
 
@@ -77,7 +79,8 @@ export class World {
     this.authority = like?.authority ?? newAuthority()
     this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
-    this.revocations = new RevocationSet(engine, this.trust)
+    const latest = (): number => this.latestMs
+    this.revocations = new RevocationSet(engine, this.trust, latest)
     const { trust, revocations, kept, clones, refused } = this
     this.chain = new EpochChain({
       engine,
@@ -85,12 +88,14 @@ export class World {
       revocations,
       floor,
       keepFloor: (next) => kept.push(next),
+      latest,
     })
     this.directory = new Directory({
       engine,
       trust,
       epochs: this.chain,
       revocations,
+      latest,
       passesOn,
       onClone: ({ announcement }) => clones.push(announcement.instance),
       onRefused: (announcement) => refused.push(announcement),

@@ -1,15 +1,21 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { concat, hex, samePublic } from '../../src/base/bytes.ts'
 import { SubrosaError } from '../../src/base/errors.ts'
 import {
   decodeFrameContent,
+  decodePayloads,
   encodeFrameMeta,
+  encodePayloads,
   FRAME_HEADER_BYTES,
   type FrameMeta,
   frameSid,
   isFrameOf,
+  payloadBytes,
+  payloadsHead,
   readFrameHeader,
   writeFrameHeader,
+  writePayload,
 } from '../../src/wire/frame.ts'
 import {
   decodeHandshake,
@@ -29,12 +35,8 @@ const metas: fc.Arbitrary<FrameMeta> = fc.record({
   inReplyTo: fc.option(fc.uint8Array({ maxLength: 64 }), { nil: undefined }),
   headers: pairs,
   clearHeaders: pairs,
-  lengths: fc.constant(undefined),
 })
-
-function join(...parts: readonly Uint8Array[]): Uint8Array {
-  return Uint8Array.from(parts.flatMap((part) => [...part]))
-}
+const payloadLists = fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 20 })
 
 /** The code with which it fails; anything but an error of ours is thrown on. */
 function codeOf(task: () => unknown): string | undefined {
@@ -94,54 +96,48 @@ describe('the header of a frame', () => {
 })
 
 describe('the content of a frame', () => {
-  it('is read as it was written', () => {
+  it('is read as it was written, with one payload or many', () => {
     fc.assert(
-      fc.property(metas, fc.uint8Array({ maxLength: 100 }), (meta, payload) => {
+      fc.property(metas, payloadLists, (read, payloads) => {
+        const meta = payloads.length > 1 ? { ...read, reply: undefined } : read
         const encoded = encodeFrameMeta(meta)
-        const { meta: read, payloadStart } = decodeFrameContent(join(encoded, payload))
-        expect(read).toEqual(meta)
-        expect(payloadStart).toBe(encoded.length)
+        const content = concat(encoded, ...encodePayloads(payloads))
+        expect(decodeFrameContent(content)).toEqual({ meta, payloads, metaBytes: encoded.length })
+        expect(decodePayloads(content, encoded.length)).toEqual(payloads)
       }),
     )
   })
 
-  it('holds many payloads whose lengths must sum exactly', () => {
-    const meta: FrameMeta = {
-      ttlMs: 0,
-      subject: 'a',
-      reply: undefined,
-      inReplyTo: undefined,
-      headers: [],
-      clearHeaders: [],
-      lengths: [3, 0, 5],
-    }
-    const encoded = encodeFrameMeta(meta)
-    expect(decodeFrameContent(join(encoded, new Uint8Array(8))).meta.lengths).toEqual([3, 0, 5])
-    for (const wrong of [0, 7, 9, 100])
-      expect(codeOf(() => decodeFrameContent(join(encoded, new Uint8Array(wrong))))).toBe('ERR_MALFORMED')
+  it('is one MessagePack array, payloads and all', () => {
+    fc.assert(
+      fc.property(metas, payloadLists, (meta, payloads) => {
+        const { ttlMs, subject, reply, inReplyTo, headers, clearHeaders } = meta
+        const lists = [headers, clearHeaders].map((list) => list.map(({ name, value }) => [name, value]))
+        const [only] = payloads
+        const payload = payloads.length === 1 ? only : payloads
+        const content = concat(encodeFrameMeta(meta), ...encodePayloads(payloads))
+        expect(hex(content)).toBe(hex(pack([ttlMs, subject, reply, inReplyTo, ...lists, payload])))
+      }),
+    )
   })
 
-  it('is refused with an unknown flag, an empty list, too many payloads, or text that is none', () => {
-    const head = [0, 0, 0, 0]
-    const subject = [0, 1, 97]
-    for (const [what, bytes] of Object.entries({
-      'an unknown flag': [...head, 32, ...subject],
-      'all flags': [...head, 255, ...subject],
-      'no headers in their list': [...head, 4, ...subject, 0, 0],
-      'no clear headers in their list': [...head, 8, ...subject, 0, 0],
-      'more headers than there may be': [...head, 4, ...subject, 1, 1],
-      'no payloads in their list': [...head, 16, ...subject, 0, 0],
-      'more payloads than there may be': [...head, 16, ...subject, 0x10, 0x01],
-      'a subject that is not UTF-8': [...head, 0, 0, 1, 0xff],
-      'a subject that is too long': [...head, 0, 0x04, 0x01],
-      'a reply that is cut short': [...head, 1, ...subject, 0, 9, 97],
-      'an in_reply_to that is too long': [...head, 2, ...subject, 65, ...new Array<number>(65).fill(0)],
-      nothing: [],
-    }))
-      expect([what, codeOf(() => decodeFrameContent(Uint8Array.from(bytes)))]).toEqual([
-        what,
-        'ERR_MALFORMED',
-      ])
+  it('is written into memory as in parts, and says beforehand how long it is', () => {
+    fc.assert(
+      fc.property(fc.nat(70_000), (length) => {
+        const payload = new Uint8Array(length).fill(7)
+        const memory = new Uint8Array(length + 20)
+        const end = writePayload(memory, payload, 9)
+        expect(end - 9).toBe(payloadBytes(length))
+        expect(samePublic(memory.subarray(9, end), concat(...encodePayloads([payload])))).toBe(true)
+      }),
+      { examples: [[0], [255], [256], [65_535], [65_536]] },
+    )
+    expect([2, 15, 16, 4096].map((count) => hex(payloadsHead(count)))).toEqual([
+      '92',
+      '9f',
+      'dc0010',
+      'dc1000',
+    ])
   })
 
   it('throws nothing but errors of its own, whatever the bytes are', () => {
@@ -159,15 +155,14 @@ describe('the content of a frame', () => {
   it('is not written where a field does not fit', () => {
     const meta = {
       ttlMs: 0,
-      subject: 'a'.repeat(65_536),
+      subject: 'a',
       reply: undefined,
       inReplyTo: undefined,
       headers: [],
+      clearHeaders: [],
     }
-    expect(() => encodeFrameMeta({ ...meta, clearHeaders: [], lengths: undefined })).toThrow(RangeError)
-    expect(() =>
-      encodeFrameMeta({ ...meta, subject: 'a', ttlMs: -1, clearHeaders: [], lengths: undefined }),
-    ).toThrow(RangeError)
+    expect(() => encodeFrameMeta({ ...meta, subject: 'a'.repeat(65_536) })).toThrow(RangeError)
+    expect(() => encodeFrameMeta({ ...meta, ttlMs: -1 })).toThrow(RangeError)
   })
 })
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { Packr } from 'msgpackr/pack'
 import { describe, expect, it } from 'vitest'
@@ -32,6 +33,11 @@ function fieldsByOracle(bytes: Uint8Array): readonly Packable[] {
   return fields
 }
 
+/** As `toEqual`, which takes seconds for arrays of thousands of items. */
+function expectSame(fields: readonly Packable[], expected: readonly Packable[]): void {
+  if (!isDeepStrictEqual(fields, expected)) expect(fields).toEqual(expected)
+}
+
 function tryToUnpack(bytes: Uint8Array): FieldReader | undefined {
   try {
     return unpack(bytes, 'test')
@@ -49,9 +55,9 @@ describe('msgpackr, as an oracle', () => {
   it('reads everything that this codec writes to the same values', () => {
     fc.assert(
       fc.property(packables(3), (fields) => {
-        expect(fieldsByOracle(pack(fields))).toEqual(fields)
+        expectSame(fieldsByOracle(pack(fields)), fields)
       }),
-      { numRuns: 1000 },
+      { numRuns: 150 },
     )
   })
 
@@ -60,9 +66,9 @@ describe('msgpackr, as an oracle', () => {
       fc.property(packables(3), (fields) => {
         const written = new Uint8Array(oracle.pack(forOracle(fields)))
         expect(hex(written)).toBe(hex(pack(fields)))
-        expect(readLike(unpack(written, 'test'), fields)).toEqual(fields)
+        expectSame(readLike(unpack(written, 'test'), fields), fields)
       }),
-      { numRuns: 1000 },
+      { numRuns: 150 },
     )
   })
 
@@ -91,11 +97,11 @@ describe('msgpackr, as an oracle', () => {
         if (reader === undefined) return
         accepted++
         const fields = fieldsByOracle(bytes)
-        expect(readLike(reader, fields)).toEqual(fields)
+        expectSame(readLike(reader, fields), fields)
         expect(hex(pack(fields))).toBe(hex(bytes))
       }),
-      { numRuns: 10_000 },
+      { numRuns: 4000 },
     )
-    expect(accepted).toBeGreaterThan(500)
+    expect(accepted).toBeGreaterThan(200)
   })
 })

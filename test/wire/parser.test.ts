@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { samePublic } from '../../src/base/bytes.ts'
+import { decodeFrameContent } from '../../src/wire/frame.ts'
 import {
   decodeHandshake,
   decodeSessionRequest,
@@ -38,6 +39,7 @@ import {
   encodeTick,
   QueryKind,
 } from '../../src/wire/statements.ts'
+import { contentOf } from '../session/pair.ts'
 import { mutationsOf, packedArrays } from './mutations.ts'
 import { malformed } from './packable.ts'
 import { announcement, content, epoch, header, order, revocation, tick } from './samples.ts'
@@ -87,6 +89,27 @@ const codecs: readonly Codec[] = [
       ),
     ],
     roundTrip: (bytes) => encodeContent(decodeContent(bytes)),
+  },
+  {
+    name: 'decodeFrameContent',
+    prefix: bare,
+    samples: [
+      contentOf({}, new Uint8Array(20).fill(1)),
+      contentOf({ ttlMs: 2 ** 31 }, new Uint8Array(300), new Uint8Array(0)),
+      contentOf(
+        {
+          reply: 'inbox.1',
+          inReplyTo: new Uint8Array(40),
+          headers: [{ name: 'a', value: 'b' }],
+          clearHeaders: [{ name: 'Nats-Msg-Id', value: '1' }],
+        },
+        new Uint8Array(0),
+      ),
+    ],
+    roundTrip: (bytes) => {
+      const { meta, payloads } = decodeFrameContent(bytes)
+      return contentOf(meta, ...payloads)
+    },
   },
   {
     name: 'decodeHandshake',

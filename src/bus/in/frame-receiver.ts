@@ -17,7 +17,7 @@ import type { RejectReason } from '../status.ts'
 import type { Arrival } from './arrival.ts'
 import type { HeldSession } from './held-session.ts'
 import type { IncomingSessions, TurnedAway } from './incoming-sessions.ts'
-import { judge, type Moment } from './judge.ts'
+import { isRecent, judge, type Moment } from './judge.ts'
 import { keep } from './kept-message.ts'
 import { seenIn } from './replay.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
@@ -56,13 +56,15 @@ export class FrameReceiver {
   }
 
   take(delivered: NatsMessage, arrival: Arrival): void {
-    const { sessions, reject } = this.#options
+    const { sessions, reject, clock } = this.#options
     const frame = delivered.data
     const header = headerOf(frame)
     if (header === undefined) return reject('malformed', delivered)
     const held = sessions.find(frame)
     const turnedAway = held === undefined ? sessions.turnAway(frame) : undefined
     if (turnedAway !== undefined) return this.#turnAway(turnedAway, delivered, arrival)
+    // A recorded frame of a session that is forgotten is not worth a question.
+    if (held === undefined && !isRecent(header.sentAtMs, clock.moment())) return reject('time', delivered)
     if (!sessions.mustWait(frame, held !== undefined)) {
       if (held !== undefined) this.#open(held, { header, delivered, arrival })
       return
@@ -114,10 +116,10 @@ export class FrameReceiver {
       return reject(content, delivered)
     }
     const { epoch, sender, session } = held
-    const { ttlMs, lengths } = content.meta
+    const { ttlMs } = content.meta
     const opened = toOpened(held, header, content, delivered.data)
     const window = session.sid
-    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: lengths !== undefined }
+    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: content.payloads.length > 1 }
     const reason = judge(candidate, { delivered, arrival, policy, now })
     if (reason !== undefined) {
       this.#spend(held, arrival, clock.work() - startedAt)
@@ -152,20 +154,13 @@ export class FrameReceiver {
 
   #deliver(
     opened: Opened,
-    { meta, payload }: OpenedContent,
+    { payloads }: OpenedContent,
     { held, delivered, arrival }: { held: HeldSession; delivered: NatsMessage; arrival: Arrival },
   ): void {
     const { sender } = held
-    if (meta.lengths === undefined) return arrival.deliver({ opened, sender, delivered })
-    let at = 0
-    for (const length of meta.lengths) {
-      arrival.deliver({
-        opened: withPayload(opened, payload.subarray(at, at + length)),
-        sender,
-        delivered,
-      })
-      at += length
-    }
+    if (payloads.length === 1) return arrival.deliver({ opened, sender, delivered })
+    for (const payload of payloads)
+      arrival.deliver({ opened: withPayload(opened, payload), sender, delivered })
   }
 
   /** The same number again with another salt, under the same key: two processes go on from one state. */
@@ -185,7 +180,7 @@ const SALT_BYTES_COMPARED = 6
 function toOpened(
   held: HeldSession,
   header: FrameHeader,
-  { meta, payload }: OpenedContent,
+  { meta, payloads: [payload = EMPTY] }: OpenedContent,
   frame: Uint8Array,
 ): Opened {
   const { subject, reply, inReplyTo, headers, clearHeaders } = meta

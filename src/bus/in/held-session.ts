@@ -75,6 +75,12 @@ export class HeldSession {
     this.#windowBytes += bytes
   }
 
+  /** Gives back the memory that only saves work: what was proved of batches, and what is known of the last frames. */
+  slim(): void {
+    this.session.forget()
+    this.#recent = undefined
+  }
+
   /** Whether a frame of this number was opened lately, with another salt: a cloned process repeats its numbers. */
   hasOther(seq: number, salt: number): boolean {
     const slot = seq % RECENT_FRAMES

@@ -54,8 +54,9 @@ export type Admittance = 'held' | 'no room' | 'ended'
  * The memory for sessions of others, shared fairly by identity. SPEC, "Memory for sessions".
  *
  * Where it is full, those who hold more than their share lose what they can miss, in this order: sessions that have been
- * silent for a while become tombstones; tombstones become one line of time, before which their handshakes are refused;
- * and for the sake of somebody who holds less, other sessions become tombstones too. So nobody keeps out others, however
+ * silent for a while become tombstones; sessions in use forget what only saves work; tombstones become one line of time,
+ * before which their handshakes are refused; and for the sake of somebody who holds less, or where sessions have grown,
+ * sessions in use become tombstones too. So nobody keeps out others, however
  * many identities, instances and sessions he has.
  *
  * Nothing is forgotten before the rule of time refuses its handshake, judged by the highest time that was confirmed: what
@@ -217,6 +218,7 @@ export class SessionPool {
     const above = [...this.#holders.values()].filter(({ bytes }) => bytes > level)
     const gone: string[] = []
     for (const holder of above) gone.push(...this.#shrink(holder, level, 'silent'))
+    if (!this.#hasRoom(needed)) for (const holder of above) this.#slim(holder, level)
     if (!this.#hasRoom(needed)) for (const holder of above) if (holder.bytes > level) this.#drawLine(holder)
     const mayTakeAll = newcomer === undefined || newcomer.bytes + needed <= level
     if (!this.#hasRoom(needed) && mayTakeAll)
@@ -242,6 +244,16 @@ export class SessionPool {
       gone.push(held.session.sid)
     }
     return gone
+  }
+
+  /** Takes memory that only saves work from the sessions of a holder, until so much is left. */
+  #slim(holder: Holder, level: number): void {
+    for (const held of holder.sessions) {
+      if (holder.bytes <= level) return
+      held.slim()
+      this.#add(holder, held.bytes - held.counted)
+      held.counted = held.bytes
+    }
   }
 
   #bury(held: HeldSession): void {

@@ -18,6 +18,8 @@ export interface RespondOptions {
   readonly headers?: HeadersLike
   /** Where an answer to this response should go. */
   readonly reply?: string
+  /** Milliseconds after sending in which it may be delivered, as in `PublishOptions`. Default: no limit of its own. */
+  readonly ttl?: number
 }
 
 /** What {@link SecureConnection.publishMessage} publishes: a message of either client line, or one that was received. */
@@ -69,7 +71,7 @@ export class SecureMessage {
    * server delivers to it, which is another subject where the server maps it.
    */
   declare readonly reply?: string
-  /** The payload, in memory of its own. */
+  /** The payload. Its memory (`data.buffer`) holds nothing of another message. */
   readonly data: Uint8Array
   /** What the sender set. Absent where it set none. */
   declare readonly headers?: MessageHeaders

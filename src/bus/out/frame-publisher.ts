@@ -2,7 +2,7 @@ import { MAX_FRAMES_PER_BATCH, MAX_PAYLOADS_PER_FRAME } from '../../base/limits.
 import { FrameSealer } from '../../session/frame-cipher.ts'
 import type { FrameName, OutgoingSession } from '../../session/outgoing.ts'
 import { maxAuthLength } from '../../session/session-auth.ts'
-import { encodeFrameMeta, PAYLOAD_LENGTH_BYTES } from '../../wire/frame.ts'
+import { encodeFrameMeta, payloadBytes, payloadsHead } from '../../wire/frame.ts'
 import { SessionMode } from '../../wire/handshake.ts'
 import { splitHeaders } from '../messages/headers.ts'
 import type { NatsLike } from '../nats-like.ts'
@@ -29,8 +29,9 @@ export class FramePublisher {
   readonly #sealer: FrameSealer
   readonly #outbox: Outbox
   readonly #sessions: OutgoingSessions
-  /** What comes before the payload of a frame that has a subject and nothing else. */
+  /** What comes before the payload of a frame that has a subject and nothing else, and of one with a ttl too. */
   readonly #metas = new Map<string, Uint8Array>()
+  readonly #metasWithTtl = new Map<string, Uint8Array>()
 
   constructor(nc: NatsLike, options: FramePublisherOptions) {
     this.#options = options
@@ -50,19 +51,18 @@ export class FramePublisher {
     audience: SessionAudience,
     { mode, nowMs }: { readonly mode: SessionMode; readonly nowMs: number },
   ): Published | undefined {
-    const { subject, via = subject, reply, inReplyTo, headers, payload } = outgoing
+    const { subject, via = subject, reply, inReplyTo, headers, payload, ttlMs } = outgoing
     const open = this.#sessions.get(audience, mode, { subject: via, nowMs })
     if (open === undefined) return undefined
     const { session, members } = open
     const { sealed, clear } = headers === undefined ? NO_HEADERS : splitHeaders(headers)
     const isPlain = reply === undefined && inReplyTo === undefined && headers === undefined
-    const meta = isPlain ? this.#metaOf(subject) : encode(outgoing, { sealed, clear, lengths: undefined })
+    const meta = isPlain ? this.#metaOf(subject, ttlMs) : encode(outgoing, { sealed, clear })
     const named = reply === undefined ? undefined : { id: NO_ID }
     const isJoinable = isPlain && members.length === 1 && payload.length <= MAX_JOINED_PAYLOAD
     const route = { subject: via, reply, clear }
-    const joinable = isJoinable ? subject : undefined
-    const bytes = meta.length + payload.length
-    this.#send(session, { route, meta, payloads: [payload], bytes, nowMs, named, joinable }, members.length)
+    const bytes = meta.length + payloadBytes(payload.length)
+    this.#send(session, { route, meta, payloads: [payload], bytes, nowMs, named, isJoinable }, members.length)
     return named === undefined ? { id: NO_ID, members } : new PublishedFrame(named, members)
   }
 
@@ -80,21 +80,21 @@ export class FramePublisher {
     const { subject } = outgoing
     const { wire, clock } = this.#options
     const { sealed, clear } = splitHeaders(outgoing.headers)
-    const empty = encode(outgoing, { sealed, clear, lengths: [0] }).length
+    const meta = encode(outgoing, { sealed, clear })
+    const empty = meta.length + payloadsHead(MAX_PAYLOADS_PER_FRAME).length
     const recipients = audience.members.length
     const room = wire.room(clear)
     const sizeOf = (bytes: number): number => this.#sealer.size(maxAuthLength(mode, 1), bytes)
     const fits = (bytes: number): boolean => sizeOf(bytes) <= room
     const longest = payloads.reduce((most, { length }) => Math.max(most, length), 0)
-    if (!fits(empty + longest)) throw wire.tooLarge(sizeOf(empty + longest), recipients)
+    const most = empty + payloadBytes(longest)
+    if (!fits(most)) throw wire.tooLarge(sizeOf(most), recipients)
     let published = 0
     for (const group of grouped(payloads, empty, fits)) {
       const nowMs = clock.now()
       const open = this.#sessions.get(audience, mode, { subject, nowMs })
       if (open === undefined) return published
-      const lengths = group.map(({ length }) => length)
-      const meta = encode(outgoing, { sealed, clear, lengths })
-      const bytes = lengths.reduce((sum, length) => sum + length, meta.length)
+      const bytes = group.reduce((sum, { length }) => sum + payloadBytes(length), empty)
       const route = { subject, reply: undefined, clear }
       this.#send(open.session, { route, meta, payloads: group, bytes, nowMs }, recipients)
       published += group.length
@@ -121,7 +121,7 @@ export class FramePublisher {
   #send(session: OutgoingSession, parcel: Parcel, recipients: number): void {
     const isSigned = session.mode === SessionMode.signed
     // A channel's frame gains nothing by waiting, but for company.
-    const waits = isSigned || parcel.joinable !== undefined
+    const waits = isSigned || parcel.isJoinable === true
     if (waits && !this.#mustGoAlone(session, parcel, recipients)) this.#outbox.add(session, parcel)
     else this.#outbox.send(session, parcel)
   }
@@ -142,12 +142,15 @@ export class FramePublisher {
     return bytes > MAX_WAITING_BYTES || session.maxSize(this.#sealer, bytes, MAX_FRAMES_PER_BATCH) > room
   }
 
-  #metaOf(subject: string): Uint8Array {
-    const known = this.#metas.get(subject)
+  /** The same bytes each time: what has the same may join in one frame. */
+  #metaOf(subject: string, ttlMs: number | undefined): Uint8Array {
+    const metas = ttlMs === undefined ? this.#metas : this.#metasWithTtl
+    const key = ttlMs === undefined ? subject : `${ttlMs} ${subject}`
+    const known = metas.get(key)
     if (known !== undefined) return known
-    const meta = encode({ subject }, { ...NO_HEADERS, lengths: undefined })
-    if (this.#metas.size >= MAX_CACHED_SUBJECTS) this.#metas.clear()
-    this.#metas.set(subject, meta)
+    const meta = encode({ subject, ttlMs }, NO_HEADERS)
+    if (metas.size >= MAX_CACHED_SUBJECTS) metas.clear()
+    metas.set(key, meta)
     return meta
   }
 }
@@ -170,19 +173,10 @@ class PublishedFrame implements Published {
 }
 
 function encode(
-  { subject, reply, inReplyTo }: Omit<Outgoing, 'payload'>,
-  parts: ReturnType<typeof splitHeaders> & { readonly lengths: readonly number[] | undefined },
+  { subject, reply, inReplyTo, ttlMs = 0 }: Omit<Outgoing, 'payload'>,
+  { sealed, clear }: ReturnType<typeof splitHeaders>,
 ): Uint8Array {
-  const { sealed, clear, lengths } = parts
-  return encodeFrameMeta({
-    ttlMs: 0,
-    subject,
-    reply,
-    inReplyTo,
-    headers: sealed,
-    clearHeaders: clear,
-    lengths,
-  })
+  return encodeFrameMeta({ ttlMs, subject, reply, inReplyTo, headers: sealed, clearHeaders: clear })
 }
 
 /** Payloads in groups that fit into a frame. Each of them fits alone. */
@@ -191,13 +185,13 @@ function grouped(
   metaBytes: number,
   fits: (contentBytes: number) => boolean,
 ): readonly (readonly Uint8Array[])[] {
-  const all = payloads.reduce((sum, { length }) => sum + length + PAYLOAD_LENGTH_BYTES, metaBytes)
+  const all = payloads.reduce((sum, { length }) => sum + payloadBytes(length), metaBytes)
   if (payloads.length <= MAX_PAYLOADS_PER_FRAME && fits(all)) return payloads.length === 0 ? [] : [payloads]
   const groups: Uint8Array[][] = []
   let group: Uint8Array[] = []
   let bytes = metaBytes
   for (const payload of payloads) {
-    const more = payload.length + PAYLOAD_LENGTH_BYTES
+    const more = payloadBytes(payload.length)
     if (group.length > 0 && (group.length === MAX_PAYLOADS_PER_FRAME || !fits(bytes + more))) {
       groups.push(group)
       group = []

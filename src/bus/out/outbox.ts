@@ -1,13 +1,15 @@
 import { MAX_FRAMES_PER_BATCH } from '../../base/limits.ts'
 import type { FrameSealer } from '../../session/frame-cipher.ts'
 import type { FrameName, FrameNumber, OutgoingSession } from '../../session/outgoing.ts'
-import { encodeFrameMeta, PAYLOAD_LENGTH_BYTES } from '../../wire/frame.ts'
+import { encodePayloads, payloadsHead, writePayload } from '../../wire/frame.ts'
 import type { Route, Wire } from './wire-out.ts'
 
 /** What is published in one turn is copied in here: no memory is asked for, and what is not used is not there. */
 const MEMORY_BYTES = 1024 * 1024
 const MAX_JOINED = 64
 const MAX_JOINED_BYTES = 32 * 1024
+/** Before the payloads that were joined. */
+const MAX_HEAD_BYTES = 3
 
 /** What goes into one frame. */
 export interface Parcel {
@@ -15,13 +17,13 @@ export interface Parcel {
   /** What comes before the payloads. */
   readonly meta: Uint8Array
   readonly payloads: readonly Uint8Array[]
-  /** How many bytes meta and payloads have together. */
+  /** How many bytes meta and payloads have together, as they are encoded. */
   readonly bytes: number
   readonly nowMs: number
   /** Where the frame's name is left once it is sealed. */
   readonly named?: FrameName | undefined
-  /** The subject that is sealed with it, where nothing else is: then other payloads may join it in its frame. */
-  readonly joinable?: string | undefined
+  /** Whether payloads with the very same meta may join it in its frame. */
+  readonly isJoinable?: boolean
 }
 
 /** A frame that waits. Its meta and its payloads stand one after the other in memory. */
@@ -30,10 +32,12 @@ interface Waiting {
   readonly number: FrameNumber
   readonly route: Route
   readonly named: FrameName | undefined
-  readonly joinable: string | undefined
+  /** What payloads that join it must have before them; `undefined` where none may. */
+  readonly joinable: Uint8Array | undefined
   readonly start: number
   readonly payloadStart: number
-  readonly lengths: number[]
+  /** Payloads that were published one by one, and go in it together. */
+  joined: number
   end: number
 }
 
@@ -72,17 +76,20 @@ export class Outbox {
 
   /** Copies a frame's content, which waits for the end of the turn. It must be smaller than the memory. */
   add(session: OutgoingSession, parcel: Parcel): void {
-    const { meta, payloads, bytes, nowMs, route, named, joinable } = parcel
+    const { meta, payloads, bytes, nowMs, route, named, isJoinable = false } = parcel
     const memory = this.#room(bytes)
     if (this.#join(session, parcel, memory)) return
     const batch = this.#batchOf(session)
     const number = session.takeNumber(nowMs)
     const start = this.#used
-    this.#copy(meta, memory)
-    for (const payload of payloads) this.#copy(payload, memory)
-    const lengths = [bytes - meta.length]
     const payloadStart = start + meta.length
-    const waiting = { batch, number, route, named, joinable, start, payloadStart, lengths, end: this.#used }
+    memory.set(meta, start)
+    this.#used = payloadStart
+    if (payloads.length > 1) this.#copy(payloadsHead(payloads.length), memory)
+    this.#writePayloads(payloads, memory)
+    const joinable = isJoinable ? meta : undefined
+    const end = this.#used
+    const waiting = { batch, number, route, named, joinable, start, payloadStart, joined: 1, end }
     batch.frames.push(waiting)
     this.#waiting.push(waiting)
     if (batch.frames.length === MAX_FRAMES_PER_BATCH) this.flush()
@@ -93,7 +100,8 @@ export class Outbox {
   send(session: OutgoingSession, { route, meta, payloads, nowMs, named }: Parcel): void {
     this.flush()
     const { counter, sentAtMs } = session.takeNumber(nowMs)
-    const [frame] = session.seal(this.#sealer, [{ counter, sentAtMs, content: [meta, ...payloads], named }])
+    const content = [meta, ...encodePayloads(payloads)]
+    const [frame] = session.seal(this.#sealer, [{ counter, sentAtMs, content, named }])
     if (frame !== undefined) this.#wire.publish(route, frame)
   }
 
@@ -107,6 +115,8 @@ export class Outbox {
     this.#waiting = []
     for (const batch of this.#batches.values()) this.#seal(batch)
     this.#batches.clear()
+    // Sealed or not, no plaintext stays for the life of the connection.
+    this.#memory?.fill(0, 0, this.#used)
     this.#used = 0
     for (const { batch, route } of waiting) {
       const frame = batch.sealed[batch.published++]
@@ -117,25 +127,29 @@ export class Outbox {
   /** Puts a payload into the frame before it, where that is the last one and both go the same way. */
   #join(
     session: OutgoingSession,
-    { joinable, meta, payloads, bytes: all, route }: Parcel,
+    { isJoinable, meta, payloads, bytes: all, route }: Parcel,
     memory: Uint8Array,
   ): boolean {
     const last = this.#waiting.at(-1)
-    if (last === undefined || joinable === undefined || last.joinable !== joinable) return false
-    if (last.batch.session !== session || last.lengths.length === MAX_JOINED) return false
+    if (last === undefined || isJoinable !== true || last.joinable !== meta) return false
+    if (last.batch.session !== session || last.joined === MAX_JOINED) return false
     const more = all - meta.length
     const bytes = last.end - last.start + more
     if (bytes > MAX_JOINED_BYTES || last.route.subject !== route.subject) return false
-    if (!this.#wire.surelyTakes(bytes + MAX_JOINED * PAYLOAD_LENGTH_BYTES)) return false
-    for (const payload of payloads) this.#copy(payload, memory)
+    if (!this.#wire.surelyTakes(bytes + MAX_HEAD_BYTES)) return false
+    this.#writePayloads(payloads, memory)
     last.end += more
-    last.lengths.push(more)
+    last.joined++
     return true
   }
 
   #copy(bytes: Uint8Array, memory: Uint8Array): void {
     memory.set(bytes, this.#used)
     this.#used += bytes.length
+  }
+
+  #writePayloads(payloads: readonly Uint8Array[], memory: Uint8Array): void {
+    for (const payload of payloads) this.#used = writePayload(memory, payload, this.#used)
   }
 
   #room(bytes: number): Uint8Array {
@@ -164,13 +178,10 @@ export class Outbox {
     }
   }
 
-  #content({ joinable, lengths, start, payloadStart, end }: Waiting): readonly Uint8Array[] {
+  #content({ joined, start, payloadStart, end }: Waiting): readonly Uint8Array[] {
     const memory = this.#memory ?? new Uint8Array(0)
-    if (joinable === undefined || lengths.length === 1) return [memory.subarray(start, end)]
-    return [
-      encodeFrameMeta({ ...SUBJECT_ALONE, subject: joinable, lengths }),
-      memory.subarray(payloadStart, end),
-    ]
+    if (joined === 1) return [memory.subarray(start, end)]
+    return [memory.subarray(start, payloadStart), payloadsHead(joined), memory.subarray(payloadStart, end)]
   }
 
   #publish(route: Route, frame: Uint8Array): void {
@@ -190,11 +201,3 @@ export class Outbox {
     })
   }
 }
-
-const SUBJECT_ALONE = {
-  ttlMs: 0,
-  reply: undefined,
-  inReplyTo: undefined,
-  headers: [],
-  clearHeaders: [],
-} as const

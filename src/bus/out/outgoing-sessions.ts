@@ -109,10 +109,10 @@ export class OutgoingSessions {
    */
   prune(): void {
     const { clock } = this.#options
-    const nowMs = clock.now()
     const lateMs = clock.late()
+    const notBeforeMs = clock.notBefore()
     for (const [key, open] of this.#byAudience)
-      if (!this.#isOpen(open, { nowMs }) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
+      if (!open.session.isOpen(notBeforeMs) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
     for (const key of [...this.#refused.keys()]) this.#isRefused(key)
   }
 

@@ -30,6 +30,8 @@ export interface Outgoing {
   readonly reply?: string | undefined
   readonly inReplyTo?: Uint8Array
   readonly headers?: HeadersLike | undefined
+  /** How long after sending it may be delivered; `undefined` for no limit of its own. */
+  readonly ttlMs?: number | undefined
 }
 
 /** What was published: whom it was sealed to, and what a response names it by. */
@@ -216,7 +218,7 @@ export class Publisher {
   #sealMessage(outgoing: Outgoing, audience: Audience): Ready {
     const { engine, clock, link, padding } = this.#options
     const { epoch } = audience
-    const { subject, via = subject, payload, reply, inReplyTo } = outgoing
+    const { subject, via = subject, payload, reply, inReplyTo, ttlMs = 0 } = outgoing
     const { sealed, clear } = splitHeaders(outgoing.headers)
     const keys = link.keyring.sending(epoch.hash)
     if (keys === undefined)
@@ -229,7 +231,7 @@ export class Publisher {
         subject,
         reply,
         inReplyTo,
-        ttlMs: 0,
+        ttlMs,
         headers: sealed,
         clearHeaders: clear,
         payload,

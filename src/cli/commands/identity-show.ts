@@ -1,12 +1,11 @@
 import type { Command } from 'commander'
 import { engineFor } from '../../crypto/engine.ts'
 import { fingerprint } from '../../identity/fingerprint.ts'
-import { type Identity, isIdentityFile } from '../../identity/identity.ts'
+import { type Identity, isIdentityFile, publicIdentityKey } from '../../identity/identity.ts'
 import { loadIdentity } from '../../identity/keyfiles/key-file.ts'
 import { type PrivateKeyFormat, recogniseKey } from '../../identity/keyfiles/key-text.ts'
 import { viewPrivateKey } from '../../identity/keyfiles/private-key.ts'
 import { readKey, readKeyText, readPublicText } from '../../identity/keyfiles/secret-source.ts'
-import { encodeNkey } from '../../identity/nkey.ts'
 import { isInlineKey, resolvePublicKey, toSource } from '../realm/public-key.ts'
 import { addExamples, passphraseOption } from '../terminal/options.ts'
 import { printable, printableJson } from '../terminal/printable.ts'
@@ -114,7 +113,7 @@ async function publicKeyOf(source: string, passphrase: string | undefined): Prom
   const engine = engineFor()
   const seed = await readKey(source, passphrase)
   try {
-    return encodeNkey('U', engine.ed25519KeyPair(seed).publicKey)
+    return publicIdentityKey(engine, seed)
   } finally {
     engine.wipe(seed)
   }

@@ -1,5 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { SubrosaError } from '../../base/errors.ts'
+import { silentLog } from '../../base/logger.ts'
 import type { SecureConnection } from '../../bus/connection.ts'
 import { secure } from '../../bus/secure.ts'
 import { engineFor } from '../../crypto/engine.ts'
@@ -8,6 +9,7 @@ import { generateSigningKey } from '../../identity/signing-key.ts'
 import { issueToken } from '../../identity/token.ts'
 import { revokeAgent } from '../../setup/agents.ts'
 import { check, DemoFailure, expectRejected, until } from './checks.ts'
+import { LyingBroker } from './lying-broker.ts'
 import type { Screen } from './screen.ts'
 import type { Cast } from './steps.ts'
 import { type DemoWorld, isContent, tap } from './world.ts'
@@ -53,7 +55,35 @@ export async function attack(screen: Screen, world: DemoWorld, cast: Cast): Prom
     reason: 'unknown sender',
     run: () => impersonate(world, broker),
   })
+  await misroute(screen, world, cast)
   await revoke(screen, world, cast)
+}
+
+/** The broker hands a harmless message to the handler of another subject: it writes another subscription id on it. */
+async function misroute(screen: Screen, world: DemoWorld, { orders }: Cast): Promise<void> {
+  await world.register('payments', { pub: [], sub: ['orders.>', 'payments.>'] })
+  const lying = await LyingBroker.start(world.realm)
+  try {
+    const payments = await world.join('payments', lying.address)
+    let approved = 0
+    payments.subscribe('payments.approve', { callback: () => approved++ })
+    payments.subscribe('orders.new', { callback: () => {} })
+    await payments.flush()
+    await until('orders knows payments', () =>
+      orders.audience('orders.new').some(({ name }) => name === 'payments'),
+    )
+    lying.reroute('orders.new', 'payments.approve')
+    await expectRejected(screen, {
+      victim: payments,
+      delivered: () => approved,
+      name: 'an order that the broker hands to the handler of payments.approve',
+      reason: 'misrouted',
+      run: () => orders.publish('orders.new', 'pay 1000.00', { to: ['payments'] }),
+    })
+    await payments.close()
+  } finally {
+    lying.close()
+  }
 }
 
 function flipLastBit(bytes: Uint8Array): Uint8Array {
@@ -83,6 +113,7 @@ async function impersonate(world: DemoWorld, connection: NatsConnection): Promis
     identity: parseIdentityFile(engine, encodeIdentityFile(token, seed)),
     trust: { authority: [...world.realm.authority, stranger.publicKey] },
     state: 'memory',
+    log: silentLog,
   })
   impostor.publish('orders.new', 'pay 0.01', { to: ['billing'] })
   await impostor.close()

@@ -3,6 +3,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node'
+import { silentLog } from '../../base/logger.ts'
 import type { SecureConnection } from '../../bus/connection.ts'
 import { secure } from '../../bus/secure.ts'
 import { loadIdentity } from '../../identity/keyfiles/key-file.ts'
@@ -69,21 +70,23 @@ export class DemoWorld {
   }
 
   /** Connects by TLS with the agent's login, and seals the connection. */
-  async join(name: string): Promise<SecureConnection> {
+  async join(name: string, server = this.realm.server): Promise<SecureConnection> {
     const paths = agentPaths(this.realm.dir, name)
-    const bus = await secure(await this.connect(paths.creds), {
+    const bus = await secure(await this.connect(paths.creds, server), {
       identity: await loadIdentity(`file:${paths.identity}`),
       trust: { authority: this.realm.authority },
       state: join(this.folder, 'state'),
+      // The screen says what happens.
+      log: silentLog,
     })
     this.#agents.push(bus)
     return bus
   }
 
   /** A connection by TLS, with a login. */
-  async connect(credsPath: string): Promise<NatsConnection> {
+  async connect(credsPath: string, server = this.realm.server): Promise<NatsConnection> {
     const connection = await connect({
-      servers: this.realm.server,
+      servers: server,
       tls: { caFile: realmLayout(this.realm.dir).caCertificate },
       authenticator: credsAuthenticator(await readFile(credsPath)),
       maxReconnectAttempts: 0,

@@ -320,6 +320,17 @@ describe('memory for sessions', () => {
     expect(sessions.bytes).toBeLessThan(200)
   })
 
+  it('is made by what only saves work before sessions in use give way', () => {
+    const { sessions, fill, hear, held } = incoming(SMALL)
+    const sids = fill('mary', 250)
+    for (const sid of sids) {
+      // Its recent frames take half as much as the session itself.
+      sessions.find(frameOf(sid))?.mark(new Map(), { seq: 1, salt: 1 })
+      hear(sid)
+    }
+    expect([held(sids), sessions.bytes <= SMALL]).toEqual([250, true])
+  })
+
   it('is kept in bounds by what grows too', () => {
     const { sessions, fill, hear, held } = incoming(SMALL)
     const sids = fill('mary')

@@ -200,7 +200,8 @@ describe.each(modes)('a response in mode %s', (mode) => {
       all.writer(twin, mode)({ subject, inReplyTo }),
       all.writer(double, mode)({ subject, inReplyTo }),
     ]
-    if (mode !== 'message') wrong.push(write({ subject, inReplyTo, lengths: [1], payload: fromHex('01') }))
+    if (mode !== 'message')
+      wrong.push(write({ subject, inReplyTo, payloads: [fromHex('01'), fromHex('02')] }))
     const isTaken = reply.then(() => expect.fail('a wrong response was taken'))
     isTaken.catch(() => {})
     for (const bytes of wrong)

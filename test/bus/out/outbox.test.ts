@@ -1,17 +1,22 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { hex, utf8 } from '../../../src/base/bytes.ts'
+import { concat, hex, utf8 } from '../../../src/base/bytes.ts'
 import type { SecureConnection } from '../../../src/bus/connection.ts'
+import { Outbox } from '../../../src/bus/out/outbox.ts'
+import type { Wire } from '../../../src/bus/out/wire-out.ts'
 import type { StatusEvent } from '../../../src/bus/status.ts'
+import type { FrameSealer } from '../../../src/session/frame-cipher.ts'
+import type { OutgoingSession } from '../../../src/session/outgoing.ts'
 import { WireType, wireType } from '../../../src/wire/preamble.ts'
 import { engine } from '../../support/identities.ts'
 import { collectStatus, type Tapped, TestRealm } from '../../support/realm.ts'
 import { failure, until } from '../../support/until.ts'
 
-let realm: TestRealm
+let realm: TestRealm | undefined
 afterEach(async () => {
   vi.restoreAllMocks()
-  await realm.stop()
+  await realm?.stop()
+  realm = undefined
 })
 
 /** What stands between alice and her connection. */
@@ -23,16 +28,17 @@ interface Line {
 
 /** Alice, whose connection can fail her; bob, and carol who makes it more than one recipient. */
 async function start() {
-  realm = await TestRealm.start()
+  const started = await TestRealm.start()
+  realm = started
   const line: Line = { emit: () => {}, maxPayload: undefined }
-  const alice = await realm.agent('alice', {}, { over: throughLine(await realm.connection(), line) })
-  const [bob, carol] = [await realm.agent('bob'), await realm.agent('carol')]
+  const alice = await started.agent('alice', {}, { over: throughLine(await started.connection(), line) })
+  const [bob, carol] = [await started.agent('bob'), await started.agent('carol')]
   await alice.waitForAudience('talk.x', { atLeast: 2 })
   const got: string[] = []
   bob.subscribe('talk.>', { callback: (_error, m) => got.push(m.string()) })
   await bob.flush()
   const events = collectStatus(alice)
-  return { alice, bob, carol, line, got, events, seen: await realm.tap('talk.>') }
+  return { alice, bob, carol, line, got, events, seen: await started.tap('talk.>') }
 }
 
 function throughLine(nc: NatsConnection, line: Line): NatsConnection {
@@ -117,7 +123,7 @@ describe('what cannot be published at the end of a turn', () => {
     const second = ['2 to all', '2 by channel', '2 to bob', '2 to all']
     expect(got.slice(3)).toEqual(['1 by channel', '1 to bob', ...second])
     expect(String(errors(events)[0])).toBe('Error: the signer failed')
-    await realm.settled()
+    await realm?.settled()
     expect(new Set(noncesOf(seen)).size).toBe(noncesOf(seen).length)
   })
 
@@ -216,3 +222,35 @@ async function closed(bus: SecureConnection): Promise<void> {
   await bus.close()
   expect((await failure(() => bus.publish('talk.x', 'x'))).code).toBe('ERR_CLOSED')
 }
+
+describe('the memory in which plaintext waits', () => {
+  const text = utf8('waits for the end of the turn')
+
+  it.each([
+    ['is sealed', () => [Uint8Array.of(1)]],
+    [
+      'cannot be sealed',
+      () => {
+        throw new Error('no memory')
+      },
+    ],
+  ])('holds none of it any more when it %s', (_, seal) => {
+    const seen: Uint8Array[] = []
+    const session = {
+      takeNumber: () => ({ counter: 0, sentAtMs: 0 }),
+      seal: (_sealer: FrameSealer, frames: readonly { readonly content: readonly Uint8Array[] }[]) => {
+        seen.push(...frames.flatMap(({ content }) => content))
+        expect(hex(concat(...seen))).toContain(hex(text))
+        return seal()
+      },
+    } as unknown as OutgoingSession
+    const wire = { publish: () => {} } as unknown as Wire
+    const outbox = new Outbox({} as FrameSealer, wire, () => {})
+    const route = { subject: 'talk.x', reply: undefined, clear: [] }
+    const meta = Uint8Array.of(7)
+    outbox.add(session, { route, meta, payloads: [text], bytes: meta.length + text.length, nowMs: 0 })
+    outbox.flush()
+    expect(seen.length).toBeGreaterThan(0)
+    expect(concat(...seen).every((byte) => byte === 0)).toBe(true)
+  })
+})

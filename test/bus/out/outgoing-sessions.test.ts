@@ -94,8 +94,9 @@ function outgoing() {
     return encodeRefusal({ sid, kid: as.key.kid, reason, tag, ...changes })
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
-    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })
-  return { sessions, clock, subscribed, published, events, member, get, epoch, say, secretsOf, refusal }
+    sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })?.session
+  const parts = { sessions, clock, context, subscribed, published, events, member, get, epoch }
+  return { ...parts, say, secretsOf, refusal }
 }
 
 describe('the sessions that an instance has opened', () => {
@@ -163,6 +164,31 @@ describe('the sessions that an instance has opened', () => {
     expect(subscribed.size).toBe(1)
     sessions.close()
     expect(subscribed.size).toBe(0)
+  })
+
+  it('end when their life has passed, also where the wall clock was set back meanwhile', () => {
+    const { member, get, clock, sessions } = outgoing()
+    const opened = get([member()])
+    clock.jump(-3_600_000)
+    clock.advance(15 * 60_000 - 1)
+    sessions.prune()
+    expect(opened?.isOpen(0)).toBe(true)
+    clock.advance(1)
+    sessions.prune()
+    expect(opened?.isOpen(0)).toBe(false)
+  })
+
+  it('stay over, and are not begun in an epoch that is over, by the latest time where the clock is behind it', () => {
+    const { member, get, clock, epoch, context } = outgoing()
+    const [a, b] = [member(), member()]
+    const open = get([a])
+    context.clock.counted()
+    clock.advance(60_000)
+    expect(get([a])).toBe(open)
+    clock.jump(epoch.notAfter - clock.now())
+    context.clock.counted()
+    clock.jump(-60_000)
+    expect([get([a]), get([b])]).toEqual([undefined, undefined])
   })
 
   it('answer nobody any more when all are closed, those that had just ended among them', () => {

@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { LeftOutReports } from '../../../src/bus/left-out.ts'
 import type { NatsLike } from '../../../src/bus/nats-like.ts'
+import { FramePublisher } from '../../../src/bus/out/frame-publisher.ts'
 import { OutgoingSessions } from '../../../src/bus/out/outgoing-sessions.ts'
 import { sealTo } from '../../../src/bus/out/seal-to.ts'
+import { Wire } from '../../../src/bus/out/wire-out.ts'
 import type { RealmLink } from '../../../src/bus/realm/realm-link.ts'
 import { type StatusEvent, StatusFeed } from '../../../src/bus/status.ts'
 import { unseal } from '../../../src/envelope/open.ts'
@@ -19,7 +21,9 @@ const { secretKey: messageKey } = engine.ed25519KeyPair()
 
 function member(name: string, key = newRecipient(engine)) {
   const instanceBytes = engine.randomBytes(8)
-  return { name, instance: Buffer.from(instanceBytes).toString('hex'), instanceBytes, key }
+  const instance = Buffer.from(instanceBytes).toString('hex')
+  const announcementHash = engine.randomBytes(32)
+  return { name, instance, instanceBytes, key, announcementHash, maxInstances: 16 }
 }
 
 /** A member that no directory would take: nothing can be sealed to it. */
@@ -58,6 +62,10 @@ describe('sealing to an audience', () => {
       expect(unseal(engine, bytes, keyring(key))).toMatchObject({ outcome: 'opened' })
     const { name, instance } = mallory
     expect(events).toEqual([{ type: 'leftOut', name, instance, why: 'unusable key' }])
+  })
+
+  it('does not fail for one member of it', () => {
+    expect(() => sealed([hostile('mallory'), member('bob')], reporting().reports)).not.toThrow()
   })
 
   it('leaves out the second of two members with one kid, and names it', () => {
@@ -117,7 +125,20 @@ describe('a session', () => {
     const get = (members: readonly AudienceMember[]) =>
       sessions.get({ epoch, members }, SessionMode.signed, { subject: 'orders.new', nowMs: clock.now() })
     const inboxes = published
-    return { get, events, inboxes, inboxOf: (of: AudienceMember) => context.subjects.inbox(of.instanceBytes) }
+    const frames = new FramePublisher(nc, { ...context, link, padding: 'padme', wire: new Wire(nc) })
+    const request = (members: readonly AudienceMember[]) =>
+      frames.publish(
+        { subject: 'orders.new', payload: new Uint8Array(1), reply: 'answers.1' },
+        { epoch, members },
+        { mode: SessionMode.signed, nowMs: clock.now() },
+      )
+    return {
+      request,
+      get,
+      events,
+      inboxes,
+      inboxOf: (of: AudienceMember) => context.subjects.inbox(of.instanceBytes),
+    }
   }
 
   it('is with the members that its handshake was sealed to, and serves every message to that audience', () => {
@@ -135,6 +156,12 @@ describe('a session', () => {
     for (const again of [get(audience), get([bob, mallory])]) expect(again?.session).toBe(first?.session)
     expect(inboxes).toHaveLength(1)
     expect(events).toMatchObject([{ type: 'leftOut', name: 'mallory' }])
+  })
+
+  it('says of a request whom it was sealed to, so that nobody else may respond', () => {
+    const { request } = outgoing()
+    const bob = member('bob')
+    expect(request([bob, hostile('mallory')])?.members).toEqual([bob])
   })
 
   it('is not opened where nobody is left', async () => {

@@ -1,31 +1,41 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { hex } from '../../../src/base/bytes.ts'
 import { RealmLink } from '../../../src/bus/realm/realm-link.ts'
 import { StatusFeed } from '../../../src/bus/status.ts'
+import type { Identity } from '../../../src/identity/identity.ts'
 import { Trust } from '../../../src/identity/trust.ts'
 import { memoryState } from '../../../src/keys/state.ts'
+import { ManualClock } from '../../support/clock.ts'
 import { testContext } from '../../support/context.ts'
+import { HandRotator } from '../../support/hand-rotator.ts'
 import { engine } from '../../support/identities.ts'
+import { passing, passingUntil } from '../../support/passing.ts'
 import { TestRealm } from '../../support/realm.ts'
-import { until } from '../../support/until.ts'
+import { DAY, type MadeEpoch } from '../../support/statements.ts'
+import { failure, until } from '../../support/until.ts'
 
 let realm: TestRealm
 afterEach(() => realm.stop())
 
+/** A link of an agent that has not joined yet. */
+async function linkOf(identity: Identity, feed: StatusFeed): Promise<RealmLink> {
+  const trust = new Trust(engine, realm.trust)
+  return new RealmLink(await realm.connection(), {
+    ...testContext({ trust, clock: realm.clock, feed }),
+    identity,
+    claims: trust.verify(identity.token, realm.clock.now()),
+    state: memoryState(),
+    onHandshake: () => {},
+    onForgotten: () => {},
+    onTime: () => {},
+  })
+}
+
 describe('who listens for changes of a realm', () => {
   it('hears of them also when somebody before him throws, and that is reported', async () => {
     realm = await TestRealm.start()
-    const trust = new Trust(engine, realm.trust)
-    const identity = realm.identity('alice')
     const feed = new StatusFeed()
-    const link = new RealmLink(await realm.connection(), {
-      ...testContext({ trust, clock: realm.clock, feed }),
-      identity,
-      claims: trust.verify(identity.token, realm.clock.now()),
-      state: memoryState(),
-      onHandshake: () => {},
-      onForgotten: () => {},
-      onTime: () => {},
-    })
+    const link = await linkOf(realm.identity('alice'), feed)
     await link.join(10_000)
     const thrown = new Error('a listener that throws')
     const events = feed.read()
@@ -37,6 +47,46 @@ describe('who listens for changes of a realm', () => {
     await realm.agent('bob')
     await until('it was heard', () => heard > 0)
     expect((await events.next()).value).toEqual({ type: 'error', error: thrown })
+    link.close()
+    feed.close()
+  })
+})
+
+describe('what guards', () => {
+  it('is forgotten by the latest confirmed time alone: a wall clock that is ahead for a moment takes none of it', async () => {
+    const clock = new ManualClock()
+    realm = await TestRealm.start({ clock, rotation: false })
+    const hand = await HandRotator.start(realm, { epochs: (world) => world.epochs(3) })
+    const mallory = realm.identity('mallory')
+    const revocation = hand.world.revocation(mallory, {
+      since: clock.now(),
+      until: clock.now() + DAY,
+    })
+    hand.revocations = [revocation]
+    const first = hand.world.accept(hand.epochs[0] as MadeEpoch)
+    const feed = new StatusFeed()
+    const link = await linkOf(realm.identity('alice'), feed)
+    await passing(clock, link.join(120_000))
+    const retired = hand.world.announcement(realm.identity('bob'), first)
+    expect(link.directory.add(retired.bytes, clock.now())).toBeDefined()
+    const held = () => [
+      link.epochs.all().length,
+      link.directory.has(hex(retired.hash)),
+      link.revocations.isRevoked(mallory.claims),
+    ]
+    expect(held()).toEqual([3, true, true])
+    hand.isTicking = false
+    clock.jump(3 * DAY)
+    // Whoever asks finds it stale, and it looks for what has ended.
+    await failure(() => link.assertUsable())
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(held()).toEqual([3, true, true])
+    // When ticks confirm the time, it is over.
+    hand.namedRevocations = []
+    hand.isTicking = true
+    hand.tick()
+    await passingUntil(clock, 'it is fresh', () => !link.isStale())
+    expect(held()).toEqual([2, false, false])
     link.close()
     feed.close()
   })

@@ -40,6 +40,7 @@ describe('subrosa demo', () => {
       'a replayed message: turned away  reason: replay',
       'an altered message: turned away  reason: ciphertext',
       'a message moved to another subject: turned away  reason: subject',
+      'an order that the broker hands to the handler of payments.approve: turned away  reason: misrouted',
       'an impostor that calls itself orders: turned away  reason: unknown sender',
       'a message that a revoked agent sealed before: turned away  reason: revoked',
     ]) {
