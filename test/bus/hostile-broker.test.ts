@@ -245,9 +245,11 @@ describe.each(modes)('a hostile broker, over mode %s,', (mode) => {
     const before = count(alice, 'plaintext')
     const reply = alice.request('tools.spammed', 'q', { timeout: 5000, to: ['bob'], mode })
     let isOver = false
-    void reply.catch(() => {}).then(() => {
-      isOver = true
-    })
+    void reply
+      .catch(() => {})
+      .then(() => {
+        isOver = true
+      })
     const hasJunk = (): boolean => count(alice, 'plaintext') >= before + 20
     await until('the junk came first', () => slow.length === 1 && (hasJunk() || isOver))
     slow[0]?.respond('valid')

@@ -35,10 +35,13 @@ export function stray(): void {
 `
 
 const TEST = `import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { first, limit, settle, stray, take, word } from '../src/code.ts'
 
 describe('the code', () => {
+  afterEach(() => {
+    if (limit > 7) throw new TypeError('not left in order')
+  })
   it('refuses what is negative (all of it)', () => expect(() => take(-1)).toThrow(RangeError))
   it('takes a number', () => expect(take(1)).toBe(1))
   it('settles', () => settle())
@@ -51,6 +54,7 @@ describe('the code', () => {
   it('throws an error of its own', () => {
     if (word !== 'word') throw new Error('another word')
   })
+  it('is left in order', () => expect(limit).toBe(5))
   it('sees nothing stray', async () => {
     stray()
     await new Promise((resolve) => setTimeout(resolve, 20))
@@ -65,6 +69,9 @@ const CONFIG = `export default {
   },
 }
 `
+
+/** Each run of the command starts vitest several times. */
+const SLOW = { timeout: 240_000 }
 
 const REFUSES = 'the code refuses what is negative (all of it)'
 const CHECK = "  if (value < 0) throw new RangeError('negative')\n"
@@ -148,6 +155,18 @@ describe('npm run defences', () => {
         putIn: "'other'",
         name: 'the code throws an error of its own',
       },
+      {
+        row: 'a limit, whose loss a hook finds too,',
+        takeOut: 'limit = 5',
+        putIn: 'limit = 8',
+        name: 'the code is left in order',
+      },
+      {
+        row: 'a test that only a hook fails',
+        takeOut: 'limit = 5',
+        putIn: 'limit = 8',
+        name: 'the code takes a number',
+      },
       { row: 'an anchor that occurs twice', takeOut: 'one' },
       { row: 'an anchor that does not occur', takeOut: 'nowhere' },
       { row: 'a replacement that changes nothing', putIn: CHECK },
@@ -202,11 +221,11 @@ describe('npm run defences', () => {
     const result = await project.run()
     said = result.said
     isShown = result.isShown
-  }, 240_000)
+  }, SLOW.timeout)
 
   afterAll(() => project.remove())
 
-  it.each(['a check', 'a property', 'a word'])(
+  it.each(['a check', 'a property', 'a word', 'a limit, whose loss a hook finds too,'])(
     'shows %s whose test fails by an assertion without it',
     (row) => {
       expect(saidOf(row)).toMatch(/^shown/)
@@ -218,6 +237,7 @@ describe('npm run defences', () => {
     ['an anchor that does not occur', 'occurs 0 times in src/code.ts'],
     ['a replacement that changes nothing', 'the replacement is the text that it replaces'],
     ['a test that does not look', 'the test ends as passed without the defence'],
+    ['a test that only a hook fails', 'not by an assertion: TypeError: not left in order'],
     ['a test that hangs', 'not by an assertion: Error: Test timed out in 400ms'],
     ['a replacement with an error of types', 'it does not compile without the defence: TS2322'],
     ['a replacement that cannot be parsed', 'it does not compile without the defence: TS1109'],
@@ -236,16 +256,16 @@ describe('npm run defences', () => {
 
   it('fails when one row is not shown, and counts those that are', () => {
     expect(isShown).toBe(false)
-    expect(said).toContain('defences: 3 of 18 shown')
+    expect(said).toContain('defences: 4 of 20 shown')
   })
 
   it('changes nothing in the repository but the file of what was seen', () => {
     expect(readFileSync(join(project.root, 'src/code.ts'), 'utf8')).toBe(SOURCE)
     const seen = JSON.parse(readFileSync(join(project.root, 'test/defences/seen.json'), 'utf8'))
-    expect(Object.keys(seen)).toHaveLength(3)
+    expect(Object.keys(seen)).toHaveLength(4)
   })
 
-  it('runs again only the rows of which the source, the test or the row has changed', async () => {
+  it('runs again only the rows of which the source, the test or the row has changed', SLOW, async () => {
     const { said: first } = await project.run({ row: 'a check' })
     expect(first).toContain('1 of 1 shown')
     project.list([
@@ -262,7 +282,7 @@ describe('npm run defences', () => {
     expect(late.said).toContain('2 rows did not fit into the time, 2 of them changed')
   })
 
-  it('writes for CI nothing down, and prints the seed of what it takes at random', async () => {
+  it('writes for CI nothing down, and prints the seed of what it takes at random', SLOW, async () => {
     project.list([{ row: 'a check' }])
     await project.run()
     const path = join(project.root, 'test/defences/seen.json')
