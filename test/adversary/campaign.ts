@@ -14,6 +14,8 @@ export interface CampaignOptions {
   readonly schedules: number
   /** The first schedule's seed; the others have those that follow it. */
   readonly seed: number
+  /** Milliseconds after which no further schedule is begun. Default: all are run. */
+  readonly forMs?: number
   /** Called after each schedule. */
   readonly onProgress?: (done: number) => void
 }
@@ -36,7 +38,7 @@ export interface Outcome {
 
 /** Runs schedules, several at once, until all have run or one fails. */
 export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
-  const { schedules: wanted, seed, onProgress = () => {} } = options
+  const { schedules: wanted, seed, forMs = Number.POSITIVE_INFINITY, onProgress = () => {} } = options
   const began = performance.now()
   const server = await startTestServer()
   const tally = new Tally()
@@ -44,7 +46,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
   let next = 0
   let done = 0
   const worker = async (): Promise<void> => {
-    while (next < wanted && failure === undefined) {
+    while (next < wanted && failure === undefined && performance.now() - began < forMs) {
       const own = seed + next++
       const found = await runSeed(own, server.port, tally)
       failure ??= found
@@ -56,7 +58,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
   } finally {
     await server.stop()
   }
-  const missing = wanted >= ENOUGH_FOR_EVERY_FAULT ? tally.missingFaults : []
+  const missing = done >= ENOUGH_FOR_EVERY_FAULT ? tally.missingFaults : []
   const complaint = missing.length > 0 ? `these faults never happened: ${missing.join(', ')}` : undefined
   return { tally, failure, complaint, ms: performance.now() - began }
 }

@@ -1,4 +1,4 @@
-// npm run adversary -- --schedules N --seed S
+// npm run adversary -- --schedules N --seed S --minutes M
 import { parseArgs } from 'node:util'
 import { runCampaign, shrink } from './campaign.ts'
 import { report, reportFailure } from './report.ts'
@@ -7,13 +7,27 @@ const SHRINK_MS = 60_000
 const MAX_SEED = 2 ** 31
 
 const { values } = parseArgs({
-  options: { schedules: { type: 'string', default: '500' }, seed: { type: 'string' } },
+  options: {
+    schedules: { type: 'string', default: '500' },
+    seed: { type: 'string' },
+    minutes: { type: 'string', default: '60' },
+  },
 })
 const schedules = whole('schedules', values.schedules, 1)
 const seed = values.seed === undefined ? Math.floor(Math.random() * MAX_SEED) : whole('seed', values.seed, 0)
 
 console.log(`seed ${seed}`)
-const outcome = await runCampaign({ schedules, seed })
+const minutes = whole('minutes', values.minutes, 1)
+let done = 0
+const outcome = await runCampaign({
+  schedules,
+  seed,
+  forMs: minutes * 60_000,
+  onProgress: (count) => {
+    done = count
+  },
+})
+console.log(`${done} of ${schedules} schedules`)
 console.log(report(outcome, seed))
 if (outcome.complaint !== undefined) console.error(`adversary: error: ${outcome.complaint}`)
 if (outcome.failure !== undefined) {
