@@ -167,9 +167,9 @@ describe('a session', () => {
     const frame = session.frame()
     await all.expectDelivered(frame)
     await goTo(all.epoch.notBefore + LIFE_MS + CLOCK_WINDOW_MS)
-    all.broker.publish(all.inboxOfBob, session.handshake)
-    await all.expectRejected(frame, 'session')
-    await all.expectRejected(session.frame({ sentAtMs: all.epoch.notBefore + LIFE_MS - 1 }), 'session')
+    await all.expectRejected(session.handshake, 'time', all.inboxOfBob)
+    await all.expectRejected(frame, 'time')
+    await all.expectRejected(session.frame({ sentAtMs: all.epoch.notBefore + LIFE_MS - 1 }), 'time')
   })
 
   it('ends with the trust in its sender', async () => {
