@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { utf8 } from '../../src/base/bytes.ts'
 import type { PublishOptions, SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
+import { encodeFrameMeta, payloadBytes } from '../../src/wire/frame.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { announceCrowd } from '../support/crowd.ts'
 import { type Tapped, TestRealm } from '../support/realm.ts'
@@ -19,6 +20,15 @@ const numbers = (count: number): string[] => Array.from({ length: count }, (_, i
 const framesIn = (seen: readonly Tapped[]): number =>
   seen.filter(({ data }) => wireType(data) === WireType.frame).length
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const META = {
+  ttlMs: 0,
+  subject: 'talk.x',
+  reply: undefined,
+  inReplyTo: undefined,
+  headers: [],
+  clearHeaders: [],
+}
 
 const TO_BOB: PublishOptions = { to: ['bob'] }
 const BY_CHANNEL: PublishOptions = { to: ['bob'], mode: 'channel' }
@@ -81,14 +91,16 @@ describe('what is published to one instance one by one in one turn', () => {
         for (const text of texts) talk.alice.publish('talk.x', text, TO_BOB)
       })
     }
-    // Beside payloads a frame holds its time to live, its flags and its subject.
-    const room = MAX_JOINED_BYTES - (4 + 1 + 2 + 'talk.x'.length)
-    const full = Array<number>(Math.floor(room / MAX_JOINED_PAYLOAD)).fill(MAX_JOINED_PAYLOAD)
-    const rest = room % MAX_JOINED_PAYLOAD
+    // A frame also holds its subject and other fields, and the length of each payload.
+    const room = MAX_JOINED_BYTES - encodeFrameMeta(META).length
+    const each = payloadBytes(MAX_JOINED_PAYLOAD)
+    const full = Array<number>(Math.floor(room / each)).fill(MAX_JOINED_PAYLOAD)
+    const rest = (room % each) - payloadBytes(1000) + 1000
     expect(await ofSizes([...full, rest])).toBe(1)
     expect(await ofSizes([...full, rest + 1])).toBe(2)
-    expect(await ofSizes([...full, rest, 0])).toBe(1)
-    expect(await ofSizes([...full, rest, 1])).toBe(2)
+    const less = rest - payloadBytes(0)
+    expect(await ofSizes([...full, less, 0])).toBe(1)
+    expect(await ofSizes([...full, less, 1])).toBe(2)
     expect(await ofSizes([0, 0, 0])).toBe(1)
     expect(await ofSizes([1, MAX_JOINED_PAYLOAD, 1])).toBe(1)
     expect(await ofSizes([1, MAX_JOINED_PAYLOAD + 1, 1])).toBe(3)
