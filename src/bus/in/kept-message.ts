@@ -8,13 +8,23 @@ import type { NatsMessage } from '../nats-like.ts'
  * @param data `'without'` where what the message says is at hand already
  */
 export function keep(message: NatsMessage, data: 'with' | 'without' = 'with'): NatsMessage {
-  const { subject, sid, reply, headers } = message
-  return {
+  const { subject, sid, reply } = message
+  const kept = {
     subject,
     sid,
     ...(reply === undefined ? {} : { reply }),
-    ...(headers === undefined ? {} : { headers }),
     data: data === 'with' ? copy(message.data) : NOTHING,
+  }
+  try {
+    const { headers } = message
+    return headers === undefined ? kept : { ...kept, headers }
+  } catch (error) {
+    // Clients read headers when they are asked for, and throw where they do not parse: so does what is kept.
+    return Object.defineProperty(kept, 'headers', {
+      get() {
+        throw error
+      },
+    })
   }
 }
 

@@ -113,15 +113,24 @@ class Generation {
  * A number for how a message was delivered. Others may have the same: then a copy that came first stands in the way of
  * the genuine one, and only a broker, who could as well drop it, delivers a copy first.
  */
-export function deliveryOf(subscription: number, { subject, headers }: NatsMessage): number {
-  let hash = mix(FNV_START ^ subscription, subject)
-  if (headers === undefined) return hash
-  for (const [name, values] of headers) {
-    hash = mix(hash, name)
-    for (const value of values) hash = mix(hash, value)
+export function deliveryOf(subscription: number, delivered: NatsMessage): number {
+  const start = mix(FNV_START ^ subscription, delivered.subject)
+  try {
+    const { headers } = delivered
+    let hash = start
+    if (headers === undefined) return hash
+    for (const [name, values] of headers) {
+      hash = mix(hash, name)
+      for (const value of values) hash = mix(hash, value)
+    }
+    return hash
+  } catch {
+    // Clients throw for headers that do not parse: nothing with such ones is delivered.
+    return mix(start, UNREADABLE)
   }
-  return hash
 }
+
+const UNREADABLE = '\0'
 
 const FNV_START = 0x811c9dc5
 const FNV_PRIME = 0x01000193
