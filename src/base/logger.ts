@@ -4,15 +4,18 @@
  *
  * @example
  * ```ts
- * import { pino } from 'pino'
- *
- * const bus = await secure(nc, { identity, trust, log: pino() })
+ * const print = (fields: LogFields, text: string) => console.error(JSON.stringify({ ...fields, text }))
+ * const log: Logger = { debug() {}, info: print, warn: print, error: print }
  * ```
  */
 export interface Logger {
+  /** Details that matter only when looking for a fault. */
   debug(fields: LogFields, text: string): void
+  /** What happens in the ordinary course: keys rotate, the rotation service is heard again. */
   info(fields: LogFields, text: string): void
+  /** What an operator should look at: rejections, clones, staleness. */
   warn(fields: LogFields, text: string): void
+  /** What needs somebody: a rollback, an error that nobody caught. */
   error(fields: LogFields, text: string): void
 }
 

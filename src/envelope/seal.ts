@@ -57,7 +57,7 @@ export interface Sealed {
 }
 
 /** A recipient that got no wrap. */
-export interface LeftOutRecipient {
+interface LeftOutRecipient {
   readonly recipient: RecipientKey
   readonly why: LeftOutReason
 }

@@ -8,7 +8,7 @@ export type AgentName = (typeof AGENTS)[number]
 export const ROTATOR = 'rotator'
 
 /** One of an agent's standing subscriptions, without the prefix of its schedule. */
-export interface Standing {
+interface Standing {
   readonly pattern: string
   readonly queue?: string
   /** Whether it responds to what it gets. */

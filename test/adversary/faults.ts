@@ -16,11 +16,11 @@ export const MESSAGE_FAULTS = [
   'rewrite reply',
   'partition',
 ] as const
-export type MessageFault = (typeof MESSAGE_FAULTS)[number]
+type MessageFault = (typeof MESSAGE_FAULTS)[number]
 
 /** What happens to agents, beside what happens to messages. */
-export const AGENT_FAULTS = ['clock ahead', 'clock behind', 'suspend', 'cut', 'restart in a storm'] as const
-export type AgentFault = (typeof AGENT_FAULTS)[number]
+const AGENT_FAULTS = ['clock ahead', 'clock behind', 'suspend', 'cut', 'restart in a storm'] as const
+type AgentFault = (typeof AGENT_FAULTS)[number]
 
 export const FAULT_KINDS: readonly FaultKind[] = [...MESSAGE_FAULTS, ...AGENT_FAULTS]
 export type FaultKind = MessageFault | AgentFault

@@ -33,7 +33,7 @@ type Epochs = keyof typeof ROTATION
  * When all faults have stopped, every agent can talk to every other within so many epochs, each with its lead: until
  * every epoch is over that began before. What of an epoch's announcements was lost, only the next one mends.
  */
-export const RECOVERY_EPOCHS = 1
+const RECOVERY_EPOCHS = 1
 
 /** Timers that are due within a step of each other run together. A long time passes in about so many steps. */
 const STEPS = 40

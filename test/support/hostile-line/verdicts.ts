@@ -18,7 +18,7 @@ export interface MessageCrossing extends Crossing {
 }
 
 /** One operation that the line lets go on. */
-export interface Verdict {
+interface Verdict {
   readonly op: NatsOp
   /** Milliseconds to wait first, by the line's clock. Default: none. */
   readonly afterMs?: number
