@@ -91,7 +91,7 @@ describe('without ticks', () => {
     expect(got.at(-1)?.string()).toBe('fresh again')
   })
 
-  it.skipIf(process.env['SUBROSA_TEST_CLIENT'] === 'nats')('jumps of the wall clock within 120 s end no exchange, and beyond that no tick counts', async () => {
+  it('jumps of the wall clock within 120 s end no exchange, and beyond that no tick counts', async () => {
     await realm.startService()
     const shifted = { by: 0 }
     const wall: Clock = {
@@ -103,16 +103,25 @@ describe('without ticks', () => {
     for (const by of [119_000, -119_000]) {
       shifted.by = by
       await pass(clock, 5 * MINUTE, 5000)
-      alice.publish('orders.new', 'x')
+      // A jump of more than 10 s costs a round trip to the rotation service.
+      await passingUntil(clock, 'alice is fresh', () => mayPublish(alice))
     }
     shifted.by = 121_000
     await pass(clock, 91_000)
     expect(await codeOf(() => alice.publish('orders.new', 'x'))).toBe('ERR_STALE')
     shifted.by = 0
-    await pass(clock, 20_000)
-    alice.publish('orders.new', 'x')
+    await passingUntil(clock, 'alice is fresh again', () => mayPublish(alice))
   })
 })
+
+function mayPublish(bus: SecureConnection): boolean {
+  try {
+    bus.publish('orders.new', 'x')
+    return true
+  } catch {
+    return false
+  }
+}
 
 describe('a broker that plays old ticks again', () => {
   let recorded: Tapped[]
