@@ -99,12 +99,12 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
   // From here on an interrupt ends the service in order.
   const interrupted = terminal.interrupted()
   try {
-    const log = options.jetstream && jetStreamRotationLog(nc, { leaseMs: options.lease })
+    const sharedLog = options.jetstream && jetStreamRotationLog(nc, { leaseMs: options.lease })
     const service = await start(nc, options, {
       identity,
       trust: { authority: realm.authority },
       store: fileRotationStore(options.state ?? realmLayout(realm.dir).rotation),
-      ...(log && { log }),
+      ...(sharedLog && { sharedLog }),
       onEvent: (event) => report(terminal, event),
     })
     try {
