@@ -32,6 +32,7 @@ const packages = [
   { name: '@peculiar/x509', places: ['^src/setup/'] },
   { name: 'reflect-metadata', places: ['^src/setup/'] },
   { name: 'commander', places: ['^src/cli/'] },
+  { name: 'pino', places: ['^src/cli/terminal/log\\.ts$'] },
   { name: '@modelcontextprotocol/', places: ['^src/cli/mcp/'] },
   { name: 'fs-native-extensions', places: ['^src/keys/'] },
 ]

@@ -13,7 +13,7 @@ export interface Logger {
   debug(fields: LogFields, text: string): void
   /** What happens in the ordinary course: keys rotate, the rotation service is heard again. */
   info(fields: LogFields, text: string): void
-  /** What an operator should look at: rejections, clones, staleness. */
+  /** What an operator should look at: rejections, clones, staleness, a lost connection. */
   warn(fields: LogFields, text: string): void
   /** What needs somebody: a rollback, an error that nobody caught. */
   error(fields: LogFields, text: string): void

@@ -1,18 +1,16 @@
 import type { Clock } from '../base/clock.ts'
+import { LineLimit } from '../base/line-limit.ts'
 import type { Logger } from '../base/logger.ts'
 import type { RejectReason, StatusEvent } from './status.ts'
 
-/** Interval between log lines about rejections for one reason, in ms. The first is logged at once. */
-const REJECTIONS_LOGGED_EVERY_MS = 10_000
-
 /**
  * Writes the events of a connection to its log. Rejections come as fast as a broker sends junk, so those of one reason
- * share a line: the first is logged at once, and those that follow as one count every ten seconds.
+ * share lines: see {@link LineLimit}.
  */
 export class EventLog {
   readonly #log: Logger
   readonly #clock: Clock
-  readonly #rejections = new Map<RejectReason, { loggedAt: number; unlogged: number }>()
+  readonly #rejections = new LineLimit<RejectReason, string>()
 
   constructor(log: Logger, clock: Clock) {
     this.#log = log
@@ -21,23 +19,34 @@ export class EventLog {
 
   /** Logs one event. A logger that throws disturbs nothing. */
   write(event: StatusEvent): void {
-    try {
+    this.#guard(() => {
       if (event.type === 'rejected') this.#rejected(event.reason, event.subject)
       else this.#line(event)
+    })
+  }
+
+  /** Logs the rejections that still wait for their line. */
+  end(): void {
+    this.#guard(() => {
+      for (const { kind, latest, count } of this.#rejections.takeWaiting())
+        this.#logRejections(kind, latest, count)
+    })
+  }
+
+  #guard(task: () => void): void {
+    try {
+      task()
     } catch {
       // What cannot be logged is in the feed all the same.
     }
   }
 
   #rejected(reason: RejectReason, subject: string): void {
-    const nowMs = this.#clock.monotonic()
-    const known = this.#rejections.get(reason)
-    if (known !== undefined && nowMs - known.loggedAt < REJECTIONS_LOGGED_EVERY_MS) {
-      known.unlogged++
-      return
-    }
-    const count = (known?.unlogged ?? 0) + 1
-    this.#rejections.set(reason, { loggedAt: nowMs, unlogged: 0 })
+    const count = this.#rejections.admit(reason, subject, this.#clock.monotonic())
+    if (count !== undefined) this.#logRejections(reason, subject, count)
+  }
+
+  #logRejections(reason: RejectReason, subject: string, count: number): void {
     this.#log.warn({ event: 'rejected', reason, subject, count }, 'arrivals were rejected')
   }
 
@@ -90,7 +99,14 @@ export class EventLog {
       case 'error':
         return log.error({ event: 'error', err: event.error }, 'an error that nobody caught')
       case 'nats':
-        return log.debug({ event: 'nats', status: event.status.type }, 'status of the NATS connection')
+        return logConnection(log, event.status)
     }
   }
+}
+
+/** Logs what the NATS client says about its connection. */
+export function logConnection(log: Logger, { type: status }: { readonly type: string }): void {
+  if (status === 'disconnect') log.warn({ event: 'disconnected' }, 'the connection to the broker is lost')
+  else if (status === 'reconnect') log.info({ event: 'reconnected' }, 'the broker is back')
+  else log.debug({ event: 'nats', status }, 'status of the NATS connection')
 }

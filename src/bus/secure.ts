@@ -46,7 +46,7 @@ export interface SecureOptions {
   readonly capturedSubjects?: readonly string[]
   /**
    * Where log lines go: a pino logger, or anything of its shape. Default: warnings of the process for what an operator
-   * must not miss (rejections, clones, thrown callbacks), and nothing else.
+   * must not miss (rejections, clones, a lost connection, thrown callbacks), and nothing else.
    */
   readonly log?: Logger
   /** Where time comes from, for tests. Default the machine's. */

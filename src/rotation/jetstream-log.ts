@@ -38,8 +38,8 @@ const MAX_ATTEMPTS = 8
  * ```ts
  * import { jetStreamRotationLog } from 'subrosa/jetstream'
  *
- * const log = jetStreamRotationLog(nc, { leaseMs: 3000 })
- * const replica = await startRotationService(nc, { identity, trust, store, log })
+ * const sharedLog = jetStreamRotationLog(nc, { leaseMs: 3000 })
+ * const replica = await startRotationService(nc, { identity, trust, store, sharedLog })
  * ```
  */
 export function jetStreamRotationLog(nc: NatsConnection, options: JetStreamLogOptions = {}): RotationLog {

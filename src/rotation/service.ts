@@ -3,6 +3,7 @@
 import { hex, samePublic } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
+import { type Logger, warningLog } from '../base/logger.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
 import { type GateReason, subscribeSafely } from '../bus/safely.ts'
@@ -15,6 +16,7 @@ import { type ProtocolSubjects, protocolSubjects } from '../keys/subjects.ts'
 import { namesEpoch, verifyTick } from '../keys/ticks.ts'
 import { WireType } from '../wire/preamble.ts'
 import { decodeQuery, decodeStatement } from '../wire/statements.ts'
+import { RotationEventLog } from './event-log.ts'
 import type { RotationLog } from './log.ts'
 import { OrderDesk } from './order-desk.ts'
 import { QueryDesk } from './queries.ts'
@@ -32,12 +34,17 @@ export interface RotationOptions extends Partial<RotationTimes> {
   /** Where it keeps what it has published. Default: in memory, for as long as the process lives. */
   readonly store?: RotationStore
   /** What replicas share: one of them leads. Without it exactly one service may run. */
-  readonly log?: RotationLog
+  readonly sharedLog?: RotationLog
   /** Default: libsodium where it loads, or what the environment variable `SUBROSA_ENGINE` says. */
   readonly engine?: EngineName
   readonly subjectPrefix?: string
   readonly clock?: Clock
-  /** Called with what happens, for logs. It holds no secrets. */
+  /**
+   * Where log lines go: a pino logger, or anything of its shape. Default: warnings of the process for what an operator
+   * must not miss (refused statements, revocations, a lost lease or connection, errors), and nothing else.
+   */
+  readonly log?: Logger
+  /** Called with what happens, besides the log. It holds no secrets. */
   readonly onEvent?: (event: RotationEvent) => void
 }
 
@@ -80,6 +87,7 @@ export class RotationService {
   readonly #clock: Clock
   readonly #times: RotationTimes
   readonly #subjects: ProtocolSubjects
+  readonly #eventLog: RotationEventLog
   readonly #onEvent: (event: RotationEvent) => void
   readonly #onFailure: (error: unknown) => void
   readonly #engine: CryptoEngine
@@ -96,10 +104,12 @@ export class RotationService {
 
   /** Use {@link startRotationService}. */
   constructor(nc: NatsLike, options: RotationOptions) {
-    const { identity, clock = systemClock, store = memoryRotationStore(), log, onEvent = () => {} } = options
+    const { identity, clock = systemClock, store = memoryRotationStore(), sharedLog } = options
+    const { log = warningLog, onEvent = () => {} } = options
     this.#nc = nc
     this.#identity = identity
     this.#clock = clock
+    this.#eventLog = new RotationEventLog(log, clock)
     this.#onEvent = onEvent
     this.#times = rotationTimes(options)
     this.#engine = engineFor(options.engine)
@@ -107,8 +117,8 @@ export class RotationService {
     checkRotator(this.#trust, identity, clock.now())
     this.#subjects = protocolSubjects(this.#trust.realm, options.subjectPrefix)
     const parts = { engine: this.#engine, trust: this.#trust, subjects: this.#subjects, identity, clock }
-    const record = new RealmRecord({ ...parts, store, isShared: log !== undefined })
-    const onError = (error: unknown): void => onEvent({ type: 'error', error })
+    const record = new RealmRecord({ ...parts, store, isShared: sharedLog !== undefined })
+    const onError = (error: unknown): void => this.#tell({ type: 'error', error })
     // A replica that cannot write leaves it to another one.
     const onFailure = (error: unknown): void =>
       this.#replica === undefined ? onError(error) : void this.#replica.giveUp(error)
@@ -132,11 +142,11 @@ export class RotationService {
       onError: onFailure,
     })
     this.#openReplica =
-      log &&
+      sharedLog &&
       (() =>
         Replica.open(nc, {
           ...parts,
-          log,
+          log: sharedLog,
           record,
           times: this.#times,
           isDue: () => this.#isDue(),
@@ -168,6 +178,7 @@ export class RotationService {
       if (this.#isDue()) await this.rotate()
       this.#lead()
     } else await this.#startReplica(this.#openReplica)
+    void this.#watchConnection()
     await this.#nc.flush()
   }
 
@@ -177,10 +188,10 @@ export class RotationService {
         take: (message) => {
           if (!this.#isClosed) take(message)
         },
-        onError: (error) => this.#onEvent({ type: 'error', error }),
-        reject: (reason, { subject }) => {
+        onError: (error) => this.#reportRefused(subject, error),
+        reject: (reason, { subject: at }) => {
           if (this.#rejections.take(this.#clock.monotonic()))
-            this.#onEvent({ type: 'rejected', reason, subject })
+            this.#tell({ type: 'rejected', reason, subject: at })
         },
       })
     const { query, announcements, revoke, rotate, tick } = this.#subjects
@@ -204,7 +215,7 @@ export class RotationService {
       await this.#replica?.close()
       throw error
     }
-    void this.#watchConnection(this.#replica)
+    if (!this.#isLeading) this.#eventLog.standsBy()
   }
 
   /**
@@ -234,6 +245,7 @@ export class RotationService {
     // One that runs alone is closed when this call returns.
     if (!this.#isAlone) await this.#replica?.close()
     this.#guard(() => this.#record.close())
+    this.#eventLog.end()
   }
 
   #unsubscribe(): void {
@@ -253,7 +265,28 @@ export class RotationService {
     try {
       task()
     } catch (error) {
-      this.#onEvent({ type: 'error', error })
+      this.#tell({ type: 'error', error })
+    }
+  }
+
+  /** Logs an event, and hands it on. */
+  #tell(event: RotationEvent): void {
+    this.#eventLog.write(event)
+    this.#handOn(event)
+  }
+
+  /** What arrived on a subject cannot be taken. */
+  #reportRefused(subject: string, error: unknown): void {
+    this.#eventLog.refused(subject, error)
+    this.#handOn({ type: 'error', error })
+  }
+
+  /** A callback that throws disturbs nothing: what it was told of has happened. */
+  #handOn(event: RotationEvent): void {
+    try {
+      this.#onEvent(event)
+    } catch (error) {
+      this.#eventLog.write({ type: 'error', error })
     }
   }
 
@@ -274,7 +307,7 @@ export class RotationService {
 
   #lead(): void {
     const { head } = this.#record
-    if (!this.#isAlone) this.#onEvent({ type: 'leading' })
+    if (!this.#isAlone) this.#tell({ type: 'leading' })
     if (head === undefined) return
     // Whoever led before may have stored it and not published it.
     if (!this.#isAlone) this.#nc.publish(this.#subjects.epoch, head.bytes)
@@ -285,7 +318,7 @@ export class RotationService {
   #follow(): void {
     this.#ticker.stop()
     this.#cancelRotation()
-    if (!this.#isClosed) this.#onEvent({ type: 'following' })
+    if (!this.#isClosed) this.#tell({ type: 'following' })
   }
 
   /** Asked right before each tick. */
@@ -328,7 +361,7 @@ export class RotationService {
     this.#record.directory.invalidate(this.#clock.now())
     this.#orders.noteEpoch()
     if (this.#isLeading) this.#nc.publish(this.#subjects.epoch, epoch.bytes)
-    this.#onEvent({ type: 'epoch', number: epoch.number, notAfter: epoch.notAfter })
+    this.#tell({ type: 'epoch', number: epoch.number, notAfter: epoch.notAfter })
     this.#record.forget()
     if (!this.#isLeading) return
     this.#schedule(epoch)
@@ -340,7 +373,7 @@ export class RotationService {
     if (parsed === undefined) return
     const { agent: name, epoch, keys } = parsed.announcement
     const instance = hex(parsed.announcement.instance)
-    this.#onEvent(
+    this.#tell(
       keys.length === 0 ? { type: 'retired', name, instance } : { type: 'announced', name, instance, epoch },
     )
   }
@@ -355,7 +388,7 @@ export class RotationService {
   }
 
   #reportRevoked({ revocation: { identity, reason } }: VerifiedRevocation): void {
-    this.#onEvent({ type: 'revoked', identity, reason })
+    this.#tell({ type: 'revoked', identity, reason })
   }
 
   #takeQuery({ data, reply }: NatsMessage): void {
@@ -397,10 +430,11 @@ export class RotationService {
     )
   }
 
-  async #watchConnection(replica: Replica): Promise<void> {
-    for await (const { type } of this.#nc.status()) {
+  async #watchConnection(): Promise<void> {
+    for await (const status of this.#nc.status()) {
       if (this.#isClosed) return
-      if (type === 'reconnect') replica.comeInStep()
+      this.#eventLog.connection(status)
+      if (status.type === 'reconnect') this.#replica?.comeInStep()
     }
   }
 }
@@ -424,7 +458,7 @@ export class RotationService {
  * @example
  * ```ts
  * // One of several: each has a store of its own.
- * const replica = await startRotationService(nc, { identity, trust, store, log: jetStreamRotationLog(nc) })
+ * const replica = await startRotationService(nc, { identity, trust, store, sharedLog: jetStreamRotationLog(nc) })
  * console.log(replica.role)
  * ```
  */

@@ -1,5 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { MAX_JITTER_MS } from '../../src/base/limits.ts'
+import { silentLog } from '../../src/base/logger.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
 import { connectClient } from '../support/client.ts'
@@ -254,6 +255,7 @@ export class World {
       identity: rotator.identity,
       trust: { authority: [this.#authority.publicKey] },
       clock: this.#serviceClock,
+      log: silentLog,
       ...this.#rotation,
     })
     for (const agent of this.agents) await agent.start()

@@ -1,20 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { type LogFields, type Logger, warningLog } from '../../src/base/logger.ts'
+import { warningLog } from '../../src/base/logger.ts'
 import { EventLog } from '../../src/bus/event-log.ts'
 import { StatusFeed } from '../../src/bus/status.ts'
 import { ManualClock } from '../support/clock.ts'
+import { keptLog } from '../support/kept-log.ts'
 import { until } from '../support/until.ts'
-
-/** A logger that keeps its lines. */
-function keeping(): { readonly log: Logger; readonly lines: (LogFields & { level: string })[] } {
-  const lines: (LogFields & { level: string })[] = []
-  const at = (level: string) => (fields: LogFields) => void lines.push({ level, ...fields })
-  return { log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }, lines }
-}
 
 describe('the log of a connection', () => {
   it('has a line with a stable name for every security event', () => {
-    const { log, lines } = keeping()
+    const { log, lines } = keptLog()
     const feed = new StatusFeed(new EventLog(log, new ManualClock()))
     feed.emit({ type: 'rejected', reason: 'replay', subject: 'orders.new' })
     feed.emit({ type: 'clone', name: 'bob', instance: '00' })
@@ -34,7 +28,7 @@ describe('the log of a connection', () => {
   })
 
   it('reports a flood of rejections for one reason once in ten seconds, with their count', () => {
-    const { log, lines } = keeping()
+    const { log, lines } = keptLog()
     const clock = new ManualClock()
     const feed = new StatusFeed(new EventLog(log, clock))
     const reject = () => feed.emit({ type: 'rejected', reason: 'malformed', subject: 'orders.new' })
@@ -43,6 +37,29 @@ describe('the log of a connection', () => {
     clock.advance(10_000)
     reject()
     expect(lines.map(({ count }) => count)).toEqual([1, 1000])
+  })
+
+  it('reports the rejections that nothing has followed when the connection ends', () => {
+    const { log, lines } = keptLog()
+    const feed = new StatusFeed(new EventLog(log, new ManualClock()))
+    for (const subject of ['a', 'b', 'c']) feed.emit({ type: 'rejected', reason: 'replay', subject })
+    feed.close()
+    expect(lines).toMatchObject([
+      { subject: 'a', count: 1 },
+      { subject: 'c', count: 2 },
+    ])
+  })
+
+  it('says when the connection to the broker is lost, and when it is back', () => {
+    const { log, lines } = keptLog()
+    const feed = new StatusFeed(new EventLog(log, new ManualClock()))
+    for (const type of ['disconnect', 'reconnecting', 'reconnect'])
+      feed.emit({ type: 'nats', status: { type } })
+    expect(lines.map(({ level, event }) => `${level} ${event}`)).toEqual([
+      'warn disconnected',
+      'debug nats',
+      'info reconnected',
+    ])
   })
 
   it('is no hindrance where the logger throws: the event is in the feed all the same', async () => {

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { secure } from '../../src/bus/secure.ts'
 import { engineFor } from '../../src/crypto/engine.ts'
@@ -36,6 +37,7 @@ export class DailyRealm {
       identity: await loadIdentity(`file:${agentPaths(realm.dir, 'rotator').identity}`),
       trust: { authority: realm.authority },
       store: memoryRotationStore(),
+      log: silentLog,
     })
     return new DailyRealm(running, service)
   }

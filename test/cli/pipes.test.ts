@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { until } from '../support/until.ts'
 import { DailyRealm } from './daily-realm.ts'
+import { hasLogged } from './log-lines.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const READ_DATA =
@@ -183,7 +184,7 @@ describe('a broker that goes away', () => {
     try {
       const command = await own.listen('audit', 'sub', 'orders.>')
       await own.running.stopServer()
-      await until('it is said', () => command.said.some((line) => line.includes('is lost: trying again')))
+      await until('it is said', () => hasLogged(command.said, 'disconnected'))
       command.interrupt()
       expect((await command.outcome).code).toBe(0)
     } finally {

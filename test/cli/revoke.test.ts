@@ -12,6 +12,7 @@ import { revokeAgent } from '../../src/setup/revocations.ts'
 import { encodePage, QueryKind } from '../../src/wire/statements.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
 import { failure, until } from '../support/until.ts'
+import { hasLogged, readStderr } from './log-lines.ts'
 import { type RunningCommand, run, spawnCli, start } from './run.ts'
 
 let running: RunningRealm
@@ -88,8 +89,7 @@ describe('subrosa agent revoke', () => {
     await revoke('--reason', 'before')
     await running.startServer()
     const service = await startRotator()
-    await until('the service knows', () => says(service, 'revoked U'))
-    expect(service.said.join('\n')).toContain(': before')
+    await until('the service knows', () => hasLogged(service.said, 'revoked', { reason: 'before' }))
   })
 
   test('confirms even when the rotation service itself is revoked', async () => {
@@ -156,20 +156,21 @@ describe('subrosa rotator', () => {
     child.kill('SIGTERM')
     const { code, stdout, stderr } = await outcome
     expect({ code, stdout }).toEqual({ code: 0, stdout: '' })
-    expect(stderr).toContain('subrosa: epoch 1 until ')
-    expect(stderr.trimEnd().split('\n').at(-1)).toBe('subrosa: stopped')
+    const { log, said: last } = readStderr(stderr)
+    expect(log).toMatchObject([{ level: 'info', event: 'epoch', epoch: 1 }])
+    expect(last.at(-1)).toBe('subrosa: stopped')
     // Its record is released, and holds: the next one goes on with the same epoch.
     const next = await startRotator()
-    expect(next.said.join('\n')).not.toContain('epoch 1 until')
+    expect(hasLogged(next.said, 'epoch')).toBe(false)
   })
 
   test('reports who has keys, and who has gone', async () => {
     await running.startServer()
     const service = await startRotator()
     const intern = await joinAs('intern')
-    await until('it has announced', () => says(service, 'subrosa: intern '))
+    await until('it has announced', () => hasLogged(service.said, 'announced', { name: 'intern', epoch: 1 }))
     await intern.close()
-    await until('it has retired', () => says(service, 'has retired'))
+    await until('it has retired', () => hasLogged(service.said, 'retired', { name: 'intern' }))
   })
 
   test('refuses to run twice on one record', async () => {

@@ -324,7 +324,7 @@ describe('what replicas need', () => {
   it('is JetStream', async () => {
     const plain = await TestRealm.start({ rotation: false })
     const nc = await plain.connection()
-    const error = await failure(() => plain.startService({ log: jetStreamRotationLog(nc) }))
+    const error = await failure(() => plain.startService({ sharedLog: jetStreamRotationLog(nc) }))
     expect(error).toMatchObject({ code: 'ERR_SETUP', hint: expect.stringContaining('subrosa init') })
     await plain.stop()
   })

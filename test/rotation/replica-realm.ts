@@ -5,6 +5,7 @@ import { jetstream, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { hex } from '../../src/base/bytes.ts'
 import { SubrosaError } from '../../src/base/errors.ts'
+import { silentLog } from '../../src/base/logger.ts'
 import { jetStreamRotationLog } from '../../src/rotation/jetstream-log.ts'
 import type { LogReading, OpenLog, RotationLog } from '../../src/rotation/log.ts'
 import { logNames } from '../../src/rotation/log-names.ts'
@@ -118,9 +119,10 @@ export class ReplicaRealm {
     const service = await startRotationService(nc, {
       identity: this.realm.rotator,
       trust: this.realm.trust,
-      log: tamperedLog(jetStreamRotationLog(nc, { leaseMs }), tampered),
+      sharedLog: tamperedLog(jetStreamRotationLog(nc, { leaseMs }), tampered),
       onEvent: (event) => events.push(event),
       store,
+      log: silentLog,
       ...rest,
     })
     const replica = { service, nc, store, events, crash: () => nc.close() }

@@ -16,8 +16,8 @@ const CRASH = `
 const [child] = require('node:fs').readFileSync('/proc/1/task/1/children', 'utf8').split(' ')
 console.log(new Date().toISOString())
 process.kill(Number(child), 'SIGKILL')`
-const LEADS = /this replica leads$/
-const FOLLOWS = /this replica (follows|leads no more)/
+const LEADS = /"event":"leading"/
+const FOLLOWS = /"event":"following"/
 
 /**
  * Everything that docker-compose.yml promises, in one run from nothing to nothing.

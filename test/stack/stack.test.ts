@@ -7,6 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 const SERVICES = ['setup', 'nats', 'rotator-1', 'rotator-2', 'orders', 'billing']
 const DEADLINE_MS = 60_000
+const LEADS = /"event":"leading"/
+const FOLLOWS = /"event":"following"/
 
 /** `npm run stack`, as a process of its own that has nothing of this user's settings. */
 class Stack {
@@ -69,7 +71,7 @@ class Stack {
 
   leader(): string {
     const leaders = ['rotator-1', 'rotator-2'].filter((service) =>
-      /this replica leads$/.test(this.said(service).findLast((line) => /this replica/.test(line)) ?? ''),
+      LEADS.test(this.said(service).findLast((line) => LEADS.test(line) || FOLLOWS.test(line)) ?? ''),
     )
     expect(leaders).toHaveLength(1)
     return leaders[0] ?? ''
@@ -129,14 +131,14 @@ describe('npm run stack', () => {
     const from = stack.lines.length
     const killedAt = performance.now()
     process.kill(stack.pids().get(leader) ?? 0, 'SIGKILL')
-    await stack.says(other, /this replica leads$/, from)
+    await stack.says(other, LEADS, from)
     expect(performance.now() - killedAt).toBeLessThan(5000)
     await stack.says(
       'stack',
       new RegExp(`^${leader} has ended with SIGKILL, and is started again in 5 s$`),
       from,
     )
-    await stack.says(leader, /this replica follows/, from)
+    await stack.says(leader, FOLLOWS, from)
     await stack.exchanges(stack.lines.length)
     expect(stack.leader()).toBe(other)
 

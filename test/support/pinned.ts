@@ -1,4 +1,5 @@
 import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import {
@@ -49,6 +50,7 @@ export class PinnedRealm {
     realm.#service = await startRotationService(await realm.connection(), {
       identity: rotator,
       trust: { realm: rotator.publicKey, pins },
+      log: silentLog,
     })
     return realm
   }

@@ -89,6 +89,7 @@ export class TestRealm {
       identity: this.rotator,
       trust: this.trust,
       clock: this.clock,
+      log: silentLog,
       ...options,
     })
     return this.service

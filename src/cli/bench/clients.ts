@@ -1,7 +1,9 @@
+import type { Logger } from '../../base/logger.ts'
 import { openBroker } from '../realm/broker.ts'
 import { type BrokerOptions, givenOptions } from '../realm/broker-options.ts'
 import { joinRealm } from '../realm/join.ts'
 import { leave } from '../realm/realm-visit.ts'
+import { openLog } from '../terminal/log.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import type { BenchClient } from './client.ts'
 import { plainClient } from './plain-client.ts'
@@ -31,11 +33,10 @@ export async function withClients(
   const clients: BenchClient[] = []
   // What there is to say about the way to the broker is the same for all.
   const silent = { ...terminal, say: () => {} }
+  const log = await openLog(terminal, options)
   try {
     while (clients.length < options.clients)
-      clients.push(
-        await openClient(terminal, options, { purpose, opening: clients.length === 0 ? terminal : silent }),
-      )
+      clients.push(await openClient(clients.length === 0 ? terminal : silent, options, { purpose, log }))
     await task(clients)
   } finally {
     await Promise.all(clients.map((client) => client.leave()))
@@ -45,11 +46,11 @@ export async function withClients(
 async function openClient(
   terminal: Terminal,
   options: ClientsOptions,
-  { purpose, opening }: { readonly purpose: string; readonly opening: Terminal },
+  { purpose, log }: { readonly purpose: string; readonly log: Logger },
 ): Promise<BenchClient> {
   const { timeoutMs } = givenOptions(terminal, options)
-  if (options.plain) return plainClient(await openBroker(opening, options, purpose), timeoutMs)
-  const joined = await joinRealm(opening, options, purpose)
+  if (options.plain) return plainClient(await openBroker(terminal, options, purpose), timeoutMs)
+  const joined = await joinRealm(terminal, options, { purpose, log })
   const { bus, maxInstances } = joined
   if (options.clients > maxInstances) {
     await leave(joined.nc, bus)
@@ -57,5 +58,5 @@ async function openClient(
       `each of --clients is an instance of ${bus.name}, and its token allows ${maxInstances}: have it issued anew with --max-instances`,
     )
   }
-  return sealedClient(terminal, joined, { timeoutMs, siblings: options.clients - 1 })
+  return sealedClient(joined, { timeoutMs, siblings: options.clients - 1 })
 }

@@ -2,8 +2,8 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { errors, type NatsConnection } from '@nats-io/transport-node'
 import { SubrosaError } from '../../base/errors.ts'
 import { connectionEnded } from '../messages/deliveries.ts'
+import { watchDenials } from '../realm/denials.ts'
 import { leave } from '../realm/realm-visit.ts'
-import { deniedByBroker } from '../realm/report-status.ts'
 import type { BenchClient } from './client.ts'
 
 /** A client that seals nothing, for comparison: what it publishes is filler, and everybody on the way can read it. */
@@ -43,17 +43,6 @@ export function plainClient(nc: NatsConnection, timeoutMs: number): BenchClient 
       assertAllowed()
     },
     leave: () => leave(nc),
-  }
-}
-
-/** @returns what throws the error that the broker has sent, if any */
-function watchDenials(nc: NatsConnection): () => void {
-  let denial: Error | undefined
-  void (async () => {
-    for await (const status of nc.status()) if (status.type === 'error') denial ??= status.error
-  })()
-  return () => {
-    if (denial !== undefined) throw deniedByBroker(denial)
   }
 }
 

@@ -1,10 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { awaitAudience } from '../messages/audience.ts'
 import { connectionEnded } from '../messages/deliveries.ts'
+import { watchDenials } from '../realm/denials.ts'
 import type { Joined } from '../realm/join.ts'
 import { leave } from '../realm/realm-visit.ts'
-import { reportStatus } from '../realm/report-status.ts'
-import type { Terminal } from '../terminal/terminal.ts'
 import type { BenchClient } from './client.ts'
 
 /** How long to wait, and beside whom. */
@@ -15,12 +14,8 @@ export interface SealedClientOptions {
 }
 
 /** A client that seals everything, as an instance of an agent. */
-export function sealedClient(
-  terminal: Terminal,
-  { bus, nc }: Joined,
-  { timeoutMs, siblings }: SealedClientOptions,
-): BenchClient {
-  const report = reportStatus(terminal, bus)
+export function sealedClient({ bus, nc }: Joined, { timeoutMs, siblings }: SealedClientOptions): BenchClient {
+  const assertAllowed = watchDenials(nc)
   return {
     awaitAudience: async ({ subject, to }, atLeast) => {
       const readsItself = bus.audience(subject).some(({ instance }) => instance === bus.instance)
@@ -42,7 +37,7 @@ export function sealedClient(
           return (await bus.request(subject, payload, options)).data.length
         } catch (error) {
           // That the broker denied the request tells more than that no answer came.
-          report.assertAllowed()
+          assertAllowed()
           throw error
         }
       }
@@ -61,11 +56,8 @@ export function sealedClient(
       await bus.flush()
       // A denial came before the answer to the flush, and is heard now.
       await turn()
-      report.assertAllowed()
+      assertAllowed()
     },
-    leave: async () => {
-      await leave(nc, bus)
-      report.end()
-    },
+    leave: () => leave(nc, bus),
   }
 }

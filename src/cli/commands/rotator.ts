@@ -12,23 +12,19 @@ import { loadIdentity, readSecretFile } from '../../identity/keyfiles/key-file.t
 import { protocolSubjects } from '../../keys/subjects.ts'
 import { fileRotationStore } from '../../rotation/file-store.ts'
 import { jetStreamRotationLog } from '../../rotation/jetstream-log.ts'
-import {
-  type RotationEvent,
-  type RotationOptions,
-  type RotationService,
-  startRotationService,
-} from '../../rotation/service.ts'
+import { type RotationOptions, type RotationService, startRotationService } from '../../rotation/service.ts'
 import { leaveReplicas, type RotationStore } from '../../rotation/store.ts'
 import { agentPaths, realmLayout } from '../../setup/layout.ts'
 import { openRealm, type Realm } from '../../setup/realm.ts'
 import { listRevocations } from '../../setup/revocation-records.ts'
 import { connectBroker } from '../realm/dial.ts'
+import { addLogOptions, type LogOptions, openLog } from '../terminal/log.ts'
 import { addExamples, parseDuration, realmOption, serverOption } from '../terminal/options.ts'
-import { note, reportError, type Terminal } from '../terminal/terminal.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
 
 const ROTATOR = 'rotator'
 
-interface RotatorOptions {
+interface RotatorOptions extends LogOptions {
   readonly realm: string
   readonly identity?: string
   readonly creds?: string
@@ -69,7 +65,7 @@ export function registerRotator(program: Command, terminal: Terminal): void {
         'go back from --jetstream: every other replica is stopped for good, and none had a newer epoch',
       ).conflicts('jetstream'),
     )
-    .action((options: RotatorOptions) => rotate(terminal, options))
+  addLogOptions(command, 'info').action((options: RotatorOptions) => rotate(terminal, options))
   addExamples(
     command,
     'subrosa rotator',
@@ -99,19 +95,18 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
   // From here on an interrupt ends the service in order.
   const interrupted = terminal.interrupted()
   try {
-    const log = options.jetstream && jetStreamRotationLog(nc, { leaseMs: options.lease })
+    const sharedLog = options.jetstream && jetStreamRotationLog(nc, { leaseMs: options.lease })
     const service = await start(nc, options, {
       identity,
       trust: { authority: realm.authority },
       store: fileRotationStore(options.state ?? realmLayout(realm.dir).rotation),
-      ...(log && { log }),
-      onEvent: (event) => report(terminal, event),
+      log: await openLog(terminal, options),
+      ...(sharedLog && { sharedLog }),
     })
     try {
       await publishRecorded(nc, realm)
       note(terminal, `the rotation service of ${realm.key} runs on ${server}`)
-      if (service.role === 'follower') note(terminal, 'this replica follows: it takes over when none leads')
-      await ending(terminal, nc, interrupted)
+      await ending(nc, interrupted)
     } finally {
       await service.close()
     }
@@ -144,8 +139,7 @@ async function publishRecorded(nc: NatsConnection, realm: Realm): Promise<void> 
 }
 
 /** Resolves when somebody asks for the end. @throws SubrosaError ERR_CONNECTION when the broker sends us away */
-async function ending(terminal: Terminal, nc: NatsConnection, interrupted: Promise<void>): Promise<void> {
-  void reportStatus(terminal, nc)
+async function ending(nc: NatsConnection, interrupted: Promise<void>): Promise<void> {
   const closed = nc.closed().then((cause) => {
     throw new SubrosaError('ERR_CONNECTION', 'the broker ended the connection', {
       hint: 'its login may have expired: subrosa agent add rotator --renew',
@@ -153,40 +147,4 @@ async function ending(terminal: Terminal, nc: NatsConnection, interrupted: Promi
     })
   })
   await Promise.race([interrupted, closed])
-}
-
-async function reportStatus(terminal: Terminal, nc: NatsConnection): Promise<void> {
-  for await (const { type } of nc.status()) {
-    if (type === 'disconnect') note(terminal, 'the connection to the broker is lost: trying again')
-    if (type === 'reconnect') note(terminal, 'the broker is back')
-  }
-}
-
-function report(terminal: Terminal, event: RotationEvent): void {
-  switch (event.type) {
-    case 'epoch':
-      note(terminal, `epoch ${event.number} until ${new Date(event.notAfter).toISOString()}`)
-      break
-    case 'announced':
-      note(terminal, `${event.name} ${event.instance} has keys for epoch ${event.epoch}`)
-      break
-    case 'retired':
-      note(terminal, `${event.name} ${event.instance} has retired`)
-      break
-    case 'revoked':
-      note(terminal, `revoked ${event.identity}: ${event.reason || 'no reason given'}`)
-      break
-    case 'leading':
-      note(terminal, 'this replica leads')
-      break
-    case 'following':
-      note(terminal, 'this replica leads no more')
-      break
-    case 'rejected':
-      reportError(terminal, `a message of ${event.subject} was refused unread: ${event.reason}`)
-      break
-    case 'error':
-      reportError(terminal, event.error instanceof Error ? event.error.message : 'unknown')
-      break
-  }
 }

@@ -107,6 +107,7 @@ export class DemoWorld {
       identity: await loadIdentity(`file:${paths.identity}`),
       trust: { authority: this.realm.authority },
       store: fileRotationStore(realmLayout(this.realm.dir).rotation),
+      log: silentLog,
       ...DEMO_TIMES,
     })
     return this.#service

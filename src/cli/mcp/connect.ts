@@ -37,7 +37,9 @@ export function registerConnect(mcp: Command, terminal: Terminal): void {
       ).argParser(parseLoopback),
     )
   addConnectOptions(command)
-  addAgentOptions(command).action((name: string, options: Options) => connect(terminal, name, options))
+  addAgentOptions(command, 'info').action((name: string, options: Options) =>
+    connect(terminal, name, options),
+  )
   addExamples(
     command,
     'subrosa mcp connect files',

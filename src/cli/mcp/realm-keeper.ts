@@ -1,9 +1,10 @@
 import { SubrosaError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
 import type { SecureConnection } from '../../bus/connection.ts'
 import type { BrokerOptions } from '../realm/broker-options.ts'
 import { type Joined, joinRealm } from '../realm/join.ts'
 import { leave } from '../realm/realm-visit.ts'
-import { reportStatus } from '../realm/report-status.ts'
+import { openLog } from '../terminal/log.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
 /** A realm that is joined when it is needed, and anew when its connection has ended for good. */
@@ -11,6 +12,7 @@ export class RealmKeeper {
   readonly #terminal: Terminal
   readonly #options: BrokerOptions
   readonly #purpose: string
+  #log: Logger | undefined
   #joined: Joined | undefined
   #joining: Promise<Joined> | undefined
   #isLeft = false
@@ -45,8 +47,11 @@ export class RealmKeeper {
   async #join(): Promise<Joined> {
     if (this.#isLeft) throw new SubrosaError('ERR_CLOSED', 'the realm was left')
     await this.#joined?.nc.close()
-    const joined = await joinRealm(this.#terminal, this.#options, this.#purpose)
-    reportStatus(this.#terminal, joined.bus)
+    this.#log ??= await openLog(this.#terminal, this.#options)
+    const joined = await joinRealm(this.#terminal, this.#options, {
+      purpose: this.#purpose,
+      log: this.#log,
+    })
     this.#joined = joined
     return joined
   }

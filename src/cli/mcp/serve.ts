@@ -75,8 +75,9 @@ export function registerServe(mcp: Command, terminal: Terminal): void {
         parseDuration,
       ),
     )
-  addAgentOptions(command).action(async (name: string, words: readonly string[], options: ServeOptions) =>
-    serve(terminal, { name, words, options }),
+  addAgentOptions(command, 'info').action(
+    async (name: string, words: readonly string[], options: ServeOptions) =>
+      serve(terminal, { name, words, options }),
   )
   addExamples(
     command,

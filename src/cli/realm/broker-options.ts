@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { isAgentName } from '../../identity/token.ts'
+import { addLogOptions, type LogLevel, type LogOptions } from '../terminal/log.ts'
 import { parseDuration, parseName, passphraseOption } from '../terminal/options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
@@ -37,7 +38,7 @@ type TextOption = keyof typeof VARIABLES
 type TextOptions = { readonly [option in TextOption]?: string }
 
 /** What the command line says about how to connect and whom to trust, as commander hands it over. */
-export interface BrokerOptions extends Omit<TextOptions, 'context'> {
+export interface BrokerOptions extends Omit<TextOptions, 'context'>, LogOptions {
   /** Where the passphrase of an encrypted identity key is. */
   readonly passphrase?: string
   /** `false` for `--no-context`. */
@@ -101,14 +102,19 @@ export function addTrustOptions(command: Command): Command {
   return addGroup(command, 'Trust:', [textOption('--realm <dir>', "the realm's folder"), ...trustOptions()])
 }
 
-/** Adds {@link addBrokerOptions} and what says who this agent is. */
-export function addAgentOptions(command: Command): Command {
-  return addGroup(addBrokerOptions(command), 'Connection:', [
+/**
+ * Adds {@link addBrokerOptions}, what says who this agent is, and what is logged of its sealed connection.
+ *
+ * @param logLevel the level of a command line that names none; without it pino's `warn`
+ */
+export function addAgentOptions(command: Command, logLevel?: LogLevel): Command {
+  addGroup(addBrokerOptions(command), 'Connection:', [
     textOption('--identity <source>', 'who this is: an identity file, a private key, or env:NAME'),
     textOption('--identity-token <source>', 'the token of a private key: a file, or env:NAME'),
     passphraseOption(),
     textOption('--state <dir>', "what this agent must not forget, or 'memory'"),
   ])
+  return addLogOptions(command, logLevel)
 }
 
 /**
@@ -117,7 +123,7 @@ export function addAgentOptions(command: Command): Command {
  * @throws RangeError when a variable has no value that the option would take
  */
 export function givenOptions(terminal: Terminal, options: BrokerOptions): GivenOptions {
-  const { tlsfirst, timeout, connectionName, context, passphrase, ...texts } = options
+  const { tlsfirst, timeout, connectionName, context, passphrase, logLevel, log, ...texts } = options
   const flags: Record<string, string> = {}
   const env: Record<string, string> = {}
   for (const [option, variable] of Object.entries(VARIABLES)) {

@@ -1,5 +1,6 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { SubrosaError } from '../../base/errors.ts'
+import type { Logger } from '../../base/logger.ts'
 import type { SecureConnection } from '../../bus/connection.ts'
 import { secure } from '../../bus/secure.ts'
 import type { Identity } from '../../identity/identity.ts'
@@ -23,13 +24,14 @@ export interface Joined {
  * Connects to the broker and joins the realm as the agent that is named.
  *
  * @param purpose what the broker calls the connection, where nobody says it
+ * @param log where what happens to it is logged
  * @throws what openBroker, trustOf, loadIdentity and secure throw, and SubrosaError ERR_SETUP when nothing says who
  *   this agent is
  */
 export async function joinRealm(
   terminal: Terminal,
   options: BrokerOptions,
-  purpose: string,
+  { purpose, log }: { readonly purpose: string; readonly log: Logger },
 ): Promise<Joined> {
   const given = givenOptions(terminal, options)
   const trust = await trustOf(terminal, options)
@@ -37,7 +39,8 @@ export async function joinRealm(
   const nc = await openBroker(terminal, options, purpose)
   try {
     const { state } = given.all
-    const bus = await secure(nc, { identity, trust, timeout: given.joinTimeoutMs, ...(state && { state }) })
+    const timeout = given.joinTimeoutMs
+    const bus = await secure(nc, { identity, trust, timeout, log, ...(state && { state }) })
     return { bus, nc, maxInstances: identity.claims.maxInstances }
   } catch (error) {
     await nc.close()

@@ -2,10 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { SecureConnection } from '../../bus/connection.ts'
 import { Interrupted } from '../terminal/failure.ts'
+import { openLog } from '../terminal/log.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import type { BrokerOptions } from './broker-options.ts'
+import { watchDenials } from './denials.ts'
 import { joinRealm } from './join.ts'
-import { reportStatus } from './report-status.ts'
 
 const LEAVE_MS = 2000
 
@@ -20,7 +21,7 @@ export interface Session {
 
 /**
  * Joins the realm, does the task, and leaves in order: whoever seals to this agent is told that it is gone. What
- * happens to the connection meanwhile is reported.
+ * happens to the connection meanwhile is logged.
  *
  * @param purpose what the broker calls the connection, where nobody says it
  * @throws what joinRealm and the task throw
@@ -30,14 +31,14 @@ export async function inRealm(
   options: BrokerOptions,
   { purpose, task }: { readonly purpose: string; readonly task: (session: Session) => Promise<void> },
 ): Promise<void> {
-  const { bus, nc } = await joinRealm(terminal, options, purpose)
+  const log = await openLog(terminal, options)
+  const { bus, nc } = await joinRealm(terminal, options, { purpose, log })
   const interrupted = terminal.interrupted()
-  const report = reportStatus(terminal, bus)
+  const assertAllowed = watchDenials(nc)
   try {
-    await task({ bus, interrupted, assertAllowed: report.assertAllowed })
+    await task({ bus, interrupted, assertAllowed })
   } finally {
     await leave(nc, bus)
-    report.end()
   }
 }
 

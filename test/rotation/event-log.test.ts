@@ -1,0 +1,106 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { utf8 } from '../../src/base/bytes.ts'
+import { SubrosaError } from '../../src/base/errors.ts'
+import { RotationEventLog } from '../../src/rotation/event-log.ts'
+import { ManualClock } from '../support/clock.ts'
+import { keptLog } from '../support/kept-log.ts'
+import { TestRealm } from '../support/realm.ts'
+import { until } from '../support/until.ts'
+
+describe('the log of a rotation service', () => {
+  it('has a line with a stable name for every event', () => {
+    const { log, lines } = keptLog()
+    const events = new RotationEventLog(log, new ManualClock())
+    events.standsBy()
+    events.write({ type: 'leading' })
+    events.write({ type: 'epoch', number: 2, notAfter: 7 })
+    events.write({ type: 'announced', name: 'bob', instance: '00', epoch: 2 })
+    events.write({ type: 'retired', name: 'bob', instance: '00' })
+    events.write({ type: 'revoked', identity: 'U', reason: 'left' })
+    events.write({ type: 'following' })
+    events.write({ type: 'rejected', reason: 'misrouted', subject: 'x' })
+    events.refused('tick', new SubrosaError('ERR_ROLLBACK', 'another rotation service runs here'))
+    events.refused('announce', new SubrosaError('ERR_STATE', 'the disk is full'))
+    events.write({ type: 'error', error: new Error('thrown by a callback') })
+    events.connection({ type: 'disconnect' })
+    events.connection({ type: 'reconnect' })
+    events.connection({ type: 'ping' })
+    expect(lines.map(({ level, event }) => `${level} ${event}`)).toEqual([
+      'info following',
+      'info leading',
+      'info epoch',
+      'info announced',
+      'info retired',
+      'warn revoked',
+      'warn following',
+      'warn rejected',
+      'error rollback',
+      'error error',
+      'error error',
+      'warn disconnected',
+      'info reconnected',
+      'debug nats',
+    ])
+    expect(lines[2]).toMatchObject({ epoch: 2, notAfter: 7 })
+  })
+
+  it('counts the statements that are refused for one reason, and tells the rest in the end', () => {
+    const { log, lines } = keptLog()
+    const clock = new ManualClock()
+    const events = new RotationEventLog(log, clock)
+    const refuse = (): void => events.refused('revoke', new SubrosaError('ERR_MALFORMED', 'not a statement'))
+    for (let i = 0; i < 100; i++) refuse()
+    expect(lines).toMatchObject([{ level: 'warn', event: 'refused', subject: 'revoke', count: 1 }])
+    clock.advance(10_000)
+    refuse()
+    refuse()
+    events.end()
+    expect(lines.map(({ count }) => count)).toEqual([1, 100, 1])
+  })
+
+  it('is no hindrance where the logger throws', () => {
+    const refuse = (): void => {
+      throw new Error('disk full')
+    }
+    const events = new RotationEventLog(
+      { debug: refuse, info: refuse, warn: refuse, error: refuse },
+      new ManualClock(),
+    )
+    expect(() => events.write({ type: 'leading' })).not.toThrow()
+    expect(() => events.refused('tick', new SubrosaError('ERR_MALFORMED', 'x'))).not.toThrow()
+  })
+})
+
+describe('a rotation service with a log', () => {
+  let realm: TestRealm
+  beforeEach(async () => {
+    realm = await TestRealm.start({ rotation: false })
+  })
+  afterEach(() => realm.stop())
+
+  it('writes there what it publishes and what it refuses, and survives a callback that throws', async () => {
+    const { log, lines } = keptLog()
+    const service = await realm.startService({
+      log,
+      onEvent: () => {
+        throw new Error('thrown by a callback')
+      },
+    })
+    expect(lines).toMatchObject([
+      { level: 'info', event: 'epoch', epoch: 1 },
+      { level: 'error', event: 'error', err: { message: 'thrown by a callback' } },
+    ])
+    const broker = await realm.connection()
+    broker.publish(`${realm.root}.query`, utf8('?'), { reply: `${realm.root}.inbox.0011223344556677` })
+    await until('it has refused it', () => lines.some(({ event }) => event === 'refused'))
+    expect(lines.find(({ event }) => event === 'refused')).toMatchObject({
+      level: 'warn',
+      subject: `${realm.root}.query`,
+      err: { code: 'ERR_MALFORMED' },
+      count: 1,
+    })
+    // Its schedule goes on all the same.
+    expect(await service.rotate()).toBe(2)
+    expect(lines.findLast(({ event }) => event === 'epoch')).toMatchObject({ epoch: 2 })
+  })
+})
