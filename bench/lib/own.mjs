@@ -168,7 +168,7 @@ export function frameWork(engine, { mode, batch, payload }) {
       let last
       for (const frame of frames) {
         if (!incoming.takes(readFrameHeader(frame))) throw new Error('the frame is not one of the session')
-        const opened = incoming.open(opener, frame)
+        const opened = incoming.open(opener, frame, (content) => content)
         if (typeof opened === 'string') throw new Error(`the frame was not opened: ${opened}`)
         last = opened.payloads.at(-1)
       }

@@ -87,8 +87,18 @@ export class IncomingSession {
     )
   }
 
-  /** The steps of SPEC, "Opening a frame", from the AEAD to the content. It never throws, whatever the bytes are. */
-  open(opener: FrameOpener, frame: Uint8Array): OpenedContent | SessionFailure {
+  /**
+   * The steps of SPEC, "Opening a frame", from the AEAD to the signature. It never throws, whatever the bytes are.
+   *
+   * @param judge what comes of the content if its signature holds; or a string that says why it is not wanted, whoever says it.
+   *   Then no signature is looked at: that is the dearest step, and anybody can repeat a recorded frame where it is not
+   *   wanted
+   */
+  open<Verdict>(
+    opener: FrameOpener,
+    frame: Uint8Array,
+    judge: (content: OpenedContent) => Verdict,
+  ): Verdict | SessionFailure {
     const { secrets } = this.#parts
     // Its key is zeros by now, which anybody has.
     if (this.#isEnded) return 'session'
@@ -96,16 +106,14 @@ export class IncomingSession {
     const opened = opener.open(frame, secrets.key, isSigned ? signedAuthLength : channelAuthLength)
     if (typeof opened === 'string') return opened
     const { header, plaintext, start, end, isScratch } = opened
-    const content = plaintext.subarray(start, end)
-    if (isSigned && !this.#isProved(header, content, plaintext)) return 'signature'
-    const read = this.#read(content)
+    const bytes = plaintext.subarray(start, end)
+    const read = this.#read(bytes)
     if (read === undefined) return 'content'
-    const { meta, payloads } = read
-    const [only] = payloads
-    // A long plaintext has memory of its own, in which nothing stands but this frame.
-    if (payloads.length === 1 && only !== undefined)
-      return { meta, payloads: [isScratch ? only.slice() : only] }
-    return { meta, payloads: payloads.map((payload) => payload.slice()) }
+    const verdict = judge({ meta: read.meta, payloads: ownPayloads(read.payloads, isScratch) })
+    if (typeof verdict === 'string') return verdict
+    if (isSigned && !this.#isProved(header, bytes, plaintext)) return 'signature'
+    this.#keep(read, bytes)
+    return verdict
   }
 
   /**
@@ -144,18 +152,29 @@ export class IncomingSession {
     return this.#batches.verify(frameLeaf(this.#engine, header, [content]), auth)
   }
 
-  #read(content: Uint8Array): Omit<FrameContent, 'metaBytes'> | undefined {
+  #read(content: Uint8Array): FrameContent | undefined {
     const last = this.#lastMeta
     try {
       // The items before the payloads say where they end by themselves: the same bytes mean the same.
-      if (last !== undefined && content.length > last.bytes.length && standsAt(last.bytes, content, 0))
-        return { meta: last.meta, payloads: decodePayloads(content, last.bytes.length) }
-      const { meta, payloads, metaBytes } = decodeFrameContent(content)
-      if (meta.inReplyTo === undefined && meta.reply === undefined && metaBytes <= MAX_KEPT_META_BYTES)
-        this.#lastMeta = { bytes: content.slice(0, metaBytes), meta }
-      return { meta, payloads }
+      if (last !== undefined && content.length > last.bytes.length && standsAt(last.bytes, content, 0)) {
+        const metaBytes = last.bytes.length
+        return { meta: last.meta, payloads: decodePayloads(content, metaBytes), metaBytes }
+      }
+      return decodeFrameContent(content)
     } catch {
       return undefined
     }
   }
+
+  /** Only what its sender has said is kept, for the frames that follow. */
+  #keep({ meta, metaBytes }: FrameContent, content: Uint8Array): void {
+    if (meta === this.#lastMeta?.meta || metaBytes > MAX_KEPT_META_BYTES) return
+    if (meta.inReplyTo !== undefined || meta.reply !== undefined) return
+    this.#lastMeta = { bytes: content.slice(0, metaBytes), meta }
+  }
+}
+
+/** A long plaintext has memory of its own, in which nothing stands but its frame: a single payload may stay there. */
+function ownPayloads(payloads: readonly Uint8Array[], isScratch: boolean): readonly Uint8Array[] {
+  return payloads.length === 1 && !isScratch ? payloads : payloads.map((payload) => payload.slice())
 }

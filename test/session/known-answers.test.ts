@@ -229,7 +229,7 @@ describe.each(cases)('the known answer "$vector.name" on $engine.name', ({ engin
         const header = readFrameHeader(wire)
         expect(header).toMatchObject({ sentAtMs: frame.input.sent_at_ms, counter: frame.input.counter })
         expect([hex(frameSid(wire)), incoming.takes(header)]).toEqual([vector.sid, true])
-        expect(incoming.open(opener, wire)).toEqual({
+        expect(incoming.open(opener, wire, (content) => content)).toEqual({
           meta: metaOf(frame),
           payloads: frame.input.payloads.map(fromHex),
         })

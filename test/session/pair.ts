@@ -112,7 +112,7 @@ export class Pair {
   }
 
   open(frame: Uint8Array): OpenedContent | SessionFailure {
-    return this.incoming.open(this.#opener, frame)
+    return this.incoming.open(this.#opener, frame, (content) => content)
   }
 
   /** What becomes of a frame: `opened`, or why not. */

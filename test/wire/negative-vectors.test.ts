@@ -127,7 +127,8 @@ describe.each(engines)('what must be refused on $name', (engine) => {
     const bytes = fromHex(wire)
     readFrameHeader(bytes)
     if (!isFrameOf(bytes, fromHex(of.sid))) return expect(reason).toBe('unknown session')
-    expect(endsOf(of).incoming.open(new FrameOpener(engine), bytes)).toBe(reason)
+    const { incoming } = endsOf(of)
+    expect(incoming.open(new FrameOpener(engine), bytes, (content) => content)).toBe(reason)
   })
 
   it.each(negative.refusals)('is a refusal with $name', ({ session, reason, wire }) => {

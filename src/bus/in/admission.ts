@@ -6,16 +6,20 @@ import { TimeBudget } from '../../base/time-budget.ts'
 export interface Opening {
   /** Opens it. */
   readonly open: () => void
-  /** Takes it out of the client's memory, where it has to wait. @returns how to open it later, and what it takes */
-  readonly wait: () => { readonly open: () => void; readonly bytes: number }
+  /** Takes it out of the client's memory, where it has to wait: nothing of what it returns holds on to that. */
+  readonly wait: () => WaitingOpening
+}
+
+/** What waits for budget. */
+export interface WaitingOpening {
+  readonly bytes: number
+  /** Opens it. */
+  readonly open: () => void
   /** It found no budget in time. */
   readonly giveUp: () => void
 }
 
-interface Waiting {
-  readonly bytes: number
-  readonly open: () => void
-  readonly giveUp: () => void
+interface Waiting extends WaitingOpening {
   readonly since: number
 }
 
@@ -52,14 +56,9 @@ export class Admission {
   admit(line: AdmissionLine, opening: Opening): void {
     const nowMs = this.#clock.monotonic()
     if (this.#lines.size === 0 && this.#budget.readyIn(nowMs) === 0) return opening.open()
-    line.push({ ...opening.wait(), giveUp: opening.giveUp, since: nowMs })
+    line.push({ ...opening.wait(), since: nowMs })
     this.#lines.add(line)
     this.#continueLater()
-  }
-
-  /** Whether there is budget for one more opening that comes to nothing. */
-  isReady(): boolean {
-    return this.#budget.readyIn(this.#clock.monotonic()) === 0
   }
 
   /** Spends working time, in ms. A negative one gives back what was spent on something that was delivered after all. */
@@ -143,11 +142,6 @@ export class AdmissionLine {
 
   spend(workMs: number): void {
     this.admission.spend(workMs)
-  }
-
-  /** Whether there is budget now. */
-  isReady(): boolean {
-    return this.admission.isReady()
   }
 
   push(waiting: Waiting): void {

@@ -1,4 +1,5 @@
 import { hex, readUint } from '../../base/bytes.ts'
+import { MAX_HANDSHAKE_INBOXES } from '../../base/limits.ts'
 import { FrameOpener } from '../../session/frame-cipher.ts'
 import type { OpenedContent } from '../../session/incoming.ts'
 import {
@@ -14,6 +15,7 @@ import { type Opened, withPayload } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import type { RejectReason } from '../status.ts'
+import type { WaitingOpening } from './admission.ts'
 import type { Arrival } from './arrival.ts'
 import type { HeldSession } from './held-session.ts'
 import type { IncomingSessions, TurnedAway } from './incoming-sessions.ts'
@@ -36,6 +38,12 @@ interface Arrived {
   readonly header: FrameHeader
   readonly delivered: NatsMessage
   readonly arrival: Arrival
+}
+
+/** What a frame says, one payload or many. */
+interface Wanted {
+  readonly opened: Opened
+  readonly payloads: readonly Uint8Array[]
 }
 
 /** Opens the frames of sessions: type 2. The order of the steps is that of {@link judge}. */
@@ -70,21 +78,22 @@ export class FrameReceiver {
       return
     }
     const { message, bytes } = keep(delivered)
+    const kept = { header, delivered: message, arrival }
     sessions.wait(frame, {
       bytes,
       by: arrival.line,
-      proceed: () => this.#proceed({ header, delivered: message, arrival }),
+      proceed: () => this.#proceed(kept, (session) => this.#open(session, kept)),
       giveUp: () => reject('unknown session', message),
     })
   }
 
-  /** Freshness may have ended while it waited. */
-  #proceed(at: Arrived): void {
+  /** Freshness may have ended while it waited, and so may its session. */
+  #proceed(at: Arrived, open: (held: HeldSession) => void): void {
     if (this.#options.mayNotOpen()) return this.#options.reject('stale', at.delivered)
     const { sessions } = this.#options
     const { delivered, arrival } = at
     const held = sessions.find(delivered.data)
-    if (held !== undefined) this.#open(held, at)
+    if (held !== undefined) open(held)
     else this.#turnAway(sessions.turnAway(delivered.data) ?? 'not addressed', delivered, arrival)
   }
 
@@ -94,46 +103,84 @@ export class FrameReceiver {
   }
 
   #open(held: HeldSession, at: Arrived): void {
-    const { reject, clock, policy, sessions } = this.#options
-    const { header, delivered, arrival } = at
+    // Nobody has forged in it lately: what is repeated or made up without its key costs an AEAD, and no budget.
+    if (held.forgeries.isFull) return this.#decrypt(held, at)
+    const { clock } = this.#options
+    const { arrival } = at
+    if (held.forgeries.available(clock.monotonic()) < 1 && held.recipients <= MAX_HANDSHAKE_INBOXES)
+      return this.#giveUp(held, at)
+    // A forged frame costs a signature: such sessions are opened from the budget of all.
+    arrival.line.admit({
+      open: () => this.#decrypt(held, at),
+      wait: () => this.#waiting(at),
+    })
+  }
+
+  /** How a frame goes on that waits for budget. It is asked everything again. */
+  #waiting({ header, arrival, delivered }: Arrived): WaitingOpening {
+    const { message, bytes } = keep(delivered)
+    const at = { header, delivered: message, arrival }
+    // Its budget is there: it does not wait for more of it.
+    return {
+      bytes,
+      open: () => this.#proceed(at, (held) => this.#decrypt(held, at)),
+      giveUp: () => this.#options.reject('flood', message),
+    }
+  }
+
+  /** Ends a session in which a co-recipient forges: its sender hears of it, and seals what follows in messages. */
+  #giveUp(held: HeldSession, { delivered }: Arrived): void {
+    const { sessions, reject } = this.#options
+    sessions.end(held)
+    sessions.turnAway(delivered.data)
+    reject('session', delivered)
+  }
+
+  #decrypt(held: HeldSession, { header, delivered, arrival }: Arrived): void {
+    const { reject, clock, sessions } = this.#options
     const now = clock.moment()
     const refusal = this.#refusal(held, header, now)
     if (refusal !== undefined) return reject(refusal, delivered)
+    const { session } = held
     // Frames are numbered from 0, and windows from 1.
     const seq = header.counter + 1
-    if (seenIn(arrival.windows, held.session.sid, seq)) {
+    if (seenIn(arrival.windows, session.sid, seq)) {
       this.#suspectClone(held, header, delivered.data)
       return reject('replay', delivered)
     }
-    // A session in which frames came to nothing lately is opened from the budget of all: they cost a signature each.
-    if (!held.failures.isFull && (held.failures.available(clock.monotonic()) < 1 || !arrival.line.isReady()))
-      return reject('flood', delivered)
     const startedAt = clock.work()
-    const content = held.session.open(this.#opener, delivered.data)
-    if (typeof content === 'string') {
-      // Without the key nobody gets further than the AEAD, and that is cheap.
-      if (content !== 'ciphertext') this.#spend(held, arrival, clock.work() - startedAt)
-      return reject(content, delivered)
-    }
-    const { epoch, sender, session } = held
-    const { ttlMs } = content.meta
-    const opened = toOpened(held, header, content, delivered.data)
-    const window = session.sid
-    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: content.payloads.length > 1 }
-    const reason = judge(candidate, { delivered, arrival, policy, now })
-    if (reason !== undefined) {
-      this.#spend(held, arrival, clock.work() - startedAt)
-      return reject(reason, delivered)
+    const wanted = session.open(this.#opener, delivered.data, (content) =>
+      this.#judge(held, { header, delivered, arrival }, { content, seq, now }),
+    )
+    if (typeof wanted === 'string') {
+      if (wanted === 'signature') this.#forged(held, arrival, clock.work() - startedAt)
+      return reject(wanted, delivered)
     }
     // Only now, with everything proved, does the window move.
     held.mark(arrival.windows, { seq, salt: saltOf(delivered.data) })
     sessions.heard(held)
-    this.#deliver(opened, content, { held, delivered, arrival })
+    this.#deliver(wanted, { held, delivered, arrival })
+  }
+
+  /** What is delivered if its signature holds, or why it is not. */
+  #judge(
+    held: HeldSession,
+    { header, delivered, arrival }: Arrived,
+    { content, seq, now }: { readonly content: OpenedContent; readonly seq: number; readonly now: Moment },
+  ): Wanted | RejectReason {
+    const { epoch, sender, session } = held
+    const { meta, payloads } = content
+    const opened = toOpened(held, header, content, delivered.data)
+    const isMany = payloads.length > 1
+    const candidate = { opened, sender, epoch, ttlMs: meta.ttlMs, window: session.sid, seq, isMany }
+    const court = { delivered, arrival, policy: this.#options.policy, now }
+    return judge(candidate, court) ?? { opened, payloads }
   }
 
   /** Why no frame of this session, or not this one, is opened. */
-  #refusal(held: HeldSession, header: FrameHeader, { nowMs, notBeforeMs }: Moment): RejectReason | undefined {
+  #refusal(held: HeldSession, header: FrameHeader, now: Moment): RejectReason | undefined {
     const { link, sessions } = this.#options
+    const { nowMs, notBeforeMs } = now
     if (held.checkedAt !== this.#changes) {
       held.checkedAt = this.#changes
       if (link.directory.sender(held.sender.hash, nowMs).standing !== 'known') {
@@ -143,18 +190,18 @@ export class FrameReceiver {
     }
     if (notBeforeMs >= held.sender.claims.expiresAt * 1000) return 'revoked'
     if (held.isEnded || held.session.isOver(notBeforeMs) || !held.session.takes(header)) return 'session'
-    return undefined
+    // Its time is in clear, and no key is needed to see that it is too old.
+    return isRecent(header.sentAtMs, now) ? undefined : 'time'
   }
 
-  /** Only whoever has the session's key makes frames that come to nothing after the AEAD. */
-  #spend(held: HeldSession, arrival: Arrival, workMs: number): void {
-    held.failures.take(this.#options.clock.monotonic())
+  /** Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold. */
+  #forged(held: HeldSession, arrival: Arrival, workMs: number): void {
+    held.forgeries.take(this.#options.clock.monotonic())
     arrival.line.spend(workMs)
   }
 
   #deliver(
-    opened: Opened,
-    { payloads }: OpenedContent,
+    { opened, payloads }: Wanted,
     { held, delivered, arrival }: { held: HeldSession; delivered: NatsMessage; arrival: Arrival },
   ): void {
     const { sender } = held
@@ -167,7 +214,7 @@ export class FrameReceiver {
   #suspectClone(held: HeldSession, { counter }: FrameHeader, frame: Uint8Array): void {
     const { clock, feed } = this.#options
     if (!held.hasOther(counter + 1, saltOf(frame)) || !held.suspicions.take(clock.monotonic())) return
-    const content = held.session.open(this.#opener, frame)
+    const content = held.session.open(this.#opener, frame, (found) => found)
     if (typeof content === 'string') return
     const { claims, announcement } = held.sender
     feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) })

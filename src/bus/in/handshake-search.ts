@@ -6,14 +6,15 @@ import { encodeSessionRequest } from '../../wire/handshake.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
 import { subscribeSafely } from '../safely.ts'
-import type { AdmissionLine } from './admission.ts'
+import type { AdmissionLine, WaitingOpening } from './admission.ts'
+import { keep } from './kept-message.ts'
 
 const ASK_AGAIN_MS = 1000
 
 /** What the search for handshakes works with. */
 export interface HandshakeSearchOptions extends Context {
   /** The budget of handshakes: it takes a hash to see that something is one that was asked for. */
-  readonly line: Pick<AdmissionLine, 'isReady' | 'spend'>
+  readonly line: Pick<AdmissionLine, 'admit' | 'spend'>
   /** Takes a handshake that was asked for. It is the very one: its hash is the name that was asked for. */
   readonly onHandshake: (message: NatsMessage) => void
 }
@@ -72,13 +73,28 @@ export class HandshakeSearch {
 
   /** Anybody can publish there. Whatever is not the very handshake costs one hash, and nothing comes of it. */
   #take(message: NatsMessage, sid: Uint8Array): void {
+    const { line } = this.#options
+    if (message.data.length <= MAX_FREE_HASH_BYTES) return this.#compare(message, sid)
+    line.admit({
+      open: () => this.#compare(message, sid),
+      wait: () => this.#waiting(message, sid),
+    })
+  }
+
+  #waiting(message: NatsMessage, sid: Uint8Array): WaitingOpening {
+    const { message: kept, bytes } = keep(message)
+    return {
+      bytes,
+      open: () => this.#compare(kept, sid),
+      giveUp: () => this.#options.reject('flood', kept),
+    }
+  }
+
+  #compare(message: NatsMessage, sid: Uint8Array): void {
     const { engine, clock, line, onHandshake, reject } = this.#options
-    const isLong = message.data.length > MAX_FREE_HASH_BYTES
-    if (isLong && !line.isReady()) return reject('flood', message)
     const startedAt = clock.work()
-    const isAskedFor = samePublic(sessionId(engine, message.data), sid)
-    if (isAskedFor) return onHandshake(message)
-    if (isLong) line.spend(clock.work() - startedAt)
+    if (samePublic(sessionId(engine, message.data), sid)) return onHandshake(message)
+    if (message.data.length > MAX_FREE_HASH_BYTES) line.spend(clock.work() - startedAt)
     reject('malformed', message)
   }
 }

@@ -29,8 +29,8 @@ export class HeldSession {
   readonly recipients: number
   /** When the rule of time refuses its frames and its handshake, in ms since 1970. */
   readonly until: number
-  /** Frames that came to nothing though the key fits: only somebody else with the key makes them. */
-  readonly failures = new RateLimit(FAILED_OPENS_PER_SECOND)
+  /** Frames that the key fits and the sender has not signed: only somebody else with the key makes them. */
+  readonly forgeries = new RateLimit(FAILED_OPENS_PER_SECOND)
   /** Frames that are opened only to find a clone. Anybody can make one that looks like it. */
   readonly suspicions = new RateLimit(FAILED_OPENS_PER_SECOND)
   /** As of which change of the directory the sender was looked up. */

@@ -12,7 +12,7 @@ import { openedMessage } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import type { RejectReason } from '../status.ts'
-import type { AdmissionLine } from './admission.ts'
+import type { AdmissionLine, WaitingOpening } from './admission.ts'
 import type { Arrival } from './arrival.ts'
 import type { IncomingSessions } from './incoming-sessions.ts'
 import { isOfEpoch, isRecent, judge } from './judge.ts'
@@ -96,12 +96,18 @@ export class SealedReceiver {
     if (isFreeToKnow(reading.message, delivered) && this.#isKnownWire(reading.message, fate)) return
     line.admit({
       open: () => this.#open(reading.message, fate),
-      wait: () => {
-        const { message, bytes } = keep(delivered)
-        return { open: () => this.#openKept({ ...fate, delivered: message }), bytes }
-      },
-      giveUp: () => reject('flood', delivered),
+      wait: () => this.#wait(fate),
     })
+  }
+
+  #wait(fate: Fate): WaitingOpening {
+    const { message, bytes } = keep(fate.delivered)
+    const kept = { ...fate, delivered: message }
+    return {
+      bytes,
+      open: () => this.#openKept(kept),
+      giveUp: () => this.#options.reject('flood', message),
+    }
   }
 
   /** A handshake is good for as long as its session may last. */

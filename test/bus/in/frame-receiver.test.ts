@@ -1,11 +1,17 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { hex, utf8 } from '../../../src/base/bytes.ts'
-import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND, REPLAY_WINDOW } from '../../../src/base/limits.ts'
+import {
+  CLOCK_WINDOW_MS,
+  FAILED_OPENS_PER_SECOND,
+  MAX_HANDSHAKE_INBOXES,
+  REPLAY_WINDOW,
+} from '../../../src/base/limits.ts'
 import type { RecipientKey } from '../../../src/envelope/keys.ts'
 import { FrameSealer } from '../../../src/session/frame-cipher.ts'
 import { OutgoingSession } from '../../../src/session/outgoing.ts'
 import { FRAME_HEADER_BYTES } from '../../../src/wire/frame.ts'
 import { SessionMode } from '../../../src/wire/handshake.ts'
+import { WireType, wireType } from '../../../src/wire/preamble.ts'
 import { newRecipient } from '../../envelope/forge.ts'
 import { contentOf } from '../../session/pair.ts'
 import { HAND_GRACE_MS, HandRealm } from '../../support/hand-agents.ts'
@@ -57,16 +63,70 @@ describe('a co-recipient', () => {
     for (const counter of [1, 2, REPLAY_WINDOW]) await all.expectDelivered(session.frame({ counter }))
   })
 
-  it('answers for a minute of forged frames with its own session alone', async () => {
+  it('that forges without end has its own session given up, and no other', async () => {
     const alice = await all.join('alice')
     const [shared, own] = [all.openSession(alice, { to: [all.toBob, mary] }), all.openSession(alice)]
     const { secretKey: messageKey } = engine.ed25519KeyPair()
+    const heard = await all.realm.tap(`${all.realm.root}.session.${hex(shared.secrets.sid)}`)
     await flood(Array.from({ length: FAILED_OPENS_PER_SECOND + 5 }, () => shared.frame({ messageKey })))
-    expect(all.bob.rejections()).toEqual({ signature: FAILED_OPENS_PER_SECOND, flood: 5 })
-    await all.expectRejected(shared.frame(), 'flood')
+    expect(all.bob.rejections()).toEqual({ signature: FAILED_OPENS_PER_SECOND, session: 5 })
+    // Its sender hears of it, and goes on in messages.
+    await until('the session is refused', () => heard.some(({ data }) => wireType(data) === WireType.refusal))
+    await all.expectRejected(shared.frame(), 'session')
     await all.expectDelivered(own.frame())
+  })
+
+  it('that forges in a session of more than 32 has its frames wait for budget: none of them is dropped at once', async () => {
+    const alice = await all.join('alice')
+    const others = Array.from({ length: MAX_HANDSHAKE_INBOXES }, () => ({ ...mary, kid: engine.randomBytes(16) }))
+    const session = all.openSession(alice, { to: [all.toBob, ...others] })
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    await all.expectDelivered(session.frame())
+    all.clock.workMs = 1
+    // As many as the half of a tenth of a core allows.
+    await flood(Array.from({ length: 50 }, () => session.frame({ messageKey })))
+    all.clock.workMs = 0
+    expect(all.bob.rejections()).toEqual({ signature: 50 })
+    const before = all.got.length
+    for (let i = 0; i < 10; i++) all.broker.publish('orders.new', session.frame())
+    await all.broker.flush()
+    await all.bob.flush()
+    expect([all.got.length - before, all.bob.rejections()]).toEqual([0, { signature: 50 }])
     all.clock.advance(1000)
-    await all.expectDelivered(shared.frame())
+    await until('they are delivered', () => all.got.length === before + 10)
+  })
+})
+
+describe('somebody without a key', () => {
+  it('keeps no frame away by repeating a recorded one where it is not wanted, and has no signature verified', async () => {
+    const session = all.openSession(await all.join('alice'))
+    const recorded = session.frame()
+    await all.expectDelivered(recorded)
+    all.bob.subscribe('orders.*', { callback: () => {} })
+    await all.bob.flush()
+    const verify = vi.spyOn(engine, 'verify')
+    for (let i = 0; i < 5; i++) {
+      for (let n = 0; n < 2 * FAILED_OPENS_PER_SECOND; n++) all.broker.publish(`orders.${n}`, recorded)
+      await until('all are judged', () => count('subject') === 2 * FAILED_OPENS_PER_SECOND * (i + 1))
+      expect(verify).not.toHaveBeenCalled()
+      await all.expectDelivered(session.frame())
+      verify.mockClear()
+    }
+    verify.mockRestore()
+  })
+
+  it('has no frame decrypted of which the time in clear is too old, though its session stands', async () => {
+    const session = all.openSession(await all.join('alice'))
+    await all.expectDelivered(session.frame())
+    const recorded = session.frame()
+    all.clock.advance(CLOCK_WINDOW_MS)
+    await all.untilFresh()
+    all.clock.advance(1000)
+    const decrypt = vi.spyOn(engine, 'xaeadOpen')
+    await all.expectRejected(recorded, 'time')
+    expect(decrypt).not.toHaveBeenCalled()
+    decrypt.mockRestore()
+    await all.expectDelivered(session.frame())
   })
 })
 

@@ -70,7 +70,7 @@ function incoming(maxBytes = 64 * SMALL) {
     ...context,
     feed: { emit: (event: StatusEvent) => events.push(event) } as never,
     link: { keyring } as unknown as RealmLink,
-    line: { isReady: () => true, spend: () => {} },
+    line: { admit: ({ open }) => open(), spend: () => {} },
     onHandshake: () => {},
     onForgotten: (sids) => forgotten.push(...sids),
     maxBytes,
