@@ -118,6 +118,7 @@ export class RealmLink {
       epochs: this.epochs,
       revocations: this.revocations,
       latest,
+      monotonic: () => clock.monotonic(),
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
