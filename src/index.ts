@@ -12,6 +12,7 @@ export {
   type WaitForAudienceOptions,
 } from './bus/connection.ts'
 export type { SubjectMappings } from './bus/in/subject-policy.ts'
+export type { WhyLeftOut } from './bus/left-out.ts'
 export { type HeaderMatch, type HeadersLike, MessageHeaders } from './bus/messages/headers.ts'
 export {
   type MessageLike,

@@ -90,6 +90,15 @@ export function allocate(length: number): Uint8Array {
   return new Uint8Array(buffer, byteOffset, length)
 }
 
+/**
+ * As {@link allocate}, but never from a pool, however large that of this process is: for plaintexts, of which nothing is to
+ * be seen beside others.
+ */
+export function allocateOwn(length: number): Uint8Array {
+  if (typeof Buffer === 'undefined') return new Uint8Array(length)
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer, 0, length)
+}
+
 /** Whether these bytes stand in `memory` from `at` on. Not constant-time: for secrets use the engine's `equal`. */
 export function standsAt(bytes: Uint8Array, memory: Uint8Array, at: number): boolean {
   for (let i = 0; i < bytes.length; i++) if (memory[at + i] !== bytes[i]) return false

@@ -90,6 +90,11 @@ export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */
 export const MAX_FETCHES_PER_SECOND = 4
+/** What one fetch of epochs or revocations collects. */
+export const MAX_FETCHED_STATEMENTS = 32_768
+export const MAX_FETCHED_EPOCH_BYTES = 64 * 1024 * 1024
+/** Twice {@link MAX_REVOCATION_BYTES}: what two sets that follow each other may have together. */
+export const MAX_FETCHED_REVOCATION_BYTES = 1024 * 1024
 /** Requests for lost handshakes that an instance makes, and as many that are made a second time. */
 export const MAX_SESSION_REQUESTS_PER_SECOND = 32
 /** Refusals of sessions that an instance publishes. */
@@ -104,6 +109,8 @@ export const MAX_HANDSHAKE_ANSWER_BYTES_PER_SECOND = 1024 * 1024
 export const MAX_NEWCOMERS_PER_INSTANCE = 4
 /** In which time as many more are as it may have instances. */
 export const NEWCOMER_REFILL_MS = 300_000
+/** How often the newest instance of an agent takes the place of those that have gone, without being counted. */
+export const NEWCOMER_SUCCESSION_MS = 30_000
 /** Instances and epochs of instances of which it is known that they were taken in. */
 export const MAX_NEWCOMERS_REMEMBERED = 131_072
 /** How long an audience gets messages after a recipient has refused a session. */

@@ -77,7 +77,7 @@ export class EventLog {
       case 'leftOut':
         return log.warn(
           { event: 'left-out', name: event.name, instance: event.instance, why: event.why },
-          'nothing is sealed to an instance, because of what it announced',
+          'nothing is sealed to an instance',
         )
       case 'sessionRefused':
         return log.warn(

@@ -1,13 +1,22 @@
-import type { LeftOut } from '../keys/announcement-store.ts'
+import type { LeftOutReason } from '../envelope/keys.ts'
 import type { Context } from './context.ts'
+
+/** Why nothing is sealed to an instance: what it announced, or that its agent has started too many instances lately. */
+export type WhyLeftOut = LeftOutReason | 'too many newcomers'
 
 /** Interval between reports of one agent for one reason, in ms: it can announce itself as often as it likes. */
 const REPORTED_EVERY_MS = 60_000
 const MAX_REMEMBERED = 4096
 
+interface Instance {
+  readonly name: string
+  /** In hexadecimal. */
+  readonly instance: string
+}
+
 /**
- * Reports the instances to which nothing is sealed because of what they announced: what one member announces fails no
- * message to others. SPEC, "Publishing".
+ * Reports the instances to which nothing is sealed, because of what they announced or because they are too many: what one
+ * member does fails no message to others. SPEC, "Publishing".
  */
 export class LeftOutReports {
   readonly #clock: Context['clock']
@@ -21,7 +30,7 @@ export class LeftOutReports {
   }
 
   /** Emits a `leftOut` event, at most once a minute for each agent and reason, whatever instances it names. */
-  report({ name, instance, why }: LeftOut): void {
+  report({ name, instance, why }: Instance & { readonly why: WhyLeftOut }): void {
     const nowMs = this.#clock.monotonic()
     const key = `${name} ${why}`
     const reportedAt = this.#reported.get(key)

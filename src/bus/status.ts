@@ -1,8 +1,8 @@
 import { Queue } from '../base/queue.ts'
-import type { LeftOutReason } from '../envelope/keys.ts'
 import type { OpenFailure } from '../envelope/open.ts'
 import { RefusalReason } from '../wire/refusal.ts'
 import type { EventLog } from './event-log.ts'
+import type { WhyLeftOut } from './left-out.ts'
 
 /** Why something that arrived was not delivered. */
 export type RejectReason =
@@ -47,12 +47,15 @@ export type StatusEvent =
   | { readonly type: 'revoked'; readonly identity: string; readonly reason: string; readonly self: boolean }
   /** Two processes announced themselves as one instance. */
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }
-  /** Nothing is sealed to this instance, because of what it announced. What is published goes to the others. */
+  /**
+   * Nothing is sealed to this instance, because of what it announced, or because its agent has started too many lately: it
+   * waits for its turn. What is published goes to the others.
+   */
   | {
       readonly type: 'leftOut'
       readonly name: string
       readonly instance: string
-      readonly why: LeftOutReason
+      readonly why: WhyLeftOut
     }
   /** An instance does not take the frames of a session that this one has opened: they go to it in messages for a while. */
   | {

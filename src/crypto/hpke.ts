@@ -65,8 +65,9 @@ export function scheduleContext(engine: CryptoEngine, info: Uint8Array): Uint8Ar
 export function keySchedule(engine: CryptoEngine, secret: Uint8Array, context: Uint8Array): HpkeKeys {
   const scheduleSecret = engine.hmac(secret, SECRET)
   const key = engine.hmac(scheduleSecret, KEY, context, LAST_BLOCK)
-  const nonce = engine.hmac(scheduleSecret, BASE_NONCE, context, LAST_BLOCK).slice(0, NONCE_BYTES)
-  engine.wipe(scheduleSecret)
+  const longNonce = engine.hmac(scheduleSecret, BASE_NONCE, context, LAST_BLOCK)
+  const nonce = longNonce.slice(0, NONCE_BYTES)
+  engine.wipe(scheduleSecret, longNonce)
   return { key, nonce }
 }
 

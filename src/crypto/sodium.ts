@@ -10,6 +10,7 @@ interface Sodium {
   readonly crypto_aead_xchacha20poly1305_ietf_encrypt: AeadEncrypt
   readonly crypto_aead_xchacha20poly1305_ietf_decrypt: AeadDecrypt
   randombytes_buf(out: Uint8Array): void
+  crypto_hash_sha256(out: Uint8Array, data: Uint8Array): void
   crypto_scalarmult_base(out: Uint8Array, secretKey: Uint8Array): void
   crypto_scalarmult(out: Uint8Array, secretKey: Uint8Array, publicKey: Uint8Array): void
   crypto_sign_keypair(publicKey: Uint8Array, secretKey: Uint8Array): void
@@ -49,6 +50,8 @@ const HASH_BYTES = 32
 const SCRATCH_BYTES = 1024
 const hashInput = new Uint8Array(SCRATCH_BYTES)
 const outerInput = new Uint8Array(HASH_BLOCK_BYTES + HASH_BYTES)
+const innerDigest = outerInput.subarray(HASH_BLOCK_BYTES)
+const outerDigest = new Uint8Array(new ArrayBuffer(HASH_BYTES))
 const aeadKey = new Uint8Array(new ArrayBuffer(KEY_BYTES))
 
 /** The engine on libsodium, or `undefined` where its native module does not load. */
@@ -78,7 +81,7 @@ function makeEngine(sodium: Sodium): CryptoEngine {
     name: 'libsodium',
     randomBytes,
     sha256,
-    hmac,
+    hmac: (key, ...parts) => hmac(sodium, key, parts),
     x25519KeyPair(seed) {
       const secretKey =
         seed === undefined ? randomBytes(KEY_BYTES) : Uint8Array.from(exactly(seed, KEY_BYTES))
@@ -178,31 +181,46 @@ function sha256(...parts: readonly Uint8Array[]): Uint8Array {
   const digest = new Uint8Array(HASH_BYTES)
   const [only] = parts
   if (parts.length === 1 && only !== undefined) {
-    digestInto(digest, 0, only)
+    digestInto(digest, only)
     return digest
   }
   const input = inputOf(parts, 0)
-  digestInto(digest, 0, input)
+  digestInto(digest, input)
   wipe(input)
   return digest
 }
 
-/** HMAC from two one-shot hashes: a fraction of the cost of a `crypto.createHmac` object. */
-function hmac(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
-  const blockKey = key.length > HASH_BLOCK_BYTES ? sha256(key) : key
+/**
+ * HMAC from two one-shot hashes: a fraction of the cost of a `crypto.createHmac` object. What it gives is a key more often
+ * than not, so libsodium writes it into memory that can be wiped. Inputs are short here, and short ones it hashes as fast
+ * as OpenSSL does.
+ */
+function hmac(sodium: Sodium, key: Uint8Array, parts: readonly Uint8Array[]): Uint8Array {
+  const mac = new Uint8Array(HASH_BYTES)
   const inner = inputOf(parts, HASH_BLOCK_BYTES)
+  try {
+    writePads(sodium, key, inner)
+    sodium.crypto_hash_sha256(innerDigest, inner)
+    sodium.crypto_hash_sha256(outerDigest, outerInput)
+    mac.set(outerDigest)
+  } finally {
+    wipe(inner, outerInput, outerDigest)
+  }
+  return mac
+}
+
+/** RFC 2104: the key as one block, with one pad in `inner` and with the other in {@link outerInput}. */
+function writePads(sodium: Sodium, key: Uint8Array, inner: Uint8Array): void {
   inner.fill(0x36, 0, HASH_BLOCK_BYTES)
   outerInput.fill(0x5c, 0, HASH_BLOCK_BYTES)
+  const isLong = key.length > HASH_BLOCK_BYTES
+  if (isLong) sodium.crypto_hash_sha256(outerDigest, key)
+  const blockKey = isLong ? outerDigest : key
   for (let i = 0; i < blockKey.length; i++) {
     const keyByte = blockKey[i] ?? 0
     inner[i] = keyByte ^ 0x36
     outerInput[i] = keyByte ^ 0x5c
   }
-  digestInto(outerInput, HASH_BLOCK_BYTES, inner)
-  const mac = new Uint8Array(HASH_BYTES)
-  digestInto(mac, 0, outerInput)
-  wipe(inner, outerInput)
-  return mac
 }
 
 /** The parts in order after `start` free bytes, for the caller to wipe: in the scratch memory where they fit. */
@@ -218,10 +236,13 @@ function inputOf(parts: readonly Uint8Array[], start: number): Uint8Array {
   return input
 }
 
-/** libsodium's SHA-256 uses no SHA instructions; OpenSSL's one-shot hash does, and is cheapest as a string. */
-function digestInto(target: Uint8Array, at: number, data: Uint8Array): void {
+/**
+ * libsodium's SHA-256 uses no SHA instructions; OpenSSL's one-shot hash does, and is cheapest as a string. A string cannot
+ * be wiped, so no secret is made here: digests of what is public, and of content that the application has in clear.
+ */
+function digestInto(target: Uint8Array, data: Uint8Array): void {
   const digest = hash('sha256', data, 'binary')
-  for (let i = 0; i < HASH_BYTES; i++) target[at + i] = digest.charCodeAt(i)
+  for (let i = 0; i < HASH_BYTES; i++) target[i] = digest.charCodeAt(i)
 }
 
 function wipe(...secrets: readonly Uint8Array[]): void {

@@ -175,10 +175,8 @@ function openBody(
   const { type, suite, epoch, mid } = sealed.header
   const header = headerHash(engine, sealed.headerBytes)
   const { key, commitment } = contentKeys(engine, contentSecret, header)
-  if (!engine.equal(commitment, sealed.commitment)) return failed('commitment')
-  const plaintext = engine.aeadOpen({ key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext })
-  engine.wipe(key)
-  if (plaintext === undefined) return failed('ciphertext')
+  const plaintext = decrypt(engine, sealed, { header, key, commitment })
+  if (typeof plaintext === 'string') return failed(plaintext)
   const contentBytes = withoutPadding(plaintext, type)
   if (contentBytes === undefined) return failed('padding')
   const content = parseContent(contentBytes)
@@ -202,6 +200,22 @@ function openBody(
           ? sessionSecrets(engine, contentSecret, { header, commitment, handshake: wire })
           : undefined,
     },
+  }
+}
+
+/** The plaintext, or what is wrong. The key is wiped either way. */
+function decrypt(
+  engine: CryptoEngine,
+  sealed: SealedMessage,
+  by: { readonly header: Uint8Array; readonly key: Uint8Array; readonly commitment: Uint8Array },
+): Uint8Array | 'commitment' | 'ciphertext' {
+  const { header, key, commitment } = by
+  try {
+    if (!engine.equal(commitment, sealed.commitment)) return 'commitment'
+    const input = { key, nonce: ZERO_NONCE, aad: header, data: sealed.ciphertext }
+    return engine.aeadOpen(input) ?? 'ciphertext'
+  } finally {
+    engine.wipe(key)
   }
 }
 

@@ -45,6 +45,8 @@ export interface AnnouncementStoreOptions {
   readonly passesOn?: boolean
   /** By it a token has expired where it is ahead of the clock. */
   readonly latest?: Latest
+  /** Milliseconds of the monotonic clock, for budgets: setting the wall clock must not fill them. */
+  readonly monotonic: () => number
   /** Called when two verified announcements claim one instance, epoch and sequence number. */
   readonly onClone: (announcement: VerifiedAnnouncement) => void
   /** Called when an announcement is not taken that its identity has signed. */
@@ -200,13 +202,13 @@ export class AnnouncementStore {
     const { engine, revocations, passesOn = false } = this.#options
     const agent = this.#agentOf(claims.name)
     if (bytes === undefined || revocations.isRevoked(claims)) return undefined
-    if (this.#failures.available(nowMs) < 1 || !agent.verifications.take(nowMs)) return undefined
+    if (!this.#mayProve(agent)) return undefined
     const parsed = parseAnnouncement(engine, bytes)
     const verified = this.#judge(parsed, { epoch, nowMs })
     if (typeof verified === 'string') {
       this.#drop(hash)
       // What an identity has signed spends its own budget alone.
-      if (verified === 'unproved') this.#failures.take(nowMs)
+      if (verified === 'unproved') this.#failures.take(this.#options.monotonic())
       else this.#noteRefused(entry, agent, verified)
       return undefined
     }
@@ -260,7 +262,7 @@ export class AnnouncementStore {
     const { trust, latest = unconfirmed } = this.#options
     try {
       const isNew = !trust.knows(token)
-      if (isNew && !this.#mayVerify(token, nowMs)) return undefined
+      if (isNew && !this.#mayVerify(token)) return undefined
       const claims = trust.verify(token, nowMs, Math.max(nowMs, latest()))
       if (isNew) this.#newTokens.giveBack()
       return claims.name === agent ? claims : undefined
@@ -273,8 +275,15 @@ export class AnnouncementStore {
    * Whether a new token is worth a signature check. Strangers' and malformed ones never are; of those in the name of
    * somebody who is trusted only so many a second may be false.
    */
-  #mayVerify(token: string, nowMs: number): boolean {
-    return this.#options.trust.claimsTrust(token) && this.#newTokens.take(nowMs)
+  #mayVerify(token: string): boolean {
+    const { trust, monotonic } = this.#options
+    return trust.claimsTrust(token) && this.#newTokens.take(monotonic())
+  }
+
+  /** Whether a signature may be verified for this agent now; that is then spent. */
+  #mayProve(agent: Agent): boolean {
+    const nowMs = this.#options.monotonic()
+    return this.#failures.available(nowMs) >= 1 && agent.verifications.take(nowMs)
   }
 
   /** A copy with a bad signature has the hash of the genuine one, and must not stand in its place. */
@@ -372,17 +381,38 @@ export class AnnouncementStore {
     this.#options.onChange()
   }
 
-  /** An agent that starts again and again leaves announcements behind: those far beyond its limit are forgotten. */
+  /**
+   * An agent that starts again and again leaves announcements behind. What is of no use any more goes first: an instance
+   * that runs for long must not lose its place to others of its agent that come and go.
+   */
   #evictInstances(agent: Agent, { claims, epoch }: Entry): void {
-    const ofEpoch = agent.entries.flatMap((entry) => {
-      const { verified } = entry
-      const isOfEpoch = entry.epoch === epoch && entry.claims.identity === claims.identity
-      return verified !== undefined && isOfEpoch ? [verified] : []
-    })
+    const ofEpoch = agent.entries.filter(
+      (entry) =>
+        entry.verified !== undefined && entry.epoch === epoch && entry.claims.identity === claims.identity,
+    )
     if (ofEpoch.length <= MAX_ANNOUNCEMENTS_PER_INSTANCE * claims.maxInstances) return
-    const last = ofEpoch.sort(newestFirst).at(-1)
-    if (last !== undefined) this.#drop(hex(last.hash))
+    const oldestRetired = ofEpoch.find((entry) => isOfRetired(agent, entry))
+    const least = oldestRetired ?? oldestReplaced(ofEpoch) ?? lastInRank(ofEpoch)
+    if (least !== undefined) this.#drop(least.hash)
   }
+}
+
+/** The first that came of those whose instance has announced again. */
+function oldestReplaced(entries: readonly Entry[]): Entry | undefined {
+  const highest = new Map<string, number>()
+  const seqOf = ({ verified }: Entry): number => verified?.announcement.seq ?? 0
+  for (const entry of entries)
+    highest.set(entry.instance, Math.max(seqOf(entry), highest.get(entry.instance) ?? 0))
+  return entries.find((entry) => seqOf(entry) < (highest.get(entry.instance) ?? 0))
+}
+
+function lastInRank(entries: readonly Entry[]): Entry | undefined {
+  const [first, ...others] = entries
+  return others.reduce((last, entry) => (isNewer(last, entry) ? entry : last), first)
+}
+
+function isNewer(a: Entry | undefined, b: Entry): boolean {
+  return a?.verified !== undefined && b.verified !== undefined && newestFirst(a.verified, b.verified) < 0
 }
 
 /** Names an instance of an identity. */

@@ -72,6 +72,7 @@ export class RealmRecord {
       epochs: this.epochs,
       revocations: this.revocations,
       passesOn: true,
+      monotonic: () => clock.monotonic(),
       onClone: () => {},
       onRefused: () => {},
     })

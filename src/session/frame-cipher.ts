@@ -1,4 +1,4 @@
-import { allocate, readUint, writeUint } from '../base/bytes.ts'
+import { allocate, allocateOwn, readUint, writeUint } from '../base/bytes.ts'
 import { MAX_FRAMES_PER_BATCH } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { isPaddedLength, isZeroFrom, type Padding, paddedLength } from '../crypto/padding.ts'
@@ -81,13 +81,13 @@ export class FrameSealer {
     return FRAME_HEADER_BYTES + plain + TAG_BYTES
   }
 
-  /** The frame with this header. It shares no memory with what it is made of. */
+  /** The frame with this header. It shares no memory with what it is made of, and no plaintext is left behind. */
   seal({ bytes: header, nonce }: HeaderSlot, { key, auth, content }: FrameParts): Uint8Array {
     let contentBytes = 0
     for (const part of content) contentBytes += part.length
     const start = auth.length + LENGTH_BYTES
     const plainBytes = paddedLength(start + contentBytes, this.#padding)
-    const plaintext = this.#plaintexts.view(plainBytes) ?? allocate(plainBytes)
+    const plaintext = this.#plaintexts.view(plainBytes) ?? allocateOwn(plainBytes)
     plaintext.set(auth)
     writeUint(plaintext, contentBytes, { start: auth.length, size: LENGTH_BYTES })
     let at = start
@@ -102,6 +102,7 @@ export class FrameSealer {
     const ciphertext = this.#ciphertexts.view(plainBytes + TAG_BYTES)
     if (ciphertext === undefined) this.#engine.xaeadSeal(input, frame.subarray(FRAME_HEADER_BYTES))
     else frame.set(this.#engine.xaeadSeal(input, ciphertext), FRAME_HEADER_BYTES)
+    this.#engine.wipe(plaintext)
     return frame
   }
 }
@@ -124,7 +125,7 @@ export interface OpenedFrame {
   /** Where `P` begins in it, and ends. */
   readonly start: number
   readonly end: number
-  /** Whether the next frame overwrites the plaintext: what is to be kept must be copied. */
+  /** Whether the plaintext is in memory of the opener: what is to be kept must be copied, and the rest wiped. */
   readonly isScratch: boolean
 }
 
@@ -160,16 +161,15 @@ export class FrameOpener {
     if (bytes < TAG_BYTES) return 'ciphertext'
     const ciphertext = this.#load(frame)
     const scratch = this.#plaintexts.view(bytes - TAG_BYTES)
-    const plaintext = scratch ?? allocate(bytes - TAG_BYTES)
+    const plaintext = scratch ?? allocateOwn(bytes - TAG_BYTES)
     const input = { key, nonce: this.#nonce, aad: this.#header, data: ciphertext }
     if (this.#engine.xaeadOpen(input, plaintext) === undefined) return 'ciphertext'
-    const authBytes = authLength(plaintext)
-    if (authBytes === undefined) return 'signature'
-    const start = authBytes + LENGTH_BYTES
-    if (plaintext.length < start) return 'padding'
-    const end = start + readUint(plaintext, authBytes, LENGTH_BYTES)
-    if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return 'padding'
-    if (!isZeroFrom(plaintext, end)) return 'padding'
+    const parts = partsOf(plaintext, authLength)
+    if (typeof parts === 'string') {
+      this.#engine.wipe(plaintext)
+      return parts
+    }
+    const { authBytes, start, end } = parts
     return { header: this.#header, plaintext, authBytes, start, end, isScratch: scratch !== undefined }
   }
 
@@ -184,4 +184,19 @@ export class FrameOpener {
     for (let i = 0; i < FRAME_HEADER_BYTES; i++) this.#header[i] = frame[i] ?? 0
     return frame.subarray(FRAME_HEADER_BYTES)
   }
+}
+
+/** Where the parts of a plaintext are, or what is wrong with it. */
+function partsOf(
+  plaintext: Uint8Array,
+  authLength: (plaintext: Uint8Array) => number | undefined,
+): Pick<OpenedFrame, 'authBytes' | 'start' | 'end'> | FrameFailure {
+  const authBytes = authLength(plaintext)
+  if (authBytes === undefined) return 'signature'
+  const start = authBytes + LENGTH_BYTES
+  if (plaintext.length < start) return 'padding'
+  const end = start + readUint(plaintext, authBytes, LENGTH_BYTES)
+  if (end > plaintext.length || !isPaddedLength(end, plaintext.length)) return 'padding'
+  if (!isZeroFrom(plaintext, end)) return 'padding'
+  return { authBytes, start, end }
 }

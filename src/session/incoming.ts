@@ -11,7 +11,7 @@ import {
 } from '../wire/frame.ts'
 import { type Handshake, SessionMode } from '../wire/handshake.ts'
 import type { RefusalReason } from '../wire/refusal.ts'
-import type { FrameFailure, FrameOpener } from './frame-cipher.ts'
+import type { FrameFailure, FrameOpener, OpenedFrame } from './frame-cipher.ts'
 import { refusalTag } from './refusal.ts'
 import { BatchVerifier, channelAuthLength, frameLeaf, signedAuthLength } from './session-auth.ts'
 
@@ -37,9 +37,17 @@ export type SessionFailure = FrameFailure | 'content' | 'signature' | 'session'
 
 /** A longer beginning of a frame is read each time: its sender chooses how long it is. */
 const MAX_KEPT_META_BYTES = 2048
-/** What is kept of a beginning that was read, for each of its bytes (the bytes and the texts in them), and besides. */
+/** What is kept of a beginning that was read: for each of its bytes (the bytes and the texts in them), and besides. */
 const KEPT_META_FACTOR = 3
 const KEPT_META_BYTES = 1024
+/** For each header, whose name and value may be empty. */
+const KEPT_PAIR_BYTES = 64
+
+/** The beginning of a frame, and what was read there. */
+interface KeptMeta {
+  readonly bytes: Uint8Array
+  readonly meta: FrameMeta
+}
 
 /** A session that another instance has opened to this one. SPEC, "Sessions". */
 export class IncomingSession {
@@ -53,7 +61,7 @@ export class IncomingSession {
   readonly #batches: BatchVerifier
   #isEnded = false
   /** What came before the payload in earlier frames, and what was read there: most frames repeat it. */
-  #lastMeta: { readonly bytes: Uint8Array; readonly meta: FrameMeta } | undefined
+  #lastMeta: KeptMeta | undefined
 
   constructor(engine: CryptoEngine, parts: IncomingSessionParts) {
     const { secrets, handshake, sentAtMs, messageKey } = parts
@@ -69,7 +77,7 @@ export class IncomingSession {
   /** How much memory it takes for what it remembers of its frames, in bytes. */
   get bytes(): number {
     const kept = this.#lastMeta
-    const metaBytes = kept === undefined ? 0 : KEPT_META_BYTES + KEPT_META_FACTOR * kept.bytes.length
+    const metaBytes = kept === undefined ? 0 : keptBytes(kept)
     return this.#batches.bytes + metaBytes
   }
 
@@ -105,14 +113,12 @@ export class IncomingSession {
     const isSigned = this.mode === SessionMode.signed
     const opened = opener.open(frame, secrets.key, isSigned ? signedAuthLength : channelAuthLength)
     if (typeof opened === 'string') return opened
-    const { header, plaintext, start, end, isScratch } = opened
-    const bytes = plaintext.subarray(start, end)
-    const read = this.#read(bytes)
-    if (read === undefined) return 'content'
-    const verdict = judge({ meta: read.meta, payloads: ownPayloads(read.payloads, isScratch) })
-    if (typeof verdict === 'string') return verdict
-    if (isSigned && !this.#isProved(header, bytes, plaintext)) return 'signature'
-    this.#keep(read, bytes)
+    const { plaintext, start, end, isScratch } = opened
+    const read = this.#read(plaintext.subarray(start, end))
+    const verdict = read === undefined ? 'content' : this.#judged(opened, read, judge)
+    // Of a long plaintext, which has memory of its own, a single payload is handed on as it is.
+    const isHandedOn = typeof verdict !== 'string' && read?.payloads.length === 1 && !isScratch
+    if (!isHandedOn) this.#engine.wipe(plaintext)
     return verdict
   }
 
@@ -148,6 +154,19 @@ export class IncomingSession {
     return `IncomingSession { sid: '${this.sid}', key: [secret] }`
   }
 
+  #judged<Verdict>(
+    { header, plaintext, start, end, isScratch }: OpenedFrame,
+    read: FrameContent,
+    judge: (content: OpenedContent) => Verdict,
+  ): Verdict | 'signature' {
+    const verdict = judge({ meta: read.meta, payloads: ownPayloads(read.payloads, isScratch) })
+    if (typeof verdict === 'string') return verdict
+    const bytes = plaintext.subarray(start, end)
+    if (this.mode === SessionMode.signed && !this.#isProved(header, bytes, plaintext)) return 'signature'
+    this.#keep(read, bytes)
+    return verdict
+  }
+
   #isProved(header: Uint8Array, content: Uint8Array, auth: Uint8Array): boolean {
     return this.#batches.verify(frameLeaf(this.#engine, header, [content]), auth)
   }
@@ -177,4 +196,10 @@ export class IncomingSession {
 /** A long plaintext has memory of its own, in which nothing stands but its frame: a single payload may stay there. */
 function ownPayloads(payloads: readonly Uint8Array[], isScratch: boolean): readonly Uint8Array[] {
   return payloads.length === 1 && !isScratch ? payloads : payloads.map((payload) => payload.slice())
+}
+
+/** How much memory it takes: a test compares what is counted with what is in use. */
+function keptBytes({ bytes, meta }: KeptMeta): number {
+  const pairs = meta.headers.length + meta.clearHeaders.length
+  return KEPT_META_BYTES + KEPT_META_FACTOR * bytes.length + KEPT_PAIR_BYTES * pairs
 }

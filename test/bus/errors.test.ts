@@ -1,7 +1,8 @@
 import { connect } from '@nats-io/transport-node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { SubrosaError } from '../../src/base/errors.ts'
-import type { SecureConnection } from '../../src/bus/connection.ts'
+import type { PublishOptions, SecureConnection } from '../../src/bus/connection.ts'
+import { MessageHeaders } from '../../src/bus/messages/headers.ts'
 import { secure } from '../../src/bus/secure.ts'
 import { may, newAuthority, newIdentity } from '../support/identities.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
@@ -137,6 +138,28 @@ describe('bad input gets a clear error with a code', () => {
     await until('the next is delivered', () => got.length === 1)
     await reader.close()
   })
+
+  it.each(['session', 'channel', 'message'] as const)(
+    'a message too large after sealing, in the mode %s, with headers in clear or not: ERR_MESSAGE_TOO_LARGE',
+    async (mode) => {
+      const reader = await realm.agent(`large-${mode}`, { permissions: may([], ['large.*']) })
+      const writer = await realm.agent(
+        `wrote-${mode}`,
+        { permissions: may(['large.*'], []) },
+        { padding: 'none' },
+      )
+      await writer.waitForAudience('large.x')
+      const codeOf = async (bytes: number, options: PublishOptions = {}): Promise<string | undefined> =>
+        (await failure(() => writer.publish('large.x', new Uint8Array(bytes), { mode, ...options }))).code
+      writer.publish('large.x', new Uint8Array(64_000), { mode })
+      // Its text travels twice: sealed, and beside what is sealed.
+      const clear = new MessageHeaders([{ name: 'Nats-Msg-Id', value: 'x'.repeat(900) }])
+      expect(await codeOf(64_000, { headers: clear })).toBe('ERR_MESSAGE_TOO_LARGE')
+      expect(await codeOf(65_500)).toBe('ERR_MESSAGE_TOO_LARGE')
+      await writer.close()
+      await reader.close()
+    },
+  )
 
   it('a header that NATS cannot carry: ERR_HEADER', async () => {
     const reader = await realm.agent('header-reader', { permissions: may([], ['orders.>']) })

@@ -4,6 +4,7 @@ import { chooseEngine, engineFor } from '../../src/crypto/engine.ts'
 import { nobleEngine } from '../../src/crypto/noble.ts'
 import { sodiumEngine } from '../../src/crypto/sodium.ts'
 import { sodiumEngine as absentEngine } from '../../src/crypto/sodium-absent.ts'
+import { copiesInMemory, hasProcessMemory, masked } from '../support/process-memory.ts'
 import { engines, readVectors } from './vectors.ts'
 
 interface CctvCase {
@@ -208,6 +209,22 @@ describe('both engines', () => {
         noble.xaeadSeal({ ...input, nonce: xnonce }),
       )
     }
+  })
+})
+
+describe.each(engines)('a secret that is derived and wiped, on $name', (engine) => {
+  it.runIf(hasProcessMemory)('is nowhere in the memory of the process: it was never text', () => {
+    const leftOf = (make: () => Uint8Array): Uint8Array => {
+      const secret = make()
+      const mask = masked(secret)
+      engine.wipe(secret)
+      return mask
+    }
+    const derived = Array.from({ length: 6 }, (_, i) =>
+      leftOf(() => engine.hmac(engine.randomBytes(32 * (i + 1)), engine.randomBytes(8))),
+    )
+    const nowhere = copiesInMemory(leftOf(() => engine.randomBytes(32)))
+    expect(derived.map(copiesInMemory)).toEqual(derived.map(() => nowhere))
   })
 })
 

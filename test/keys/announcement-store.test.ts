@@ -2,6 +2,7 @@ import { base64url } from '@scure/base'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { hex } from '../../src/base/bytes.ts'
 import {
+  MAX_ANNOUNCEMENTS_PER_INSTANCE,
   MAX_EARLY_ANNOUNCEMENTS,
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
   MAX_UNVERIFIED_PER_AGENT,
@@ -66,6 +67,7 @@ describe('at the door', () => {
     const late = world.announcement(world.identity('late'), epoch)
     expect(world.directory.add(late.bytes, T0)).toBeUndefined()
     expect(world.directory.add(world.announcement(alice, epoch).bytes, T0)).toBeDefined()
+    world.monotonicMs += 1000
     expect(world.directory.add(late.bytes, T0 + 1000)).toBeDefined()
   })
 
@@ -75,6 +77,7 @@ describe('at the door', () => {
     for (let i = 1; i < MAX_UNVERIFIED_PER_AGENT; i++) world.directory.add(junkAnnouncement(alice, epoch), T0)
     expect(world.directory.add(junkAnnouncement(alice, epoch), T0)).toBeUndefined()
     expect(world.directory.has(hex(real.hash))).toBe(true)
+    world.monotonicMs += 1000
     expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
   })
 })
@@ -87,6 +90,7 @@ describe('the budget of verifications', () => {
     expect(names()).toEqual([])
     expect([...world.directory.proven(T0)]).toEqual([])
     expect(world.directory.sender(real.hash, T0).standing).toBe('unknown')
+    world.monotonicMs += 1000
     expect(names('orders.new', T0 + 1000)).toEqual(['alice'])
   })
 
@@ -103,7 +107,55 @@ describe('the budget of verifications', () => {
     expect(names('orders.new')).toEqual([])
     expect(world.directory.size).toBe(1)
     expect(names('tools.x')).toEqual([])
+    world.monotonicMs += 1000
     expect(names('tools.x', T0 + 1000)).toEqual(['quiet'])
+  })
+})
+
+describe('a wall clock that is set', () => {
+  it('fills no budget of verifications, of one agent or of all', () => {
+    for (let i = 0; i < MAX_UNVERIFIED_PER_AGENT; i++) world.directory.add(junkAnnouncement(alice, epoch), T0)
+    expect(names()).toEqual([])
+    join(alice)
+    for (const nowMs of [T0 + 1000, T0 + MINUTE, T0, T0 + 2 * MINUTE]) expect(names('x', nowMs)).toEqual([])
+    world.monotonicMs += 1000
+    expect(names('x', T0 + 3 * MINUTE)).toEqual(['alice'])
+  })
+})
+
+describe('what an instance that goes on for long loses to others of its agent', () => {
+  const retire = (identity: Identity, { announcement }: ParsedAnnouncement): void => {
+    const { instance, notBefore, notAfter } = announcement
+    world.directory.add(signRetirement(identity, epoch, { instance, seq: T0, notBefore, notAfter }), T0)
+  }
+  const standing = ({ hash }: ParsedAnnouncement): string => world.directory.sender(hash, T0).standing
+
+  it.each([1, 16])('is nothing where they come and go, with max_instances %i', (maxInstances) => {
+    const identity = world.identity('daemon', { maxInstances })
+    const daemon = join(identity)
+    expect(standing(daemon)).toBe('known')
+    let last = daemon
+    for (let i = 1; i <= 10 * maxInstances; i++) {
+      world.monotonicMs += 1000
+      last = join(identity, { notBefore: T0 + i })
+      expect(standing(last)).toBe('known')
+      retire(identity, last)
+      expect(names()).toEqual(['daemon'])
+    }
+    expect([standing(daemon), standing(last)]).toEqual(['known', 'known'])
+    expect(world.directory.size).toBeLessThanOrEqual(MAX_ANNOUNCEMENTS_PER_INSTANCE * maxInstances)
+  })
+
+  it('is nothing where one of them announces itself again and again', () => {
+    const identity = world.identity('daemon', { maxInstances: 2 })
+    const daemon = join(identity)
+    const { instance } = join(identity, { notBefore: T0 + 1 }).announcement
+    for (let seq = 2; seq < 30; seq++) {
+      join(identity, { instance, seq, notBefore: T0 + seq })
+      expect(names()).toEqual(['daemon', 'daemon'])
+    }
+    expect(standing(daemon)).toBe('known')
+    expect(world.directory.size).toBeLessThanOrEqual(2 * MAX_ANNOUNCEMENTS_PER_INSTANCE)
   })
 })
 

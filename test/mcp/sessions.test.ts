@@ -445,6 +445,26 @@ describe('a session that stands', () => {
   })
 })
 
+describe('a session over a server that takes little at once', () => {
+  let world: SealedWorld
+  afterEach(() => world.stop())
+
+  it.each([16_384, 32_768])(
+    'carries messages of any length both ways where max_payload is %i: it sends smaller parts',
+    async (maxPayload) => {
+      world = await SealedWorld.start({ serverConfig: `max_payload: ${maxPayload}` })
+      const files = await world.replica()
+      const ends = await world.open(await world.client('laptop'), [files])
+      const text = 'long '.repeat(60_000)
+      const sent = await Promise.allSettled([ends.client.send(text), ends.server.send(text)])
+      expect(sent.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled'])
+      await until('it has come at both ends', () => ends.client.got.length > 0 && ends.server.got.length > 0)
+      expect([ends.client.got, ends.server.got]).toEqual([[text], [text]])
+      await expectAlive(ends)
+    },
+  )
+})
+
 describe('a session with somebody who is revoked', () => {
   let world: SealedWorld
   let files: Replica

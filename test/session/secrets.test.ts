@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { hex, utf8 } from '../../src/base/bytes.ts'
+import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { IncomingSession } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
 import { SessionMode } from '../../src/wire/handshake.ts'
@@ -52,6 +53,68 @@ describe.each(engines)('the key of a session that has ended, on $name', (engine)
       const header = headerOf(engine, zeroed.sid, { counter: 0 })
       const forged = forgeFrame(engine, zeroed, { header, auth: new Uint8Array(1), content })
       expect(pair.fateOf(forged)).toBe('session')
+    }
+  })
+})
+
+describe.each(engines)('the plaintexts of frames, on $name', (engine) => {
+  /** Memory from which was encrypted, and into which was decrypted. */
+  let seen: Uint8Array[]
+  const watched: CryptoEngine = {
+    ...engine,
+    xaeadSeal(input, out) {
+      seen.push(input.data)
+      return engine.xaeadSeal(input, out)
+    },
+    xaeadOpen(input, out) {
+      if (out !== undefined) seen.push(out)
+      return engine.xaeadOpen(input, out)
+    },
+  }
+  beforeEach(() => {
+    seen = []
+  })
+
+  it.each([20, 3000, 5000, 100_000])('of %i bytes are left in no memory but what is handed on', (size) => {
+    const pair = new Pair(watched)
+    const payload = utf8('swordfish '.repeat(size / 10))
+    const opened = pair.open(pair.sealOne(payload))
+    const data = typeof opened === 'string' ? undefined : opened.payloads[0]
+    expect(Buffer.compare(data ?? new Uint8Array(0), payload)).toBe(0)
+    expect(seen).toHaveLength(2)
+    const elsewhere = seen.filter(({ buffer }) => buffer !== data?.buffer)
+    expect(elsewhere.map((memory) => memory.every((byte) => byte === 0))).toEqual(elsewhere.map(() => true))
+  })
+
+  it('of frames that are refused, or have many payloads, are left nowhere', () => {
+    const pair = new Pair(watched, { mode: SessionMode.channel })
+    const refused = forgeFrame(engine, pair.secrets(), {
+      header: headerOf(engine, pair.secrets().sid, { counter: 0 }),
+      auth: Uint8Array.of(9),
+      content: contentOf({}, utf8('swordfish')),
+    })
+    const many = contentOf({}, utf8('swordfish '.repeat(400)), utf8('swordfish '.repeat(400)))
+    const frame = { ...pair.outgoing.takeNumber(SENT_AT_MS), content: [many] }
+    expect(pair.open(refused)).toBe('signature')
+    const opened = pair.outgoing.seal(pair.sealer, [frame]).map((sealed) => pair.open(sealed))
+    expect(opened).toMatchObject([{ payloads: [{ length: 4000 }, { length: 4000 }] }])
+    expect(seen.map((memory) => memory.some((byte) => byte !== 0))).toEqual(seen.map(() => false))
+  })
+
+  it('of more than 4 KiB have memory of their own, also where the process has a large pool for short ones', () => {
+    const { poolSize } = Buffer
+    Buffer.poolSize = 1024 * 1024
+    try {
+      const pair = new Pair(engine)
+      const payloads = Array.from({ length: 3 }, () => utf8('swordfish '.repeat(700)))
+      const handedOn = pair.seal(payloads).flatMap((frame) => {
+        const opened = pair.open(frame)
+        return typeof opened === 'string' ? [] : opened.payloads
+      })
+      expect(new Set(handedOn.map(({ buffer }) => buffer)).size).toBe(3)
+      expect(handedOn.filter(({ buffer }) => buffer.byteLength > 10_000)).toEqual([])
+    } finally {
+      Buffer.poolSize = poolSize
     }
   })
 })

@@ -68,6 +68,8 @@ export class World {
   readonly clones: Uint8Array[] = []
   /** The highest time that was confirmed: whatever a test says. */
   latestMs = 0
+  /** The monotonic clock: it stands still until a test moves it. */
+  monotonicMs = 0
   /** Announcements that were signed by their identity and not taken. */
   readonly refused: LeftOut[] = []
 
@@ -103,6 +105,7 @@ export class World {
       revocations,
       latest,
       passesOn,
+      monotonic: () => this.monotonicMs,
       onClone: ({ announcement }) => clones.push(announcement.instance),
       onRefused: (announcement) => refused.push(announcement),
     })

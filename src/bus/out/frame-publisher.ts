@@ -119,27 +119,36 @@ export class FramePublisher {
   }
 
   #send(session: OutgoingSession, parcel: Parcel, recipients: number): void {
+    const room = this.#assertFits(session, parcel, recipients)
     const isSigned = session.mode === SessionMode.signed
     // A channel's frame gains nothing by waiting, but for company.
     const waits = isSigned || parcel.isJoinable === true
-    if (waits && !this.#mustGoAlone(session, parcel, recipients)) this.#outbox.add(session, parcel)
+    if (waits && this.#mayWait(session, parcel.bytes, room)) this.#outbox.add(session, parcel)
     else this.#outbox.send(session, parcel)
   }
 
   /**
-   * Whether a frame is so large that copying it costs more than a signature, or that the proof of a whole batch would
-   * not fit beside it.
+   * Whatever the mode, and whether it waits or not: the client refuses what is too large in words of its own.
    *
-   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE when it does not fit alone either
+   * @returns how many bytes the server takes, where it might take too few for a frame in a whole batch
+   * @throws SubrosaError ERR_MESSAGE_TOO_LARGE
    */
-  #mustGoAlone(session: OutgoingSession, { bytes, route }: Parcel, recipients: number): boolean {
+  #assertFits(session: OutgoingSession, { bytes, route }: Parcel, recipients: number): number | undefined {
     const { wire } = this.#options
     const { clear } = route
-    if (clear.length === 0 && wire.surelyTakes(bytes)) return bytes > MAX_WAITING_BYTES
+    if (clear.length === 0 && wire.surelyTakes(bytes)) return undefined
     const room = wire.room(clear)
     const alone = session.maxSize(this.#sealer, bytes, 1)
     if (alone > room) throw wire.tooLarge(alone, recipients)
-    return bytes > MAX_WAITING_BYTES || session.maxSize(this.#sealer, bytes, MAX_FRAMES_PER_BATCH) > room
+    return room
+  }
+
+  /** Where a copy of it would cost more than a signature, or the proof of a whole batch not fit beside it, it may not. */
+  #mayWait(session: OutgoingSession, bytes: number, room = Number.POSITIVE_INFINITY): boolean {
+    if (bytes > MAX_WAITING_BYTES) return false
+    return (
+      room === Number.POSITIVE_INFINITY || session.maxSize(this.#sealer, bytes, MAX_FRAMES_PER_BATCH) <= room
+    )
   }
 
   /** The same bytes each time: what has the same may join in one frame. */

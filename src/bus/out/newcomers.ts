@@ -4,13 +4,19 @@ import {
   MAX_NEWCOMERS_PER_INSTANCE,
   MAX_NEWCOMERS_REMEMBERED,
   NEWCOMER_REFILL_MS,
+  NEWCOMER_SUCCESSION_MS,
 } from '../../base/limits.ts'
 import type { Audience, AudienceMember } from '../../keys/directory.ts'
+
+/** Instances of which it is remembered that their waiting was told; one more forgets all of them. */
+const MAX_NEWCOMERS_TOLD = 4096
 
 /** How many newcomers of one agent may still be taken in, as of a time on the monotonic clock. */
 interface Allowance {
   left: number
   atMs: number
+  /** When an instance was last taken in because no other one was there. */
+  succeededAtMs: number
 }
 
 /** An audience without those whose turn has not come, and until when it stands, by the monotonic clock. */
@@ -24,6 +30,9 @@ interface Settled {
  * for everybody in every audience that it is in, at a key agreement for each: an agent that comes and goes without end
  * must not have that done to the others. Its instances beyond its allowance wait. SPEC, "Sessions".
  *
+ * Where all others of an agent have gone, its newest instance takes their place without paying, now and then: one that
+ * starts again too often is read from again soon.
+ *
  * Counted are instances that were not seen before, and further announcements of one instance in one epoch. An instance
  * goes once, so what is counted bounds the goings too. What all announce for a new epoch is not counted.
  */
@@ -33,9 +42,14 @@ export class Newcomers {
   /** Instances that were taken in; and for each with its epoch the key id of its announcement. */
   readonly #known = new Map<string, string>()
   #settled = new WeakMap<Audience, Settled>()
+  readonly #onWaiting: (member: AudienceMember) => void
+  /** Instances of which it was said that they wait. */
+  readonly #told = new Set<string>()
 
-  constructor(clock: HouseClock) {
+  /** @param onWaiting called once for each instance that waits, as long as so many are remembered */
+  constructor(clock: HouseClock, onWaiting: (member: AudienceMember) => void) {
     this.#clock = clock
+    this.#onWaiting = onWaiting
   }
 
   /** The audience without those that wait. The same object while nothing changes. */
@@ -61,26 +75,52 @@ export class Newcomers {
     const nowMs = this.#clock.monotonic()
     const epoch = hex(audience.epoch.hash)
     let until = Number.POSITIVE_INFINITY
-    const members = audience.members.filter((member) => {
-      if (this.#admits(member, epoch, nowMs)) return true
-      until = Math.min(until, nowMs + this.#readyIn(member))
-      return false
-    })
+    const admitted = new Set(audience.members.filter((member) => this.#admits(member, epoch, nowMs)))
+    for (const newest of successors(audience.members, admitted))
+      if (this.#succeeds(newest, epoch, nowMs)) admitted.add(newest)
+    for (const member of audience.members) {
+      if (admitted.has(member)) continue
+      until = Math.min(until, nowMs + this.#readyIn(member, nowMs))
+      this.#tell(member)
+    }
+    const members = audience.members.filter((member) => admitted.has(member))
     const isWhole = members.length === audience.members.length
     return { audience: isWhole ? audience : { epoch: audience.epoch, members }, until }
   }
 
   #admits(member: AudienceMember, epoch: string, nowMs: number): boolean {
-    const instance = `${member.name}/${member.instance}`
+    const instance = instanceOf(member)
     const inEpoch = `${instance}/${epoch}`
     const kid = hex(member.key.kid)
     const knownKid = this.#known.get(inEpoch)
     if (knownKid === kid) return true
     const isNew = knownKid !== undefined || !this.#known.has(instance)
     if (isNew && !this.#spend(member, nowMs)) return false
-    this.#remember(instance, '')
-    this.#remember(inEpoch, kid)
+    this.#takeIn(member, epoch)
     return true
+  }
+
+  /** Takes it in for those of its agent that have gone, where that was not done lately. */
+  #succeeds(member: AudienceMember, epoch: string, nowMs: number): boolean {
+    const allowance = this.#allowance(member, nowMs)
+    if (nowMs - allowance.succeededAtMs < NEWCOMER_SUCCESSION_MS) return false
+    allowance.succeededAtMs = nowMs
+    this.#takeIn(member, epoch)
+    return true
+  }
+
+  #takeIn(member: AudienceMember, epoch: string): void {
+    const instance = instanceOf(member)
+    this.#remember(instance, '')
+    this.#remember(`${instance}/${epoch}`, hex(member.key.kid))
+  }
+
+  #tell(member: AudienceMember): void {
+    const instance = instanceOf(member)
+    if (this.#told.has(instance)) return
+    if (this.#told.size >= MAX_NEWCOMERS_TOLD) this.#told.clear()
+    this.#told.add(instance)
+    this.#onWaiting(member)
   }
 
   #spend(member: AudienceMember, nowMs: number): boolean {
@@ -92,17 +132,23 @@ export class Newcomers {
 
   #allowance({ name, maxInstances }: AudienceMember, nowMs: number): Allowance {
     const most = MAX_NEWCOMERS_PER_INSTANCE * maxInstances
-    const known = this.#allowances.get(name) ?? { left: most, atMs: nowMs }
+    const known = this.#allowances.get(name) ?? {
+      left: most,
+      atMs: nowMs,
+      succeededAtMs: Number.NEGATIVE_INFINITY,
+    }
     known.left = Math.min(most, known.left + ((nowMs - known.atMs) * maxInstances) / NEWCOMER_REFILL_MS)
     known.atMs = nowMs
     this.#allowances.set(name, known)
     return known
   }
 
-  /** Milliseconds until one more of this agent is taken in. */
-  #readyIn({ name, maxInstances }: AudienceMember): number {
-    const left = this.#allowances.get(name)?.left ?? 0
-    return Math.ceil(((1 - left) * NEWCOMER_REFILL_MS) / maxInstances)
+  /** Milliseconds until one more of this agent may be taken in. */
+  #readyIn(member: AudienceMember, nowMs: number): number {
+    const { left, succeededAtMs } = this.#allowance(member, nowMs)
+    const paidInMs = Math.ceil(((1 - left) * NEWCOMER_REFILL_MS) / member.maxInstances)
+    const succeedsInMs = succeededAtMs + NEWCOMER_SUCCESSION_MS - nowMs
+    return succeedsInMs > 0 ? Math.min(paidInMs, succeedsInMs) : paidInMs
   }
 
   #remember(key: string, value: string): void {
@@ -114,4 +160,22 @@ export class Newcomers {
       this.#known.delete(oldest)
     }
   }
+}
+
+function instanceOf({ name, instance }: AudienceMember): string {
+  return `${name}/${instance}`
+}
+
+/** The newest instance of each agent of which none was admitted: an audience has those of an agent newest first. */
+function successors(
+  members: readonly AudienceMember[],
+  admitted: ReadonlySet<AudienceMember>,
+): readonly AudienceMember[] {
+  if (admitted.size === members.length) return []
+  const present = new Set([...admitted].map(({ name }) => name))
+  return members.filter(({ name }) => {
+    const isFirst = !present.has(name)
+    present.add(name)
+    return isFirst
+  })
 }

@@ -97,7 +97,9 @@ export class Publisher {
     this.#options = options
     this.#wire = new Wire(nc)
     this.#frames = new FramePublisher(nc, { ...options, wire: this.#wire })
-    this.#newcomers = new Newcomers(options.clock)
+    this.#newcomers = new Newcomers(options.clock, ({ name, instance }) =>
+      options.link.leftOut.report({ name, instance, why: 'too many newcomers' }),
+    )
     this.#stopListening = options.link.onChange(() => {
       this.#requesters = new WeakMap()
     })

@@ -109,6 +109,7 @@ async function observe(realm: Realm): Promise<Observation> {
     trust,
     epochs,
     revocations,
+    monotonic: () => clock.monotonic(),
     onClone: () => {},
     onRefused: () => {},
   })

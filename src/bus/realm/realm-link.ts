@@ -4,6 +4,9 @@ import { copy, hex, samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
   LOOKUP_TIMEOUT_MS,
+  MAX_FETCHED_EPOCH_BYTES,
+  MAX_FETCHED_REVOCATION_BYTES,
+  MAX_FETCHED_STATEMENTS,
   MAX_FETCHES_PER_SECOND,
   MAX_LOOKUPS_PER_SECOND,
   QUERY_INTERVAL_MS,
@@ -54,11 +57,12 @@ export interface RealmLinkOptions extends Context {
 /** Statements that come in several pages, and since when they are asked for. */
 interface Fetch {
   readonly statements: Uint8Array[]
+  /** What may still come: a rotation service sends no more, and anybody can send pages. */
+  statementsLeft: number
+  bytesLeft: number
   /** When the last page was asked for, or came. */
   since: number
 }
-
-const MAX_GAP_STATEMENTS = 32_768
 
 /**
  * One instance's place in its realm: it follows epochs, ticks, revocations and announcements, announces its own keys,
@@ -118,6 +122,7 @@ export class RealmLink {
       epochs: this.epochs,
       revocations: this.revocations,
       latest,
+      monotonic: () => clock.monotonic(),
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
         feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
@@ -372,13 +377,12 @@ export class RealmLink {
     const nowMs = this.#options.clock.now()
     switch (kind) {
       case QueryKind.epochs:
-        this.#collect(this.#gap, statements)
-        if (next !== undefined) this.#query(kind, { cursor: next })
+        if (this.#collect(this.#gap, statements) && next !== undefined) this.#query(kind, { cursor: next })
         else this.#closeGap()
         break
       case QueryKind.revocations:
-        this.#collect(this.#missing, statements)
-        if (next !== undefined) this.#query(kind, { cursor: next })
+        if (this.#collect(this.#missing, statements) && next !== undefined)
+          this.#query(kind, { cursor: next })
         else this.#closeMissing()
         break
       case QueryKind.announcements:
@@ -395,12 +399,17 @@ export class RealmLink {
     if (next === undefined) this.#settle()
   }
 
-  /** Pages that nobody asked for are dropped. */
-  #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): void {
-    if (fetch === undefined) return
+  /** Pages that nobody asked for are dropped. @returns whether another one is of use */
+  #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): boolean {
+    if (fetch === undefined) return false
     fetch.since = this.#options.clock.monotonic()
-    const room = MAX_GAP_STATEMENTS - fetch.statements.length
-    fetch.statements.push(...statements.slice(0, room).map(copy))
+    for (const statement of statements) {
+      if (fetch.statementsLeft === 0 || statement.length > fetch.bytesLeft) return false
+      fetch.statementsLeft--
+      fetch.bytesLeft -= statement.length
+      fetch.statements.push(copy(statement))
+    }
+    return statements.length > 0 && fetch.statementsLeft > 0
   }
 
   #closeGap(): void {
@@ -487,14 +496,24 @@ export class RealmLink {
 
   #fetchEpochs(tick: Tick): void {
     if (this.#isUnderWay(this.#gap) || !this.#fetches.take(this.#options.clock.monotonic())) return
-    this.#gap = { statements: [], since: this.#options.clock.monotonic() }
     const from = Math.max(0, Math.min(this.epochs.floor?.number ?? tick.number, tick.number) - 1)
+    this.#gap = {
+      statements: [],
+      since: this.#options.clock.monotonic(),
+      statementsLeft: Math.min(MAX_FETCHED_STATEMENTS, tick.number - from + 1),
+      bytesLeft: MAX_FETCHED_EPOCH_BYTES,
+    }
     this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
   }
 
   #fetchRevocations(): void {
     if (this.#isUnderWay(this.#missing) || !this.#fetches.take(this.#options.clock.monotonic())) return
-    this.#missing = { statements: [], since: this.#options.clock.monotonic() }
+    this.#missing = {
+      statements: [],
+      since: this.#options.clock.monotonic(),
+      statementsLeft: MAX_FETCHED_STATEMENTS,
+      bytesLeft: MAX_FETCHED_REVOCATION_BYTES,
+    }
     this.#query(QueryKind.revocations)
   }
 

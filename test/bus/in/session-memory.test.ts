@@ -6,6 +6,7 @@ import { SessionPool } from '../../../src/bus/in/session-pool.ts'
 import { TOMBSTONE_BYTES } from '../../../src/bus/in/tombstones.ts'
 import { FrameOpener } from '../../../src/session/frame-cipher.ts'
 import { IncomingSession } from '../../../src/session/incoming.ts'
+import type { FrameMeta } from '../../../src/wire/frame.ts'
 import { SENT_AT_MS } from '../../envelope/forge.ts'
 import { Pair } from '../../session/pair.ts'
 import { ManualClock } from '../../support/clock.ts'
@@ -18,6 +19,16 @@ import { reparse, verifyAnnouncement, World } from '../../support/statements.ts'
 const UNDERCOUNT = 0.8
 const OVERCOUNT = 1.6
 
+/**
+ * Code that is compiled meanwhile, or thrown away, is in the same heap: the first round warms up, and the median of the
+ * others is what counts.
+ */
+const ROUNDS = 5
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN
+}
+
 const BATCH = Array.from({ length: 64 }, (_, i) => utf8(`payload ${i}`))
 
 interface Case {
@@ -26,7 +37,13 @@ interface Case {
   readonly batches: number
   readonly framesOfEach: number
   readonly subscriptions: number
+  readonly meta?: Partial<FrameMeta>
+  /** Frames of one batch. Default: 64. */
+  readonly batchOf?: number
 }
+
+/** As many as a frame may have, and none of them has a text to count by. */
+const EMPTY_HEADERS = Array.from({ length: 256 }, () => ({ name: '', value: '' }))
 
 const cases: readonly Case[] = [
   { what: 'that nothing was said in', sessions: 600, batches: 0, framesOfEach: 0, subscriptions: 0 },
@@ -37,6 +54,15 @@ const cases: readonly Case[] = [
     batches: 4,
     framesOfEach: 1,
     subscriptions: 10,
+  },
+  {
+    what: 'whose frame has 256 empty headers',
+    sessions: 300,
+    batches: 1,
+    framesOfEach: 1,
+    subscriptions: 1,
+    meta: { headers: EMPTY_HEADERS },
+    batchOf: 1,
   },
   { what: 'with all frames of six batches', sessions: 40, batches: 6, framesOfEach: 64, subscriptions: 1 },
 ]
@@ -56,59 +82,79 @@ function setUp(maxBytes?: number) {
 }
 
 describe('what a session pool counts', () => {
-  it.each(cases)('is what a session takes $what', ({ sessions, batches, framesOfEach, subscriptions }) => {
-    const world = new World()
-    const [made] = world.epochs(1)
-    if (made === undefined) throw new Error('no epoch')
-    const epoch = world.accept(made)
-    const identity = world.identity('alice')
-    // What the network and the sender's end take is there before.
-    const inputs = Array.from({ length: sessions }, () => {
-      const pair = new Pair(engine)
-      const frames = Array.from({ length: batches }, () => pair.seal(BATCH).slice(0, framesOfEach)).flat()
-      const { bytes } = world.announcement(identity, epoch)
-      return { secrets: pair.secrets(), frames, bytes, handshake: pair.handshake, key: pair.sender.publicKey }
-    })
-    const opener = new FrameOpener(engine)
-    const windows: SubscriptionWindows[] = Array.from({ length: subscriptions }, () => new Map())
-    const pool = setUp()
-    const before = memoryInUse()
-    const open = ({ secrets, frames, bytes, handshake, key }: (typeof inputs)[number]): void => {
-      // Its announcement is held for this session alone, as where a sender makes one for each.
-      const judged = { epoch, nowMs: epoch.notBefore }
-      const sender = verifyAnnouncement(
-        { engine, trust: world.trust, revocations: world.revocations },
-        reparse(bytes),
-        judged,
-      )
-      if (sender === undefined) throw new Error('the announcement does not hold')
-      const own = {
-        sid: secrets.sid.slice(),
-        key: new Uint8Array(new ArrayBuffer(32)),
-        binding: secrets.binding.slice(),
+  it.each(cases)(
+    'is what a session takes $what',
+    ({ sessions, batches, framesOfEach, subscriptions, meta, batchOf = 64 }) => {
+      const world = new World()
+      const [made] = world.epochs(1)
+      if (made === undefined) throw new Error('no epoch')
+      const epoch = world.accept(made)
+      const identity = world.identity('alice')
+      // What the network and the sender's end take is there before.
+      const inputs = Array.from({ length: sessions }, () => {
+        const pair = new Pair(engine)
+        const frames = Array.from({ length: batches }, () =>
+          pair.seal(BATCH.slice(0, batchOf), meta).slice(0, framesOfEach),
+        ).flat()
+        const { bytes } = world.announcement(identity, epoch)
+        return {
+          secrets: pair.secrets(),
+          frames,
+          bytes,
+          handshake: pair.handshake,
+          key: pair.sender.publicKey,
+        }
+      })
+      const opener = new FrameOpener(engine)
+      const open = (
+        pool: SessionPool,
+        windows: readonly SubscriptionWindows[],
+        input: (typeof inputs)[number],
+      ) => {
+        const { secrets, frames, bytes, handshake, key } = input
+        // Its announcement is held for this session alone, as where a sender makes one for each.
+        const judged = { epoch, nowMs: epoch.notBefore }
+        const sender = verifyAnnouncement(
+          { engine, trust: world.trust, revocations: world.revocations },
+          reparse(bytes),
+          judged,
+        )
+        if (sender === undefined) throw new Error('the announcement does not hold')
+        const own = {
+          sid: secrets.sid.slice(),
+          key: new Uint8Array(new ArrayBuffer(32)),
+          binding: secrets.binding.slice(),
+        }
+        own.key.set(secrets.key)
+        const parts = {
+          secrets: own,
+          handshake: { ...handshake },
+          sentAtMs: SENT_AT_MS,
+          messageKey: key.slice(),
+        }
+        const held = new HeldSession(new IncomingSession(engine, parts), { sender, epoch, recipients: 1 })
+        if (pool.admit(held) !== 'held') throw new Error('it is not held')
+        for (const [seq, frame] of frames.entries()) {
+          if (typeof held.session.open(opener, frame, (content) => content) === 'string') throw new Error('a frame does not open')
+          for (const map of windows) held.mark(map, { seq: seq + 1, salt: seq })
+          pool.heard(held)
+        }
       }
-      own.key.set(secrets.key)
-      const parts = {
-        secrets: own,
-        handshake: { ...handshake },
-        sentAtMs: SENT_AT_MS,
-        messageKey: key.slice(),
-      }
-      const held = new HeldSession(new IncomingSession(engine, parts), { sender, epoch, recipients: 1 })
-      if (pool.admit(held) !== 'held') throw new Error('it is not held')
-      for (const [seq, frame] of frames.entries()) {
-        if (typeof held.session.open(opener, frame, (content) => content) === 'string') throw new Error('a frame does not open')
-        for (const map of windows) held.mark(map, { seq: seq + 1, salt: seq })
-        pool.heard(held)
-      }
-    }
-    for (const input of inputs) open(input)
-    const inUse = memoryInUse() - before
-    expect(pool.bytes / inUse).toBeGreaterThan(UNDERCOUNT)
-    expect(pool.bytes / inUse).toBeLessThan(OVERCOUNT)
-    // In use until here.
-    expect([inputs.length, windows.length]).toEqual([sessions, subscriptions])
-  })
+      const counts = Array.from({ length: ROUNDS + 1 }, () => {
+        const windows: SubscriptionWindows[] = Array.from({ length: subscriptions }, () => new Map())
+        const pool = setUp()
+        const before = memoryInUse()
+        for (const input of inputs) open(pool, windows, input)
+        const inUse = memoryInUse() - before
+        // Both are in use until here.
+        expect([windows.length, pool.bytes > 0]).toEqual([subscriptions, true])
+        return pool.bytes / inUse
+      })
+      const share = median(counts.slice(1))
+      expect(share).toBeGreaterThan(UNDERCOUNT)
+      expect(share).toBeLessThan(OVERCOUNT)
+    },
+  )
 
   it('is what tombstones take', () => {
     const pool = setUp()
