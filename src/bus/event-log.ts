@@ -1,18 +1,22 @@
 import type { Clock } from '../base/clock.ts'
+import { LineLimit } from '../base/line-limit.ts'
 import type { Logger } from '../base/logger.ts'
 import type { RejectReason, StatusEvent } from './status.ts'
 
-/** Interval between log lines about rejections for one reason, in ms. The first is logged at once. */
-const REJECTIONS_LOGGED_EVERY_MS = 10_000
+/** Messages of errors that have lines of their own. What differs each time shares the lines of all others. */
+const MAX_ERROR_KINDS = 64
+const OTHER_ERRORS = ''
 
 /**
  * Writes the events of a connection to its log. Rejections come as fast as a broker sends junk, so those of one reason
- * share a line: the first is logged at once, and those that follow as one count every ten seconds.
+ * share lines: see {@link LineLimit}. So do errors with the same message.
  */
 export class EventLog {
   readonly #log: Logger
   readonly #clock: Clock
-  readonly #rejections = new Map<RejectReason, { loggedAt: number; unlogged: number }>()
+  readonly #rejections = new LineLimit<RejectReason, string>()
+  readonly #errors = new LineLimit<string, unknown>()
+  readonly #errorKinds = new Set<string>()
 
   constructor(log: Logger, clock: Clock) {
     this.#log = log
@@ -21,27 +25,55 @@ export class EventLog {
 
   /** Logs one event. A logger that throws disturbs nothing. */
   write(event: StatusEvent): void {
-    try {
+    this.#guard(() => {
       if (event.type === 'rejected') this.#rejected(event.reason, event.subject)
+      else if (event.type === 'error') this.#failed(event.error)
       else this.#line(event)
+    })
+  }
+
+  /** Logs the rejections and errors that still wait for their line. */
+  end(): void {
+    this.#guard(() => {
+      for (const { kind, latest, count } of this.#rejections.takeWaiting())
+        this.#logRejections(kind, latest, count)
+      for (const { latest, count } of this.#errors.takeWaiting()) this.#logErrors(latest, count)
+    })
+  }
+
+  #guard(task: () => void): void {
+    try {
+      task()
     } catch {
       // What cannot be logged is in the feed all the same.
     }
   }
 
   #rejected(reason: RejectReason, subject: string): void {
-    const nowMs = this.#clock.monotonic()
-    const known = this.#rejections.get(reason)
-    if (known !== undefined && nowMs - known.loggedAt < REJECTIONS_LOGGED_EVERY_MS) {
-      known.unlogged++
-      return
-    }
-    const count = (known?.unlogged ?? 0) + 1
-    this.#rejections.set(reason, { loggedAt: nowMs, unlogged: 0 })
+    const count = this.#rejections.admit(reason, subject, this.#clock.monotonic())
+    if (count !== undefined) this.#logRejections(reason, subject, count)
+  }
+
+  #logRejections(reason: RejectReason, subject: string, count: number): void {
     this.#log.warn({ event: 'rejected', reason, subject, count }, 'arrivals were rejected')
   }
 
-  #line(event: Exclude<StatusEvent, { readonly type: 'rejected' }>): void {
+  #failed(error: unknown): void {
+    const count = this.#errors.admit(this.#kindOf(error), error, this.#clock.monotonic())
+    if (count !== undefined) this.#logErrors(error, count)
+  }
+
+  #logErrors(err: unknown, count: number): void {
+    this.#log.error({ event: 'error', err, count }, 'an error that nobody caught')
+  }
+
+  #kindOf(error: unknown): string {
+    const kind = error instanceof Error ? `${error.name}: ${error.message}` : typeof error
+    if (this.#errorKinds.size < MAX_ERROR_KINDS) this.#errorKinds.add(kind)
+    return this.#errorKinds.has(kind) ? kind : OTHER_ERRORS
+  }
+
+  #line(event: Exclude<StatusEvent, { readonly type: 'rejected' | 'error' }>): void {
     const log = this.#log
     switch (event.type) {
       case 'rotated':
@@ -87,8 +119,6 @@ export class EventLog {
           { event: 'slow-consumer', subject: event.subject, pending: event.pending },
           'messages of a subscription are not read',
         )
-      case 'error':
-        return log.error({ event: 'error', err: event.error }, 'an error that nobody caught')
       case 'nats':
         return log.debug({ event: 'nats', status: event.status.type }, 'status of the NATS connection')
     }

@@ -125,6 +125,7 @@ export class StatusFeed {
 
   close(): void {
     this.#isClosed = true
+    this.#log?.end()
     for (const reader of this.#readers) void reader.return()
   }
 }

@@ -720,3 +720,19 @@ describe('an end that nobody wanted', () => {
     ])
   })
 })
+
+describe('a sink that throws when it hears of the end', () => {
+  it('ends neither the timer nor the process in which it hears of it', async () => {
+    const { clock, client } = new ChannelPair({ isOpen: false, leaseMs: 5 * SECOND })
+    let heard = 0
+    await client.channel.open({
+      message: () => {},
+      closed: () => {
+        heard++
+        throw new Error('of the host')
+      },
+    })
+    expect(() => clock.advance(5 * SECOND)).not.toThrow()
+    expect(heard).toBe(1)
+  })
+})
