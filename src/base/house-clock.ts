@@ -35,13 +35,14 @@ interface Anchor {
  *
  * @example
  * ```ts
- * const clock = new HouseClock(systemClock)
+ * const clock = new HouseClock(systemClock, (error) => console.error(error))
  * clock.counted()
  * clock.latest === clock.now()
  * ```
  */
 export class HouseClock implements Clock {
   readonly #machine: Clock
+  readonly #onError: (error: unknown) => void
   #last: Reading
   #early = 0
   #late = 0
@@ -51,9 +52,13 @@ export class HouseClock implements Clock {
   #hasGap = false
   #latest = 0
 
-  /** @param machine the machine's clocks. One that is a HouseClock already is wrapped all the same. */
-  constructor(machine: Clock) {
+  /**
+   * @param machine the machine's clocks. One that is a HouseClock already is wrapped all the same.
+   * @param onError told of what the tasks of timers throw: in a bare timer it would end the process
+   */
+  constructor(machine: Clock, onError: (error: unknown) => void) {
     this.#machine = machine
+    this.#onError = onError
     this.#last = { wallMs: machine.now(), monotonicMs: machine.monotonic() }
     const bootMs = this.boot()
     this.#bootLead = bootMs === undefined ? undefined : bootMs - this.#last.monotonicMs
@@ -70,7 +75,13 @@ export class HouseClock implements Clock {
   }
 
   after(delayMs: number, task: () => void): () => void {
-    return this.#machine.after(delayMs, task)
+    return this.#machine.after(delayMs, () => {
+      try {
+        task()
+      } catch (error) {
+        this.#onError(error)
+      }
+    })
   }
 
   /** Milliseconds, to measure work by. */

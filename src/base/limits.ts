@@ -51,6 +51,13 @@ export const NOT_ADDRESSED_MS = 15 * 60_000
 export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
 export const QUERY_INTERVAL_MS = 1000
+/** Between two times that an agent asks for everything again, and repeats its announcements. */
+export const REFRESH_INTERVAL_MS = 1000
+/** How long a subscription of the protocol that the server refuses is left alone: twice as long each time. */
+export const MIN_RESUBSCRIBE_MS = 1000
+export const MAX_RESUBSCRIBE_MS = 60_000
+/** How long a connection that ends waits for the server before its keys are wiped. */
+export const MAX_CLOSING_MS = 10_000
 /** Between an epoch and one that is ordered. */
 export const MIN_ROTATION_MS = 1000
 export const DEFAULT_LEASE_MS = 3000

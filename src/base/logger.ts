@@ -1,3 +1,5 @@
+import { printable } from './printable.ts'
+
 /**
  * Where log lines go: the shape of a pino logger, so that one can be passed as it is. Each line has fields and a text;
  * the field `event` names what happened, and never changes. No line holds a secret or a payload.
@@ -31,14 +33,14 @@ export const silentLog: Logger = { debug() {}, info() {}, warn() {}, error() {} 
 
 /**
  * What is used where no logger is given: warnings and errors become warnings of the process, so that a thrown callback,
- * a rejection or a clone is never silent. In a browser they go to its console.
+ * a rejection or a clone is never silent. In a browser they go to its console. What a broker has chosen steers no terminal.
  */
 export const warningLog: Logger = { debug() {}, info() {}, warn, error: warn }
 
 function warn({ event, err, ...fields }: LogFields, text: string): void {
   const details = Object.entries(fields).map(([name, value]) => `${name}=${String(value)}`)
   const cause = err === undefined ? [] : [err instanceof Error ? err.message : 'non-error value thrown']
-  const line = [[text, ...cause].join(': '), ...details].join(' ')
+  const line = printable([[text, ...cause].join(': '), ...details].join(' '))
   if (typeof globalThis.process?.emitWarning === 'function')
     globalThis.process.emitWarning(line, { type: 'SubrosaWarning', code: event })
   else console.warn(`SubrosaWarning: ${line}`)

@@ -3,6 +3,7 @@ import { hex } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { HouseClock } from '../base/house-clock.ts'
+import { MAX_CLOSING_MS } from '../base/limits.ts'
 import { assertDelay } from '../base/timers.ts'
 import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -32,6 +33,7 @@ import { Publisher } from './out/publisher.ts'
 import { Streams } from './out/streams.ts'
 import { RealmLink } from './realm/realm-link.ts'
 import { type RequestManyStrategy, Requests } from './requests.ts'
+import { attempt } from './safely.ts'
 import { type ConnectionStats, type RejectReason, type StatusEvent, StatusFeed } from './status.ts'
 import { Subscriptions } from './subscriptions.ts'
 
@@ -151,6 +153,8 @@ export class SecureConnection {
   readonly #nc: NatsLike
   readonly #parts: ConnectionParts
   readonly #feed: StatusFeed
+  readonly #clock: HouseClock
+  readonly #onError: (error: unknown) => void
   readonly #windows = new ReplayWindows((name, bytes) => this.#receiver.countWindows(name, bytes))
   readonly #senders = new WeakMap<VerifiedAnnouncement, Sender>()
   readonly #link: RealmLink
@@ -169,10 +173,12 @@ export class SecureConnection {
   constructor(nc: NatsLike, parts: ConnectionParts) {
     const { inboxPrefix } = parts
     const { engine, subjects, trust, log } = parts
-    const clock = new HouseClock(parts.clock)
+    const clock = new HouseClock(parts.clock, (error) => this.#onError(error))
     const feed = new StatusFeed(new EventLog(log, clock))
     const context = makeContext({ engine, clock, subjects, trust, log, feed })
     this.#feed = feed
+    this.#clock = clock
+    this.#onError = context.onError
     this.#nc = nc
     this.#parts = parts
     this.#closed = new Promise((resolve) => {
@@ -233,7 +239,7 @@ export class SecureConnection {
       throw error
     }
     this.#subscriptions.joined()
-    void this.#followNats()
+    this.#followNats().catch(this.#onError)
   }
 
   /** The number of the newest epoch for which this instance has announced keys; 0 before the first. */
@@ -511,42 +517,69 @@ export class SecureConnection {
     return this.#closed
   }
 
-  /** Retires this instance, delivers what is under way, wipes the keys, and drains the NATS connection. */
+  /**
+   * Retires this instance, delivers what is under way, wipes the keys, and drains the NATS connection. The keys are wiped
+   * after ten seconds at the latest, whatever the server does; what could not be done before is an event of
+   * {@link status}.
+   */
   async drain(): Promise<void> {
     if (this.#isClosed) return
     this.#isDraining = true
-    this.#publisher.flush()
-    this.#link.retire()
-    await this.#subscriptions.drain()
-    this.#publisher.flush()
-    this.#finish()
+    await this.#end(() => this.#subscriptions.drain())
     await this.#nc.drain()
   }
 
-  /** Retires this instance and wipes the keys. The NATS connection stays open: it is its owner's. */
+  /**
+   * Retires this instance and wipes the keys, as {@link drain} does. The NATS connection stays open: it is its owner's.
+   */
   async close(): Promise<void> {
-    if (this.#isClosed) return
-    if (!this.#nc.isClosed()) {
-      this.#publisher.flush()
-      this.#link.retire()
-      await this.#nc.flush()
-    }
-    this.#finish()
+    if (!this.#isClosed) await this.#end(() => this.#nc.flush())
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `SecureConnection { name: '${this.name}', instance: '${this.instance}', epoch: ${this.epoch} }`
   }
 
+  /** Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped. */
+  async #end(settle: () => Promise<void>): Promise<void> {
+    try {
+      if (this.#nc.isClosed()) return
+      this.#publisher.flush()
+      attempt(() => this.#link.retire(), this.#onError)
+      await this.#inTime(settle())
+      this.#publisher.flush()
+    } catch (error) {
+      this.#onError(error)
+    } finally {
+      this.#finish()
+    }
+  }
+
+  /** @throws SubrosaError ERR_TIMEOUT */
+  async #inTime(task: Promise<void>): Promise<void> {
+    let cancel = (): void => {}
+    const over = new Promise<never>((_resolve, reject) => {
+      cancel = this.#clock.after(MAX_CLOSING_MS, () => reject(closedUnanswered()))
+    })
+    try {
+      await Promise.race([task, over])
+    } finally {
+      cancel()
+    }
+  }
+
   #finish(error?: Error): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#resolveClosed(error)
-    this.#subscriptions.finish()
-    this.#requests.close()
-    this.#publisher.close()
-    this.#receiver.close()
-    this.#link.close()
+    const steps = [
+      () => this.#subscriptions.finish(),
+      () => this.#requests.close(),
+      () => this.#publisher.close(),
+      () => this.#receiver.close(),
+      () => this.#link.close(),
+    ]
+    for (const step of steps) attempt(step, this.#onError)
     this.#feed.close()
   }
 
@@ -645,16 +678,24 @@ export class SecureConnection {
   async #followNats(): Promise<void> {
     for await (const status of this.#nc.status()) {
       if (this.#isClosed) return
-      // What was announced meanwhile was missed, and others may have missed this instance.
-      if (status.type === 'reconnect') {
-        this.#link.refresh()
-        this.#streams.askAgain()
-      }
+      // One event that throws must not keep the next reconnect from being seen.
+      if (status.type === 'reconnect') attempt(() => this.#reconnected(), this.#onError)
       this.#feed.emit({ type: 'nats', status })
     }
+  }
+
+  #reconnected(): void {
+    this.#link.reconnected()
+    this.#streams.askAgain()
   }
 }
 
 function connectionClosed(): SubrosaError {
   return new SubrosaError('ERR_CLOSED', 'this sealed connection is closed')
+}
+
+function closedUnanswered(): SubrosaError {
+  return new SubrosaError('ERR_TIMEOUT', `the server did not answer within ${MAX_CLOSING_MS} ms of closing`, {
+    hint: 'the keys are wiped all the same; others may learn late that this instance is gone',
+  })
 }

@@ -3,14 +3,20 @@ import { LineLimit } from '../base/line-limit.ts'
 import type { Logger } from '../base/logger.ts'
 import type { RejectReason, StatusEvent } from './status.ts'
 
+/** Messages of errors that have lines of their own. What differs each time shares the lines of all others. */
+const MAX_ERROR_KINDS = 64
+const OTHER_ERRORS = ''
+
 /**
  * Writes the events of a connection to its log. Rejections come as fast as a broker sends junk, so those of one reason
- * share lines: see {@link LineLimit}.
+ * share lines: see {@link LineLimit}. So do errors with the same message.
  */
 export class EventLog {
   readonly #log: Logger
   readonly #clock: Clock
   readonly #rejections = new LineLimit<RejectReason, string>()
+  readonly #errors = new LineLimit<string, unknown>()
+  readonly #errorKinds = new Set<string>()
 
   constructor(log: Logger, clock: Clock) {
     this.#log = log
@@ -21,15 +27,17 @@ export class EventLog {
   write(event: StatusEvent): void {
     this.#guard(() => {
       if (event.type === 'rejected') this.#rejected(event.reason, event.subject)
+      else if (event.type === 'error') this.#failed(event.error)
       else this.#line(event)
     })
   }
 
-  /** Logs the rejections that still wait for their line. */
+  /** Logs the rejections and errors that still wait for their line. */
   end(): void {
     this.#guard(() => {
       for (const { kind, latest, count } of this.#rejections.takeWaiting())
         this.#logRejections(kind, latest, count)
+      for (const { latest, count } of this.#errors.takeWaiting()) this.#logErrors(latest, count)
     })
   }
 
@@ -50,7 +58,22 @@ export class EventLog {
     this.#log.warn({ event: 'rejected', reason, subject, count }, 'arrivals were rejected')
   }
 
-  #line(event: Exclude<StatusEvent, { readonly type: 'rejected' }>): void {
+  #failed(error: unknown): void {
+    const count = this.#errors.admit(this.#kindOf(error), error, this.#clock.monotonic())
+    if (count !== undefined) this.#logErrors(error, count)
+  }
+
+  #logErrors(err: unknown, count: number): void {
+    this.#log.error({ event: 'error', err, count }, 'an error that nobody caught')
+  }
+
+  #kindOf(error: unknown): string {
+    const kind = error instanceof Error ? `${error.name}: ${error.message}` : typeof error
+    if (this.#errorKinds.size < MAX_ERROR_KINDS) this.#errorKinds.add(kind)
+    return this.#errorKinds.has(kind) ? kind : OTHER_ERRORS
+  }
+
+  #line(event: Exclude<StatusEvent, { readonly type: 'rejected' | 'error' }>): void {
     const log = this.#log
     switch (event.type) {
       case 'rotated':
@@ -96,8 +119,6 @@ export class EventLog {
           { event: 'slow-consumer', subject: event.subject, pending: event.pending },
           'messages of a subscription are not read',
         )
-      case 'error':
-        return log.error({ event: 'error', err: event.error }, 'an error that nobody caught')
       case 'nats':
         return logConnection(log, event.status)
     }

@@ -40,6 +40,8 @@ interface Pending {
   readonly fail: (error: Error) => void
   /** A worker could not open it: others may. */
   readonly isUnaddressed: () => void
+  /** Whether a hint has come: nobody has proved it, and anybody can send more of them. */
+  isHinted: boolean
 }
 
 /** What requests work with. */
@@ -100,6 +102,7 @@ export class Requests {
         },
         fail,
         isUnaddressed: () => fail(unaddressed()),
+        isHinted: false,
       })
     })
   }
@@ -137,6 +140,7 @@ export class Requests {
       },
       fail: end,
       isUnaddressed: () => {},
+      isHinted: false,
     })
     return {
       async *[Symbol.asyncIterator]() {
@@ -184,6 +188,8 @@ export class Requests {
 
   /** The server refuses the inbox: no response can come. A later request tries again. */
   #refuse(cause: Error): void {
+    // Where the refusal is forged, the server still delivers to it.
+    this.#subscription?.unsubscribe()
     this.#subscription = undefined
     for (const { fail } of [...this.#pending.values()]) fail(inboxRefused(this.#inbox, cause))
   }
@@ -193,10 +199,16 @@ export class Requests {
     if (pending === undefined) return
     const hint = serverHint(message)
     if (hint === 'no responders') pending.fail(noResponders())
-    else if (hint === 'unaddressed') {
-      this.#options.onUnaddressed()
-      pending.isUnaddressed()
-    } else this.#options.receiver.take(message, this.#arrival())
+    else if (hint === 'unaddressed') this.#takeHint(pending)
+    else this.#options.receiver.take(message, this.#arrival())
+  }
+
+  /** One for each request counts. */
+  #takeHint(pending: Pending): void {
+    if (pending.isHinted) return
+    pending.isHinted = true
+    this.#options.onUnaddressed()
+    pending.isUnaddressed()
   }
 
   #arrival(): Arrival {
@@ -225,10 +237,20 @@ function isStall(strategy: RequestManyStrategy): boolean {
   return strategy === 'stall' || strategy === 'jitterTimer'
 }
 
-/** What the server, or a worker, says in clear. It is not authenticated, and so only ever ends a request. */
+/**
+ * What the server, or a worker, says in clear. It is not authenticated, and so only ever ends a request. The client throws
+ * for headers that do not parse: they say nothing, and the message is judged as any other.
+ */
 function serverHint(message: NatsMessage): 'no responders' | 'unaddressed' | undefined {
   if (message.data.length > 0 || headerBytes(message) > MAX_HINT_BYTES) return undefined
-  const { headers } = message
+  try {
+    return hintIn(message)
+  } catch {
+    return undefined
+  }
+}
+
+function hintIn({ headers }: NatsMessage): 'no responders' | 'unaddressed' | undefined {
   if (headers === undefined) return undefined
   if (headers.code === NO_RESPONDERS) return 'no responders'
   for (const [name, [value]] of headers) {

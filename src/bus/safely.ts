@@ -1,6 +1,6 @@
 import { MAX_CLEAR_HEADER_BYTES } from '../base/limits.ts'
 import { covers } from '../identity/subject.ts'
-import { headerBytes } from './messages/headers.ts'
+import { headerBytes, type MessageHeaders } from './messages/headers.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 
 /** Why something goes no further than the gate. */
@@ -16,8 +16,19 @@ export interface Taker {
    * headers in clear (`headers`). It is not taken.
    */
   readonly reject: (reason: GateReason, message: NatsMessage) => void
-  /** The server refuses the subscription. Not every client line says so in `closed`. */
-  readonly onRefused?: (error: Error) => void
+  /**
+   * The server refuses the subscription, or a broker says so: the client has ended it, and does not make it again, not
+   * even after a reconnect. Not every client line says so in `closed`.
+   */
+  readonly onRefused: (error: Error) => void
+}
+
+/** What is published, and who hears that it could not be. */
+export interface Publication {
+  readonly bytes: Uint8Array
+  readonly reply?: string
+  readonly headers?: MessageHeaders
+  readonly onError: (error: unknown) => void
 }
 
 /**
@@ -38,11 +49,8 @@ export function subscribeSafely(nc: NatsLike, pattern: string, taker: Taker): Na
   return nc.subscribe(pattern, {
     ...(queue === undefined ? {} : { queue }),
     callback: (error, message) => {
-      if (error !== null) {
-        onRefused?.(error)
-        return
-      }
       try {
+        if (error !== null) return onRefused(error)
         const { subject } = message
         // Most messages of a subscription come on the subject of the one before.
         if (subject !== covered && !covers(pattern, subject)) return reject('misrouted', message)
@@ -54,4 +62,31 @@ export function subscribeSafely(nc: NatsLike, pattern: string, taker: Taker): Na
       }
     },
   })
+}
+
+/**
+ * Publishes what no call of the application waits for: statements, questions, answers, refusals and hints. The client
+ * throws for what is larger than the broker says that it takes, which it may change at any time, and on a connection that
+ * its owner has drained. Where that would end a timer, a loop or the process, it is reported in place of that.
+ *
+ * @returns whether it was published
+ */
+export function publishSafely(nc: NatsLike, subject: string, publication: Publication): boolean {
+  const { bytes, onError, ...options } = publication
+  try {
+    nc.publish(subject, bytes, options)
+    return true
+  } catch (error) {
+    onError(error)
+    return false
+  }
+}
+
+/** Runs one step of several, and reports what it throws: the others follow all the same. */
+export function attempt(task: () => void, onError: (error: unknown) => void): void {
+  try {
+    task()
+  } catch (error) {
+    onError(error)
+  }
 }

@@ -12,7 +12,7 @@ import type { Received } from './messages/opened.ts'
 import { SecureSubscription, type SubscribeOptions } from './messages/subscription.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
-import { subscribeSafely } from './safely.ts'
+import { attempt, publishSafely, subscribeSafely } from './safely.ts'
 
 /** What subscriptions work with. */
 export interface SubscriptionsOptions extends Context {
@@ -84,7 +84,7 @@ export class Subscriptions {
       raw = this.#start(pattern, { queue, arrival, subscription })
     }
     if (queue === undefined) start()
-    else cancelSettling = this.#whenSettled(start)
+    else cancelSettling = this.#whenSettled(start, (error) => subscription.fail(notBegun(pattern, error)))
     return subscription
   }
 
@@ -126,8 +126,11 @@ export class Subscriptions {
     return raw
   }
 
-  /** Runs `start` once senders have had time to learn of this instance: before that, they cannot seal to it. */
-  #whenSettled(start: () => void): () => void {
+  /**
+   * Runs `start` once senders have had time to learn of this instance: before that, they cannot seal to it. What it throws
+   * then is no caller's any more: `fail` gets it.
+   */
+  #whenSettled(start: () => void, fail: (error: unknown) => void): () => void {
     const { clock } = this.#options
     const delay = this.#joinedAt + QUEUE_SETTLE_MS - clock.monotonic()
     if (delay <= 0) {
@@ -137,7 +140,9 @@ export class Subscriptions {
     let cancel = (): void => {}
     const settled = new Promise<void>((resolve) => {
       const stop = clock.after(delay, () => {
-        if (!this.#nc.isClosed()) start()
+        attempt(() => {
+          if (!this.#nc.isClosed()) start()
+        }, fail)
         resolve()
       })
       cancel = () => {
@@ -156,7 +161,7 @@ export class Subscriptions {
     if (reply === undefined || !this.#isInbox(reply)) return
     if (!this.#hints.take(this.#options.clock.monotonic())) return
     const headers = new MessageHeaders([{ name: STATUS_HEADER, value: STATUS_UNADDRESSED }])
-    this.#nc.publish(reply, new Uint8Array(0), { headers })
+    publishSafely(this.#nc, reply, { bytes: new Uint8Array(0), headers, onError: this.#options.onError })
   }
 
   #isInbox(reply: string): boolean {
@@ -168,4 +173,8 @@ function refused(pattern: string, cause: Error): SubrosaError {
   return new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server ended the subscription to "${pattern}"`, {
     cause,
   })
+}
+
+function notBegun(pattern: string, cause: unknown): SubrosaError {
+  return new SubrosaError('ERR_CONNECTION', `the subscription to "${pattern}" could not begin`, { cause })
 }

@@ -88,7 +88,13 @@ class JetStreamLog implements OpenLog {
     })
     // What is appended passes here too, and so does what is refused: it says no more than that it is time to read.
     const subscriptions = [names.epochs, names.revocations].map((subject) =>
-      subscribeSafely(nc, subject, { take: onAppended, onError: () => {}, reject: () => {} }),
+      subscribeSafely(nc, subject, {
+        take: onAppended,
+        onError: () => {},
+        reject: () => {},
+        // Ticks of the replica that leads say it as well.
+        onRefused: () => {},
+      }),
     )
     return new JetStreamLog({ lease, client: jetstream(nc, options), manager, names, subscriptions })
   }

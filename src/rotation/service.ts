@@ -5,8 +5,9 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { type Logger, warningLog } from '../base/logger.ts'
 import { RateLimit } from '../base/rate-limit.ts'
-import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
-import { type GateReason, subscribeSafely } from '../bus/safely.ts'
+import type { NatsLike, NatsMessage } from '../bus/nats-like.ts'
+import type { GateReason } from '../bus/safely.ts'
+import { StandingSubscription } from '../bus/standing-subscription.ts'
 import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Identity } from '../identity/identity.ts'
 import { Trust, type TrustOptions } from '../identity/trust.ts'
@@ -97,7 +98,7 @@ export class RotationService {
   readonly #ticker: Ticker
   readonly #openReplica: (() => Promise<Replica>) | undefined
   #replica: Replica | undefined
-  #subscriptions: readonly NatsSubscription[] = []
+  #subscriptions: readonly StandingSubscription[] = []
   #cancelRotation = (): void => {}
   #isRotating = false
   #isClosed = false
@@ -183,8 +184,11 @@ export class RotationService {
   }
 
   #listen(): void {
-    const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
-      subscribeSafely(this.#nc, subject, {
+    const follow = (subject: string, take: (message: NatsMessage) => void): StandingSubscription =>
+      new StandingSubscription(this.#nc, subject, {
+        clock: this.#clock,
+        onRefused: (error) => this.#onEvent({ type: 'error', error }),
+        onRenewed: () => this.#replica?.comeInStep(),
         take: (message) => {
           if (!this.#isClosed) take(message)
         },
@@ -249,7 +253,7 @@ export class RotationService {
   }
 
   #unsubscribe(): void {
-    if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    for (const subscription of this.#subscriptions) subscription.unsubscribe()
   }
 
   /** Whether there are no other replicas. */

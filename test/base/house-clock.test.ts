@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { HouseClock } from '../../src/base/house-clock.ts'
-import { ManualClock } from '../support/clock.ts'
+import { houseClock, ManualClock } from '../support/clock.ts'
 
 const DAY_MS = 86_400_000
 const KINDS = [
@@ -12,7 +12,7 @@ const KINDS = [
 /** A house clock that a tick has just confirmed, on a machine whose clocks are moved by hand. */
 function counted(hasBoot: boolean) {
   const machine = new ManualClock(undefined, { hasBoot })
-  const clock = new HouseClock(machine)
+  const clock = houseClock(machine)
   clock.counted()
   return { machine, clock, start: clock.latest }
 }
@@ -86,7 +86,7 @@ describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
 
   it('is confirmed for 90 s after a tick has counted, and not before the first', () => {
     const { machine, clock } = counted(hasBoot)
-    expect(new HouseClock(machine).isConfirmed).toBe(false)
+    expect(houseClock(machine).isConfirmed).toBe(false)
     expect(clock.confirmedFor()).toBe(90_000)
     machine.advance(90_000)
     expect([clock.confirmedFor(), clock.isConfirmed]).toEqual([0, true])
@@ -147,7 +147,7 @@ describe('the clock of a connection', () => {
   it('does not see a sleep in the steps of the boot clock', () => {
     const machine = new ManualClock()
     const stepping = { ...methodsOf(machine), boot: () => Math.floor(machine.monotonic() / 10) * 10 }
-    const clock = new HouseClock(stepping)
+    const clock = houseClock(stepping)
     for (let i = 0; i < 1000; i++) {
       machine.advance(7)
       clock.counted()
@@ -161,6 +161,20 @@ describe('the clock of a connection', () => {
     await new Promise((resolve) => setTimeout(resolve, 200))
     const boot = (systemClock.boot?.() ?? Number.NaN) - before.boot
     expect(Math.abs(boot - (systemClock.monotonic() - before.monotonic))).toBeLessThan(50)
+  })
+})
+
+describe('a timer of a connection', () => {
+  it('reports what its task throws: in a bare timer it would end the process', () => {
+    const machine = new ManualClock()
+    const errors: unknown[] = []
+    const clock = new HouseClock(machine, (error) => errors.push(error))
+    const failing = new Error('in a timer')
+    clock.after(10, () => {
+      throw failing
+    })
+    expect(() => machine.advance(10)).not.toThrow()
+    expect(errors).toEqual([failing])
   })
 })
 

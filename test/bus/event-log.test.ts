@@ -39,6 +39,28 @@ describe('the log of a connection', () => {
     expect(lines.map(({ count }) => count)).toEqual([1, 1000])
   })
 
+  it('reports errors with the same message once in ten seconds, with their count', () => {
+    const { log, lines } = keptLog()
+    const clock = new ManualClock()
+    const feed = new StatusFeed(new EventLog(log, clock))
+    const fail = (message: string) => feed.emit({ type: 'error', error: new Error(message) })
+    for (let i = 0; i < 1000; i++) fail('bad header')
+    fail('another one')
+    expect(lines.length).toBe(2)
+    clock.advance(10_000)
+    fail('bad header')
+    expect(lines.map(({ count }) => count)).toEqual([1, 1, 1000])
+  })
+
+  it('has bounded lines and memory for errors that differ each time, and none is left out of the count', () => {
+    const { log, lines } = keptLog()
+    const feed = new StatusFeed(new EventLog(log, new ManualClock()))
+    for (let i = 0; i < 1000; i++) feed.emit({ type: 'error', error: new Error(`number ${i}`) })
+    expect(lines.length).toBe(65)
+    feed.close()
+    expect(lines.reduce((sum, { count }) => sum + Number(count), 0)).toBe(1000)
+  })
+
   it('reports the rejections that nothing has followed when the connection ends', () => {
     const { log, lines } = keptLog()
     const feed = new StatusFeed(new EventLog(log, new ManualClock()))
@@ -83,12 +105,15 @@ describe('the log of a connection', () => {
         { event: 'error', err: new Error('thrown by a callback') },
         'an error that nobody caught',
       )
-      await until('the warning is there', () => seen.length > 0)
+      warningLog.warn({ event: 'rejected', subject: 'x.\u001b[2K\u0007\u009b31m' }, 'arrivals were rejected')
+      await until('the warnings are there', () => seen.length === 2)
     } finally {
       process.off('warning', listen)
     }
     expect(seen.map(({ name, message }) => `${name}: ${message}`)).toEqual([
       'SubrosaWarning: an error that nobody caught: thrown by a callback',
+      // What a broker writes as a subject steers no terminal.
+      'SubrosaWarning: arrivals were rejected subject=x.\\u001b[2K\\u0007\\u009b31m',
     ])
   })
 })

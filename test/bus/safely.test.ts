@@ -2,7 +2,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { SecureSubscription } from '../../src/bus/messages/subscription.ts'
-import { subscribeSafely } from '../../src/bus/safely.ts'
+import { publishSafely, subscribeSafely } from '../../src/bus/safely.ts'
 import { engine } from '../support/identities.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
 import { startTestServer, type TestServer } from '../support/server.ts'
@@ -30,12 +30,28 @@ describe('a subscription whose taker throws', () => {
     }
     const onError = (error: unknown): void => void errors.push(error)
     const reject = (): void => {}
-    subscribeSafely(nc, 'bad', { take: take('bad'), onError, reject })
-    subscribeSafely(nc, 'good', { take: take('good'), onError, reject })
+    subscribeSafely(nc, 'bad', { take: take('bad'), onError, reject, onRefused: onError })
+    subscribeSafely(nc, 'good', { take: take('good'), onError, reject, onRefused: onError })
     for (const subject of ['bad', 'good', 'bad', 'good']) nc.publish(subject, 'x')
     await until('all have come', () => taken.length === 4)
     expect(taken).toEqual(['bad', 'good', 'bad', 'good'])
     expect(errors).toEqual([failing, failing])
+  })
+})
+
+describe('publishing outside of any call', () => {
+  it('reports what the client throws, and says whether it was published', async () => {
+    const server = await startTestServer()
+    const nc = await connect({ servers: server.url })
+    const errors: unknown[] = []
+    const onError = (error: unknown): void => void errors.push(error)
+    const bytes = new Uint8Array(1)
+    expect(publishSafely(nc, 'a', { bytes, onError })).toBe(true)
+    expect(publishSafely(nc, 'a', { bytes: new Uint8Array(8 * 1024 * 1024), onError })).toBe(false)
+    await nc.close()
+    expect(publishSafely(nc, 'a', { bytes, onError })).toBe(false)
+    expect(errors).toHaveLength(2)
+    await server.stop()
   })
 })
 

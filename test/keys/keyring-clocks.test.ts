@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { HouseClock } from '../../src/base/house-clock.ts'
+import type { HouseClock } from '../../src/base/house-clock.ts'
 import { CLOCK_WINDOW_MS } from '../../src/base/limits.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
 import { Keyring } from '../../src/keys/keyring.ts'
-import { ManualClock } from '../support/clock.ts'
+import { houseClock, ManualClock } from '../support/clock.ts'
 import { engine } from '../support/identities.ts'
 import { DAY, HOUR, MINUTE, T0, World } from '../support/statements.ts'
 
@@ -54,7 +54,7 @@ class Machine {
 
   constructor(hasBoot: boolean) {
     this.#clocks = new ManualClock(T0, { hasBoot })
-    this.#clock = new HouseClock(this.#clocks)
+    this.#clock = houseClock(this.#clocks)
   }
 
   /** How long it was awake. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/base/clock.ts'
+import { HouseClock } from '../../src/base/house-clock.ts'
 
 interface Timer {
   readonly at: number
@@ -73,4 +74,11 @@ export class ManualClock implements Clock {
     this.#now += monotonic - this.#monotonic
     this.#monotonic = monotonic
   }
+}
+
+/** A connection's clock over a machine's, of which no timer may throw. */
+export function houseClock(machine: Clock): HouseClock {
+  return new HouseClock(machine, (error) => {
+    throw error
+  })
 }

@@ -5,7 +5,7 @@ import { sessionId } from '../../envelope/keys.ts'
 import { encodeSessionRequest } from '../../wire/handshake.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
-import { subscribeSafely } from '../safely.ts'
+import { publishSafely, subscribeSafely } from '../safely.ts'
 import type { AdmissionLine, WaitingOpening } from './admission.ts'
 import { keep } from './kept-message.ts'
 
@@ -50,17 +50,16 @@ export class HandshakeSearch {
       take: (message) => this.#take(message, sidBytes),
       onError,
       reject,
+      // It lasts as long as the lookup, which then fails.
+      onRefused: onError,
     })
     this.#asking.set(sid, subscription)
-    const ask = (): void => this.#nc.publish(subjects.session(sidBytes), encodeSessionRequest(sidBytes))
+    const question = { bytes: encodeSessionRequest(sidBytes), onError }
+    const ask = (): boolean => publishSafely(this.#nc, subjects.session(sidBytes), question)
     ask()
     clock.after(ASK_AGAIN_MS, () => {
-      try {
-        const isMissing = this.#asking.get(sid) === subscription && !this.#nc.isClosed()
-        if (isMissing && this.#second.take(clock.monotonic())) ask()
-      } catch (error) {
-        onError(error)
-      }
+      const isMissing = this.#asking.get(sid) === subscription && !this.#nc.isClosed()
+      if (isMissing && this.#second.take(clock.monotonic())) ask()
     })
     return true
   }

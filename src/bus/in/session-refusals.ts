@@ -7,6 +7,7 @@ import { encodeRefusal, type RefusalReason } from '../../wire/refusal.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
+import { publishSafely } from '../safely.ts'
 import { sessionRefusal } from '../status.ts'
 import { Recent } from './recent.ts'
 
@@ -81,18 +82,14 @@ export class SessionRefusals {
   }
 
   #publish(): void {
-    const { clock, onError } = this.#options
+    const { clock } = this.#options
     while (this.#turns.size > 0 && this.#budget.take(clock.monotonic())) {
       const sid = this.#turns.take() ?? ''
       const refusal = this.#waiting.get(sid)
       this.#waiting.delete(sid)
       if (refusal === undefined || this.#nc.isClosed()) continue
       this.#published.set(sid, true)
-      try {
-        this.#send(refusal)
-      } catch (error) {
-        onError(error)
-      }
+      this.#send(refusal)
     }
     if (this.#turns.size === 0) return
     this.#cancel ??= clock.after(PUBLISH_AGAIN_MS, () => {
@@ -102,10 +99,11 @@ export class SessionRefusals {
   }
 
   #send({ sid, tag, reason, epoch, sender }: OwnRefusal): void {
-    const { link, subjects, feed } = this.#options
+    const { link, subjects, feed, onError } = this.#options
     const own = link.keyring.ownKeys().find((key) => key.epoch === epoch)
     if (own === undefined) return
-    this.#nc.publish(subjects.session(sid), encodeRefusal({ sid, kid: own.kid, reason, tag }))
+    const bytes = encodeRefusal({ sid, kid: own.kid, reason, tag })
+    if (!publishSafely(this.#nc, subjects.session(sid), { bytes, onError })) return
     if (this.#told.get(sender) === true) return
     this.#told.set(sender, true)
     feed.emit({ type: 'refusedSession', sender, reason: sessionRefusal(reason) })

@@ -6,8 +6,9 @@ import { decodeSessionRequest } from '../../wire/handshake.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import { decodeRefusal, type Refusal } from '../../wire/refusal.ts'
 import type { Context } from '../context.ts'
-import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
-import { subscribeSafely } from '../safely.ts'
+import type { NatsLike, NatsMessage } from '../nats-like.ts'
+import { publishSafely } from '../safely.ts'
+import { StandingSubscription } from '../standing-subscription.ts'
 import type { Answerable, HandshakeAnswers } from './handshake-answers.ts'
 
 /** What publishing handshakes works with. */
@@ -26,7 +27,7 @@ export class HandshakeOut implements Answerable {
   readonly #sid: Uint8Array
   readonly #members: readonly AudienceMember[]
   readonly #subjects = new Set<string>()
-  readonly #requests: NatsSubscription
+  readonly #requests: StandingSubscription
   /** The recipients by their key ids, once somebody has refused: a stranger can send refusals, which cost one look here. */
   #byKid: ReadonlyMap<string, AudienceMember> | undefined
 
@@ -48,10 +49,13 @@ export class HandshakeOut implements Answerable {
     this.#assertFits()
     if (this.#goesToInboxes)
       for (const { instanceBytes } of of.members) nc.publish(options.subjects.inbox(instanceBytes), of.bytes)
-    this.#requests = subscribeSafely(nc, options.subjects.session(of.sid), {
+    const { clock, onError, reject } = options
+    this.#requests = new StandingSubscription(nc, options.subjects.session(of.sid), {
+      clock,
       take: (message) => this.#take(message),
-      onError: options.onError,
-      reject: options.reject,
+      onError,
+      reject,
+      onRefused: onError,
     })
   }
 
@@ -72,13 +76,14 @@ export class HandshakeOut implements Answerable {
 
   /** The answer goes to a subject of its own, never to one that a request names. */
   answer(): void {
-    this.#nc.publish(this.#options.subjects.handshake(this.#sid), this.#bytes)
+    const { subjects, onError } = this.#options
+    publishSafely(this.#nc, subjects.handshake(this.#sid), { bytes: this.#bytes, onError })
   }
 
   /** Answers nobody any more. */
   close(): void {
     this.#options.answers.forget(this)
-    if (!this.#nc.isClosed()) this.#requests.unsubscribe()
+    this.#requests.unsubscribe()
   }
 
   get #goesToInboxes(): boolean {

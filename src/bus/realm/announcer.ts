@@ -9,6 +9,7 @@ import type { Keyring } from '../../keys/keyring.ts'
 import type { AgentState } from '../../keys/state.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
+import { publishSafely } from '../safely.ts'
 
 /** What an announcer works with. */
 export interface AnnouncerOptions extends Context {
@@ -57,7 +58,7 @@ export class Announcer {
     for (const { bytes } of this.#options.keyring.announcements()) this.#publish(bytes)
   }
 
-  /** Tells everyone that this instance takes no more messages. */
+  /** Tells everyone that this instance takes no more messages, as far as it can be told. */
   retire(): void {
     const { identity, keyring, clock, state } = this.#options
     for (const { announcement } of keyring.announcements()) {
@@ -69,21 +70,23 @@ export class Announcer {
 
   /** Retires the instances of earlier processes that did not come to it. */
   retireFormer(epoch: AcceptedEpoch): void {
-    const { identity, subjects, state, clock, directory, keyring } = this.#options
+    const { identity, state, clock, directory, keyring } = this.#options
     if (state.former.length === 0) return
     const { notBefore, notAfter } = epoch
     for (const former of state.former) {
       const instance = fromHex(former.instance)
       const bytes = signRetirement(identity, epoch, { instance, seq: clock.now(), notBefore, notAfter })
       directory.add(bytes, clock.now())
-      this.#nc.publish(subjects.announce(identity.name, instance), bytes)
+      // A later process does it, where this one cannot.
+      if (!this.#publish(bytes, instance)) return
     }
     state.forgetInstances()
     state.keepInstance(hex(keyring.instance))
   }
 
-  #publish(bytes: Uint8Array): void {
-    const { identity, subjects, keyring } = this.#options
-    this.#nc.publish(subjects.announce(identity.name, keyring.instance), bytes)
+  /** @returns whether it was published */
+  #publish(bytes: Uint8Array, instance = this.#options.keyring.instance): boolean {
+    const { identity, subjects, onError } = this.#options
+    return publishSafely(this.#nc, subjects.announce(identity.name, instance), { bytes, onError })
   }
 }

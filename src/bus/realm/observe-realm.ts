@@ -64,8 +64,9 @@ const PROVE_AGAIN_MS = 20
  * carries a nonce of its own, the newest epoch and the revocations are those that it names, and each announcement is
  * verified.
  *
- * @throws SubrosaError ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_CONNECTION, ERR_REVOKED when the rotation service
- *   is, or what was wrong with what came: ERR_EPOCH_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ...
+ * @throws SubrosaError ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_CONNECTION, ERR_SUBSCRIBE_DENIED when the server
+ *   refuses to let it hear the answers, ERR_REVOKED when the rotation service is, or what was wrong with what came:
+ *   ERR_EPOCH_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ...
  *
  * @example
  * ```ts

@@ -19,7 +19,7 @@ import {
   type Tick,
 } from '../../wire/statements.ts'
 import type { NatsLike, NatsSubscription } from '../nats-like.ts'
-import { subscribeSafely } from '../safely.ts'
+import { publishSafely, subscribeSafely } from '../safely.ts'
 
 /** What questions are asked with. */
 export interface QuestionsOptions {
@@ -169,6 +169,7 @@ export class Questions {
         onError: (error) => this.#note(error),
         // Nothing is reported here: what is missing in the end says that it did not come.
         reject: () => {},
+        onRefused: (cause) => this.#note(refused(subject, cause)),
       })
     this.#subscriptions = [
       follow(subjects.tick, (data) => this.#listener.tick?.(data)),
@@ -190,14 +191,15 @@ export class Questions {
   /** Asks until `listen` hears the answer. */
   async #ask<T>(query: Query, listen: (answer: (value: T) => void) => Listener): Promise<T> {
     let cancel = (): void => {}
-    const ask = (): void => {
-      this.#nc.publish(this.#options.subjects.query, encodeQuery(query), { reply: this.#inbox })
-      cancel = this.#timers.after(ASK_AGAIN_MS, ask)
+    const ask = (onError: (error: unknown) => void): void => {
+      const question = { bytes: encodeQuery(query), reply: this.#inbox, onError }
+      publishSafely(this.#nc, this.#options.subjects.query, question)
+      cancel = this.#timers.after(ASK_AGAIN_MS, () => ask(onError))
     }
     try {
-      return await this.#wait<T>((done) => {
+      return await this.#wait<T>((done, fail) => {
         this.#listener = listen(done)
-        ask()
+        ask(fail)
       })
     } finally {
       cancel()
@@ -218,6 +220,12 @@ export class Questions {
   #note(error: unknown): void {
     if (error instanceof SubrosaError && error.code !== 'ERR_MALFORMED') this.#trouble = error
   }
+}
+
+function refused(subject: string, cause: Error): SubrosaError {
+  return new SubrosaError('ERR_SUBSCRIBE_DENIED', `the server refuses the subscription to "${subject}"`, {
+    cause,
+  })
 }
 
 /** The error for a rotation service that is not there, or that leaves questions unanswered. */

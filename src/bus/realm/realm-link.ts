@@ -10,6 +10,7 @@ import {
   MAX_FETCHES_PER_SECOND,
   MAX_LOOKUPS_PER_SECOND,
   QUERY_INTERVAL_MS,
+  REFRESH_INTERVAL_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { Timers } from '../../base/timers.ts'
@@ -34,8 +35,9 @@ import {
 } from '../../wire/statements.ts'
 import type { Context } from '../context.ts'
 import { LeftOutReports } from '../left-out.ts'
-import type { NatsLike, NatsMessage, NatsSubscription } from '../nats-like.ts'
-import { subscribeSafely } from '../safely.ts'
+import type { NatsLike, NatsMessage } from '../nats-like.ts'
+import { publishSafely } from '../safely.ts'
+import { StandingSubscription } from '../standing-subscription.ts'
 import { Announcer } from './announcer.ts'
 import { FreshnessWatch } from './freshness-watch.ts'
 import { noRotationService } from './questions.ts'
@@ -81,7 +83,7 @@ export class RealmLink {
   readonly #announcer: Announcer
   readonly #freshness: FreshnessWatch
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
-  #subscriptions: readonly NatsSubscription[] = []
+  #subscriptions: readonly StandingSubscription[] = []
   /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
   #tick: Tick | undefined
   /** Pages that are being fetched: of epochs, and of revocations. */
@@ -99,6 +101,8 @@ export class RealmLink {
   #isLookingSoon = false
   #cancelAsking: () => void = () => {}
   #cancelDestroying: () => void = () => {}
+  #refreshedAt = Number.NEGATIVE_INFINITY
+  #cancelRefresh: (() => void) | undefined
   #failJoin: (error: SubrosaError) => void = () => {}
 
   constructor(nc: NatsLike, options: RealmLinkOptions) {
@@ -164,14 +168,17 @@ export class RealmLink {
    *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
    */
   async join(timeoutMs: number): Promise<void> {
-    const { subjects, clock, reject } = this.#options
-    const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
-      subscribeSafely(this.#nc, subject, {
+    const { subjects, clock, reject, onError } = this.#options
+    const follow = (subject: string, take: (message: NatsMessage) => void): StandingSubscription =>
+      new StandingSubscription(this.#nc, subject, {
+        clock,
         take: (message) => {
           if (!this.#isClosed) take(message)
         },
         onError: (error) => this.#note(error),
         reject,
+        onRefused: onError,
+        onRenewed: () => this.refresh(),
       })
     this.#subscriptions = [
       follow(subjects.tick, ({ data }) => this.#takeTick(data)),
@@ -237,8 +244,27 @@ export class RealmLink {
     return this.#freshness.isStale
   }
 
-  /** Asks for everything again: after a reconnect, or when somebody seems to know more. */
+  /** The NATS connection is a new one: what was announced meanwhile was missed, and others may have missed this instance. */
+  reconnected(): void {
+    for (const subscription of this.#subscriptions) subscription.renew()
+    this.refresh()
+  }
+
+  /**
+   * Asks for everything again: after a reconnect, or when somebody seems to know more. At most once a second, since
+   * strangers can call for it, and all others pay: what is called for sooner waits, and is done once.
+   */
   refresh(): void {
+    const { clock } = this.#options
+    const waitMs = this.#refreshedAt + REFRESH_INTERVAL_MS - clock.monotonic()
+    if (waitMs > 0) {
+      this.#cancelRefresh ??= this.#timers.after(waitMs, () => {
+        this.#cancelRefresh = undefined
+        this.refresh()
+      })
+      return
+    }
+    this.#refreshedAt = clock.monotonic()
     this.#askForTick()
     this.#query(QueryKind.announcements)
     this.#announcer.repeat()
@@ -262,8 +288,8 @@ export class RealmLink {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#timers.close()
-    if (!this.#nc.isClosed()) for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.keyring.destroyAll()
+    for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#options.state.close()
   }
 
@@ -319,8 +345,10 @@ export class RealmLink {
   #query(kind: QueryKind, asked: { readonly nonce?: Uint8Array; readonly cursor?: Uint8Array } = {}): void {
     if (this.#isClosed || this.#nc.isClosed()) return
     const { nonce, cursor } = asked
-    this.#nc.publish(this.#options.subjects.query, encodeQuery({ nonce, kind, cursor }), {
+    publishSafely(this.#nc, this.#options.subjects.query, {
+      bytes: encodeQuery({ nonce, kind, cursor }),
       reply: this.inbox,
+      onError: this.#options.onError,
     })
   }
 
@@ -445,8 +473,9 @@ export class RealmLink {
   /** Revocations that this agent holds and the rotation service does not: it verifies them, and ticks agree again. */
   #shareRevocations(theirs: readonly Uint8Array[]): void {
     const held = new Set(theirs.map(hex))
-    for (const { bytes } of this.revocations.inForce(this.#options.clock.now())) {
-      if (!held.has(hex(bytes))) this.#nc.publish(this.#options.subjects.revoke, bytes)
+    const { subjects, clock, onError } = this.#options
+    for (const { bytes } of this.revocations.inForce(clock.now())) {
+      if (!held.has(hex(bytes))) publishSafely(this.#nc, subjects.revoke, { bytes, onError })
     }
   }
 

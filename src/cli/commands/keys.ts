@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
+import { printable, printableJson } from '../../base/printable.ts'
 import type { Observation } from '../../bus/realm/observe-realm.ts'
 import type { SubjectRules } from '../../identity/permissions.ts'
 import { isSubject } from '../../identity/subject.ts'
@@ -14,7 +15,6 @@ import {
   subjectOf,
 } from '../terminal/keys-view.ts'
 import { addExamples, parseName } from '../terminal/options.ts'
-import { printable, printableJson } from '../terminal/printable.ts'
 import { formatTable } from '../terminal/table.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 import { durationShown, whenShown } from '../terminal/times.ts'

@@ -1,4 +1,4 @@
-import { printable } from '../terminal/printable.ts'
+import { printable } from '../../base/printable.ts'
 import { formatTable } from '../terminal/table.ts'
 import type { Anatomy, Shown } from './anatomy.ts'
 

@@ -1,6 +1,6 @@
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
+import { printable } from '../../base/printable.ts'
 import type { SecureMessage } from '../../bus/messages/message.ts'
-import { printable } from '../terminal/printable.ts'
 
 /** What of a message is shown. */
 export interface MessageParts {

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { type Logger, silentLog } from '../../base/logger.ts'
-import { printable } from './printable.ts'
+import { printable } from '../../base/printable.ts'
 import type { Terminal } from './terminal.ts'
 
 const LEVELS = ['debug', 'info', 'warn', 'error', 'silent'] as const

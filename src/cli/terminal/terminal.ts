@@ -1,4 +1,4 @@
-import { printable } from './printable.ts'
+import { printable } from '../../base/printable.ts'
 
 /** What a command talks to. Tests pass their own. */
 export interface Terminal {

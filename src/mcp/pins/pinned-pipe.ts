@@ -3,7 +3,7 @@ import { MAX_WAITING_MESSAGES } from '../../base/limits.ts'
 import { engineFor } from '../../crypto/engine.ts'
 import { isObject } from '../../json/objects.ts'
 import { OwnRequests } from '../pipes/own-requests.ts'
-import type { MessagePipe, PipeSink } from '../pipes/pipe.ts'
+import { endSink, type MessagePipe, type PipeSink } from '../pipes/pipe.ts'
 import {
   errorResponse,
   INVALID_REQUEST,
@@ -220,7 +220,7 @@ class CheckingPipe implements PinnedPipe {
   #end(error: Error | undefined): void {
     void this.#lastDelivery.then(() => {
       this.#stop()
-      this.#sink?.closed(error)
+      if (this.#sink !== undefined) endSink(this.#sink, error)
     })
   }
 

@@ -1,3 +1,5 @@
+import { warningLog } from '../../base/logger.ts'
+
 /** What takes the messages of a {@link MessagePipe}. */
 export interface PipeSink {
   /** Takes the next message. The pipe delivers no further one before a promise that it returns has resolved. */
@@ -28,4 +30,16 @@ export interface MessagePipe {
    * @param error why, where that is no regular end: the other side is told as much as there is a word for
    */
   close(error?: Error): Promise<void>
+}
+
+/**
+ * Tells a sink that its pipe has ended. That happens in timers and loops, and what the sink throws there must end neither
+ * them nor the process: it becomes a warning.
+ */
+export function endSink(sink: PipeSink, error: Error | undefined): void {
+  try {
+    sink.closed(error)
+  } catch (err) {
+    warningLog.error({ event: 'error', err }, 'an error that nobody caught')
+  }
 }

@@ -2,7 +2,7 @@ import { hex } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import { MCP_DRAIN_MS, MCP_HEARTBEATS_MISSED } from '../../base/limits.ts'
-import type { MessagePipe, PipeSink } from '../pipes/pipe.ts'
+import { endSink, type MessagePipe, type PipeSink } from '../pipes/pipe.ts'
 import { encodeMcpFrame, McpEnd, type McpFrame } from './frames.ts'
 import { Incoming } from './incoming.ts'
 import { Outgoing } from './outgoing.ts'
@@ -242,7 +242,7 @@ export class Channel implements MessagePipe {
     if (this.#isFinished || sink === undefined) return
     this.#isFinished = true
     this.#incoming.stop()
-    sink.closed(this.#error)
+    endSink(sink, this.#error)
   }
 }
 

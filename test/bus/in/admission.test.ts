@@ -1,8 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { HouseClock } from '../../../src/base/house-clock.ts'
 import { MAX_PENDING_BYTES, MAX_PENDING_MESSAGES } from '../../../src/base/limits.ts'
 import { Admission, type AdmissionLine } from '../../../src/bus/in/admission.ts'
-import { ManualClock } from '../../support/clock.ts'
+import { houseClock, ManualClock } from '../../support/clock.ts'
 
 const PER_SECOND_MS = 50
 
@@ -18,7 +17,7 @@ beforeEach(() => {
   givenUp = []
   errors = []
   admission = new Admission(PER_SECOND_MS, {
-    clock: new HouseClock(clock),
+    clock: houseClock(clock),
     onError: (error) => errors.push(error),
   })
 })

@@ -1,12 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { HouseClock } from '../../../src/base/house-clock.ts'
 import { deliveryOf, KnownWires } from '../../../src/bus/in/known-wires.ts'
-import { ManualClock } from '../../support/clock.ts'
+import { houseClock, ManualClock } from '../../support/clock.ts'
 import { engine } from '../../support/identities.ts'
 
 function known() {
   const machine = new ManualClock()
-  const clock = new HouseClock(machine)
+  const clock = houseClock(machine)
   clock.counted()
   /** Time goes on, and ticks count. */
   const pass = (ms: number): void => {

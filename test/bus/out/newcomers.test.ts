@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { hex } from '../../../src/base/bytes.ts'
-import { HouseClock } from '../../../src/base/house-clock.ts'
 import {
   MAX_NEWCOMERS_PER_INSTANCE,
   NEWCOMER_REFILL_MS,
@@ -10,7 +9,7 @@ import { Newcomers } from '../../../src/bus/out/newcomers.ts'
 import type { RecipientKey } from '../../../src/envelope/keys.ts'
 import type { Audience, AudienceMember } from '../../../src/keys/directory.ts'
 import type { AcceptedEpoch } from '../../../src/keys/epochs.ts'
-import { ManualClock } from '../../support/clock.ts'
+import { houseClock, ManualClock } from '../../support/clock.ts'
 import { engine } from '../../support/identities.ts'
 
 const MAX_INSTANCES = 16
@@ -32,7 +31,7 @@ function member(name: string, instanceBytes = engine.randomBytes(8)): AudienceMe
 function setUp() {
   const clock = new ManualClock()
   const told: string[] = []
-  const newcomers = new Newcomers(new HouseClock(clock), ({ instance }) => told.push(instance))
+  const newcomers = new Newcomers(houseClock(clock), ({ instance }) => told.push(instance))
   const audience = (members: readonly AudienceMember[], number = 1): Audience => ({
     epoch: epochOf(number),
     members,

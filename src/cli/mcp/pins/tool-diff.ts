@@ -1,6 +1,6 @@
+import { printable } from '../../../base/printable.ts'
 import { type ExactJson, ExactNumber, readExactJson } from '../../../json/exact.ts'
 import { type ChangedTool, fieldsOf, type ListedTool } from '../../../mcp/pins/tool-pins.ts'
-import { printable } from '../../terminal/printable.ts'
 
 /**
  * What has changed of a tool, line by line: `-` is what was accepted, `+` what is there now. All of what differs is

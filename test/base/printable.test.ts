@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { printable, printableJson } from '../../../src/cli/terminal/printable.ts'
-import { note, reportError, reportHint } from '../../../src/cli/terminal/terminal.ts'
-import { terminalThat } from '../run.ts'
-import { UNPRINTABLE } from '../unprintable.ts'
+import { printable, printableJson } from '../../src/base/printable.ts'
+import { note, reportError, reportHint } from '../../src/cli/terminal/terminal.ts'
+import { terminalThat } from '../cli/run.ts'
+import { UNPRINTABLE } from '../cli/unprintable.ts'
 
 describe('printable', () => {
   it.each([
