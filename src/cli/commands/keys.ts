@@ -1,8 +1,8 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
+import { isSubject } from '../../base/subject.ts'
 import type { Observation } from '../../bus/realm/observe-realm.ts'
 import type { SubjectRules } from '../../identity/permissions.ts'
-import { isSubject } from '../../identity/subject.ts'
 import { addBrokerOptions, type BrokerOptions } from '../realm/broker-options.ts'
 import { observe } from '../realm/observe.ts'
 import {
