@@ -22,6 +22,21 @@ const EPOCH_MS = 3_600_000
 const START_MS = 1_800_000_000_000
 const EXPIRES_S = 1_900_000_000
 
+/** Published on, it would be a command of whoever publishes. */
+const INJECTION = 'x 0\r\n\r\nPUB vault.open 4\r\nopen\r\nPUB y'
+const BAD_SUBJECTS = [
+  ['nothing', ''],
+  ['a line of the protocol of NATS', INJECTION],
+  ['a space', 'orders new'],
+  ['U+001B', 'orders.\u001b[2J'],
+  ['U+009B', 'orders.\u009b2J'],
+  ['U+00A0', 'orders.\u00a0'],
+  ['a wildcard for a token', 'orders.*.new'],
+  ['a wildcard for the rest', 'orders.>'],
+  ['an empty token', 'orders..new'],
+  ['1025 bytes', 'a'.repeat(1025)],
+]
+
 /** The texts of the files, by name. The same at every call. */
 export function makeVectors() {
   const world = makeStatements()
@@ -281,6 +296,13 @@ function makeSealedMessages(world) {
       },
     ],
     ['a handshake', { type: 1, recipients: [recipientOf('dave')], content: { ...bare, payload: text } }],
+    [
+      'subjects with characters that are no wildcards where they stand, and letters of three bytes',
+      {
+        recipients: [recipientOf('bob')],
+        content: { ...bare, subject: 'ä.€.a*b.c>', reply: '$JS.=.*>', payload: text },
+      },
+    ],
   ]
   return {
     comment:
@@ -700,8 +722,18 @@ function badStructures({ epoch, announcements: { alice }, file }) {
     ['content', 'a subject with two bytes of length', raw('content', 2, 'da00016f')],
     ['content', 'a subject that is not UTF-8', raw('content', 2, 'a1ff')],
     ['content', 'a ttl of 2^32', changed('content', 5, 2 ** 32)],
+    ...BAD_SUBJECTS.flatMap(([name, text]) => [
+      ['content', `a subject with ${name}`, changed('content', 2, text)],
+      ['content', `a reply subject with ${name}`, changed('content', 3, text)],
+    ]),
+    ['content', '257 headers', changed('content', 6, Array(257).fill(['', '']))],
     ['content', 'a payload with four bytes of length', raw('content', 8, 'c60000000178')],
     ['frame content', 'the form of a former draft', hexBytes('0000000000000a6f72646572732e6e657778')],
+    ...BAD_SUBJECTS.flatMap(([name, text]) => [
+      ['frame content', `a subject with ${name}`, changed('frame content', 1, text)],
+      ['frame content', `a reply subject with ${name}`, changed('frame content', 2, text)],
+    ]),
+    ['frame content', '257 clear headers', changed('frame content', 5, Array(257).fill(['', '']))],
     ['frame content', 'a ttl of 2^32', changed('frame content', 0, 2 ** 32)],
     ['frame content', 'a ttl as uint 64', raw('frame content', 0, uint64(1000))],
     ['frame content', 'a payload that is text', changed('frame content', 6, 'x')],
@@ -765,6 +797,16 @@ function badSealed(world) {
     ['a handshake without padding', 'padding', { ...handshake, padding: 'none' }, {}],
     ['a seq as uint 64', 'content', {}, { content: (fields) => withBytes(fields, 1, uint64(2 ** 32)) }],
     ['a field of P too many', 'content', {}, { content: (fields) => pack([...fields, undefined]) }],
+    ...BAD_SUBJECTS.flatMap(([name, text]) => [
+      [`${name} in its subject`, 'content', {}, { content: (fields) => pack(fields.with(2, text)) }],
+      [`${name} in its reply subject`, 'content', {}, { content: (fields) => pack(fields.with(3, text)) }],
+    ]),
+    [
+      'a reply subject with a line of the protocol of NATS, in a handshake',
+      'content',
+      { type: 1, content: { ...bare, payload: pack([0, 1, 1000]) } },
+      { content: (fields) => pack(fields.with(3, INJECTION)) },
+    ],
   ]
   return cases.map(([name, reason, input, bend]) => {
     const message = messageOf(world, `refused: ${name}`, { recipients: [bob], content, ...input })
@@ -834,6 +876,12 @@ function badSessions(world) {
       }),
       frame('one payload in an array', 'content', {
         content: (fields) => pack([...fields.slice(0, 6), [fields[6]]]),
+      }),
+      frame('a reply subject with a line of the protocol of NATS', 'content', {
+        content: (fields) => pack(fields.with(2, INJECTION)),
+      }),
+      frame('a subject with a wildcard', 'content', {
+        content: (fields) => pack(fields.with(1, 'orders.*')),
       }),
       frame('a ttl as uint 64', 'content', { content: (fields) => withBytes(fields, 0, uint64(0)) }),
     ],

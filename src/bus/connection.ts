@@ -4,10 +4,10 @@ import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { HouseClock } from '../base/house-clock.ts'
 import { MAX_CLOSING_MS } from '../base/limits.ts'
+import { isPattern, isSubject } from '../base/subject.ts'
 import { assertDelay } from '../base/timers.ts'
 import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
-import { isPattern, isSubject } from '../identity/subject.ts'
 import type { VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
 import type { AgentState } from '../keys/state.ts'
@@ -293,7 +293,7 @@ export class SecureConnection {
    *
    * @throws SubrosaError ERR_SUBSCRIBE_DENIED when the identity token allows no subject that the pattern matches,
    *   ERR_CLOSED
-   * @throws TypeError when the pattern is none
+   * @throws TypeError when the pattern is none, or the name of the queue group is not valid
    *
    * @example
    * ```ts
@@ -304,6 +304,8 @@ export class SecureConnection {
     const { claims, policy, trust } = this.#parts
     if (!isPattern(pattern))
       throw new TypeError('subject must be dot-separated tokens, with * and > as wildcards')
+    if (options.queue && !isSubject(options.queue))
+      throw new TypeError('queue must be a name without wildcards or spaces')
     if (this.#isClosed) throw connectionClosed()
     if (!policy.mayReceive(claims.permissions.sub, pattern)) {
       throw new SubrosaError('ERR_SUBSCRIBE_DENIED', `${this.name} is not allowed to read "${pattern}"`, {

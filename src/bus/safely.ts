@@ -1,5 +1,5 @@
 import { MAX_CLEAR_HEADER_BYTES } from '../base/limits.ts'
-import { covers } from '../identity/subject.ts'
+import { covers } from '../base/subject.ts'
 import { headerBytes, type MessageHeaders } from './messages/headers.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 

@@ -1,6 +1,7 @@
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_HINTS_PER_SECOND, QUEUE_SETTLE_MS } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
+import { isSubject } from '../base/subject.ts'
 import type { Context } from './context.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
@@ -165,6 +166,7 @@ export class Subscriptions {
   }
 
   #isInbox(reply: string): boolean {
+    if (!isSubject(reply)) return false
     return isUsualInbox(reply) || reply.startsWith(`${this.#options.inboxPrefix}.`)
   }
 }

@@ -1,5 +1,5 @@
 import { SubrosaError } from '../base/errors.ts'
-import { covers, isPattern, overlaps } from './subject.ts'
+import { covers, isPattern, overlaps } from '../base/subject.ts'
 
 /** What one direction allows. Patterns have NATS's wildcards; deny wins; an empty allow list allows nothing. */
 export interface SubjectRules {

@@ -1,5 +1,5 @@
 import { hex } from '../base/bytes.ts'
-import { isSubject } from '../identity/subject.ts'
+import { isSubject } from '../base/subject.ts'
 
 /** The subjects of the protocol in one realm. SPEC, "Subjects". */
 export interface ProtocolSubjects {

@@ -1,6 +1,6 @@
 import { SubrosaError } from '../base/errors.ts'
+import { covers, overlaps } from '../base/subject.ts'
 import type { Permissions } from '../identity/permissions.ts'
-import { covers, overlaps } from '../identity/subject.ts'
 import type { Role } from '../identity/token.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { logNames } from '../rotation/log-names.ts'

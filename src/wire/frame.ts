@@ -1,11 +1,10 @@
 import { copy, readUint, standsAt, writeUint } from '../base/bytes.ts'
-import { MAX_HEADERS, MAX_PAYLOADS_PER_FRAME, MAX_SUBJECT_BYTES, MAX_TTL_MS } from '../base/limits.ts'
+import { MAX_HEADERS, MAX_MESSAGE_BYTES, MAX_PAYLOADS_PER_FRAME, MAX_TTL_MS } from '../base/limits.ts'
 import {
   arrayHeadBytes,
   binHeadBytes,
   type FieldReader,
   malformed,
-  type Packable,
   pack,
   unpack,
   unpackItem,
@@ -13,7 +12,7 @@ import {
   writeBinHead,
 } from './msgpack.ts'
 import { WireType, wireType } from './preamble.ts'
-import { type HeaderPair, MAX_IN_REPLY_TO_BYTES, pair, readPair } from './sealed.ts'
+import { type HeaderPair, MAX_IN_REPLY_TO_BYTES, pair, readPair, readSubject } from './sealed.ts'
 
 export const SID_BYTES = 16
 const SALT_BYTES = 16
@@ -159,17 +158,18 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
   const inReplyTo = (reader: FieldReader) => copy(reader.bytesUpTo(MAX_IN_REPLY_TO_BYTES))
   const meta: FrameMeta = {
     ttlMs: fields.uint(MAX_TTL_MS),
-    subject: fields.string(MAX_SUBJECT_BYTES),
-    reply: fields.optional((reader) => reader.string(MAX_SUBJECT_BYTES)),
+    subject: readSubject(fields),
+    reply: fields.optional(readSubject),
     inReplyTo: fields.optional(inReplyTo),
     headers: fields.list(MAX_HEADERS, readPair),
     clearHeaders: fields.list(MAX_HEADERS, readPair),
   }
-  const payloads = payloadsOf(fields.item())
+  const metaBytes = fields.at
+  const payloads = readPayloads(fields)
   // They would be many requests of one name.
   if (payloads.length > 1 && meta.reply !== undefined) throw malformed(WHAT, 'many payloads with a reply')
   fields.end()
-  return { meta, payloads, metaBytes: bytes.length - sizeOf(payloads) }
+  return { meta, payloads, metaBytes }
 }
 
 /**
@@ -179,20 +179,17 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
  * @throws SubrosaError ERR_MALFORMED
  */
 export function decodePayloads(bytes: Uint8Array, metaBytes: number): readonly Uint8Array[] {
-  return payloadsOf(unpackItem(bytes, metaBytes, WHAT))
+  const fields = unpackItem(bytes, metaBytes, WHAT)
+  const payloads = readPayloads(fields)
+  fields.end()
+  return payloads
 }
 
-function payloadsOf(item: Packable): readonly Uint8Array[] {
-  if (item instanceof Uint8Array) return [item]
-  // One content has one encoding: a single payload is no array.
-  if (!Array.isArray(item) || item.length < 2 || item.length > MAX_PAYLOADS_PER_FRAME)
-    throw malformed(WHAT, 'number of payloads')
-  if (!item.every((payload) => payload instanceof Uint8Array)) throw malformed(WHAT, 'payloads')
-  return item
+/** One content has one encoding: a single payload is no array. */
+function readPayloads(fields: FieldReader): readonly Uint8Array[] {
+  return fields.isArray() ? fields.list(MAX_PAYLOADS_PER_FRAME, readPayload, 2) : [readPayload(fields)]
 }
 
-function sizeOf(payloads: readonly Uint8Array[]): number {
-  let size = payloads.length === 1 ? 0 : arrayHeadBytes(payloads.length)
-  for (const { length } of payloads) size += payloadBytes(length)
-  return size
+function readPayload(reader: FieldReader): Uint8Array {
+  return reader.bytesUpTo(MAX_MESSAGE_BYTES)
 }

@@ -5,7 +5,8 @@ import { SubrosaError } from '../base/errors.ts'
 /** What may stand in a wire message: unsigned integers, strings, bytes, nil (`undefined`) and arrays of them. */
 export type Packable = number | string | Uint8Array | undefined | readonly Packable[]
 
-const MAX_DEPTH = 4
+const NIL = 0xc0
+const ONE_ITEM: Place = { count: 1, names: [] }
 
 /**
  * The MessagePack encoding of an array of fields: unsigned integers, strings, bytes, nil and arrays only, each in its
@@ -26,30 +27,30 @@ export function pack(fields: readonly Packable[], start = 0): Uint8Array {
 }
 
 /**
- * Reads one MessagePack array of positional fields with nothing after it: only what {@link pack} writes, each in its
- * shortest form. Byte fields are views into `bytes`.
+ * Begins to read one MessagePack array of positional fields with nothing after it: only what {@link pack} writes, each
+ * in its shortest form. Each field is read when it is asked for, as what it is expected to be, and nothing is read
+ * ahead: what does not follow the format costs no more than the fields before it. Byte fields are views into `bytes`.
  *
- * @param what what the bytes should be, for errors; `names` are those of its fields.
+ * @param what what the bytes should be, for errors
+ * @param shapes the names of its fields, for each number of fields that it may have: the largest last
  * @throws SubrosaError ERR_MALFORMED for anything else.
  */
-export function unpack(bytes: Uint8Array, what: string, names: readonly string[] = []): FieldReader {
-  const reader: ByteReader = { bytes, at: 0, what }
-  const value = read(reader, 0)
-  if (!Array.isArray(value)) throw malformed(what, 'no array')
-  if (reader.at !== bytes.length) throw malformed(what, `something follows its ${reader.at} bytes`)
-  return new FieldReader(value, { what, names })
+export function unpack(
+  bytes: Uint8Array,
+  what: string,
+  ...shapes: readonly (readonly string[])[]
+): FieldReader {
+  const cursor: Cursor = { bytes, at: 0, what }
+  const count = arrayCount(cursor, readTag(cursor))
+  if (count === undefined) throw malformed(what, 'no array')
+  const names = shapes.find(({ length }) => length === count)
+  if (names === undefined) throw miscounted(what, count, shapes.at(-1) ?? [])
+  return new FieldReader(cursor, { count, names })
 }
 
-/**
- * Reads one value, which must end where the bytes do, as the item of an array: for an array whose first items are known.
- *
- * @throws SubrosaError ERR_MALFORMED
- */
-export function unpackItem(bytes: Uint8Array, at: number, what: string): Packable {
-  const reader: ByteReader = { bytes, at, what }
-  const value = read(reader, 1)
-  if (reader.at !== bytes.length) throw malformed(what, 'something follows its last item')
-  return value
+/** Begins to read one value that must end where the bytes do: the last item of an array whose first ones are known. */
+export function unpackItem(bytes: Uint8Array, at: number, what: string): FieldReader {
+  return new FieldReader({ bytes, at, what }, ONE_ITEM)
 }
 
 /** The error for bytes that do not follow the format, and where. It never quotes them. */
@@ -57,97 +58,108 @@ export function malformed(what: string, where: string): SubrosaError {
   return new SubrosaError('ERR_MALFORMED', `malformed ${what}: ${where}`)
 }
 
-/** What a {@link FieldReader} reads: errors say it. */
+/** The array that a {@link FieldReader} reads. */
 interface Place {
-  readonly what: string
+  readonly count: number
+  /** For errors. */
   readonly names: readonly string[]
   /** The reader of the array in which this one stands. */
   readonly within?: FieldReader
 }
 
-/** Takes typed fields from a decoded array, in order; anything unexpected throws ERR_MALFORMED and names the field. */
+/** Reads typed fields of an array, in order; anything unexpected throws ERR_MALFORMED and names the field. */
 export class FieldReader {
-  readonly #fields: readonly Packable[]
+  readonly #cursor: Cursor
   readonly #place: Place
   #next = 0
 
-  constructor(fields: readonly Packable[], place: Place) {
-    this.#fields = fields
+  constructor(cursor: Cursor, place: Place) {
+    this.#cursor = cursor
     this.#place = place
   }
 
+  /** How many bytes stand before the next field. */
+  get at(): number {
+    return this.#cursor.at
+  }
+
   uint(max: number = Number.MAX_SAFE_INTEGER): number {
-    const value = this.#take()
-    if (typeof value !== 'number' || value > max) throw this.malformed()
+    const tag = this.#take()
+    const value = tag <= 0x7f ? tag : longUint(this.#cursor, tag)
+    if (value === undefined || value > max) throw this.malformed()
     return value
   }
 
   string(maxBytes: number): string {
-    const value = this.#take()
-    if (typeof value !== 'string') throw this.malformed()
-    // A UTF-16 unit takes at most three bytes: most strings need no encoding to see that they fit.
-    if (value.length * 3 > maxBytes && utf8(value).length > maxBytes) throw this.malformed()
-    return value
+    const length = stringLength(this.#cursor, this.#take())
+    if (length === undefined || length > maxBytes) throw this.malformed()
+    const text = fromUtf8(readRaw(this.#cursor, length))
+    if (text === undefined) throw this.malformed()
+    return text
   }
 
   bytes(length: number): Uint8Array {
-    const value = this.#take()
-    if (!(value instanceof Uint8Array) || value.length !== length) throw this.malformed()
-    return value
+    if (binLength(this.#cursor, this.#take()) !== length) throw this.malformed()
+    return readRaw(this.#cursor, length)
   }
 
   bytesUpTo(maxBytes: number): Uint8Array {
-    const value = this.#take()
-    if (!(value instanceof Uint8Array) || value.length > maxBytes) throw this.malformed()
-    return value
+    const length = binLength(this.#cursor, this.#take())
+    if (length === undefined || length > maxBytes) throw this.malformed()
+    return readRaw(this.#cursor, length)
   }
 
   /** The field read by `read`, or `undefined` where it is nil. */
   optional<T>(read: (reader: FieldReader) => T): T | undefined {
-    if (this.#fields[this.#next] === undefined && this.#next < this.#fields.length) {
-      this.#next++
-      return undefined
-    }
-    return read(this)
+    const { bytes, at } = this.#cursor
+    if (this.#next === this.#place.count || bytes[at] !== NIL) return read(this)
+    this.#take()
+    return undefined
   }
 
-  /** A list of at most `max` items, each read by `read` from a reader of the list. */
-  list<T>(max: number, read: (reader: FieldReader) => T): readonly T[] {
-    const reader = this.tuple()
-    if (reader.#fields.length > max) throw this.malformed()
+  /** Whether the next field is an array: for one that has two forms. */
+  isArray(): boolean {
+    const tag = this.#cursor.bytes[this.#cursor.at] ?? NIL
+    return (tag & 0xf0) === 0x90 || tag === 0xdc
+  }
+
+  /** A list of `min` to `max` items, each read by `read` from a reader of the list. */
+  list<T>(max: number, read: (reader: FieldReader) => T, min = 0): readonly T[] {
+    const count = arrayCount(this.#cursor, this.#take())
+    if (count === undefined || count < min || count > max) throw this.malformed()
+    const reader = new FieldReader(this.#cursor, { count, names: [], within: this })
     const items: T[] = []
-    while (reader.#next < reader.#fields.length) items.push(read(reader))
+    while (reader.#next < count) items.push(read(reader))
     return items
   }
 
-  /** The next item, whatever it is. */
-  item(): Packable {
-    return this.#take()
-  }
-
   /** A nested array of positional fields, which are called `names`. */
-  tuple(names: readonly string[] = []): FieldReader {
-    const value = this.#take()
-    if (!Array.isArray(value)) throw this.malformed()
-    return new FieldReader(value, { what: this.#place.what, names, within: this })
+  tuple(names: readonly string[]): FieldReader {
+    const count = arrayCount(this.#cursor, this.#take())
+    if (count !== names.length) throw this.malformed()
+    return new FieldReader(this.#cursor, { count, names, within: this })
   }
 
-  /** Asserts that nothing is left. */
+  /** Asserts that nothing is left: of the array, and of the bytes where no other array is around it. */
   end(): void {
-    if (this.#next === this.#fields.length) return
-    throw malformed(this.#place.what, `${this.#fields.length - this.#next} fields too many`)
+    const { bytes, at, what } = this.#cursor
+    const { count, within } = this.#place
+    if (this.#next < count) throw malformed(what, `${count - this.#next} fields too many`)
+    if (within === undefined && at !== bytes.length)
+      throw malformed(what, `something follows its ${at} bytes`)
   }
 
-  /** The error for the field that was taken last: it has the right type, and is wrong. */
+  /** The error for the field that was taken last. */
   malformed(): SubrosaError {
-    return malformed(this.#place.what, this.#nameOf(this.#next - 1))
+    return malformed(this.#cursor.what, this.#nameOf(this.#next - 1))
   }
 
-  #take(): Packable {
-    if (this.#next >= this.#fields.length) {
-      throw malformed(this.#place.what, `${this.#nameOf(this.#next)} is missing`)
-    }
-    return this.#fields[this.#next++]
+  /** The tag of the next field. */
+  #take(): number {
+    if (this.#next === this.#place.count)
+      throw malformed(this.#cursor.what, `${this.#nameOf(this.#next)} is missing`)
+    this.#next++
+    return readTag(this.#cursor)
   }
 
   #nameOf(index: number): string {
@@ -155,6 +167,14 @@ export class FieldReader {
     const name = names[index] ?? `item ${index + 1}`
     return within === undefined ? name : `${within.#nameOf(within.#next - 1)}, ${name}`
   }
+}
+
+function miscounted(what: string, count: number, names: readonly string[]): SubrosaError {
+  const missing = names[count]
+  return malformed(
+    what,
+    missing === undefined ? `${count - names.length} fields too many` : `${missing} is missing`,
+  )
 }
 
 interface ByteWriter {
@@ -194,7 +214,7 @@ function sizeOfUint(value: number): number {
 /** Writes a value at `at` and returns where it ends. */
 function write(value: Packable, writer: ByteWriter, at: number): number {
   if (value === undefined) {
-    writer.bytes[at] = 0xc0
+    writer.bytes[at] = NIL
     return at + 1
   }
   if (typeof value === 'number') return writeUint(value, writer, at)
@@ -292,84 +312,75 @@ function writeRaw(raw: Uint8Array, { bytes }: ByteWriter, at: number): number {
   return at + raw.length
 }
 
-interface ByteReader {
+/** How far bytes were read. */
+interface Cursor {
   readonly bytes: Uint8Array
   readonly what: string
   at: number
 }
 
-const TOO_SHORT = 'it ends too early'
-
-function unreadable({ bytes, what, at }: ByteReader): SubrosaError {
-  return malformed(what, at > bytes.length ? TOO_SHORT : `unreadable near byte ${at} of the array`)
+function tooShort({ what }: Cursor): SubrosaError {
+  return malformed(what, 'it ends too early')
 }
 
-function read(reader: ByteReader, depth: number): Packable {
-  const tag = reader.bytes[reader.at++]
-  if (tag === undefined) throw unreadable(reader)
-  if (tag <= 0x7f) return tag
-  if (tag <= 0x9f) {
-    if (tag < 0x90) throw unreadable(reader)
-    return readArray(reader, tag & 0x0f, depth)
-  }
-  if (tag <= 0xbf) return readString(reader, tag & 0x1f)
+/** The first byte of the next value, which says its kind. */
+function readTag(cursor: Cursor): number {
+  const tag = cursor.bytes[cursor.at++]
+  if (tag === undefined) throw tooShort(cursor)
+  return tag
+}
+
+/** The integer whose tag is not the integer itself; `undefined` for another kind. */
+function longUint(cursor: Cursor, tag: number): number | undefined {
   switch (tag) {
-    case 0xc0:
-      return undefined
-    case 0xc4:
-      return readRaw(reader, readUint(reader, 1, 0))
-    case 0xc5:
-      return readRaw(reader, readUint(reader, 2, 0x100))
-    case 0xc6:
-      return readRaw(reader, readUint(reader, 4, 0x10000))
     case 0xcc:
-      return readUint(reader, 1, 0x80)
+      return readUint(cursor, 1, 0x80)
     case 0xcd:
-      return readUint(reader, 2, 0x100)
+      return readUint(cursor, 2, 0x100)
     case 0xce:
-      return readUint(reader, 4, 0x10000)
+      return readUint(cursor, 4, 0x10000)
     case 0xd3:
       // The bound of 2^53 keeps its sign bit clear.
-      return readUint(reader, 8, 0x100000000)
-    case 0xd9:
-      return readString(reader, readUint(reader, 1, 0x20))
-    case 0xda:
-      return readString(reader, readUint(reader, 2, 0x100))
-    case 0xdc:
-      return readArray(reader, readUint(reader, 2, 0x10), depth)
+      return readUint(cursor, 8, 0x100000000)
     default:
-      throw unreadable(reader)
+      return undefined
   }
 }
 
-/** A big-endian integer of `size` bytes that must be at least `min` (the shortest form) and below 2^53. */
-function readUint(reader: ByteReader, size: number, min: number): number {
-  const start = reader.at
-  reader.at += size
-  if (reader.at > reader.bytes.length) throw unreadable(reader)
-  const value = bigEndian(reader.bytes, start, size)
-  if (value < min || value > Number.MAX_SAFE_INTEGER) throw unreadable(reader)
-  return value
+/** How many bytes the string of this tag has; `undefined` for another kind. */
+function stringLength(cursor: Cursor, tag: number): number | undefined {
+  if (tag >= 0xa0 && tag <= 0xbf) return tag & 0x1f
+  if (tag === 0xd9) return readUint(cursor, 1, 0x20)
+  return tag === 0xda ? readUint(cursor, 2, 0x100) : undefined
 }
 
-function readRaw(reader: ByteReader, length: number): Uint8Array {
-  const start = reader.at
-  reader.at += length
-  if (reader.at > reader.bytes.length) throw unreadable(reader)
-  return reader.bytes.subarray(start, reader.at)
+/** How many bytes the bin of this tag has; `undefined` for another kind. */
+function binLength(cursor: Cursor, tag: number): number | undefined {
+  if (tag === 0xc4) return readUint(cursor, 1, 0)
+  if (tag === 0xc5) return readUint(cursor, 2, 0x100)
+  return tag === 0xc6 ? readUint(cursor, 4, 0x10000) : undefined
 }
 
-function readString(reader: ByteReader, length: number): string {
-  const text = fromUtf8(readRaw(reader, length))
-  if (text === undefined) throw unreadable(reader)
-  return text
+/** How many items the array of this tag has; `undefined` for another kind. */
+function arrayCount(cursor: Cursor, tag: number): number | undefined {
+  const count = tag >= 0x90 && tag <= 0x9f ? tag & 0x0f : tag === 0xdc ? readUint(cursor, 2, 0x10) : undefined
+  // Each item takes at least a byte.
+  if (count !== undefined && count > cursor.bytes.length - cursor.at) throw tooShort(cursor)
+  return count
 }
 
-function readArray(reader: ByteReader, count: number, depth: number): readonly Packable[] {
-  // Each item takes at least a byte: a count that the bytes cannot hold reserves nothing.
-  if (count > reader.bytes.length - reader.at) throw malformed(reader.what, TOO_SHORT)
-  if (depth >= MAX_DEPTH) throw unreadable(reader)
-  const items: Packable[] = []
-  for (let i = 0; i < count; i++) items.push(read(reader, depth + 1))
-  return items
+/** A big-endian integer of `size` bytes; `undefined` below `min`, which is not the shortest form, and from 2^53 on. */
+function readUint(cursor: Cursor, size: number, min: number): number | undefined {
+  const start = cursor.at
+  cursor.at += size
+  if (cursor.at > cursor.bytes.length) throw tooShort(cursor)
+  const value = bigEndian(cursor.bytes, start, size)
+  return value < min || value > Number.MAX_SAFE_INTEGER ? undefined : value
+}
+
+function readRaw(cursor: Cursor, length: number): Uint8Array {
+  const start = cursor.at
+  cursor.at += length
+  if (cursor.at > cursor.bytes.length) throw tooShort(cursor)
+  return cursor.bytes.subarray(start, cursor.at)
 }

@@ -7,6 +7,7 @@ import {
   MAX_SUBJECT_BYTES,
   MAX_TTL_MS,
 } from '../base/limits.ts'
+import { isSubject } from '../base/subject.ts'
 import { type FieldReader, malformed, type Packable, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody, wireType } from './preamble.ts'
 
@@ -236,8 +237,8 @@ export function decodeContent(bytes: Uint8Array): SealedContent {
   const content: SealedContent = {
     sender: fields.bytes(HASH_BYTES),
     seq: fields.uint(),
-    subject: fields.string(MAX_SUBJECT_BYTES),
-    reply: fields.optional((reader) => reader.string(MAX_SUBJECT_BYTES)),
+    subject: readSubject(fields),
+    reply: fields.optional(readSubject),
     inReplyTo: fields.optional((reader) => reader.bytesUpTo(MAX_IN_REPLY_TO_BYTES)),
     ttlMs: fields.uint(MAX_TTL_MS),
     headers: fields.list(MAX_HEADERS, readPair),
@@ -246,6 +247,13 @@ export function decodeContent(bytes: Uint8Array): SealedContent {
   }
   fields.end()
   return content
+}
+
+/** Reads a subject that may be published to: handlers see it, and a response is published on it. */
+export function readSubject(reader: FieldReader): string {
+  const subject = reader.string(MAX_SUBJECT_BYTES)
+  if (!isSubject(subject)) throw reader.malformed()
+  return subject
 }
 
 /** Reads what {@link pair} gives. */

@@ -1,6 +1,6 @@
+import { covers } from '../../src/base/subject.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
-import { covers } from '../../src/identity/subject.ts'
 import { count, type Tally } from './tally.ts'
 
 /** An agent's instance, as others know it. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { covers } from '../../src/identity/subject.ts'
+import { covers } from '../../src/base/subject.ts'
 import type { HostileLine } from '../support/hostile-line/hostile-line.ts'
 import type { LineConnection } from '../support/hostile-line/line-connection.ts'
 import {

@@ -121,6 +121,11 @@ describe('bad input gets a clear error with a code', () => {
     }
   })
 
+  it('a queue group whose name is not valid: TypeError', async () => {
+    for (const queue of ['two words', 'q\r\nSUB >', 'q.*', '.q'])
+      expect(await failure(() => alice.subscribe('orders.new', { queue }))).toBeInstanceOf(TypeError)
+  })
+
   it('a payload that is none: TypeError', async () => {
     expect(await failure(() => alice.publish('orders.x', 7 as never))).toBeInstanceOf(TypeError)
   })

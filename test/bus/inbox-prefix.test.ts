@@ -166,6 +166,8 @@ describe('the hint of a queue worker that a request was not sealed to', () => {
       '_R_v.1',
       'replies.carol.v',
       '_INBOX',
+      '_INBOX.>',
+      '_INBOX.*.v',
       '$JS.API.INFO',
       `${realm.root}.inbox.${worker.instance}`,
     ]

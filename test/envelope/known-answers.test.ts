@@ -54,6 +54,7 @@ describe('the files of known answers', () => {
       [0, 'padme', [0, 0, 0], true],
       [0, 'none', [1], false],
       [1, 'padme', [0], false],
+      [0, 'padme', [0], false],
     ])
   })
 })

@@ -8,6 +8,7 @@ import { seal, sealWith } from '../../src/envelope/seal.ts'
 import { decodeSealed, makeMid, midTime } from '../../src/wire/sealed.ts'
 import { engines } from '../crypto/vectors.ts'
 import { LOW_ORDER } from '../support/low-order.ts'
+import { subjects } from '../wire/subjects.ts'
 import { EPOCH, EPOCH_HASH, keyring, makeContent, newRecipient, SENT_AT_MS, sealTo } from './forge.ts'
 
 const sodium = chooseEngine('libsodium')
@@ -19,8 +20,8 @@ const pairs = engines.flatMap((sealing) => engines.map((opening) => ({ sealing, 
 const contents = fc.record({
   sender: fc.uint8Array({ minLength: 32, maxLength: 32 }),
   seq: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
-  subject: fc.string({ unit: 'binary', maxLength: 40 }),
-  reply: fc.option(fc.string({ unit: 'binary', maxLength: 40 }), { nil: undefined }),
+  subject: subjects,
+  reply: fc.option(subjects, { nil: undefined }),
   inReplyTo: fc.option(fc.uint8Array({ maxLength: 40 }), { nil: undefined }),
   ttlMs: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
   headers: fc.array(fc.record({ name: fc.string(), value: fc.string({ unit: 'binary' }) }), { maxLength: 4 }),

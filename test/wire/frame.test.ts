@@ -25,13 +25,14 @@ import {
 } from '../../src/wire/handshake.ts'
 import { pack } from '../../src/wire/msgpack.ts'
 import { engine } from '../support/identities.ts'
+import { badSubjects, subjects } from './subjects.ts'
 
 const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
 const pairs = fc.array(fc.record({ name: text, value: text }), { maxLength: 5 })
 const metas: fc.Arbitrary<FrameMeta> = fc.record({
   ttlMs: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
-  subject: text,
-  reply: fc.option(text, { nil: undefined }),
+  subject: subjects,
+  reply: fc.option(subjects, { nil: undefined }),
   inReplyTo: fc.option(fc.uint8Array({ maxLength: 64 }), { nil: undefined }),
   headers: pairs,
   clearHeaders: pairs,
@@ -139,6 +140,16 @@ describe('the content of a frame', () => {
       'dc1000',
     ])
   })
+
+  it.each(Object.entries(badSubjects))(
+    'is refused with %s as its subject or as its reply subject',
+    (_, text) => {
+      const good = [0, 'orders.new', '_INBOX.a', undefined, [], [], new Uint8Array(1)]
+      expect(codeOf(() => decodeFrameContent(pack(good)))).toBeUndefined()
+      for (const place of [1, 2])
+        expect(codeOf(() => decodeFrameContent(pack(good.with(place, text))))).toBe('ERR_MALFORMED')
+    },
+  )
 
   it('throws nothing but errors of its own, whatever the bytes are', () => {
     fc.assert(

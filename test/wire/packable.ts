@@ -1,23 +1,32 @@
 import fc from 'fast-check'
 import { expect } from 'vitest'
-import type { FieldReader, Packable } from '../../src/wire/msgpack.ts'
+import { type FieldReader, type Packable, unpack } from '../../src/wire/msgpack.ts'
 
 /** Matches the one error that a parser may throw. */
 export const malformed: Error = expect.objectContaining({ name: 'SubrosaError', code: 'ERR_MALFORMED' })
 
-/** Takes from a reader what `fields` holds, type by type, to its end; fails where the reader holds something else. */
-export function readLike(reader: FieldReader, fields: readonly Packable[]): readonly Packable[] {
-  const taken = fields.map((field) => takeLike(reader, field))
-  reader.end()
+/** Names for so many fields, which a reader wants to know beforehand. */
+export function names(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, i) => `item ${i + 1}`)
+}
+
+/** Reads an array of any fields with the reader under test: each as what its tag says that it is. */
+export function unpackAny(bytes: Uint8Array): readonly Packable[] {
+  const [tag = 0, high = 0, low = 0] = bytes
+  const shape = names(tag === 0xdc ? high * 256 + low : tag & 0x0f)
+  const fields = unpack(bytes, 'test', shape)
+  const taken = shape.map(() => takeAny(fields, bytes))
+  fields.end()
   return taken
 }
 
-function takeLike(reader: FieldReader, field: Packable): Packable {
-  if (field === undefined) return reader.optional((item) => item.uint())
-  if (typeof field === 'number') return reader.uint()
-  if (typeof field === 'string') return reader.string(3 * field.length)
-  if (field instanceof Uint8Array) return reader.bytes(field.length)
-  return readLike(reader.tuple(), field)
+function takeAny(reader: FieldReader, bytes: Uint8Array): Packable {
+  const tag = bytes[reader.at] ?? 0
+  if (tag === 0xc0) return reader.optional((item) => item.uint())
+  if (reader.isArray()) return reader.list(0xffff, (item) => takeAny(item, bytes))
+  if ((tag & 0xe0) === 0xa0 || (tag >= 0xd9 && tag <= 0xdb)) return reader.string(0xffff)
+  if (tag >= 0xc4 && tag <= 0xc6) return reader.bytesUpTo(2 ** 32)
+  return reader.uint()
 }
 
 /**

@@ -20,6 +20,7 @@ import {
 import { engine } from '../support/identities.ts'
 import { malformed } from './packable.ts'
 import { content, header } from './samples.ts'
+import { badSubjects } from './subjects.ts'
 
 const BODY = new Uint8Array(32 + 64 + 4 + 16).fill(9)
 
@@ -221,10 +222,13 @@ describe('the content of a sealed message', () => {
     }
   })
 
-  it('tells an empty reply subject from none', () => {
-    expect(decodeContent(encodeContent(content({ reply: '' }))).reply).toBe('')
-    expect(decodeContent(encodeContent(content())).reply).toBeUndefined()
-  })
+  it.each(Object.entries(badSubjects))(
+    'is refused with %s as its subject or as its reply subject',
+    (_, text) => {
+      expect(() => decodeContent(encodeContent(content({ subject: text })))).toThrow(malformed)
+      expect(() => decodeContent(encodeContent(content({ reply: text })))).toThrow(malformed)
+    },
+  )
 
   it('holds as many headers as the limit says', () => {
     const headers = Array.from({ length: MAX_HEADERS }, (_, i) => ({ name: `h${i}`, value: '' }))

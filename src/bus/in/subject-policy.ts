@@ -1,5 +1,5 @@
+import { covers, isPattern, overlaps } from '../../base/subject.ts'
 import { allowsSomeOf, type SubjectRules } from '../../identity/permissions.ts'
-import { covers, isPattern, overlaps } from '../../identity/subject.ts'
 
 /**
  * How servers rename subjects on their way: a pattern of subjects as they are published, and what subscribers see

@@ -1,10 +1,10 @@
 // Over 300 lines: every way of publishing takes the same steps, and says in the same words what stands in its way.
 import { SubrosaError } from '../../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
+import { isSubject } from '../../base/subject.ts'
 import type { Padding } from '../../crypto/padding.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { allows } from '../../identity/permissions.ts'
-import { isSubject } from '../../identity/subject.ts'
 import type { VerifiedClaims } from '../../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import { type Absence, type Audience, type AudienceMember, toMember } from '../../keys/directory.ts'
@@ -19,7 +19,7 @@ import { FramePublisher } from './frame-publisher.ts'
 import { Newcomers } from './newcomers.ts'
 import { sealTo } from './seal-to.ts'
 import type { Streams } from './streams.ts'
-import { Wire } from './wire-out.ts'
+import { assertSubject, Wire } from './wire-out.ts'
 
 /** What is sealed and where it goes. */
 export interface Outgoing {
@@ -185,11 +185,13 @@ export class Publisher {
    * its epoch is over: no session begins in one, its grace is for single messages.
    *
    * @throws SubrosaError ERR_EMPTY_AUDIENCE where nothing can be sealed to the requester, ERR_MESSAGE_TOO_LARGE,
-   *   ERR_STALE, ERR_HEADER
+   *   ERR_STALE, ERR_HEADER, ERR_MALFORMED where the delivered reply subject is not a valid subject
    */
   respond(outgoing: Outgoing, audience: Audience, mode: SealMode): void {
     const { clock, streams } = this.#options
     const { subject, via = subject } = outgoing
+    // A frame is published at the end of the turn: its sender is told now.
+    assertSubject(via)
     const nowMs = clock.now()
     const isOver = audience.epoch.notAfter <= Math.max(nowMs, clock.latest)
     const isSingle = mode === 'message' || isOver || !streams.isLiveReply(via)

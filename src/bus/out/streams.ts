@@ -1,7 +1,7 @@
 import { fromUtf8, utf8 } from '../../base/bytes.ts'
 import type { Clock } from '../../base/clock.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
-import { covers } from '../../identity/subject.ts'
+import { covers } from '../../base/subject.ts'
 import { isUsualInbox } from '../inbox.ts'
 import type { NatsLike } from '../nats-like.ts'
 

@@ -1,4 +1,5 @@
 import { SubrosaError } from '../../base/errors.ts'
+import { isSubject } from '../../base/subject.ts'
 import type { HeaderPair } from '../../wire/sealed.ts'
 import { MessageHeaders } from '../messages/headers.ts'
 import type { NatsLike } from '../nats-like.ts'
@@ -12,6 +13,19 @@ export interface Route {
   readonly subject: string
   readonly reply: string | undefined
   readonly clear: readonly HeaderPair[]
+}
+
+/**
+ * Asserts that a text can be published on. Clients write it into a line of NATS's protocol, and those of `nats` 2.29 as it
+ * is: with a line end in it, whoever wrote the text would speak to the server in this agent's name.
+ *
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function assertSubject(subject: string): void {
+  if (!isSubject(subject))
+    throw new SubrosaError('ERR_MALFORMED', 'the subject to publish on is not a valid subject', {
+      hint: 'a response goes on the reply subject that the server delivered: check its mappings and imports',
+    })
 }
 
 /** The way out: what is sealed is published here, and must fit through. */
@@ -36,7 +50,10 @@ export class Wire {
     return this.#nc.info?.max_payload ?? Number.POSITIVE_INFINITY
   }
 
+  /** @throws SubrosaError ERR_MALFORMED when subject or reply subject is not a valid subject */
   publish({ subject, reply, clear }: Route, bytes: Uint8Array): void {
+    assertSubject(subject)
+    if (reply !== undefined) assertSubject(reply)
     if (reply === undefined && clear.length === 0) {
       this.#nc.publish(subject, bytes)
       return

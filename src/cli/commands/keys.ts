@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
 import { printable, printableJson } from '../../base/printable.ts'
+import { isSubject } from '../../base/subject.ts'
 import type { Observation } from '../../bus/realm/observe-realm.ts'
 import type { SubjectRules } from '../../identity/permissions.ts'
-import { isSubject } from '../../identity/subject.ts'
 import { addBrokerOptions, type BrokerOptions } from '../realm/broker-options.ts'
 import { observe } from '../realm/observe.ts'
 import {

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import { covers } from '../../identity/subject.ts'
+import { covers } from '../../base/subject.ts'
 import { deliveries } from '../messages/deliveries.ts'
 import { collectSubjects, translateOption } from '../messages/message-options.ts'
 import { MessagePrinter, type ShowOptions } from '../messages/message-printer.ts'

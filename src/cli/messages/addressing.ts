@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
+import { isSubject } from '../../base/subject.ts'
 import { MessageHeaders } from '../../bus/messages/headers.ts'
-import { isSubject } from '../../identity/subject.ts'
 import type { GivenOptions } from '../realm/broker-options.ts'
 import { parseAmount, parseCount } from '../terminal/options.ts'
 import type { Terminal } from '../terminal/terminal.ts'

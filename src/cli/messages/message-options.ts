@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
-import { isPattern, isSubject } from '../../identity/subject.ts'
+import { isPattern, isSubject } from '../../base/subject.ts'
 import { isAgentName } from '../../identity/token.ts'
 
 /** A header as it was given; its value may be a template. */

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { isPattern } from '../../base/subject.ts'
 import { isSource } from '../../identity/keyfiles/secret-source.ts'
-import { isPattern } from '../../identity/subject.ts'
 import { isAgentName } from '../../identity/token.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -16,6 +16,9 @@ const TOTAL_BYTES = 4
 const CREDIT_BYTES = 6
 const VERSION = 1
 
+const REFUSED_FIELDS = ['version', 'reason']
+const ACCEPTED_FIELDS = [...REFUSED_FIELDS, 'credit', 'max_message', 'heartbeat_ms', 'lease_ms']
+
 /** What a frame holds. */
 export const McpFrameKind = { message: 0, first: 1, more: 2, credit: 3, heartbeat: 4, end: 5 } as const
 
@@ -151,8 +154,7 @@ export function encodeMcpAnswer(answer: McpAnswer): Uint8Array {
 
 /** @throws SubrosaError ERR_MALFORMED */
 export function decodeMcpAnswer(bytes: Uint8Array): McpAnswer {
-  const names = ['version', 'reason', 'credit', 'max_message', 'heartbeat_ms', 'lease_ms']
-  const fields = unpack(bytes, 'answer to an MCP opening', names)
+  const fields = unpack(bytes, 'answer to an MCP opening', REFUSED_FIELDS, ACCEPTED_FIELDS)
   if (fields.uint() !== VERSION) throw fields.malformed()
   const reason = fields.optional((reader) => reader.string(MAX_MCP_REASON_BYTES))
   if (reason !== undefined) {

@@ -4,12 +4,14 @@ import { fromHex, hex } from '../../../src/base/bytes.ts'
 import { FAILED_OPENS_PER_SECOND, MAX_PENDING_MESSAGES } from '../../../src/base/limits.ts'
 import type { SealMode } from '../../../src/bus/messages/opened.ts'
 import { signRetirement } from '../../../src/keys/announcements.ts'
+import { encodeHandshake, SessionMode } from '../../../src/wire/handshake.ts'
 import { WireType } from '../../../src/wire/preamble.ts'
 import { decodeSealed } from '../../../src/wire/sealed.ts'
 import { HAND_GRACE_MS, type HandAgent, HandRealm } from '../../support/hand-agents.ts'
 import { engine, may } from '../../support/identities.ts'
 import { MINUTE, reparse } from '../../support/statements.ts'
 import { failure, until } from '../../support/until.ts'
+import { badSubjects } from '../../wire/subjects.ts'
 
 let all: HandRealm
 
@@ -24,6 +26,15 @@ describe.each(modes)('a member that seals what its library would refuse, in mode
   it('is not heard on a subject that its token does not allow', async () => {
     const mary = await all.join('mary', { permissions: may(['reports.>'], ['>']) })
     await all.expectRejected(all.writer(mary, mode)(), 'not permitted')
+  })
+
+  it('is not heard with a subject or a reply subject that nobody may publish on', async () => {
+    const write = all.writer(await all.join('alice'), mode)
+    for (const text of Object.values(badSubjects)) {
+      await all.expectRejected(write({ reply: text }), 'content')
+      await all.expectRejected(write({ subject: text }), 'content')
+    }
+    await all.expectDelivered(write({ reply: '_INBOX.a' }))
   })
 
   it('uses up no number with what is rejected', async () => {
@@ -99,6 +110,15 @@ describe('a member that seals messages or handshakes by hand', () => {
     },
   )
 
+  it('cannot open a session with a handshake whose subject or reply subject nobody may publish on', async () => {
+    const alice = await all.join('alice')
+    const payload = encodeHandshake({ mode: SessionMode.signed, maxFrames: 1, lifetimeMs: 1000 })
+    for (const text of Object.values(badSubjects)) {
+      for (const bad of [{ subject: text }, { reply: text }])
+        await all.expectRejected(all.seal(alice, { type: 1, content: { payload, ...bad } }), 'content')
+    }
+  })
+
   it('cannot pass a message off as a handshake, nor a handshake as a message', async () => {
     const alice = await all.join('alice')
     await all.expectRejected(all.seal(alice, { type: 1 }), 'content')
@@ -123,6 +143,22 @@ it('junk that costs no key agreement keeps nothing else from being opened', asyn
   await until('all are judged', () => all.bob.rejections().malformed === 2 * FAILED_OPENS_PER_SECOND)
   await all.expectDelivered(all.seal(alice))
 })
+
+it.each(modes)(
+  'a response in mode %s is not published on a delivered reply subject that is not valid',
+  async (mode) => {
+    const write = all.writer(await all.join('alice'), mode)
+    // A broker, or a mapping of its server, writes it.
+    all.broker.publish('orders.new', write({ reply: '_INBOX.a.b' }), { reply: 'vault.*' })
+    await until('it is delivered', () => all.got.length === 1)
+    const seen = await all.realm.tap('>')
+    const error = await failure(() => all.got[0]?.respond('x'))
+    expect(error.code).toBe('ERR_MALFORMED')
+    expect(error.message).toContain('not a valid subject')
+    await all.bob.flush()
+    expect(seen.filter(({ subject }) => subject.startsWith('vault'))).toEqual([])
+  },
+)
 
 describe.each(modes)('the time of what is sealed in mode %s', (mode) => {
   // The wall clock alone moves: no timer runs, and no tick is late.

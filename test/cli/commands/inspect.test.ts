@@ -397,7 +397,11 @@ describe('what is malformed', () => {
       statement(pack([revocation().realm, revocation().identity, 0, 0])),
       'malformed revocation: reason is missing',
     ],
-    ['text for a number', statement(pack([epoch().realm, 'seven']), 3), 'malformed epoch: number'],
+    [
+      'text for a number',
+      statement(pack([epoch().realm, 'seven', new Uint8Array(32), 0, 0, 0, [], []]), 3),
+      'malformed epoch: number',
+    ],
     [
       'a wrong item of a list',
       statement(pack([epoch().realm, 7, new Uint8Array(32), 0, 0, 0, [1, 256], []]), 3),

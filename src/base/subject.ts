@@ -1,18 +1,31 @@
-import { utf8 } from '../base/bytes.ts'
-import { MAX_SUBJECT_BYTES } from '../base/limits.ts'
+import { utf8 } from './bytes.ts'
+import { MAX_SUBJECT_BYTES } from './limits.ts'
 
-/** Whether `subject` may be published to: dot-separated tokens, none empty, no wildcards and no white space. */
+/** What most subjects look like: nothing else is asked of these. */
+const USUAL = /^[\w$-]+(?:\.[\w$-]+)*$/
+/** An empty token, white space, or a control character. SPEC, "Permissions". */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
+const UNFIT = /^\.|\.\.|\.$|[\s\u0000-\u001f\u007f-\u009f]/
+const WILDCARD = /(?:^|\.)[*>](?:\.|$)/
+/** `>` before other tokens. */
+const EARLY_REST = /(?:^|\.)>\./
+
+/**
+ * Whether `subject` may be published to: dot-separated tokens, none empty, no wildcards, no white space and no control
+ * characters. A NATS client writes it into a line of its protocol as it is.
+ */
 export function isSubject(subject: string): boolean {
-  return isPattern(subject) && subject.split('.').every((token) => token !== '*' && token !== '>')
+  if (isTooLong(subject)) return false
+  return USUAL.test(subject) || (hasForm(subject) && !WILDCARD.test(subject))
 }
 
 /** Whether `pattern` may be subscribed to: as a subject, with `*` for a token and `>` for the rest. */
 export function isPattern(pattern: string): boolean {
-  if (pattern.length === 0 || isTooLong(pattern)) return false
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
-  if (/[\s\u0000-\u001f\u007f]/.test(pattern)) return false
-  const tokens = pattern.split('.')
-  return tokens.every((token, i) => token.length > 0 && (token !== '>' || i === tokens.length - 1))
+  return !isTooLong(pattern) && hasForm(pattern) && !EARLY_REST.test(pattern)
+}
+
+function hasForm(text: string): boolean {
+  return text.length > 0 && !UNFIT.test(text)
 }
 
 /** A UTF-16 unit takes at most three bytes: most subjects need no encoding to see that they fit. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { covers, isPattern, isSubject, overlaps } from '../../src/identity/subject.ts'
+import { covers, isPattern, isSubject, overlaps } from '../../src/base/subject.ts'
 
 const tokens = ['a', 'b', 'ab'] as const
 const subject = fc.array(fc.constantFrom(...tokens), { minLength: 1, maxLength: 4 }).map((t) => t.join('.'))
@@ -101,6 +101,10 @@ describe('the form of subjects', () => {
     ['a NUL', 'a\0b'],
     ['a delete character', 'a\x7f'],
     ['a no-break space', 'a\u00a0b'],
+    ['a line separator', 'a\u2028b'],
+    ['a byte order mark', '\ufeffa'],
+    ['an escape character', 'a\x1b[2J'],
+    ['a control character of two bytes', 'a\u009b2J'],
     ['more than 1024 characters', 'a'.repeat(1025)],
   ])('refuses %s', (_, text) => {
     expect(isSubject(text)).toBe(false)
