@@ -86,6 +86,8 @@ export const MAX_PENDING_BYTES = 262_144
 export const MAX_PENDING_MS = 2000
 /** Hashing more than this to name a handshake takes budget. */
 export const MAX_FREE_HASH_BYTES = 4096
+/** Sessions of one identity in which nothing was said yet: opening further ones takes budget. */
+export const MAX_FREE_SILENT_SESSIONS = 64
 /** Reading headers of more than this takes budget. */
 export const MAX_FREE_HEADER_BYTES = 256
 export const MAX_UNVERIFIED_PER_AGENT = 64

@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { expect } from 'vitest'
 import { hex } from '../../src/base/bytes.ts'
+import { type Logger, silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
@@ -97,10 +98,12 @@ export class HandRealm {
   static async start(
     graceMs = HAND_GRACE_MS,
     machineOf = (clock: ManualClock): ManualClock => clock,
+    { serverConfig, log = silentLog }: { readonly serverConfig?: string; readonly log?: Logger } = {},
   ): Promise<HandRealm> {
     const clock = new ManualClock()
     const machine = machineOf(clock)
-    const realm = await TestRealm.start({ clock, rotation: false })
+    const config = serverConfig === undefined ? {} : { serverConfig }
+    const realm = await TestRealm.start({ clock, rotation: false, ...config })
     const broker = await realm.connection()
     const notBefore = clock.now()
     const hand = await HandRotator.start(realm, {
@@ -111,7 +114,7 @@ export class HandRealm {
     const [made] = hand.epochs
     if (made === undefined) throw new Error('no epoch')
     const epoch = hand.world.accept(made)
-    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000, clock: machine }))
+    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000, clock: machine, log }))
     await until('bob was heard', () => hand.announcements.length > 0)
     const all = new HandRealm({ clock, machine, realm, hand, broker, epoch, bob })
     bob.subscribe('orders.new', { callback: (_error, m) => all.got.push(m) })

@@ -36,6 +36,8 @@ export class HeldSession {
   /** As of which change of the directory the sender was looked up. */
   checkedAt = -1
   isEnded = false
+  /** Whether anything was said in it. */
+  hasSpoken = false
   /** In which period of the pool a frame of it was last opened. */
   heardIn = 0
   /** As how many bytes the pool counts it. */

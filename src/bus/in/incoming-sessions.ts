@@ -155,6 +155,11 @@ export class IncomingSessions {
     return this.#admit(held, secrets.sid)
   }
 
+  /** In how many sessions of this identity nothing was said yet. */
+  silentOf(identity: string): number {
+    return this.#pool.silentOf(identity)
+  }
+
   /** A frame of this session was opened and everything about it is proved. */
   heard(held: HeldSession): void {
     this.#pool.heard(held)

@@ -10,13 +10,12 @@ const GENERATION_MS = 2 * CLOCK_WINDOW_MS
 
 /**
  * The messages that were opened lately, so that none is opened twice: who repeats a recorded one pays for nothing but
- * this look. A message is known by the first eight bytes of its commitment, and by where it was delivered: in which
- * subscription, on which subject, with which headers. So what was refused because a broker had moved or altered it, in
- * clear, does not stand in the way of the genuine delivery.
+ * this look. A message is known by the first eight bytes of its name, and by where it was delivered: in which
+ * subscription, on which subject. So what was refused because a broker had moved it does not stand in the way of the
+ * genuine delivery. SPEC, "Known messages", says what the name is, and when it is noted.
  *
  * - Only what the AEAD has opened is noted, so junk takes no room here.
- * - A commitment names header and content key, so another message has another one: of 2^19 entries one is mistaken for a
- *   genuine message in 2^45.
+ * - A name is a hash of all that nobody else can have made: of 2^19 entries one is mistaken for a genuine message in 2^45.
  * - There are two generations. A new one begins when those of the older one are too old to be opened, judged by the
  *   highest time that was confirmed; or when one is full. Then the oldest repeats cost an opening from the budget again,
  *   and the replay window refuses them.
@@ -38,21 +37,21 @@ export class KnownWires {
   }
 
   /** Whether this message was opened before, delivered in the same way. */
-  has(commitment: Uint8Array, delivery: number): boolean {
-    const high = highOf(commitment, delivery)
-    const low = lowOf(commitment)
+  has(name: Uint8Array, delivery: number): boolean {
+    const high = highOf(name, delivery)
+    const low = lowOf(name)
     return this.#now.has(high, low) || this.#before?.has(high, low) === true
   }
 
   /** Notes a message that the AEAD has opened. */
-  note(commitment: Uint8Array, delivery: number): void {
+  note(name: Uint8Array, delivery: number): void {
     const { latest } = this.#clock
     if (this.#now.isFull || latest - this.#beganAtMs >= GENERATION_MS) {
       this.#before = this.#now
       this.#now = new Generation(this.#seeds)
       this.#beganAtMs = latest
     }
-    this.#now.add(highOf(commitment, delivery), lowOf(commitment))
+    this.#now.add(highOf(name, delivery), lowOf(name))
   }
 }
 
@@ -113,42 +112,22 @@ class Generation {
  * A number for how a message was delivered. Others may have the same: then a copy that came first stands in the way of
  * the genuine one, and only a broker, who could as well drop it, delivers a copy first.
  */
-export function deliveryOf(subscription: number, delivered: NatsMessage): number {
-  const start = mix(FNV_START ^ subscription, delivered.subject)
-  try {
-    const { headers } = delivered
-    let hash = start
-    if (headers === undefined) return hash
-    for (const [name, values] of headers) {
-      hash = mix(hash, name)
-      for (const value of values) hash = mix(hash, value)
-    }
-    return hash
-  } catch {
-    // Clients throw for headers that do not parse: nothing with such ones is delivered.
-    return mix(start, UNREADABLE)
-  }
+export function deliveryOf(subscription: number, { subject }: Pick<NatsMessage, 'subject'>): number {
+  let mixed = FNV_START ^ subscription
+  for (let i = 0; i < subject.length; i++) mixed = Math.imul(mixed ^ subject.charCodeAt(i), FNV_PRIME)
+  return mixed >>> 0
 }
-
-const UNREADABLE = '\0'
 
 const FNV_START = 0x811c9dc5
 const FNV_PRIME = 0x01000193
 
-/** FNV-1a over the text and an end mark. */
-function mix(hash: number, text: string): number {
-  let mixed = hash
-  for (let i = 0; i < text.length; i++) mixed = Math.imul(mixed ^ text.charCodeAt(i), FNV_PRIME)
-  return Math.imul(mixed ^ 0x1ffff, FNV_PRIME) >>> 0
-}
-
 /** Never 0, which marks an empty slot. */
-function highOf(commitment: Uint8Array, delivery: number): number {
-  return (wordAt(commitment, 0) ^ delivery) >>> 0 || 1
+function highOf(name: Uint8Array, delivery: number): number {
+  return (wordAt(name, 0) ^ delivery) >>> 0 || 1
 }
 
-function lowOf(commitment: Uint8Array): number {
-  return wordAt(commitment, 4)
+function lowOf(name: Uint8Array): number {
+  return wordAt(name, 4)
 }
 
 function wordAt(bytes: Uint8Array, at: number): number {

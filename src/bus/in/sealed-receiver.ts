@@ -1,5 +1,5 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import { MAX_FREE_HASH_BYTES, MAX_FREE_HEADER_BYTES, MAX_SESSION_MS } from '../../base/limits.ts'
+import { MAX_FREE_HASH_BYTES, MAX_FREE_SILENT_SESSIONS, MAX_SESSION_MS } from '../../base/limits.ts'
 import { sessionId } from '../../envelope/keys.ts'
 import { type Addressed, openSealed, readSealed, type Unsealed, verifySender } from '../../envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
@@ -7,7 +7,7 @@ import type { SenderStanding } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import type { Context } from '../context.ts'
-import { headerBytes } from '../messages/headers.ts'
+import { clearHeadersMatch } from '../messages/headers.ts'
 import { openedMessage } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
@@ -45,6 +45,8 @@ interface Fate {
 interface Decrypted extends Fate {
   readonly message: Unsealed
   readonly workMs: number
+  /** By which a long one is known once its sender is proved. */
+  readonly commitment: Uint8Array | undefined
 }
 
 /** Opens messages and handshakes: types 0 and 1. The order of the steps is that of {@link judge}. */
@@ -93,9 +95,10 @@ export class SealedReceiver {
       return
     }
     if (!this.#isRecent(reading.message)) return reject('time', delivered)
-    if (isFreeToKnow(reading.message, delivered) && this.#isKnownWire(reading.message, fate)) return
+    const isFree = isFreeToKnow(reading.message)
+    if (isFree && this.#isKnownWire(reading.message, fate)) return
     line.admit({
-      open: () => this.#open(reading.message, fate),
+      open: () => this.#open(reading.message, fate, isFree),
       wait: () => this.#wait(fate),
     })
   }
@@ -117,15 +120,24 @@ export class SealedReceiver {
   }
 
   /** A handshake that is known changes nothing, so that is no rejection. */
-  #isKnownWire({ sealed }: Addressed, { delivered, arrival }: Fate): boolean {
+  #isKnownWire(addressed: Addressed, { delivered, arrival }: Fate): boolean {
     const { engine, sessions } = this.#options
-    if (sealed.header.type === WireType.handshake) {
+    if (addressed.sealed.header.type === WireType.handshake) {
       const sid = sessionId(engine, delivered.data)
       return sessions.isSettled(sid) || this.#waiting.has(hex(sid))
     }
-    if (!this.#known.has(sealed.commitment, deliveryOf(arrival?.subscription ?? 0, delivered))) return false
+    const name = this.#nameOf(addressed)
+    if (!this.#known.has(name, deliveryOf(arrival?.subscription ?? 0, delivered))) return false
     this.#options.reject('replay', delivered)
     return true
+  }
+
+  /**
+   * By what a message of type 0 is known. A co-recipient, who has its content key, can make other bytes under its
+   * commitment: a long one, which is not hashed for that, is noted only when its sender is proved.
+   */
+  #nameOf({ wire, sealed }: Addressed): Uint8Array {
+    return isShort(wire) ? this.#options.engine.sha256(wire) : sealed.commitment
   }
 
   /** What has waited is asked everything again: keys, clocks and what is known have moved on. */
@@ -136,21 +148,25 @@ export class SealedReceiver {
     // Its key has been wiped meanwhile.
     if (reading.outcome !== 'addressed') return reject('epoch', fate.delivered)
     if (!this.#isRecent(reading.message)) return reject('time', fate.delivered)
-    this.#open(reading.message, fate)
+    this.#open(reading.message, fate, false)
   }
 
-  #open(addressed: Addressed, fate: Fate): void {
+  #open(addressed: Addressed, fate: Fate, isNew: boolean): void {
     const { clock, engine, reject } = this.#options
     const startedAt = clock.work()
-    if (this.#isKnownWire(addressed, fate)) return fate.line.spend(clock.work() - startedAt)
+    if (!isNew && this.#isKnownWire(addressed, fate)) return fate.line.spend(clock.work() - startedAt)
     const opening = openSealed(engine, addressed)
-    if (isDecrypted(opening) && fate.arrival !== undefined)
-      this.#known.note(addressed.sealed.commitment, deliveryOf(fate.arrival.subscription, fate.delivered))
+    if (isShort(addressed.wire) && isWhole(opening, fate.delivered)) this.#note(this.#nameOf(addressed), fate)
     const workMs = clock.work() - startedAt
     // Everything that was unwrapped spends, until it is delivered.
     fate.line.spend(workMs)
-    if (opening.outcome === 'failed') reject(opening.failure, fate.delivered)
-    else this.#findSender({ ...fate, message: opening.message, workMs })
+    if (opening.outcome === 'failed') return reject(opening.failure, fate.delivered)
+    const commitment = isShort(addressed.wire) ? undefined : addressed.sealed.commitment.slice()
+    this.#findSender({ ...fate, message: opening.message, workMs, commitment })
+  }
+
+  #note(name: Uint8Array, { arrival, delivered }: Fate): void {
+    if (arrival !== undefined) this.#known.note(name, deliveryOf(arrival.subscription, delivered))
   }
 
   #findSender(decrypted: Decrypted): void {
@@ -212,17 +228,19 @@ export class SealedReceiver {
   }
 
   #deliver(
-    { message, delivered, line, workMs }: Decrypted,
+    decrypted: Decrypted,
     arrival: Arrival,
     { sender, epoch }: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
   ): void {
     const { clock, policy, reject } = this.#options
+    const { message, delivered, line, workMs, commitment } = decrypted
     const { seq, ttlMs, sender: announcement } = message.content
     const opened = openedMessage(message)
     const window = hex(announcement)
     const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: false }
     const startedAt = clock.work()
     const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() })
+    if (commitment !== undefined && reason !== 'headers') this.#note(commitment, decrypted)
     if (reason !== undefined) {
       // Headers in clear are parsed here: whoever adds some to a genuine message pays for that too.
       line.spend(clock.work() - startedAt)
@@ -245,9 +263,14 @@ export class SealedReceiver {
     // How long it lasts, its session says: it may come again until then.
     const isOver = clock.notBefore() >= epoch.notAfter + epoch.graceMs
     if (isOver || !isOfEpoch(message.sentAtMs, epoch)) return this.#refuse('time', decrypted)
+    const startedAt = clock.work()
     const refusal = sessions.accept(message, { sender, epoch })
-    if (refusal !== undefined) return reject(refusal, delivered)
-    line.spend(-workMs)
+    if (refusal !== undefined) {
+      line.spend(clock.work() - startedAt)
+      return reject(refusal, delivered)
+    }
+    // Who opens many sessions, and says nothing in them, has them opened from the budget.
+    if (sessions.silentOf(sender.claims.identity) <= MAX_FREE_SILENT_SESSIONS) line.spend(-workMs)
   }
 
   #isKnown(announcement: string): boolean {
@@ -266,14 +289,22 @@ export class SealedReceiver {
   }
 }
 
-/** Whether it is seen at once whether it is known. Hashing a long handshake, to name it, and parsing headers is work. */
-function isFreeToKnow({ sealed }: Addressed, delivered: NatsMessage): boolean {
-  return sealed.header.type === WireType.handshake
-    ? delivered.data.length <= MAX_FREE_HASH_BYTES
-    : headerBytes(delivered) <= MAX_FREE_HEADER_BYTES
+/** Whether it is seen at once whether it is known: a long handshake must be hashed, which is work. */
+function isFreeToKnow({ sealed, wire }: Addressed): boolean {
+  return sealed.header.type !== WireType.handshake || isShort(wire)
 }
 
-/** Whether the AEAD has opened it, whatever came of it afterwards. */
-function isDecrypted(opening: ReturnType<typeof openSealed>): boolean {
-  return opening.outcome === 'opened' || opening.failure === 'padding' || opening.failure === 'content'
+/** Whether a wire is short enough to be hashed for nothing. */
+function isShort(wire: Uint8Array): boolean {
+  return wire.length <= MAX_FREE_HASH_BYTES
+}
+
+/**
+ * Whether the AEAD has opened it, whatever comes of it afterwards, and nobody has touched its headers in clear: a copy with
+ * other ones must not stand in the way of the genuine delivery.
+ */
+function isWhole(opening: ReturnType<typeof openSealed>, delivered: NatsMessage): boolean {
+  return opening.outcome === 'opened'
+    ? clearHeadersMatch(delivered, opening.message.content.clearHeaders)
+    : opening.failure === 'padding' || opening.failure === 'content'
 }

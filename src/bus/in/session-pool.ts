@@ -23,6 +23,10 @@ interface Holder {
   /** From 1. Tombstones name their holder by it. */
   readonly number: number
   readonly sessions: Set<HeldSession>
+  /** Those in which nothing was said yet. */
+  silent: number
+  /** In which period there was no room for it, though it gave all that it could miss. */
+  refusedIn: number
   tombstones: number
   bytes: number
   /** Handshakes that were sent until then, and are not held, are refused: tombstones that gave way. In ms since 1970. */
@@ -101,21 +105,35 @@ export class SessionPool {
     const { clock } = this.#options
     const holder = this.#holderOf(held)
     if (held.session.startsAtMs <= holder.refusesUntil) return 'ended'
-    if (!this.#makeRoom(held.bytes, holder)) {
+    if (!this.#makeRoomFor(holder, held.bytes)) {
       this.#dropIfEmpty(holder)
       return 'no room'
     }
     this.#bySid.set(held.session.sid, held)
     holder.sessions.add(held)
+    holder.silent++
     // It is never in force for longer than the clock says now, whatever the clock says later.
     held.livesUntil = clock.late() + held.until - clock.notBefore()
-    this.heard(held)
+    this.#note(held)
     this.#tellPeriods()
     return 'held'
   }
 
+  /** In how many sessions of this identity nothing was said yet. */
+  silentOf(identity: string): number {
+    return this.#holders.get(identity)?.silent ?? 0
+  }
+
   /** A frame of this session was opened. */
   heard(held: HeldSession): void {
+    if (!held.hasSpoken) {
+      held.hasSpoken = true
+      this.#holderOf(held).silent--
+    }
+    this.#note(held)
+  }
+
+  #note(held: HeldSession): void {
     held.heardIn = this.#period
     const { bytes } = held
     if (bytes !== held.counted) this.#count(held, bytes)
@@ -178,6 +196,8 @@ export class SessionPool {
       name,
       number: ++this.#holderNumbers,
       sessions: new Set(),
+      silent: 0,
+      refusedIn: -1,
       tombstones: 0,
       bytes: 0,
       refusesUntil: 0,
@@ -199,6 +219,15 @@ export class SessionPool {
   #add(holder: Holder, bytes: number): void {
     holder.bytes += bytes
     this.#bytes += bytes
+  }
+
+  /** Whoever has nothing left to miss is not looked at again in the same period: that takes longer than a handshake. */
+  #makeRoomFor(holder: Holder, needed: number): boolean {
+    if (this.#hasRoom(needed)) return true
+    if (holder.refusedIn === this.#period) return false
+    if (this.#makeRoom(needed, holder)) return true
+    holder.refusedIn = this.#period
+    return false
   }
 
   /**
@@ -273,6 +302,7 @@ export class SessionPool {
     wipe(held)
     this.#bySid.delete(held.session.sid)
     holder.sessions.delete(held)
+    if (!held.hasSpoken) holder.silent--
     this.#add(holder, -held.counted)
     held.counted = 0
   }
