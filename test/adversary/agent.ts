@@ -10,6 +10,7 @@ import { type AgentName, CAST } from './cast.ts'
 import type { Inlet, InstanceName, Ledger } from './ledger.ts'
 import { count, type Tally } from './tally.ts'
 import type { AgentClock } from './virtual-time.ts'
+import { drawingFrom, type SeededRandom } from './watched-engine.ts'
 
 /** What agents of one schedule have in common. */
 export interface AgentSurroundings {
@@ -38,18 +39,20 @@ export class Agent {
   readonly clock: AgentClock
   readonly #identity: Identity
   readonly #around: AgentSurroundings
+  readonly #random: SeededRandom
   #nc: NatsConnection | undefined
   #bus: SecureConnection | undefined
   #readings: Reading[] = []
 
   constructor(
     name: AgentName,
-    parts: { readonly clock: AgentClock; readonly identity: Identity; readonly around: AgentSurroundings },
+    parts: { readonly clock: AgentClock; readonly identity: Identity; readonly around: AgentSurroundings; readonly random: SeededRandom },
   ) {
     this.name = name
     this.clock = parts.clock
     this.#identity = parts.identity
     this.#around = parts.around
+    this.#random = parts.random
   }
 
   /** The sealed connection; `undefined` while the agent is down. */
@@ -69,7 +72,16 @@ export class Agent {
   }
 
   /** Connects, joins the realm and opens the standing subscriptions. @throws what {@link secure} throws */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    return this.doing(() => this.#start())
+  }
+
+  /** Runs what this agent does: all randomness of it is drawn from its own stream. */
+  doing<Result>(task: () => Result): Result {
+    return drawingFrom(this.#random, task)
+  }
+
+  async #start(): Promise<void> {
     const { url, authority, during, prefix } = this.#around
     this.#nc ??= await connectClient({ servers: url, name: this.name, client: CAST[this.name].client })
     this.#bus = await during(

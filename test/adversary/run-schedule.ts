@@ -37,6 +37,7 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
       tally,
       canary: random.bytes(CANARY_BYTES),
       epochs: schedule.epochs,
+      seed,
     })
     try {
       for (const round of schedule.rounds) await runRound(world, round, tally)
@@ -198,12 +199,13 @@ function publish(world: World, agent: Agent, what: Publishing): void {
     }
     world.ledger.enter(sent)
     if (!world.isStormy) world.ledger.owe(sent)
-    bus.publish(subject, sent.payload, {
+    const options = {
       mode: what.mode,
       ...(to === undefined ? {} : { to }),
       ...(sent.headers.length === 0 ? {} : { headers: new Map(sent.headers.map(([k, v]) => [k, [v]])) }),
       ...(sent.reply === undefined ? {} : { reply: sent.reply }),
-    })
+    }
+    agent.doing(() => bus.publish(subject, sent.payload, options))
   } catch (error) {
     world.failed(`${agent.name} could not publish on ${what.subject}`, error)
   }
@@ -237,11 +239,8 @@ function publishMany(
       world.ledger.enter(sent)
       if (!world.isStormy) world.ledger.owe(sent)
     }
-    bus.publishMany(
-      subject,
-      all.map(({ payload }) => payload),
-      { mode: what.mode },
-    )
+    const payloads = all.map(({ payload }) => payload)
+    agent.doing(() => bus.publishMany(subject, payloads, { mode: what.mode }))
   } catch (error) {
     world.failed(`${agent.name} could not publish many on ${what.subject}`, error)
   }
@@ -271,7 +270,7 @@ async function request(world: World, agent: Agent, tool: string, mode: Sent['mod
     world.ledger.enter(sent)
     if (!world.isStormy) world.ledger.owe(sent)
     const options = { mode, timeout: REQUEST_TIMEOUT_MS, ...(to === undefined ? {} : { to }) }
-    const response = await bus.request(subject, sent.payload, options)
+    const response = await agent.doing(() => bus.request(subject, sent.payload, options))
     world.ledger.takeResponse(sent, response)
   } catch (error) {
     world.failed(`${agent.name} got no response on ${tool}`, error)

@@ -26,8 +26,8 @@ import type { Fault, FaultAim, FaultKind } from './faults.ts'
 import { count } from './tally.ts'
 
 const MAX_DELAY_MS = 150_000
-/** How far back the line looks for something to repeat. */
-const RECENT = 200
+/** How far back the line looks for something to repeat: by its clock, since the order of what it records is not its own. */
+const RECENT_MS = 60_000
 
 /** Header blocks that nobody has sent. */
 const ODD_HEADERS = [
@@ -167,11 +167,8 @@ export class Storm {
 
   /** This one, and one that crossed before, where it fits now. */
   #withOld(message: MessageCrossing, amount: number): Verdicts | undefined {
-    const { connection, direction, number } = message
-    const from = Math.max(0, number - RECENT)
-    const old = this.#line.record
-      .slice(from, number)
-      .filter((other) => other.direction === direction && isMessage(other.op))
+    const { connection, direction, atMs } = message
+    const old = this.#recent(atMs).filter((other) => other.direction === direction && isMessage(other.op))
     const chosen = old[amount % Math.max(1, old.length)]?.op
     if (chosen === undefined || !isMessage(chosen)) return undefined
     const fitting = chosen.kind === 'PUB' ? [chosen] : refitted(chosen, connection)
@@ -180,8 +177,8 @@ export class Storm {
   }
 
   #moveSubject(message: MessageCrossing, amount: number): Verdicts | undefined {
-    const { op, connection, direction } = message
-    const subject = this.#otherSubject(op.subject, amount)
+    const { connection, direction } = message
+    const subject = this.#otherSubject(message, amount)
     if (subject === undefined) return undefined
     if (direction === 'to server' || amount % 2 === 0) return alter(message, { subject })
     const [sid] = sidsFor(connection, subject)
@@ -202,7 +199,7 @@ export class Storm {
   #rewriteReply(message: MessageCrossing, amount: number): Verdicts {
     const { op } = message
     if (amount % 4 === 0 && op.reply !== undefined) return alter(message, { reply: undefined })
-    const others = this.#recentMessages().flatMap(({ reply }) => (reply === undefined ? [] : [reply]))
+    const others = this.#recentMessages(message.atMs).flatMap(({ reply }) => reply ?? [])
     const other = amount % 2 === 0 ? others[amount % Math.max(1, others.length)] : undefined
     return alter(message, { reply: other ?? `${this.#grounds.prefix}.of.the.broker` })
   }
@@ -215,14 +212,18 @@ export class Storm {
     return isApart ? drop() : undefined
   }
 
-  #otherSubject(subject: string, amount: number): string | undefined {
-    const subjects = [...new Set(this.#recentMessages().map((op) => op.subject))]
-    const others = subjects.filter((other) => other !== subject)
+  #otherSubject({ op, atMs }: MessageCrossing, amount: number): string | undefined {
+    const subjects = [...new Set(this.#recentMessages(atMs).map(({ subject }) => subject))]
+    const others = subjects.filter((other) => other !== op.subject)
     return others[amount % Math.max(1, others.length)]
   }
 
-  #recentMessages(): readonly (PubOp | MsgOp)[] {
-    return this.#line.record.slice(-RECENT).flatMap(({ op }) => (isMessage(op) ? [op] : []))
+  #recentMessages(nowMs: number): readonly (PubOp | MsgOp)[] {
+    return this.#recent(nowMs).flatMap(({ op }) => (isMessage(op) ? [op] : []))
+  }
+
+  #recent(nowMs: number): readonly Crossing[] {
+    return this.#line.settled.filter(({ atMs }) => nowMs - atMs <= RECENT_MS)
   }
 }
 

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../src/base/clock.ts'
 
 /** What a piece of work takes, about as long as a key agreement does. */
@@ -86,7 +87,8 @@ export class AgentClock implements Clock {
   }
 
   after(delayMs: number, task: () => void): () => void {
-    const timer = { atMs: this.monotonic() + Math.max(0, delayMs), task }
+    // It runs as what its owner does, not as what moves time on.
+    const timer = { atMs: this.monotonic() + Math.max(0, delayMs), task: AsyncLocalStorage.bind(task) }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)
   }

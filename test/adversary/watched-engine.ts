@@ -20,7 +20,7 @@ export interface EngineWatch {
 export class SeededRandom {
   readonly #stream: Cipher
 
-  constructor(seed: number) {
+  constructor(seed: number | string) {
     const key = createHash('sha256').update(String(seed)).digest()
     this.#stream = createCipheriv('aes-256-ctr', key, Buffer.alloc(IV_BYTES))
   }
@@ -48,6 +48,12 @@ export function watchEngine<Result>(
     takeOver(engine)
   }
   return current.run(watch, task)
+}
+
+/** Runs a task, and all that it sets in motion, with another stream of randomness: what one agent draws moves no other's. */
+export function drawingFrom<Result>(random: SeededRandom, task: () => Result): Result {
+  const watch = current.getStore()
+  return watch === undefined ? task() : current.run({ ...watch, random }, task)
 }
 
 function takeOver(engine: CryptoEngine): void {

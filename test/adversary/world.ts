@@ -14,6 +14,7 @@ import { Ledger, MARKER_LENGTH, type Sent } from './ledger.ts'
 import { Storm } from './storm.ts'
 import { count, type Tally } from './tally.ts'
 import { type AgentClock, VirtualTime } from './virtual-time.ts'
+import { drawingFrom, SeededRandom } from './watched-engine.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -44,14 +45,13 @@ export const CANARY_BYTES = 10
 /** Beyond every timeout of the library's. */
 const LONGEST_TASK_MS = 5 * MINUTE
 
-let worlds = 0
-
 /** What a world is told. */
 export interface WorldOptions {
   readonly tally: Tally
   /** What plaintexts begin with. */
   readonly canary: Uint8Array
   readonly epochs: Epochs
+  readonly seed: number
 }
 
 /** One realm behind a hostile line on a server that others use too: a service, agents, their clocks and the books. */
@@ -68,6 +68,7 @@ export class World {
   readonly #canary: string
   readonly #rotation: (typeof ROTATION)[Epochs]
   readonly #serviceClock: AgentClock
+  readonly #serviceRandom: SeededRandom
   readonly #authority = newAuthority()
   #serviceConnection: NatsConnection | undefined
   #service: RotationService | undefined
@@ -90,15 +91,17 @@ export class World {
   }
 
   private constructor(parts: WorldOptions & { readonly time: VirtualTime; readonly line: HostileLine }) {
-    const { time, line, tally, canary, epochs } = parts
+    const { time, line, tally, canary, epochs, seed } = parts
     this.#rotation = ROTATION[epochs]
     this.#canary = Buffer.from(canary).toString('hex')
     this.time = time
     this.line = line
     this.#tally = tally
     this.#serviceClock = time.newClock()
+    this.#serviceRandom = new SeededRandom(`${seed} ${ROTATOR}`)
     this.#root = `subrosa.v1.${this.#authority.publicKey}`
-    this.prefix = `world${worlds++}`
+    // Of one length, whatever ran before: lengths decide which byte a fault hits.
+    this.prefix = `world${String(seed).padStart(10, '0')}`
     this.ledger = new Ledger(tally, (requester, subject) => this.#repliesOf(requester, subject))
     const around: AgentSurroundings = {
       url: line.url,
@@ -115,7 +118,8 @@ export class World {
         permissions,
         issuedAtMs: time.nowMs - MINUTE,
       })
-      return new Agent(name, { clock: time.newClock(), identity, around })
+      const random = new SeededRandom(`${seed} ${name}`)
+      return new Agent(name, { clock: time.newClock(), identity, around, random })
     })
   }
 
@@ -187,7 +191,7 @@ export class World {
 
   /** Publishes a new epoch. Where nothing goes wrong, everybody has announced itself for it when this resolves. */
   async rotate(): Promise<void> {
-    await this.#service?.rotate()
+    await drawingFrom(this.#serviceRandom, () => this.#service?.rotate())
     await this.line.quiet()
     if (!this.isStormy) await this.advance(MAX_JITTER_MS)
   }
@@ -249,12 +253,14 @@ export class World {
       roles: ['rotator'],
       issuedAtMs,
     })
-    this.#serviceConnection = await connectClient({ servers: this.line.url, name: ROTATOR })
-    this.#service = await startRotationService(this.#serviceConnection, {
-      identity: rotator.identity,
-      trust: { authority: [this.#authority.publicKey] },
-      clock: this.#serviceClock,
-      ...this.#rotation,
+    await drawingFrom(this.#serviceRandom, async () => {
+      this.#serviceConnection = await connectClient({ servers: this.line.url, name: ROTATOR })
+      this.#service = await startRotationService(this.#serviceConnection, {
+        identity: rotator.identity,
+        trust: { authority: [this.#authority.publicKey] },
+        clock: this.#serviceClock,
+        ...this.#rotation,
+      })
     })
     for (const agent of this.agents) await agent.start()
     await this.line.quiet()

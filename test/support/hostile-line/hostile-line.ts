@@ -38,6 +38,8 @@ export class HostileLine {
   /** By a digest of the payload. */
   readonly #publishers = new Map<string, LineConnection>()
   readonly #delayed = new Map<() => void, () => void>()
+  #settledLength = 0
+  #settledSorted: readonly Crossing[] | undefined
 
   /** Starts to listen on a free port of the loopback interface. */
   static async start(serverPort: number, options: { readonly clock: Clock }): Promise<HostileLine> {
@@ -72,6 +74,20 @@ export class HostileLine {
   /** The connections that are open, in the order of connecting. */
   get connections(): readonly LineConnection[] {
     return this.#connections.filter(({ isClosed }) => !isClosed)
+  }
+
+  /**
+   * What the record had when the line was last quiet, connection by connection: unlike the order in which a real server
+   * serves its connections, this follows from what the clients did.
+   */
+  get settled(): readonly Crossing[] {
+    if (this.#settledSorted === undefined) {
+      const settled = this.#record.slice(0, this.#settledLength)
+      this.#settledSorted = settled.sort(
+        (a, b) => a.connection.number - b.connection.number || a.number - b.number,
+      )
+    }
+    return this.#settledSorted
   }
 
   /** How many operations wait for their time. */
@@ -124,6 +140,8 @@ export class HostileLine {
       // What a client says at the end of a turn comes after its PONG.
       for (let turn = 0; turn < TURNS && !this.#isBehind(); turn++) await nextTurn()
     }
+    if (this.#settledLength !== this.#record.length) this.#settledSorted = undefined
+    this.#settledLength = this.#record.length
   }
 
   /** Ends every connection, and what waits. */
