@@ -188,7 +188,8 @@ function publish(world: World, agent: Agent, what: Publishing): void {
     const marker = world.newMarker()
     const sent: Sent = {
       marker,
-      payload: marker + 'x'.repeat(what.bytes),
+      // Any fragment of some length has the canary in it.
+      payload: marker.padEnd(marker.length + what.bytes, marker),
       from: agent.self,
       subject,
       mode: what.mode,

@@ -11,6 +11,7 @@ import { Agent, type AgentSurroundings } from './agent.ts'
 import { AGENTS, permissionsOf, ROTATOR } from './cast.ts'
 import type { Fault } from './faults.ts'
 import { Ledger, MARKER_LENGTH, type Sent } from './ledger.ts'
+import { writtenForms } from './secret-log.ts'
 import { Storm } from './storm.ts'
 import { count, type Tally } from './tally.ts'
 import { type AgentClock, VirtualTime } from './virtual-time.ts'
@@ -135,11 +136,14 @@ export class World {
 
   /** What the line can show of what must be hidden. */
   leaksOf(secrets: { readonly findIn: (bytes: Buffer) => string | undefined }): string | undefined {
-    const messages = this.line.record.flatMap(({ op }) =>
-      isMessage(op) ? [op.headers ?? Buffer.alloc(0), op.payload] : [],
-    )
-    const all = Buffer.concat(messages)
-    if (all.includes(this.#canary)) return 'a plaintext is on the line'
+    const seen = this.line.record.flatMap(({ op }) => {
+      if (isMessage(op))
+        return [Buffer.from(`${op.subject} ${op.reply ?? ''} `), op.headers ?? Buffer.alloc(0), op.payload]
+      return op.kind === 'SUB' ? [Buffer.from(`${op.subject} `)] : []
+    })
+    const all = Buffer.concat(seen)
+    const plain = writtenForms(Buffer.from(this.#canary)).find(({ bytes }) => all.includes(bytes))
+    if (plain !== undefined) return `a plaintext is on the line, ${plain.name}`
     const form = secrets.findIn(all)
     return form === undefined ? undefined : `a secret is on the line, ${form}`
   }
