@@ -125,7 +125,18 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
 )
 
-const few = fc.array(publish, { minLength: 1, maxLength: 4 })
+/** Time passes too: with a clock that is wrong, ticks come, timers run and epochs end. */
+const meanwhileActions: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 3, arbitrary: publish },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('wait' as const),
+      ms: fc.constantFrom(SECOND, 20 * SECOND, 100 * SECOND),
+    }),
+  },
+)
+const few = fc.array(meanwhileActions, { minLength: 1, maxLength: 5 })
 
 const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
   { weight: 14, arbitrary: action },
