@@ -46,7 +46,12 @@ export class Agent {
 
   constructor(
     name: AgentName,
-    parts: { readonly clock: AgentClock; readonly identity: Identity; readonly around: AgentSurroundings; readonly random: SeededRandom },
+    parts: {
+      readonly clock: AgentClock
+      readonly identity: Identity
+      readonly around: AgentSurroundings
+      readonly random: SeededRandom
+    },
   ) {
     this.name = name
     this.clock = parts.clock
