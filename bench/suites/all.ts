@@ -7,6 +7,7 @@ import { describeMachine, load, printMachine } from '../lib/machine.mjs'
 import type { Plan } from '../lib/plan.ts'
 import { printTargets, targetsOf } from '../lib/targets.mjs'
 import { bytesSuite } from './bytes.mjs'
+import { floodSuite } from './flood.ts'
 import { latencySuite } from './latency.mjs'
 import { mcpSuite } from './mcp.mjs'
 import { memorySuite } from './memory.mjs'
@@ -22,6 +23,7 @@ const SUITES: Readonly<Record<string, (plan: Plan) => Promise<unknown>>> = {
   scale: scaleSuite,
   bytes: bytesSuite,
   memory: memorySuite,
+  flood: floodSuite,
 }
 
 /** The names of all suites. */

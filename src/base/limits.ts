@@ -9,6 +9,8 @@ export const MAX_REVOCATION_BYTES = 512 * 1024
 export const MAX_TOKEN_BYTES = 16 * 1024
 export const MAX_SUBJECT_BYTES = 1024
 export const MAX_HEADER_BYTES = 32 * 1024
+/** The headers of a NATS message as they travel in clear. Reading them takes a client a time that grows with their square. */
+export const MAX_CLEAR_HEADER_BYTES = 1024
 export const MIN_PADDED_BYTES = 128
 
 // Counts.
@@ -77,6 +79,8 @@ export const MAX_PENDING_BYTES = 262_144
 export const MAX_PENDING_MS = 2000
 /** Hashing more than this to name a handshake takes budget. */
 export const MAX_FREE_HASH_BYTES = 4096
+/** Reading headers of more than this takes budget. */
+export const MAX_FREE_HEADER_BYTES = 256
 export const MAX_UNVERIFIED_PER_AGENT = 64
 export const MAX_UNVERIFIED = 65_536
 export const MAX_EARLY_ANNOUNCEMENTS = 1024

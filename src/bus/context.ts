@@ -18,21 +18,17 @@ export interface Context {
   readonly onError: (error: unknown) => void
   /** Counts and reports an arrival that is not delivered. */
   readonly reject: (reason: RejectReason, delivered: { readonly subject: string }) => void
-  /** Reports what the broker handed to a subscription that does not cover its subject. */
-  readonly onMisrouted: (delivered: { readonly subject: string }) => void
 }
 
 /** What a context is made from. */
-export type ContextParts = Omit<Context, 'onError' | 'reject' | 'onMisrouted'>
+export type ContextParts = Omit<Context, 'onError' | 'reject'>
 
 /** A context whose events and errors go to the application's status feed and to its log. */
 export function makeContext(parts: ContextParts): Context {
   const { feed } = parts
-  const reject: Context['reject'] = (reason, { subject }) => feed.emit({ type: 'rejected', reason, subject })
   return Object.freeze({
     ...parts,
     onError: (error: unknown) => feed.emit({ type: 'error', error }),
-    reject,
-    onMisrouted: (delivered) => reject('misrouted', delivered),
+    reject: (reason, { subject }) => feed.emit({ type: 'rejected', reason, subject }),
   } satisfies Context)
 }

@@ -6,6 +6,7 @@ import type { AdmissionLine } from './in/admission.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './in/replay.ts'
+import { headerBytes } from './messages/headers.ts'
 import type { Received } from './messages/opened.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { Published } from './out/publisher.ts'
@@ -19,6 +20,8 @@ const TOKEN_BYTES = 15
 /** Tokens for which randomness is drawn at once: each draw is a call into native code. */
 const TOKENS_DRAWN = 64
 const NO_RESPONDERS = 503
+/** Hints are short: to parse longer headers takes time that anybody could spend. */
+const MAX_HINT_BYTES = 128
 
 /** When a request for many responses is over, besides at `maxWait`; by the names of both client lines. */
 export type RequestManyStrategy = 'timer' | 'count' | 'stall' | 'jitterTimer' | 'sentinel' | 'sentinelMsg'
@@ -174,7 +177,7 @@ export class Requests {
     this.#subscription ??= subscribeSafely(this.#nc, `${this.#inbox}.*`, {
       take: (message) => this.#take(message),
       onError: this.#options.onError,
-      onMisrouted: this.#options.onMisrouted,
+      reject: this.#options.reject,
       onRefused: (error) => this.#refuse(error),
     })
   }
@@ -223,8 +226,10 @@ function isStall(strategy: RequestManyStrategy): boolean {
 }
 
 /** What the server, or a worker, says in clear. It is not authenticated, and so only ever ends a request. */
-function serverHint({ data, headers }: NatsMessage): 'no responders' | 'unaddressed' | undefined {
-  if (data.length > 0 || headers === undefined) return undefined
+function serverHint(message: NatsMessage): 'no responders' | 'unaddressed' | undefined {
+  if (message.data.length > 0 || headerBytes(message) > MAX_HINT_BYTES) return undefined
+  const { headers } = message
+  if (headers === undefined) return undefined
   if (headers.code === NO_RESPONDERS) return 'no responders'
   for (const [name, [value]] of headers) {
     if (name.toLowerCase() === STATUS_HEADER.toLowerCase() && value === STATUS_UNADDRESSED)

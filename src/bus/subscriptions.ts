@@ -111,12 +111,12 @@ export class Subscriptions {
     },
   ): NatsSubscription {
     const { queue, arrival, subscription } = parts
-    const { receiver, onError, onMisrouted } = this.#options
+    const { receiver, onError, reject } = this.#options
     const raw = subscribeSafely(this.#nc, pattern, {
       queue,
       take: (message) => receiver.take(message, arrival),
       onError,
-      onMisrouted,
+      reject,
       onRefused: (error) => subscription.fail(refused(pattern, error)),
     })
     void raw.closed.then((error) => {

@@ -88,7 +88,7 @@ class JetStreamLog implements OpenLog {
     })
     // What is appended passes here too, and so does what is refused: it says no more than that it is time to read.
     const subscriptions = [names.epochs, names.revocations].map((subject) =>
-      subscribeSafely(nc, subject, { take: onAppended, onError: () => {}, onMisrouted: () => {} }),
+      subscribeSafely(nc, subject, { take: onAppended, onError: () => {}, reject: () => {} }),
     )
     return new JetStreamLog({ lease, client: jetstream(nc, options), manager, names, subscriptions })
   }

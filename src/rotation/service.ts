@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../bus/nats-like.ts'
-import { subscribeSafely } from '../bus/safely.ts'
+import { type GateReason, subscribeSafely } from '../bus/safely.ts'
 import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Identity } from '../identity/identity.ts'
 import { Trust, type TrustOptions } from '../identity/trust.ts'
@@ -51,8 +51,11 @@ export type RotationEvent =
   | { readonly type: 'leading' }
   /** This replica leads no more. */
   | { readonly type: 'following' }
-  /** The broker handed a message of this subject to a subscription that does not cover it. At most one a second. */
-  | { readonly type: 'misrouted'; readonly subject: string }
+  /**
+   * The broker handed a message of this subject to a subscription that does not cover it, or its headers are longer than
+   * any of the protocol. At most one a second.
+   */
+  | { readonly type: 'rejected'; readonly reason: GateReason; readonly subject: string }
   | { readonly type: 'error'; readonly error: unknown }
 
 /** Whether a rotation service speaks, or stands by. One without a log always leads. */
@@ -70,7 +73,7 @@ export type RotationRole = 'leader' | 'follower'
  * ```
  */
 export class RotationService {
-  readonly #misroutes = new RateLimit(1)
+  readonly #rejections = new RateLimit(1)
   readonly #nc: NatsLike
   readonly #identity: Identity
   readonly #trust: Trust
@@ -175,9 +178,9 @@ export class RotationService {
           if (!this.#isClosed) take(message)
         },
         onError: (error) => this.#onEvent({ type: 'error', error }),
-        onMisrouted: (message) => {
-          if (this.#misroutes.take(this.#clock.monotonic()))
-            this.#onEvent({ type: 'misrouted', subject: message.subject })
+        reject: (reason, { subject }) => {
+          if (this.#rejections.take(this.#clock.monotonic()))
+            this.#onEvent({ type: 'rejected', reason, subject })
         },
       })
     const { query, announcements, revoke, rotate, tick } = this.#subjects

@@ -29,9 +29,9 @@ describe('a subscription whose taker throws', () => {
       if (name === 'bad') throw failing
     }
     const onError = (error: unknown): void => void errors.push(error)
-    const onMisrouted = (): void => {}
-    subscribeSafely(nc, 'bad', { take: take('bad'), onError, onMisrouted })
-    subscribeSafely(nc, 'good', { take: take('good'), onError, onMisrouted })
+    const reject = (): void => {}
+    subscribeSafely(nc, 'bad', { take: take('bad'), onError, reject })
+    subscribeSafely(nc, 'good', { take: take('good'), onError, reject })
     for (const subject of ['bad', 'good', 'bad', 'good']) nc.publish(subject, 'x')
     await until('all have come', () => taken.length === 4)
     expect(taken).toEqual(['bad', 'good', 'bad', 'good'])

@@ -4,11 +4,10 @@ import { TimeBudget } from '../../base/time-budget.ts'
 
 /** A message that is to be opened, which costs a key agreement. */
 export interface Opening {
-  readonly bytes: number
   /** Opens it. */
   readonly open: () => void
-  /** Takes it out of the client's memory, where it has to wait. @returns how to open it later */
-  readonly wait: () => { readonly open: () => void }
+  /** Takes it out of the client's memory, where it has to wait. @returns how to open it later, and what it takes */
+  readonly wait: () => { readonly open: () => void; readonly bytes: number }
   /** It found no budget in time. */
   readonly giveUp: () => void
 }
@@ -53,8 +52,7 @@ export class Admission {
   admit(line: AdmissionLine, opening: Opening): void {
     const nowMs = this.#clock.monotonic()
     if (this.#lines.size === 0 && this.#budget.readyIn(nowMs) === 0) return opening.open()
-    const { bytes, giveUp } = opening
-    line.push({ bytes, giveUp, open: opening.wait().open, since: nowMs })
+    line.push({ ...opening.wait(), giveUp: opening.giveUp, since: nowMs })
     this.#lines.add(line)
     this.#continueLater()
   }

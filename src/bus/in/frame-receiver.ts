@@ -69,12 +69,12 @@ export class FrameReceiver {
       if (held !== undefined) this.#open(held, { header, delivered, arrival })
       return
     }
-    const kept = keep(delivered)
+    const { message, bytes } = keep(delivered)
     sessions.wait(frame, {
-      bytes: frame.length,
+      bytes,
       by: arrival.line,
-      proceed: () => this.#proceed({ header, delivered: kept, arrival }),
-      giveUp: () => reject('unknown session', kept),
+      proceed: () => this.#proceed({ header, delivered: message, arrival }),
+      giveUp: () => reject('unknown session', message),
     })
   }
 

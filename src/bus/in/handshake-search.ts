@@ -42,13 +42,13 @@ export class HandshakeSearch {
    * @returns `false` when the budget does not allow it
    */
   ask(sid: string): boolean {
-    const { clock, subjects, onError, onMisrouted } = this.#options
+    const { clock, subjects, onError, reject } = this.#options
     if (this.#nc.isClosed() || !this.#first.take(clock.monotonic())) return false
     const sidBytes = fromHex(sid)
     const subscription = subscribeSafely(this.#nc, subjects.handshake(sidBytes), {
       take: (message) => this.#take(message, sidBytes),
       onError,
-      onMisrouted,
+      reject,
     })
     this.#asking.set(sid, subscription)
     const ask = (): void => this.#nc.publish(subjects.session(sidBytes), encodeSessionRequest(sidBytes))

@@ -1,5 +1,5 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import { MAX_FREE_HASH_BYTES, MAX_SESSION_MS } from '../../base/limits.ts'
+import { MAX_FREE_HASH_BYTES, MAX_FREE_HEADER_BYTES, MAX_SESSION_MS } from '../../base/limits.ts'
 import { sessionId } from '../../envelope/keys.ts'
 import { type Addressed, openSealed, readSealed, type Unsealed, verifySender } from '../../envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
@@ -7,6 +7,7 @@ import type { SenderStanding } from '../../keys/directory.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import type { Context } from '../context.ts'
+import { headerBytes } from '../messages/headers.ts'
 import { openedMessage } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
@@ -91,18 +92,13 @@ export class SealedReceiver {
       else if (wireType(delivered.data) === WireType.sealed) arrival.onUnaddressed?.(delivered)
       return
     }
-    const isHandshake = reading.message.sealed.header.type === WireType.handshake
     if (!this.#isRecent(reading.message)) return reject('time', delivered)
-    // Hashing a long handshake to name it is work too.
-    if (!isHandshake || delivered.data.length <= MAX_FREE_HASH_BYTES) {
-      if (this.#isKnownWire(reading.message, fate)) return
-    }
+    if (isFreeToKnow(reading.message, delivered) && this.#isKnownWire(reading.message, fate)) return
     line.admit({
-      bytes: delivered.data.length,
       open: () => this.#open(reading.message, fate),
       wait: () => {
-        const kept = keep(delivered)
-        return { open: () => this.#openKept({ ...fate, delivered: kept }) }
+        const { message, bytes } = keep(delivered)
+        return { open: () => this.#openKept({ ...fate, delivered: message }), bytes }
       },
       giveUp: () => reject('flood', delivered),
     })
@@ -161,14 +157,15 @@ export class SealedReceiver {
     }
     const sid = message.session === undefined ? undefined : hex(message.session.sid)
     // A handshake is needed whole, to name its session.
-    const kept = { ...decrypted, delivered: keep(delivered, sid === undefined ? 'without' : 'with') }
+    const { message: own, bytes } = keep(delivered, sid === undefined ? 'without' : 'with')
+    const kept = { ...decrypted, delivered: own }
     if (sid !== undefined) this.#waiting.add(sid)
     const go = (next: () => void) => () => {
       if (sid !== undefined) this.#waiting.delete(sid)
       next()
     }
     this.#lookups.wait(announcement, {
-      bytes: delivered.data.length,
+      bytes,
       by: decrypted.line,
       proceed: go(() => this.#proceed(kept)),
       giveUp: go(() => this.#refuse('unknown sender', kept)),
@@ -218,8 +215,13 @@ export class SealedReceiver {
     const opened = openedMessage(message)
     const window = hex(announcement)
     const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: false }
+    const startedAt = clock.work()
     const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() })
-    if (reason !== undefined) return reject(reason, delivered)
+    if (reason !== undefined) {
+      // Headers in clear are parsed here: whoever adds some to a genuine message pays for that too.
+      line.spend(clock.work() - startedAt)
+      return reject(reason, delivered)
+    }
     // Only now, with everything proved, does the window move.
     windowFor(arrival.windows, window).mark(seq)
     line.spend(-workMs)
@@ -256,6 +258,13 @@ export class SealedReceiver {
   #discard({ session }: Unsealed): void {
     if (session !== undefined) this.#options.engine.wipe(session.key)
   }
+}
+
+/** Whether it is seen at once whether it is known. Hashing a long handshake, to name it, and parsing headers is work. */
+function isFreeToKnow({ sealed }: Addressed, delivered: NatsMessage): boolean {
+  return sealed.header.type === WireType.handshake
+    ? delivered.data.length <= MAX_FREE_HASH_BYTES
+    : headerBytes(delivered) <= MAX_FREE_HEADER_BYTES
 }
 
 /** Whether the AEAD has opened it, whatever came of it afterwards. */

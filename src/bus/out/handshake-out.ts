@@ -51,7 +51,7 @@ export class HandshakeOut implements Answerable {
     this.#requests = subscribeSafely(nc, options.subjects.session(of.sid), {
       take: (message) => this.#take(message),
       onError: options.onError,
-      onMisrouted: options.onMisrouted,
+      reject: options.reject,
     })
   }
 

@@ -168,7 +168,7 @@ export class Questions {
         take: ({ data }) => take(data),
         onError: (error) => this.#note(error),
         // Nothing is reported here: what is missing in the end says that it did not come.
-        onMisrouted: () => {},
+        reject: () => {},
       })
     this.#subscriptions = [
       follow(subjects.tick, (data) => this.#listener.tick?.(data)),

@@ -159,14 +159,14 @@ export class RealmLink {
    *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
    */
   async join(timeoutMs: number): Promise<void> {
-    const { subjects, clock, onMisrouted } = this.#options
+    const { subjects, clock, reject } = this.#options
     const follow = (subject: string, take: (message: NatsMessage) => void): NatsSubscription =>
       subscribeSafely(this.#nc, subject, {
         take: (message) => {
           if (!this.#isClosed) take(message)
         },
         onError: (error) => this.#note(error),
-        onMisrouted,
+        reject,
       })
     this.#subscriptions = [
       follow(subjects.tick, ({ data }) => this.#takeTick(data)),

@@ -182,8 +182,8 @@ function report(terminal: Terminal, event: RotationEvent): void {
     case 'following':
       note(terminal, 'this replica leads no more')
       break
-    case 'misrouted':
-      reportError(terminal, `the broker delivered a message of ${event.subject} to another subscription`)
+    case 'rejected':
+      reportError(terminal, `a message of ${event.subject} was refused unread: ${event.reason}`)
       break
     case 'error':
       reportError(terminal, event.error instanceof Error ? event.error.message : 'unknown')

@@ -29,7 +29,7 @@ function admit(line: AdmissionLine, name: string, { workMs = 1, bytes = 1 } = {}
     opened.push(name)
     line.spend(workMs)
   }
-  line.admit({ bytes, open, wait: () => ({ open }), giveUp: () => givenUp.push(name) })
+  line.admit({ open, wait: () => ({ open, bytes }), giveUp: () => givenUp.push(name) })
 }
 
 function admitMany(line: AdmissionLine, count: number, name: string): void {
@@ -45,7 +45,7 @@ describe('the budget of openings', () => {
         line.spend(1)
         line.spend(-1)
       }
-      line.admit({ bytes: 1, open, wait: () => ({ open }), giveUp: () => {} })
+      line.admit({ open, wait: () => ({ open, bytes: 1 }), giveUp: () => {} })
     }
     expect(opened).toHaveLength(10_000)
   })
@@ -132,7 +132,7 @@ describe('the budget of openings', () => {
     const open = (): never => {
       throw failure
     }
-    line.admit({ bytes: 1, open, wait: () => ({ open }), giveUp: () => {} })
+    line.admit({ open, wait: () => ({ open, bytes: 1 }), giveUp: () => {} })
     admit(line, 'a')
     clock.advance(1000)
     expect(errors).toEqual([failure])
