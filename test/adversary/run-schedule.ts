@@ -40,7 +40,8 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
       seed,
     })
     try {
-      for (const round of schedule.rounds) await runRound(world, round, tally)
+      for (const [i, round] of schedule.rounds.entries())
+        await runRound(world, round, { tally, isOdd: (seed + i) % 2 === 1 })
       const leak = world.leaksOf(secrets)
       if (leak !== undefined) world.ledger.violate(leak)
       for (const error of world.line.errors) world.ledger.violate(`the line did not understand: ${error}`)
@@ -52,27 +53,31 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
   })
 }
 
-async function runRound(world: World, { calm, faults, storm }: Round, tally: Tally): Promise<void> {
+async function runRound(
+  world: World,
+  { calm, faults, storm }: Round,
+  { tally, isOdd }: { readonly tally: Tally; readonly isOdd: boolean },
+): Promise<void> {
   for (const action of calm) await act(world, action)
-  await checkAll(world)
+  await checkAll(world, isOdd ? 'session' : 'message')
   world.beginStorm(faults)
   for (const action of storm) await actInStorm(world, action, tally)
   await world.endStorm()
-  await checkAll(world)
+  await checkAll(world, 'session')
+  await world.nextEpoch()
+  await checkAll(world, isOdd ? 'message' : 'session')
 }
 
 function assertNone({ ledger: { violations } }: World): void {
   if (violations.length > 0) throw new Violation(violations.join('\n'))
 }
 
-/** Every agent talks to every other, and all of it arrives. */
-async function checkAll(world: World): Promise<void> {
-  for (const agent of world.agents) {
-    for (const mode of ['session', 'message'] as const)
-      publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
-  }
+/** Every agent talks to every other, and all of it arrives: in sessions and in messages by turns. */
+async function checkAll(world: World, mode: 'session' | 'message'): Promise<void> {
+  for (const agent of world.agents)
+    publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
   const requests = TOOLS.flatMap((tool) =>
-    REQUESTERS.map((name) => request(world, named(world, name), tool, 'session')),
+    REQUESTERS.map((name) => request(world, named(world, name), tool, mode)),
   )
   await world.during(Promise.all(requests))
   world.ledger.settle()

@@ -23,7 +23,7 @@ import {
 } from '../support/hostile-line/verdicts.ts'
 import { AGENTS } from './cast.ts'
 import type { Fault, FaultAim, FaultKind } from './faults.ts'
-import { count } from './tally.ts'
+import { count, type Tally } from './tally.ts'
 
 const MAX_DELAY_MS = 150_000
 /** How far back the line looks for something to repeat: by its clock, since the order of what it records is not its own. */
@@ -50,7 +50,7 @@ export class Storm {
   readonly #line: HostileLine
   readonly #grounds: Grounds
   readonly #faults: readonly Fault[]
-  readonly #counts: Map<FaultKind, number>
+  readonly #tally: Tally
   /** How many messages of a connection a fault was for, so far. */
   readonly #met = new Map<string, number>()
   /** What goes on only after the next one of its connection and direction. */
@@ -61,13 +61,13 @@ export class Storm {
     parts: {
       readonly grounds: Grounds
       readonly faults: readonly Fault[]
-      readonly counts: Map<FaultKind, number>
+      readonly tally: Tally
     },
   ) {
     this.#line = line
     this.#grounds = parts.grounds
     this.#faults = parts.faults
-    this.#counts = parts.counts
+    this.#tally = parts.tally
   }
 
   /** What becomes of an operation. */
@@ -98,10 +98,24 @@ export class Storm {
       this.#met.set(key, met + 1)
       const verdicts = met % fault.every === 0 ? this.#apply(fault, message, met) : undefined
       if (verdicts === undefined) continue
-      count(this.#counts, fault.kind)
+      this.#count(fault.kind, message)
       return verdicts
     }
     return pass(message)
+  }
+
+  #count(kind: FaultKind, { direction, op }: MessageCrossing): void {
+    count(this.#tally.faults, kind)
+    count(this.#tally.aims, `${kind}: ${direction}`)
+    count(this.#tally.aims, `${kind}: ${this.#sortOf(op.subject)}`)
+  }
+
+  /** What a message is: an application's, or of a sort of the protocol's. */
+  #sortOf(subject: string): string {
+    const { root } = this.#grounds
+    return subject.startsWith(`${root}.`)
+      ? (subject.slice(root.length + 1).split('.')[0] ?? '')
+      : 'application'
   }
 
   #isFor({ kind, aim, direction }: Fault, { op, direction: way }: MessageCrossing): boolean {
