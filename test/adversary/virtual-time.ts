@@ -58,6 +58,7 @@ export class AgentClock implements Clock {
   readonly #time: VirtualTime
   readonly #timers = new Set<Timer>()
   #offsetMs = 0
+  #wasWrong = false
   #workMs = 0
   /** True time that has passed in suspends, which are over or not. */
   #sleptMs = 0
@@ -96,6 +97,12 @@ export class AgentClock implements Clock {
   /** Sets the wall clock, as somebody does who is wrong: it then differs from the true time by so much. */
   setError(offsetMs: number): void {
     this.#offsetMs = offsetMs
+    if (offsetMs !== 0) this.#wasWrong = true
+  }
+
+  /** Whether it has ever been wrong. */
+  get wasWrong(): boolean {
+    return this.#wasWrong
   }
 
   get isAsleep(): boolean {

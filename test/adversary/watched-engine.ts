@@ -18,6 +18,8 @@ export interface EngineWatch {
 
 /** Random bytes that follow from a seed. */
 export class SeededRandom {
+  /** Copies of the key pairs that were made of it, for whoever may know them. */
+  readonly keyPairs: KeyPair[] = []
   readonly #stream: Cipher
 
   constructor(seed: number | string) {
@@ -61,7 +63,9 @@ function takeOver(engine: CryptoEngine): void {
   const draw = (length: number): Uint8Array => current.getStore()?.random.bytes(length) ?? randomBytes(length)
   const noted = (pair: KeyPair): KeyPair => {
     // Of an Ed25519 secret key the second half is the public key.
-    current.getStore()?.secrets.note(pair.secretKey.subarray(0, SEED_BYTES))
+    const { secrets, random } = current.getStore() ?? {}
+    secrets?.note(pair.secretKey.subarray(0, SEED_BYTES))
+    random?.keyPairs.push({ publicKey: pair.publicKey, secretKey: pair.secretKey.slice() })
     return pair
   }
   Object.assign(engine, {

@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
-import { MAX_JITTER_MS } from '../../src/base/limits.ts'
+import { CLOCK_WINDOW_MS, MAX_JITTER_MS, STALE_AFTER_MS } from '../../src/base/limits.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
+import { allows } from '../../src/identity/permissions.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
 import { connectClient } from '../support/client.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
@@ -8,8 +9,9 @@ import { isMessage } from '../support/hostile-line/nats-op.ts'
 import { type Crossing, drop, pass, type Verdicts } from '../support/hostile-line/verdicts.ts'
 import { NOTHING, newAuthority, newIdentity } from '../support/identities.ts'
 import { Agent, type AgentSurroundings } from './agent.ts'
-import { AGENTS, permissionsOf, ROTATOR } from './cast.ts'
+import { AGENTS, type AgentName, permissionsOf, ROTATOR, TRAITOR } from './cast.ts'
 import type { Fault } from './faults.ts'
+import { HostileMember, type Misdeed } from './hostile-member.ts'
 import { Ledger, MARKER_LENGTH, type Sent } from './ledger.ts'
 import { writtenForms } from './secret-log.ts'
 import { Storm } from './storm.ts'
@@ -39,10 +41,23 @@ export const RECOVERY_MS = 150 * SECOND
 
 /** Timers that are due within a step of each other run together. A long time passes in about so many steps. */
 const STEPS = 40
+const MAX_STEPS = 200
 const MIN_STEP_MS = 250
 const MAX_STEP_MS = 2000
 /** What every plaintext of a schedule begins with. */
 export const CANARY_BYTES = 10
+/** What an agent may not be able to do in a storm, and says so. Anything else is a violation there too. */
+const TROUBLES: readonly unknown[] = [
+  'ERR_STALE',
+  'ERR_TIMEOUT',
+  'ERR_NO_ROTATION_SERVICE',
+  'ERR_NO_RESPONDERS',
+  'ERR_UNADDRESSED',
+  'ERR_EMPTY_AUDIENCE',
+  'ERR_RECIPIENT_NOT_ALLOWED',
+  'ERR_CLOCK_SKEW',
+]
+
 /** Beyond every timeout of the library's. */
 const LONGEST_TASK_MS = 5 * MINUTE
 
@@ -81,6 +96,13 @@ export class World {
   /** How much each client had published when it was last looked at. */
   readonly #published = new WeakMap<NatsConnection, number>()
   #heldForSleepers: Crossing[] = []
+  readonly #hostile: HostileMember
+  /** Every instance that there has been. */
+  readonly #instances: { readonly name: AgentName; readonly instance: string }[] = []
+  /** Instances that ended without a word. */
+  readonly #crashed = new Set<string>()
+  /** When a word of the rotation service last reached each agent, by the agent's name. */
+  readonly #heardMs = new Map<string, number>()
 
   /** Starts a realm in which all agents know each other. */
   static async start(serverPort: number, parts: WorldOptions): Promise<World> {
@@ -103,7 +125,15 @@ export class World {
     this.#root = `subrosa.v1.${this.#authority.publicKey}`
     // Of one length, whatever ran before: lengths decide which byte a fault hits.
     this.prefix = `world${String(seed).padStart(10, '0')}`
-    this.ledger = new Ledger(tally, (requester, subject) => this.#repliesOf(requester, subject))
+    this.ledger = new Ledger(tally, {
+      repliesOf: (requester, subject) => this.#repliesOf(requester, subject),
+      nowMs: () => time.nowMs,
+      isOutOfTouch: (name) => this.isOutOfTouch(name),
+    })
+    line.onSend = (connection, direction, op) => {
+      if (direction === 'to client' && isMessage(op) && op.subject === `${this.#root}.tick`)
+        this.#heardMs.set(connection.name, time.nowMs)
+    }
     const around: AgentSurroundings = {
       url: line.url,
       prefix: this.prefix,
@@ -112,15 +142,26 @@ export class World {
       tally,
       during: (task) => this.during(task),
       respond: (agent, message) => this.#respond(agent, message),
+      onStart: ({ name, self }) => this.#instances.push({ name, instance: self.instance }),
+      onError: (agent, what, error) => this.#inside(agent, what, error),
     }
+    const randoms = new Map(AGENTS.map((name) => [name, new SeededRandom(`${seed} ${name}`)]))
     this.agents = AGENTS.map((name) => {
       const permissions = permissionsOf(name, this.prefix)
       const { identity } = newIdentity(this.#authority, name, {
         permissions,
         issuedAtMs: time.nowMs - MINUTE,
       })
-      const random = new SeededRandom(`${seed} ${name}`)
+      const random = randoms.get(name) ?? new SeededRandom(name)
       return new Agent(name, { clock: time.newClock(), identity, around, random })
+    })
+    this.#hostile = new HostileMember({
+      name: TRAITOR,
+      line,
+      prefix: this.prefix,
+      root: this.#root,
+      keyPairs: randoms.get(TRAITOR)?.keyPairs ?? [],
+      nowMs: () => time.nowMs,
     })
   }
 
@@ -150,7 +191,7 @@ export class World {
 
   /** Lets virtual time run. */
   async advance(ms: number): Promise<void> {
-    const stepMs = Math.min(Math.max(ms / STEPS, MIN_STEP_MS), MAX_STEP_MS)
+    const stepMs = Math.min(Math.max(ms / STEPS, MIN_STEP_MS), Math.max(MAX_STEP_MS, ms / MAX_STEPS))
     const endMs = this.time.nowMs + ms
     while (this.time.nowMs < endMs) {
       const nextMs = Math.max(this.time.nextTimerMs, this.time.nowMs + stepMs)
@@ -206,7 +247,10 @@ export class World {
     const grounds = { prefix: this.prefix, root: this.#root }
     const storm = new Storm(this.line, { grounds, faults, tally: this.#tally })
     this.#storm = storm
-    this.line.rule = (crossing) => this.#holdForSleeper(crossing) ?? storm.judge(crossing)
+    this.line.rule = (crossing) => {
+      this.#hostile.see(crossing)
+      return this.#holdForSleeper(crossing) ?? storm.judge(crossing)
+    }
   }
 
   /** The machine of an agent sleeps while a task runs: what comes for it waits in the network. */
@@ -297,6 +341,7 @@ export class World {
       audience: new Set([message.sender.instance]),
       headers: [],
       reply: undefined,
+      untilMs: this.deadlineMs(),
       answers: Buffer.from(message.data.subarray(0, MARKER_LENGTH)).toString('latin1'),
     }
     this.ledger.enter(response)
@@ -307,10 +352,62 @@ export class World {
     }
   }
 
+  /** A member that keeps to nothing does what it must not. */
+  misbehave(misdeed: Misdeed): void {
+    // While a clock is wrong, or was, what is late by the true time may be in time by that one.
+    if (!this.areClocksRight && (misdeed.startsWith('late') || misdeed === 'past its ttl')) return
+    if (!this.#hostile.attempt(misdeed)) return
+    count(this.#tally.faults, 'hostile member')
+    count(this.#tally.aims, `hostile member: ${misdeed}`)
+  }
+
+  /** Whether no clock has been wrong in this schedule. */
+  get areClocksRight(): boolean {
+    return this.agents.every(({ clock }) => !clock.wasWrong)
+  }
+
+  /** Until when what is sent now may be delivered, in true time. */
+  deadlineMs(ttlMs = CLOCK_WINDOW_MS): number {
+    // Clocks tell whole milliseconds.
+    const latestMs = this.time.nowMs + Math.min(ttlMs, CLOCK_WINDOW_MS) + 1
+    return this.areClocksRight ? latestMs : Number.POSITIVE_INFINITY
+  }
+
+  /** Whether an agent has not heard of the rotation service for so long that it must neither seal nor open. */
+  isOutOfTouch(name: string): boolean {
+    return this.time.nowMs - (this.#heardMs.get(name) ?? Number.NEGATIVE_INFINITY) > STALE_AFTER_MS
+  }
+
+  /** To be told before an agent ends. */
+  ends(agent: Agent, isCrash: boolean): void {
+    if (isCrash && agent.bus !== undefined) this.#crashed.add(agent.self.instance)
+  }
+
+  /**
+   * Who must have a message and who may, by the cast's permissions and by who lives. In a storm nobody knows who has
+   * retired, and of whoever crashed nobody knows until its epoch is over.
+   */
+  readersOf(subject: string): { readonly must: ReadonlySet<string>; readonly may: ReadonlySet<string> } {
+    const mayRead = (name: AgentName): boolean => allows(permissionsOf(name, this.prefix).sub, subject)
+    const must = this.living.filter(({ name }) => mayRead(name)).map(({ self }) => self.instance)
+    const others = this.#instances.filter(
+      ({ name, instance }) => mayRead(name) && (this.isStormy || this.#crashed.has(instance)),
+    )
+    return { must: new Set(must), may: new Set([...must, ...others.map(({ instance }) => instance)]) }
+  }
+
+  /** Something went wrong inside of an agent. Only a storm may make it say that its clock does not fit. */
+  #inside(agent: Agent, what: string, error: unknown): void {
+    if (this.isStormy && error instanceof Error && 'code' in error && error.code === 'ERR_CLOCK_SKEW') return
+    this.ledger.violate(`${agent.name} ${what}: ${error instanceof Error ? error.stack : String(error)}`)
+  }
+
   /** Something that an agent could not do: counted, and a violation where nothing goes wrong. */
   failed(what: string, error: unknown): void {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
     count(this.#tally.failed, code)
+    if (this.isStormy && !TROUBLES.includes(code))
+      this.ledger.violate(`${what}: ${error instanceof Error ? error.stack : String(error)}`)
     if (!this.isStormy) this.ledger.violate(`${what} where nothing went wrong: ${String(error)}`)
   }
 

@@ -29,6 +29,8 @@ const LOOPBACK = '127.0.0.1'
 export class HostileLine {
   /** Asked about each operation. Default: everything passes. */
   rule: Rule = pass
+  /** Told of each operation that goes on, whoever made it. */
+  onSend: (connection: LineConnection, direction: Direction, op: NatsOp) => void = () => {}
   /** What the line could not understand. A test that expects none looks here. */
   readonly errors: unknown[] = []
   readonly #listener: Server
@@ -196,6 +198,7 @@ export class HostileLine {
 
   #send(connection: LineConnection, direction: Direction, op: NatsOp, raw?: Buffer): void {
     if (op.kind === 'PUB' && direction === 'to server') this.#published.add(op.subject)
+    this.onSend(connection, direction, op)
     connection.send(direction, op, raw)
   }
 
