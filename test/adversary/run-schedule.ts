@@ -389,7 +389,7 @@ async function restart(world: World, agent: Agent | undefined, isCrash: boolean)
   try {
     await agent.start()
   } catch (error) {
-    world.failed(`${agent.name} could not join`, error)
+    world.failed(`${agent.name} could not join`, error, true)
   }
 }
 

@@ -58,6 +58,16 @@ const TROUBLES: readonly unknown[] = [
   'ERR_CLOCK_SKEW',
 ]
 
+/** What may stand in the way of an agent that joins, beyond that: statements that do not hold. */
+const JOINING_TROUBLES: readonly unknown[] = [
+  ...TROUBLES,
+  'ERR_MALFORMED',
+  'ERR_TOKEN_INVALID',
+  'ERR_UNKNOWN_AUTHORITY',
+  'ERR_EPOCH_INVALID',
+  'ERR_ROLLBACK',
+]
+
 /** Beyond every timeout of the library's. */
 const LONGEST_TASK_MS = 5 * MINUTE
 
@@ -403,10 +413,10 @@ export class World {
   }
 
   /** Something that an agent could not do: counted, and a violation where nothing goes wrong. */
-  failed(what: string, error: unknown): void {
+  failed(what: string, error: unknown, isJoining = false): void {
     const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
     count(this.#tally.failed, code)
-    if (this.isStormy && !TROUBLES.includes(code))
+    if (this.isStormy && !(isJoining ? JOINING_TROUBLES : TROUBLES).includes(code))
       this.ledger.violate(`${what}: ${error instanceof Error ? error.stack : String(error)}`)
     if (!this.isStormy) this.ledger.violate(`${what} where nothing went wrong: ${String(error)}`)
   }
