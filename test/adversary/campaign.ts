@@ -11,7 +11,7 @@ const ENOUGH_FOR_EVERY_FAULT = 30
 /** Deliveries that each schedule owes, on average, lest it be an idle run. */
 const OWED_BY_EACH = 20
 /** A schedule takes a second or two of computing. One that is not over after this time, on whatever machine, hangs. */
-export const MAX_SCHEDULE_MS = 180_000
+export const MAX_SCHEDULE_MS = 300_000
 
 /** Which schedules run. */
 export interface CampaignOptions {

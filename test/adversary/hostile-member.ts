@@ -60,6 +60,8 @@ const MAX_FRAMES = 2 ** 20
 /** Its numbers in sessions of others: far enough ahead that no honest frame has them. */
 const FAR_COUNTER = 10_000
 const SEQ = 1_000_000
+/** Of the sessions that it can read, the latest: one may be over, or known to nobody. */
+const SESSIONS_TRIED = 4
 
 /** What it works with. */
 export interface HostileMemberParts {
@@ -181,11 +183,12 @@ export class HostileMember {
 
   #frameOfAnother(own: Own): boolean {
     const { epoch } = own.announcement.announcement
-    const session = this.#sessions.findLast((one) => one.epoch === epoch)
-    if (session === undefined) return false
-    const counter = FAR_COUNTER + this.#lies
-    this.#frame(own, session.secrets, { subject: ALLOWED, sentAtMs: this.#parts.nowMs(), counter })
-    return true
+    const sessions = this.#sessions.filter((one) => one.epoch === epoch).slice(-SESSIONS_TRIED)
+    for (const { secrets } of sessions) {
+      const counter = FAR_COUNTER + this.#lies
+      this.#frame(own, secrets, { subject: ALLOWED, sentAtMs: this.#parts.nowMs(), counter })
+    }
+    return sessions.length > 0
   }
 
   #frame(

@@ -1,6 +1,7 @@
 import type { Failure, Outcome } from './campaign.ts'
 import { FAULT_KINDS } from './faults.ts'
 import { total } from './tally.ts'
+import { RECOVERY_MS } from './world.ts'
 
 /** What a campaign prints. */
 export function report({ tally, ms, cpuMs }: Outcome, seed: number): string {
@@ -13,6 +14,7 @@ export function report({ tally, ms, cpuMs }: Outcome, seed: number): string {
     `sent ${total(tally.sent)}: ${listed(tally.sent)}`,
     `refused or in vain at the sender ${total(tally.failed)}: ${listed(tally.failed)}`,
     `delivered ${total(tally.delivered)}: ${listed(tally.delivered)}; ${tally.owed} of these were owed, and came`,
+    `agents are to be well ${RECOVERY_MS / 1000} s after the faults stop; where a clock was wrong, after the next epoch`,
     `refused on arrival ${total(tally.refused)}: ${listed(tally.refused)}`,
     `faults ${total(tally.faults)}:`,
     ...FAULT_KINDS.map((kind) => {

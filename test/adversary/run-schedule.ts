@@ -4,7 +4,7 @@ import { CAST, PASSING_PATTERNS, REQUESTERS, TOOLS } from './cast.ts'
 import { type Sent, Violation } from './ledger.ts'
 import type { Action, Round, Schedule, StormAction } from './schedule.ts'
 import { SecretLog } from './secret-log.ts'
-import { refitted } from './storm.ts'
+import { misfitted, refitted } from './storm.ts'
 import { count, type Tally } from './tally.ts'
 import { SeededRandom, watchEngine } from './watched-engine.ts'
 import { CANARY_BYTES, World } from './world.ts'
@@ -128,8 +128,8 @@ async function actInStorm(world: World, action: StormAction, tally: Tally): Prom
       return
     }
     case 'hostile':
-      world.misbehave(action.misdeed)
-      if (action.misdeed === 'unasked answer')
+      for (const misdeed of action.misdeeds) world.misbehave(misdeed)
+      if (action.misdeeds.includes('unasked answer'))
         await act(world, { kind: 'request', who: 0, tool: 0, mode: 'session', isMany: false })
       await world.line.quiet()
       return
@@ -411,6 +411,10 @@ async function replay(
     for (const again of refitted(op, connection)) {
       count(tally.faults, 'replay')
       world.line.inject(connection, 'to client', again)
+    }
+    for (const moved of misfitted(op, connection)) {
+      count(tally.faults, 'move to another sid')
+      world.line.inject(connection, 'to client', moved)
     }
   }
   await world.line.quiet()

@@ -61,8 +61,8 @@ export type StormAction =
     }
   /** An agent ends a subscription and opens the same again; then the line replays to it what it got before. */
   | { readonly kind: 'resubscribe'; readonly who: number; readonly meanwhile: readonly Action[] }
-  /** A member that keeps to nothing does what it must not. */
-  | { readonly kind: 'hostile'; readonly misdeed: Misdeed }
+  /** A member that keeps to nothing does what it must not: some things, one after the other. */
+  | { readonly kind: 'hostile'; readonly misdeeds: readonly Misdeed[] }
   /** The connection of an agent breaks. */
   | { readonly kind: 'cut'; readonly who: number }
 
@@ -200,7 +200,7 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
     weight: 4,
     arbitrary: fc.record({
       kind: fc.constant('hostile' as const),
-      misdeed: fc.constantFrom(...MISDEEDS),
+      misdeeds: fc.array(fc.constantFrom(...MISDEEDS), { minLength: 2, maxLength: 5 }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), who }) },

@@ -246,6 +246,13 @@ export function refitted(op: MsgOp, connection: LineConnection): readonly MsgOp[
   return sidsFor(connection, op.subject).map((sid) => ({ ...op, sid }))
 }
 
+/** A delivery again, for one subscription of a connection that it does not fit; none where it fits all. */
+export function misfitted(op: MsgOp, connection: LineConnection): readonly MsgOp[] {
+  const others = [...connection.subscriptions.values()].filter(({ subject }) => !covers(subject, op.subject))
+  const chosen = others[Number(op.sid) % Math.max(1, others.length)]
+  return chosen === undefined ? [] : [{ ...op, sid: chosen.sid }]
+}
+
 function sidsFor(connection: LineConnection, subject: string): readonly string[] {
   return [...connection.subscriptions.values()]
     .filter((subscription) => covers(subscription.subject, subject))

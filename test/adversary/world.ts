@@ -35,7 +35,8 @@ type Epochs = keyof typeof ROTATION
 
 /**
  * So long after all faults have stopped, every agent can talk to every other, in the sessions that it has too: in ms of
- * virtual time. Agents announce themselves again within two ticks; the longest that was measured is 135 s.
+ * virtual time. That is two ticks. The longest that was measured is 135 s. Where a clock was wrong, what was announced by
+ * it is mended by the next epoch alone.
  */
 export const RECOVERY_MS = 150 * SECOND
 
