@@ -12,6 +12,9 @@ export type Report =
   | { readonly kind: 'over'; readonly outcome: Outcome }
 
 const WORKER = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** As `npm run adversary` runs it, whoever starts it. */
+const EXEC_ARGV = ['--import', 'tsx', '--conditions', 'subrosa-source']
 const LOOK_MS = 1000
 
 /** What is asked of several processes together. */
@@ -60,7 +63,7 @@ class Member {
   #isEnded = false
 
   constructor(orders: Orders, onEnd: () => void) {
-    this.#child = fork(WORKER, { serialization: 'advanced' })
+    this.#child = fork(WORKER, { serialization: 'advanced', cwd: ROOT, execArgv: EXEC_ARGV })
     this.outcome = this.#follow(onEnd)
     this.#child.send(orders)
   }

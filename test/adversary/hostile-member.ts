@@ -328,9 +328,11 @@ export class HostileMember {
     const ownKeys = mine.flatMap((parsed) => this.#keysOf(parsed)?.recipient ?? [])
     const opening = unseal(this.#engine, payload, { ownKeys: () => ownKeys })
     if (opening.outcome !== 'opened' || opening.message.session === undefined) return
-    const { session: secrets, epoch, recipients } = opening.message
+    const { session: secrets, epoch, recipients, content } = opening.message
+    // An agent is in its own audience: what it writes in its own session is no lie.
+    const isOwn = mine.some(({ hash }) => Buffer.compare(hash, content.sender) === 0)
     // With nobody else in it there is nobody to deceive.
-    if (recipients > 1) this.#sessions.push({ secrets, epoch })
+    if (recipients > 1 && !isOwn) this.#sessions.push({ secrets, epoch })
   }
 }
 
