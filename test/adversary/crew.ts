@@ -70,7 +70,8 @@ class Member {
 
   end(): void {
     this.#isEnded = true
-    this.#child.kill()
+    // It ends its server then, and itself.
+    if (this.#child.connected) this.#child.disconnect()
   }
 
   #follow(onEnd: () => void): Promise<Outcome> {

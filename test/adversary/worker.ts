@@ -2,7 +2,8 @@
 import { runCampaign } from './campaign.ts'
 import type { Orders, Report } from './crew.ts'
 
-process.once('disconnect', () => process.exit(1))
+// Whatever ends it, its server ends with it.
+for (const end of ['disconnect', 'SIGTERM', 'SIGINT']) process.once(end, () => process.exit(1))
 process.once('message', (orders: Orders) => void work(orders))
 
 async function work(orders: Orders): Promise<void> {
