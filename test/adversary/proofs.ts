@@ -44,7 +44,7 @@ export const PROOFS: readonly Proof[] = [
     file: 'src/bus/in/judge.ts',
     takeOut: '!PermittedSubjects.of(sender.claims.permissions.pub).allows(opened.subject)',
     putIn: '!PermittedSubjects.of(sender.claims.permissions.pub).allows(opened.subject) && seq < 0',
-    within: 30,
+    within: 12,
   },
   {
     defence: 'only whoever was asked can respond',
@@ -72,21 +72,13 @@ export const PROOFS: readonly Proof[] = [
     file: 'src/bus/in/replay.ts',
     takeOut: 'return windows.get(name)?.seen(seq) ?? seq < 1',
     putIn: 'return seq < 1',
-    within: 30,
+    within: 12,
   },
   {
     defence: 'what a subscription got is not delivered to the next one of its pattern',
     file: 'src/bus/in/replay.ts',
     takeOut: 'const windows = this.#closed.get(key) ?? new Map<string, ReplayWindow>()',
     putIn: 'const windows = new Map<string, ReplayWindow>()',
-    within: 60,
-  },
-  {
-    defence: 'handshakes that were missed are asked for',
-    file: 'src/bus/in/handshake-search.ts',
-    takeOut:
-      'const ask = (): void => this.#nc.publish(subjects.session(sidBytes), encodeSessionRequest(sidBytes))',
-    putIn: 'const ask = (): void => {}',
     within: 60,
   },
   {
