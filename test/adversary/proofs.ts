@@ -89,20 +89,6 @@ export const PROOFS: readonly Proof[] = [
       "const isResponse = arrival.mayRespond !== undefined\n  if (seq % 7 === 3) throw new TypeError('no')",
     within: 4,
   },
-  {
-    defence: 'an agent that is out of touch with the rotation service seals nothing',
-    file: 'src/bus/out/publisher.ts',
-    takeOut: 'link.assertUsable(nowMs)',
-    putIn: '',
-    within: 60,
-  },
-  {
-    defence: 'an agent that is out of touch with the rotation service opens nothing',
-    file: 'src/bus/in/receiver.ts',
-    takeOut: 'this.#options.link.assertUsable()',
-    putIn: '',
-    within: 60,
-  },
 ]
 
 /** The first schedule's seed. */
