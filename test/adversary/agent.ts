@@ -10,6 +10,7 @@ import { type AgentName, CAST } from './cast.ts'
 import type { Inlet, InstanceName, Ledger } from './ledger.ts'
 import { count, type Tally } from './tally.ts'
 import type { AgentClock } from './virtual-time.ts'
+import { drawingFrom, type SeededRandom } from './watched-engine.ts'
 
 /** What agents of one schedule have in common. */
 export interface AgentSurroundings {
@@ -23,6 +24,10 @@ export interface AgentSurroundings {
   readonly during: <Result>(task: Promise<Result>) => Promise<Result>
   /** Called with what a handler got that responds. */
   readonly respond: (agent: Agent, message: SecureMessage) => void
+  /** Called with each new instance. */
+  readonly onStart: (agent: Agent) => void
+  /** Called with what went wrong inside of an agent. */
+  readonly onError: (agent: Agent, what: string, error: unknown) => void
 }
 
 /** A subscription, and its page in the books. */
@@ -30,6 +35,7 @@ interface Reading {
   readonly inlet: Inlet
   readonly subscription: SecureSubscription
   readonly isStanding: boolean
+  readonly responds: boolean
 }
 
 /** An agent through all its restarts: one identity, one clock, one process after the other. */
@@ -38,18 +44,25 @@ export class Agent {
   readonly clock: AgentClock
   readonly #identity: Identity
   readonly #around: AgentSurroundings
+  readonly #random: SeededRandom
   #nc: NatsConnection | undefined
   #bus: SecureConnection | undefined
   #readings: Reading[] = []
 
   constructor(
     name: AgentName,
-    parts: { readonly clock: AgentClock; readonly identity: Identity; readonly around: AgentSurroundings },
+    parts: {
+      readonly clock: AgentClock
+      readonly identity: Identity
+      readonly around: AgentSurroundings
+      readonly random: SeededRandom
+    },
   ) {
     this.name = name
     this.clock = parts.clock
     this.#identity = parts.identity
     this.#around = parts.around
+    this.#random = parts.random
   }
 
   /** The sealed connection; `undefined` while the agent is down. */
@@ -69,7 +82,16 @@ export class Agent {
   }
 
   /** Connects, joins the realm and opens the standing subscriptions. @throws what {@link secure} throws */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    return this.doing(() => this.#start())
+  }
+
+  /** Runs what this agent does: all randomness of it is drawn from its own stream. */
+  doing<Result>(task: () => Result): Result {
+    return drawingFrom(this.#random, task)
+  }
+
+  async #start(): Promise<void> {
     const { url, authority, during, prefix } = this.#around
     this.#nc ??= await connectClient({ servers: url, name: this.name, client: CAST[this.name].client })
     this.#bus = await during(
@@ -82,15 +104,34 @@ export class Agent {
         capturedSubjects: [],
       }),
     )
+    void this.#watch(this.#bus)
+    this.#around.onStart(this)
     for (const { pattern, queue, responds } of CAST[this.name].standing)
       this.#read(`${prefix}.${pattern}`, { queue, responds: responds === true, isStanding: true })
     await during(this.#bus.flush())
+  }
+
+  async #watch(bus: SecureConnection): Promise<void> {
+    for await (const event of bus.status())
+      if (event.type === 'error') this.#around.onError(this, 'reports an error', event.error)
   }
 
   /** Opens one more subscription. @throws SubrosaError ERR_SUBSCRIBE_DENIED */
   async subscribe(pattern: string, queue: string | undefined): Promise<void> {
     if (this.#bus === undefined) return
     this.#read(pattern, { queue, responds: false, isStanding: false })
+    await this.#around.during(this.#bus.flush())
+  }
+
+  /** Ends a standing subscription without a queue, and opens the same again. */
+  async resubscribe(which: number): Promise<void> {
+    const standing = this.#readings.filter(({ isStanding, inlet }) => isStanding && inlet.queue === undefined)
+    const chosen = standing[which % Math.max(1, standing.length)]
+    if (chosen === undefined || this.#bus === undefined) return
+    chosen.inlet.isOpen = false
+    chosen.subscription.unsubscribe()
+    this.#readings = this.#readings.filter((reading) => reading !== chosen)
+    this.#read(chosen.inlet.pattern, { queue: undefined, responds: chosen.responds, isStanding: true })
     await this.#around.during(this.#bus.flush())
   }
 
@@ -145,11 +186,14 @@ export class Agent {
     const subscription = bus.subscribe(pattern, {
       ...(queue === undefined ? {} : { queue }),
       callback: (error, message) => {
-        if (error !== undefined) return
+        if (error !== undefined) {
+          this.#around.onError(this, `has an error in its handler of ${pattern}`, error)
+          return
+        }
         ledger.take(inlet, message)
         if (responds) respond(this, message)
       },
     })
-    this.#readings.push({ inlet, subscription, isStanding })
+    this.#readings.push({ inlet, subscription, isStanding, responds })
   }
 }

@@ -6,6 +6,8 @@ import { may } from '../support/identities.ts'
 export const AGENTS = ['alice', 'bob', 'carol', 'dave'] as const
 export type AgentName = (typeof AGENTS)[number]
 export const ROTATOR = 'rotator'
+/** The agent whose keys and token somebody hostile has too: a {@link HostileMember}. */
+export const TRAITOR: AgentName = 'carol'
 
 /** One of an agent's standing subscriptions, without the prefix of its schedule. */
 interface Standing {

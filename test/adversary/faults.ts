@@ -19,7 +19,15 @@ export const MESSAGE_FAULTS = [
 type MessageFault = (typeof MESSAGE_FAULTS)[number]
 
 /** What happens to agents, beside what happens to messages. */
-const AGENT_FAULTS = ['clock ahead', 'clock behind', 'suspend', 'cut', 'restart in a storm'] as const
+const AGENT_FAULTS = [
+  'clock ahead',
+  'clock behind',
+  'suspend',
+  'cut',
+  'restart in a storm',
+  'resubscribe',
+  'hostile member',
+] as const
 type AgentFault = (typeof AGENT_FAULTS)[number]
 
 export const FAULT_KINDS: readonly FaultKind[] = [...MESSAGE_FAULTS, ...AGENT_FAULTS]

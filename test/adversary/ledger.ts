@@ -17,11 +17,13 @@ export interface Sent {
   readonly from: InstanceName
   readonly subject: string
   readonly mode: SealMode
-  /** Instances that it is sealed to. */
+  /** The instances that may have it, by the cast's permissions: whatever its sender's directory says. */
   readonly audience: ReadonlySet<string>
   readonly headers: readonly (readonly [string, string])[]
   /** The reply subject; `request` where the agent chooses it; `response` where it is none of the sender's. */
   readonly reply: string | undefined | 'request'
+  /** Until when it may be delivered, in true time; `Infinity` where that is not sure. */
+  readonly untilMs: number
   /** The marker of the request that this is the response to. */
   readonly answers: string | undefined
 }
@@ -71,10 +73,24 @@ export class Ledger {
   readonly #owed: Owed[] = []
   readonly #repliesOf: (requester: string, subject: string) => ReadonlySet<string>
 
+  readonly #nowMs: () => number
+  readonly #isOutOfTouch: (name: string) => boolean
+
   /** @param repliesOf the reply subjects with which an agent has published on a subject, as the line saw them */
-  constructor(tally: Tally, repliesOf: (requester: string, subject: string) => ReadonlySet<string>) {
+  constructor(
+    tally: Tally,
+    parts: {
+      readonly repliesOf: (requester: string, subject: string) => ReadonlySet<string>
+      /** The true time. */
+      readonly nowMs: () => number
+      /** Whether an agent may not open anything now. */
+      readonly isOutOfTouch: (name: string) => boolean
+    },
+  ) {
     this.#tally = tally
-    this.#repliesOf = repliesOf
+    this.#repliesOf = parts.repliesOf
+    this.#nowMs = parts.nowMs
+    this.#isOutOfTouch = parts.isOutOfTouch
   }
 
   /** Enters a message before it is published. */
@@ -128,6 +144,7 @@ export class Ledger {
       return
     }
     this.#judgeContent(sent, message, where(inlet))
+    if (this.#isOutOfTouch(inlet.owner.name)) this.#violate(`${where(inlet)} opened, and is out of touch`)
     if (sent.answers !== undefined) this.#violate(`${where(inlet)} got a response: ${describe(sent)}`)
     if (!covers(inlet.pattern, sent.subject))
       this.#violate(`${where(inlet)} got what it has not subscribed to: ${describe(sent)}`)
@@ -162,6 +179,7 @@ export class Ledger {
     const { sender, subject, mode, reply, headers } = message
     const wrong = (what: string, got: unknown): void =>
       this.#violate(`${at} got another ${what} of ${describe(sent)}: ${JSON.stringify(got)}`)
+    if (this.#nowMs() > sent.untilMs) this.#violate(`${at} got too late: ${describe(sent)}`)
     if (message.string() !== sent.payload) wrong('payload', excerpt(message))
     if (sender.instance !== sent.from.instance || sender.name !== sent.from.name) wrong('sender', sender)
     if (sent.answers === undefined && subject !== sent.subject) wrong('subject', subject)

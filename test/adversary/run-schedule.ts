@@ -1,16 +1,16 @@
 import { engineFor } from '../../src/crypto/engine.ts'
-import { allows } from '../../src/identity/permissions.ts'
 import type { Agent } from './agent.ts'
-import { CAST, PASSING_PATTERNS, permissionsOf, REQUESTERS, TOOLS } from './cast.ts'
+import { CAST, PASSING_PATTERNS, REQUESTERS, TOOLS } from './cast.ts'
 import { type Sent, Violation } from './ledger.ts'
 import type { Action, Round, Schedule, StormAction } from './schedule.ts'
 import { SecretLog } from './secret-log.ts'
-import { refitted } from './storm.ts'
+import { misfitted, refitted } from './storm.ts'
 import { count, type Tally } from './tally.ts'
 import { SeededRandom, watchEngine } from './watched-engine.ts'
 import { CANARY_BYTES, World } from './world.ts'
 
 const REQUEST_TIMEOUT_MS = 2000
+const STALL_MS = 500
 /** More than there are. */
 const MANY = 1000
 /** What is replayed went to the agent within so much time: as long as a message may be on its way. */
@@ -37,9 +37,11 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
       tally,
       canary: random.bytes(CANARY_BYTES),
       epochs: schedule.epochs,
+      seed,
     })
     try {
-      for (const round of schedule.rounds) await runRound(world, round, tally)
+      for (const [i, round] of schedule.rounds.entries())
+        await runRound(world, round, { tally, isOdd: (seed + i) % 2 === 1 })
       const leak = world.leaksOf(secrets)
       if (leak !== undefined) world.ledger.violate(leak)
       for (const error of world.line.errors) world.ledger.violate(`the line did not understand: ${error}`)
@@ -51,27 +53,32 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
   })
 }
 
-async function runRound(world: World, { calm, faults, storm }: Round, tally: Tally): Promise<void> {
+async function runRound(
+  world: World,
+  { calm, faults, storm }: Round,
+  { tally, isOdd }: { readonly tally: Tally; readonly isOdd: boolean },
+): Promise<void> {
   for (const action of calm) await act(world, action)
-  await checkAll(world)
+  await checkAll(world, isOdd ? 'session' : 'message')
   world.beginStorm(faults)
   for (const action of storm) await actInStorm(world, action, tally)
   await world.endStorm()
-  await checkAll(world)
+  // What was announced while a clock was wrong, or with it, is mended by the next epoch alone.
+  if (world.areClocksRight) await checkAll(world, 'session')
+  await world.nextEpoch()
+  await checkAll(world, isOdd ? 'message' : 'session')
 }
 
 function assertNone({ ledger: { violations } }: World): void {
   if (violations.length > 0) throw new Violation(violations.join('\n'))
 }
 
-/** Every agent talks to every other, and all of it arrives. */
-async function checkAll(world: World): Promise<void> {
-  for (const agent of world.agents) {
-    for (const mode of ['session', 'message'] as const)
-      publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
-  }
+/** Every agent talks to every other, and all of it arrives: in sessions and in messages by turns. */
+async function checkAll(world: World, mode: 'session' | 'message'): Promise<void> {
+  for (const agent of world.agents)
+    publish(world, agent, { subject: 'chat.room', mode, to: undefined, bytes: 0 })
   const requests = TOOLS.flatMap((tool) =>
-    REQUESTERS.map((name) => request(world, named(world, name), tool, 'session')),
+    REQUESTERS.map((name) => request(world, named(world, name), { tool, mode, isMany: false })),
   )
   await world.during(Promise.all(requests))
   world.ledger.settle()
@@ -111,6 +118,21 @@ async function actInStorm(world: World, action: StormAction, tally: Tally): Prom
       })
       return
     }
+    case 'resubscribe': {
+      const agent = choose(world.agents, action.who) ?? fail()
+      for (const one of action.meanwhile) await act(world, one)
+      if (agent.clock.isAsleep) return
+      count(tally.faults, 'resubscribe')
+      await agent.resubscribe(action.who)
+      await replay(world, { who: action.who, back: 0, count: MANY }, tally)
+      return
+    }
+    case 'hostile':
+      for (const misdeed of action.misdeeds) world.misbehave(misdeed)
+      if (action.misdeeds.includes('unasked answer'))
+        await act(world, { kind: 'request', who: 0, tool: 0, mode: 'session', isMany: false })
+      await world.line.quiet()
+      return
     case 'cut':
       count(tally.faults, 'cut')
       await world.cut(choose(world.agents, action.who) ?? fail())
@@ -148,7 +170,7 @@ async function act(world: World, action: Action): Promise<void> {
     case 'request': {
       const requester = choose(REQUESTERS, action.who) ?? 'alice'
       const tool = choose(TOOLS, action.tool) ?? 'tools.echo'
-      await world.during(request(world, named(world, requester), tool, action.mode))
+      await world.during(request(world, named(world, requester), { ...action, tool }))
       break
     }
     case 'subscribe':
@@ -176,6 +198,7 @@ interface Publishing {
   readonly bytes: number
   readonly hasHeaders?: boolean
   readonly hasReply?: boolean
+  readonly ttlMs?: number | undefined
 }
 
 function publish(world: World, agent: Agent, what: Publishing): void {
@@ -183,27 +206,33 @@ function publish(world: World, agent: Agent, what: Publishing): void {
   if (bus === undefined || agent.clock.isAsleep) return
   const subject = `${world.prefix}.${what.subject}`
   try {
+    const isOutOfTouch = world.isOutOfTouch(agent.name)
     const { to, audience } = addressed(world, agent, { ...what, subject })
     const marker = world.newMarker()
     const sent: Sent = {
       marker,
-      payload: marker + 'x'.repeat(what.bytes),
+      // Any fragment of some length has the canary in it.
+      payload: marker.padEnd(marker.length + what.bytes, marker),
       from: agent.self,
       subject,
       mode: what.mode,
-      audience: new Set(audience),
+      audience,
+      untilMs: world.deadlineMs(what.ttlMs),
       headers: what.hasHeaders === true ? [['X-Marker', marker]] : [],
       reply: what.hasReply === true ? `${world.prefix}.replies.${marker.slice(-6)}` : undefined,
       answers: undefined,
     }
     world.ledger.enter(sent)
     if (!world.isStormy) world.ledger.owe(sent)
-    bus.publish(subject, sent.payload, {
+    const options = {
       mode: what.mode,
       ...(to === undefined ? {} : { to }),
       ...(sent.headers.length === 0 ? {} : { headers: new Map(sent.headers.map(([k, v]) => [k, [v]])) }),
       ...(sent.reply === undefined ? {} : { reply: sent.reply }),
-    })
+      ...(what.ttlMs === undefined ? {} : { ttl: what.ttlMs }),
+    }
+    agent.doing(() => bus.publish(subject, sent.payload, options))
+    if (isOutOfTouch) world.ledger.violate(`${agent.name} sealed on ${subject}, and is out of touch`)
   } catch (error) {
     world.failed(`${agent.name} could not publish on ${what.subject}`, error)
   }
@@ -218,6 +247,7 @@ function publishMany(
   if (bus === undefined || agent.clock.isAsleep) return
   const subject = `${world.prefix}.${what.subject}`
   try {
+    const isOutOfTouch = world.isOutOfTouch(agent.name)
     const { audience } = addressed(world, agent, { subject, mode: what.mode, to: undefined })
     const all = Array.from({ length: what.count }, (): Sent => {
       const marker = world.newMarker()
@@ -227,7 +257,8 @@ function publishMany(
         from: agent.self,
         subject,
         mode: what.mode,
-        audience: new Set(audience),
+        audience,
+        untilMs: world.deadlineMs(),
         headers: [],
         reply: undefined,
         answers: undefined,
@@ -237,17 +268,21 @@ function publishMany(
       world.ledger.enter(sent)
       if (!world.isStormy) world.ledger.owe(sent)
     }
-    bus.publishMany(
-      subject,
-      all.map(({ payload }) => payload),
-      { mode: what.mode },
-    )
+    const payloads = all.map(({ payload }) => payload)
+    agent.doing(() => bus.publishMany(subject, payloads, { mode: what.mode }))
+    if (isOutOfTouch) world.ledger.violate(`${agent.name} sealed on ${subject}, and is out of touch`)
   } catch (error) {
     world.failed(`${agent.name} could not publish many on ${what.subject}`, error)
   }
 }
 
-async function request(world: World, agent: Agent, tool: string, mode: Sent['mode']): Promise<void> {
+interface Asking {
+  readonly tool: string
+  readonly mode: Sent['mode']
+  readonly isMany: boolean
+}
+
+async function request(world: World, agent: Agent, { tool, mode, isMany }: Asking): Promise<void> {
   const { bus } = agent
   if (bus === undefined || agent.clock.isAsleep) return
   const subject = `${world.prefix}.${tool}`
@@ -263,7 +298,8 @@ async function request(world: World, agent: Agent, tool: string, mode: Sent['mod
       from: agent.self,
       subject,
       mode,
-      audience: new Set(audience),
+      audience,
+      untilMs: world.deadlineMs(),
       headers: [],
       reply: 'request',
       answers: undefined,
@@ -271,38 +307,64 @@ async function request(world: World, agent: Agent, tool: string, mode: Sent['mod
     world.ledger.enter(sent)
     if (!world.isStormy) world.ledger.owe(sent)
     const options = { mode, timeout: REQUEST_TIMEOUT_MS, ...(to === undefined ? {} : { to }) }
-    const response = await bus.request(subject, sent.payload, options)
-    world.ledger.takeResponse(sent, response)
+    const isOutOfTouch = world.isOutOfTouch(agent.name)
+    if (isMany) await requestMany(world, agent, sent, { mode, ...(to === undefined ? {} : { to }) })
+    else world.ledger.takeResponse(sent, await agent.doing(() => bus.request(subject, sent.payload, options)))
+    if (isOutOfTouch) world.ledger.violate(`${agent.name} asked on ${subject}, and was out of touch`)
   } catch (error) {
     world.failed(`${agent.name} got no response on ${tool}`, error)
   }
 }
 
-/** Whom a message goes to: all that may read the subject, or one instance of them. */
+/** Every response that comes in time; each responder has one. */
+async function requestMany(
+  world: World,
+  agent: Agent,
+  sent: Sent,
+  how: { readonly mode: Sent['mode']; readonly to?: readonly string[] },
+): Promise<void> {
+  const { bus } = agent
+  if (bus === undefined) return
+  const options = { ...how, strategy: 'stall', maxWait: REQUEST_TIMEOUT_MS, stall: STALL_MS } as const
+  const responses = await agent.doing(() => bus.requestMany(sent.subject, sent.payload, options))
+  const from = new Set<string>()
+  for await (const response of responses) {
+    world.ledger.takeResponse(sent, response)
+    const { instance, name } = response.sender
+    if (from.has(instance)) world.ledger.violate(`${agent.name} got two responses of ${name} to one request`)
+    from.add(instance)
+  }
+  if (!world.isStormy && from.size !== 1)
+    world.ledger.violate(
+      `${agent.name} got ${from.size} responses on ${sent.subject}, and nothing goes wrong`,
+    )
+}
+
+/**
+ * Whom a message goes to: all that may read the subject, or one instance of them. Who that can be is known without asking
+ * the agent, which must not seal to anybody else, nor to fewer where nothing goes wrong.
+ */
 function addressed(
   world: World,
   agent: Agent,
   what: { readonly subject: string; readonly mode: Sent['mode']; readonly to: number | undefined },
-): { readonly to: readonly string[] | undefined; readonly audience: readonly string[] } {
-  const audience = agent.bus?.audience(what.subject) ?? []
-  if (!world.isStormy)
-    assertWhole(world, agent, what.subject, new Set(audience.map(({ instance }) => instance)))
-  if (what.mode !== 'channel' && what.to === undefined)
-    return { to: undefined, audience: audience.map(({ instance }) => instance) }
-  const wanted = choose(world.agents, what.to ?? 0)
-  const others = audience.filter(({ name }) => name === wanted?.name)
-  const one = others[0] ?? audience[0]
-  if (one === undefined) return { to: undefined, audience: [] }
-  return { to: [`${one.name}/${one.instance}`], audience: [one.instance] }
-}
-
-/** Where nothing goes wrong, an agent knows every living instance that may read. */
-function assertWhole(world: World, agent: Agent, subject: string, audience: ReadonlySet<string>): void {
-  for (const { name, self } of world.living) {
-    const mayRead = allows(permissionsOf(name, world.prefix).sub, subject)
-    if (mayRead && !audience.has(self.instance))
-      world.ledger.violate(`${agent.name} cannot seal to ${name} on ${subject}, and nothing goes wrong`)
+): { readonly to: readonly string[] | undefined; readonly audience: ReadonlySet<string> } {
+  const { must, may } = world.readersOf(what.subject)
+  const members = agent.bus?.audience(what.subject) ?? []
+  const found = new Set(members.map(({ instance }) => instance))
+  for (const { name, instance } of members) {
+    if (!may.has(instance))
+      world.ledger.violate(`${agent.name} seals to ${name}, who may not read ${what.subject} or is gone`)
   }
+  if (!world.isStormy && [...must].some((instance) => !found.has(instance)))
+    world.ledger.violate(
+      `${agent.name} does not seal to everybody on ${what.subject}, and nothing goes wrong`,
+    )
+  if (what.mode !== 'channel' && what.to === undefined) return { to: undefined, audience: may }
+  const wanted = choose(world.agents, what.to ?? 0)
+  const one = members.find(({ name }) => name === wanted?.name) ?? members[0]
+  if (one === undefined) return { to: undefined, audience: new Set() }
+  return { to: [`${one.name}/${one.instance}`], audience: new Set([one.instance]) }
 }
 
 async function subscribe(
@@ -322,11 +384,12 @@ async function subscribe(
 
 async function restart(world: World, agent: Agent | undefined, isCrash: boolean): Promise<void> {
   if (agent === undefined || agent.clock.isAsleep) return
+  world.ends(agent, isCrash)
   await agent.stop(isCrash)
   try {
     await agent.start()
   } catch (error) {
-    world.failed(`${agent.name} could not join`, error)
+    world.failed(`${agent.name} could not join`, error, true)
   }
 }
 
@@ -348,6 +411,10 @@ async function replay(
     for (const again of refitted(op, connection)) {
       count(tally.faults, 'replay')
       world.line.inject(connection, 'to client', again)
+    }
+    for (const moved of misfitted(op, connection)) {
+      count(tally.faults, 'move to another sid')
+      world.line.inject(connection, 'to client', moved)
     }
   }
   await world.line.quiet()

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
 import { type Fault, MESSAGE_FAULTS, PROTOCOL_AIMS } from './faults.ts'
+import { MISDEEDS, type Misdeed } from './hostile-member.ts'
 
 /** What happens in a schedule, one thing after the other. Numbers choose among what there is, counted round. */
 export type Action =
@@ -14,6 +15,8 @@ export type Action =
       readonly bytes: number
       readonly hasHeaders: boolean
       readonly hasReply: boolean
+      /** How long it may be under way. */
+      readonly ttlMs: number | undefined
     }
   | {
       readonly kind: 'publish many'
@@ -22,7 +25,14 @@ export type Action =
       readonly mode: Exclude<SealMode, 'channel'>
       readonly count: number
     }
-  | { readonly kind: 'request'; readonly who: number; readonly tool: number; readonly mode: SealMode }
+  | {
+      readonly kind: 'request'
+      readonly who: number
+      readonly tool: number
+      readonly mode: SealMode
+      /** Whether it takes more than one response. */
+      readonly isMany: boolean
+    }
   | { readonly kind: 'subscribe'; readonly who: number; readonly pattern: number; readonly isQueue: boolean }
   | { readonly kind: 'unsubscribe'; readonly who: number; readonly which: number }
   | { readonly kind: 'rotate' }
@@ -49,6 +59,10 @@ export type StormAction =
       readonly ms: number
       readonly meanwhile: readonly Action[]
     }
+  /** An agent ends a subscription and opens the same again; then the line replays to it what it got before. */
+  | { readonly kind: 'resubscribe'; readonly who: number; readonly meanwhile: readonly Action[] }
+  /** A member that keeps to nothing does what it must not: some things, one after the other. */
+  | { readonly kind: 'hostile'; readonly misdeeds: readonly Misdeed[] }
   /** The connection of an agent breaks. */
   | { readonly kind: 'cut'; readonly who: number }
 
@@ -80,6 +94,7 @@ const publish: fc.Arbitrary<Action> = fc.record({
   bytes: fc.constantFrom(0, 0, 10, 400, 5000),
   hasHeaders: fc.boolean(),
   hasReply: fc.boolean(),
+  ttlMs: fc.constantFrom(undefined, undefined, 1500, 60 * SECOND),
 })
 
 const action: fc.Arbitrary<Action> = fc.oneof(
@@ -96,7 +111,13 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
   {
     weight: 3,
-    arbitrary: fc.record({ kind: fc.constant('request' as const), who, tool: fc.nat(99), mode }),
+    arbitrary: fc.record({
+      kind: fc.constant('request' as const),
+      who,
+      tool: fc.nat(99),
+      mode,
+      isMany: fc.constantFrom(false, false, false, true),
+    }),
   },
   {
     weight: 1,
@@ -125,7 +146,18 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   },
 )
 
-const few = fc.array(publish, { minLength: 1, maxLength: 4 })
+/** Time passes too: with a clock that is wrong, ticks come, timers run and epochs end. */
+const meanwhileActions: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 3, arbitrary: publish },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('wait' as const),
+      ms: fc.constantFrom(SECOND, 20 * SECOND, 100 * SECOND),
+    }),
+  },
+)
+const few = fc.array(meanwhileActions, { minLength: 1, maxLength: 5 })
 
 const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
   { weight: 14, arbitrary: action },
@@ -156,8 +188,19 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('suspend' as const),
       who,
-      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 130 * SECOND),
+      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 130 * SECOND, 40 * MINUTE),
       meanwhile: few,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('resubscribe' as const), who, meanwhile: few }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('hostile' as const),
+      misdeeds: fc.array(fc.constantFrom(...MISDEEDS), { minLength: 2, maxLength: 5 }),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), who }) },

@@ -7,11 +7,13 @@ describe('the log of secrets', () => {
     ['raw', (secret: Buffer) => secret],
     ['in hexadecimal', (secret: Buffer) => Buffer.from(secret.toString('hex'))],
     ['in base64url', (secret: Buffer) => Buffer.from(secret.toString('base64url'))],
+    ['in base64', (secret: Buffer) => Buffer.from(secret.toString('base64'))],
   ])(
     'finds a secret %s at the beginning, in the midst and at the end of what was recorded',
     (form, write) => {
       const log = new SecretLog()
-      const secret = randomBytes(32)
+      // Written in characters that the two forms of base64 do not share.
+      const secret = Buffer.concat([Buffer.of(0xfb, 0xef, 0xbe), randomBytes(29)])
       log.note(randomBytes(32))
       log.note(secret)
       const written = write(secret)

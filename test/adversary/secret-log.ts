@@ -12,7 +12,7 @@ export class SecretLog {
 
   /** In which form a secret is found in bytes, where one is: as it is, in hexadecimal or in base64url. */
   findIn(bytes: Buffer): string | undefined {
-    return new Search(this.#secrets.flatMap(formsOf)).findIn(bytes)
+    return new Search(this.#secrets.flatMap(writtenForms)).findIn(bytes)
   }
 }
 
@@ -21,12 +21,23 @@ interface Form {
   readonly bytes: Buffer
 }
 
-function formsOf(secret: Buffer): readonly Form[] {
+/** Bytes as they are, and as they stand in any text that has them in it, wherever they begin in it. */
+export function writtenForms(bytes: Buffer): readonly Form[] {
   return [
-    { name: 'raw', bytes: secret },
-    { name: 'in hexadecimal', bytes: Buffer.from(secret.toString('hex')) },
-    { name: 'in base64url', bytes: Buffer.from(secret.toString('base64url')) },
+    { name: 'raw', bytes },
+    { name: 'in hexadecimal', bytes: Buffer.from(bytes.toString('hex')) },
+    { name: 'in hexadecimal', bytes: Buffer.from(bytes.toString('hex').toUpperCase()) },
+    ...(['base64', 'base64url'] as const).flatMap((code) =>
+      [0, 1, 2].map((before) => ({ name: `in ${code}`, bytes: innerBase64(bytes, before, code) })),
+    ),
   ]
+}
+
+/** The characters that these bytes alone decide, where others stand before them. */
+function innerBase64(bytes: Buffer, before: number, code: 'base64' | 'base64url'): Buffer {
+  const whole = bytes.subarray(0, bytes.length - ((before + bytes.length) % 3))
+  const text = Buffer.concat([Buffer.alloc(before), whole]).toString(code)
+  return Buffer.from(text.slice(before === 0 ? 0 : before + 1))
 }
 
 const PREFIX_VALUES = 2 ** 16

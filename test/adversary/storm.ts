@@ -23,11 +23,11 @@ import {
 } from '../support/hostile-line/verdicts.ts'
 import { AGENTS } from './cast.ts'
 import type { Fault, FaultAim, FaultKind } from './faults.ts'
-import { count } from './tally.ts'
+import { count, type Tally } from './tally.ts'
 
 const MAX_DELAY_MS = 150_000
-/** How far back the line looks for something to repeat. */
-const RECENT = 200
+/** How far back the line looks for something to repeat: by its clock, since the order of what it records is not its own. */
+const RECENT_MS = 60_000
 
 /** Header blocks that nobody has sent. */
 const ODD_HEADERS = [
@@ -50,7 +50,7 @@ export class Storm {
   readonly #line: HostileLine
   readonly #grounds: Grounds
   readonly #faults: readonly Fault[]
-  readonly #counts: Map<FaultKind, number>
+  readonly #tally: Tally
   /** How many messages of a connection a fault was for, so far. */
   readonly #met = new Map<string, number>()
   /** What goes on only after the next one of its connection and direction. */
@@ -61,13 +61,13 @@ export class Storm {
     parts: {
       readonly grounds: Grounds
       readonly faults: readonly Fault[]
-      readonly counts: Map<FaultKind, number>
+      readonly tally: Tally
     },
   ) {
     this.#line = line
     this.#grounds = parts.grounds
     this.#faults = parts.faults
-    this.#counts = parts.counts
+    this.#tally = parts.tally
   }
 
   /** What becomes of an operation. */
@@ -98,10 +98,24 @@ export class Storm {
       this.#met.set(key, met + 1)
       const verdicts = met % fault.every === 0 ? this.#apply(fault, message, met) : undefined
       if (verdicts === undefined) continue
-      count(this.#counts, fault.kind)
+      this.#count(fault.kind, message)
       return verdicts
     }
     return pass(message)
+  }
+
+  #count(kind: FaultKind, { direction, op }: MessageCrossing): void {
+    count(this.#tally.faults, kind)
+    count(this.#tally.aims, `${kind}: ${direction}`)
+    count(this.#tally.aims, `${kind}: ${this.#sortOf(op.subject)}`)
+  }
+
+  /** What a message is: an application's, or of a sort of the protocol's. */
+  #sortOf(subject: string): string {
+    const { root } = this.#grounds
+    return subject.startsWith(`${root}.`)
+      ? (subject.slice(root.length + 1).split('.')[0] ?? '')
+      : 'application'
   }
 
   #isFor({ kind, aim, direction }: Fault, { op, direction: way }: MessageCrossing): boolean {
@@ -167,11 +181,8 @@ export class Storm {
 
   /** This one, and one that crossed before, where it fits now. */
   #withOld(message: MessageCrossing, amount: number): Verdicts | undefined {
-    const { connection, direction, number } = message
-    const from = Math.max(0, number - RECENT)
-    const old = this.#line.record
-      .slice(from, number)
-      .filter((other) => other.direction === direction && isMessage(other.op))
+    const { connection, direction, atMs } = message
+    const old = this.#recent(atMs).filter((other) => other.direction === direction && isMessage(other.op))
     const chosen = old[amount % Math.max(1, old.length)]?.op
     if (chosen === undefined || !isMessage(chosen)) return undefined
     const fitting = chosen.kind === 'PUB' ? [chosen] : refitted(chosen, connection)
@@ -180,8 +191,8 @@ export class Storm {
   }
 
   #moveSubject(message: MessageCrossing, amount: number): Verdicts | undefined {
-    const { op, connection, direction } = message
-    const subject = this.#otherSubject(op.subject, amount)
+    const { connection, direction } = message
+    const subject = this.#otherSubject(message, amount)
     if (subject === undefined) return undefined
     if (direction === 'to server' || amount % 2 === 0) return alter(message, { subject })
     const [sid] = sidsFor(connection, subject)
@@ -202,7 +213,7 @@ export class Storm {
   #rewriteReply(message: MessageCrossing, amount: number): Verdicts {
     const { op } = message
     if (amount % 4 === 0 && op.reply !== undefined) return alter(message, { reply: undefined })
-    const others = this.#recentMessages().flatMap(({ reply }) => (reply === undefined ? [] : [reply]))
+    const others = this.#recentMessages(message.atMs).flatMap(({ reply }) => reply ?? [])
     const other = amount % 2 === 0 ? others[amount % Math.max(1, others.length)] : undefined
     return alter(message, { reply: other ?? `${this.#grounds.prefix}.of.the.broker` })
   }
@@ -215,20 +226,31 @@ export class Storm {
     return isApart ? drop() : undefined
   }
 
-  #otherSubject(subject: string, amount: number): string | undefined {
-    const subjects = [...new Set(this.#recentMessages().map((op) => op.subject))]
-    const others = subjects.filter((other) => other !== subject)
+  #otherSubject({ op, atMs }: MessageCrossing, amount: number): string | undefined {
+    const subjects = [...new Set(this.#recentMessages(atMs).map(({ subject }) => subject))]
+    const others = subjects.filter((other) => other !== op.subject)
     return others[amount % Math.max(1, others.length)]
   }
 
-  #recentMessages(): readonly (PubOp | MsgOp)[] {
-    return this.#line.record.slice(-RECENT).flatMap(({ op }) => (isMessage(op) ? [op] : []))
+  #recentMessages(nowMs: number): readonly (PubOp | MsgOp)[] {
+    return this.#recent(nowMs).flatMap(({ op }) => (isMessage(op) ? [op] : []))
+  }
+
+  #recent(nowMs: number): readonly Crossing[] {
+    return this.#line.settled.filter(({ atMs }) => nowMs - atMs <= RECENT_MS)
   }
 }
 
 /** A delivery again: once for each subscription of a connection that it fits now. */
 export function refitted(op: MsgOp, connection: LineConnection): readonly MsgOp[] {
   return sidsFor(connection, op.subject).map((sid) => ({ ...op, sid }))
+}
+
+/** A delivery again, for one subscription of a connection that it does not fit; none where it fits all. */
+export function misfitted(op: MsgOp, connection: LineConnection): readonly MsgOp[] {
+  const others = [...connection.subscriptions.values()].filter(({ subject }) => !covers(subject, op.subject))
+  const chosen = others[Number(op.sid) % Math.max(1, others.length)]
+  return chosen === undefined ? [] : [{ ...op, sid: chosen.sid }]
 }
 
 function sidsFor(connection: LineConnection, subject: string): readonly string[] {

@@ -3,6 +3,8 @@ import { FAULT_KINDS, type FaultKind } from './faults.ts'
 /** What has happened in one schedule, or in many. */
 export class Tally {
   readonly faults = new Map<FaultKind, number>()
+  /** Faults of messages by kind and by which way the message went, and by kind and what it was. */
+  readonly aims = new Map<string, number>()
   /** Messages that agents have sealed and published, by mode. */
   readonly sent = new Map<string, number>()
   /** Publishes and requests that an agent refused or that ended in vain, by the code of the error. */
@@ -15,8 +17,10 @@ export class Tally {
   owed = 0
   schedules = 0
 
-  add(other: Tally): void {
+  /** Adds another tally, which may have come from another process. */
+  add(other: Omit<Tally, 'add' | 'missingFaults'>): void {
     merge(this.faults, other.faults)
+    merge(this.aims, other.aims)
     merge(this.sent, other.sent)
     merge(this.failed, other.failed)
     merge(this.delivered, other.delivered)

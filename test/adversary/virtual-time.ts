@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../src/base/clock.ts'
 
 /** What a piece of work takes, about as long as a key agreement does. */
@@ -57,6 +58,7 @@ export class AgentClock implements Clock {
   readonly #time: VirtualTime
   readonly #timers = new Set<Timer>()
   #offsetMs = 0
+  #wasWrong = false
   #workMs = 0
   /** True time that has passed in suspends, which are over or not. */
   #sleptMs = 0
@@ -86,7 +88,8 @@ export class AgentClock implements Clock {
   }
 
   after(delayMs: number, task: () => void): () => void {
-    const timer = { atMs: this.monotonic() + Math.max(0, delayMs), task }
+    // It runs as what its owner does, not as what moves time on.
+    const timer = { atMs: this.monotonic() + Math.max(0, delayMs), task: AsyncLocalStorage.bind(task) }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)
   }
@@ -94,6 +97,12 @@ export class AgentClock implements Clock {
   /** Sets the wall clock, as somebody does who is wrong: it then differs from the true time by so much. */
   setError(offsetMs: number): void {
     this.#offsetMs = offsetMs
+    if (offsetMs !== 0) this.#wasWrong = true
+  }
+
+  /** Whether it has ever been wrong. */
+  get wasWrong(): boolean {
+    return this.#wasWrong
   }
 
   get isAsleep(): boolean {

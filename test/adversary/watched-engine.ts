@@ -18,9 +18,11 @@ export interface EngineWatch {
 
 /** Random bytes that follow from a seed. */
 export class SeededRandom {
+  /** Copies of the key pairs that were made of it, for whoever may know them. */
+  readonly keyPairs: KeyPair[] = []
   readonly #stream: Cipher
 
-  constructor(seed: number) {
+  constructor(seed: number | string) {
     const key = createHash('sha256').update(String(seed)).digest()
     this.#stream = createCipheriv('aes-256-ctr', key, Buffer.alloc(IV_BYTES))
   }
@@ -50,12 +52,20 @@ export function watchEngine<Result>(
   return current.run(watch, task)
 }
 
+/** Runs a task, and all that it sets in motion, with another stream of randomness: what one agent draws moves no other's. */
+export function drawingFrom<Result>(random: SeededRandom, task: () => Result): Result {
+  const watch = current.getStore()
+  return watch === undefined ? task() : current.run({ ...watch, random }, task)
+}
+
 function takeOver(engine: CryptoEngine): void {
   const { randomBytes, x25519KeyPair, ed25519KeyPair, verify } = engine
   const draw = (length: number): Uint8Array => current.getStore()?.random.bytes(length) ?? randomBytes(length)
   const noted = (pair: KeyPair): KeyPair => {
     // Of an Ed25519 secret key the second half is the public key.
-    current.getStore()?.secrets.note(pair.secretKey.subarray(0, SEED_BYTES))
+    const { secrets, random } = current.getStore() ?? {}
+    secrets?.note(pair.secretKey.subarray(0, SEED_BYTES))
+    random?.keyPairs.push({ publicKey: pair.publicKey, secretKey: pair.secretKey.slice() })
     return pair
   }
   Object.assign(engine, {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Clock } from '../../../src/base/clock.ts'
+import { covers } from '../../../src/base/subject.ts'
 import { LineConnection } from './line-connection.ts'
 import { type Direction, isMessage, type NatsOp } from './nats-op.ts'
 import type { ParsedOp } from './op-parser.ts'
@@ -28,6 +29,8 @@ const LOOPBACK = '127.0.0.1'
 export class HostileLine {
   /** Asked about each operation. Default: everything passes. */
   rule: Rule = pass
+  /** Told of each operation that goes on, whoever made it. */
+  onSend: (connection: LineConnection, direction: Direction, op: NatsOp) => void = () => {}
   /** What the line could not understand. A test that expects none looks here. */
   readonly errors: unknown[] = []
   readonly #listener: Server
@@ -38,6 +41,10 @@ export class HostileLine {
   /** By a digest of the payload. */
   readonly #publishers = new Map<string, LineConnection>()
   readonly #delayed = new Map<() => void, () => void>()
+  /** Subjects of what has gone to the server since the readers of such were last seen to have it. */
+  readonly #published = new Set<string>()
+  #settledLength = 0
+  #settledSorted: readonly Crossing[] | undefined
 
   /** Starts to listen on a free port of the loopback interface. */
   static async start(serverPort: number, options: { readonly clock: Clock }): Promise<HostileLine> {
@@ -74,6 +81,20 @@ export class HostileLine {
     return this.#connections.filter(({ isClosed }) => !isClosed)
   }
 
+  /**
+   * What the record had when the line was last quiet, connection by connection: unlike the order in which a real server
+   * serves its connections, this follows from what the clients did.
+   */
+  get settled(): readonly Crossing[] {
+    if (this.#settledSorted === undefined) {
+      const settled = this.#record.slice(0, this.#settledLength)
+      this.#settledSorted = settled.sort(
+        (a, b) => a.connection.number - b.connection.number || a.number - b.number,
+      )
+    }
+    return this.#settledSorted
+  }
+
   /** How many operations wait for their time. */
   get delayed(): number {
     return this.#delayed.size
@@ -96,7 +117,7 @@ export class HostileLine {
 
   /** Sends an operation of the line's own making, or one of the record again. No rule is asked. */
   inject(connection: LineConnection, direction: Direction, op: NatsOp): void {
-    connection.send(direction, op)
+    this.#send(connection, direction, op)
   }
 
   /** Lets everything go on at once that waits for its time, in the order in which it would have. */
@@ -116,14 +137,16 @@ export class HostileLine {
       if (speaking === undefined || speaking.has(connection.name)) connection.expectMore()
     while (this.#isBehind()) {
       await this.#catchUp('to client')
-      if (this.#behind('to server').length > 0) {
-        await this.#catchUp('to server')
-        // What the server has taken in on one connection is on its way out on others.
-        await Promise.all(this.#ready().map((connection) => connection.probe('to server')))
-      }
+      const published = this.#takePublished()
+      await this.#catchUp('to server')
+      // What the server has taken in on one connection is on its way out on others.
+      const readers = this.#ready().filter((connection) => mayGet(connection, published))
+      await Promise.all(readers.map((connection) => connection.probe('to server')))
       // What a client says at the end of a turn comes after its PONG.
       for (let turn = 0; turn < TURNS && !this.#isBehind(); turn++) await nextTurn()
     }
+    if (this.#settledLength !== this.#record.length) this.#settledSorted = undefined
+    this.#settledLength = this.#record.length
   }
 
   /** Ends every connection, and what waits. */
@@ -144,6 +167,7 @@ export class HostileLine {
   }
 
   #isBehind(): boolean {
+    if (this.#published.size > 0) return true
     return this.#behind('to client').length + this.#behind('to server').length > 0
   }
 
@@ -166,10 +190,22 @@ export class HostileLine {
     this.#record.push(crossing)
     if (op.kind === 'PUB') this.#notePublisher(connection, op.payload)
     for (const { op: next, afterMs = 0, on = connection } of this.rule(crossing, this)) {
-      const send = (): void => on.send(direction, next, next === op ? raw : undefined)
+      const send = (): void => this.#send(on, direction, next, next === op ? raw : undefined)
       if (afterMs > 0) this.#later(afterMs, send)
       else send()
     }
+  }
+
+  #send(connection: LineConnection, direction: Direction, op: NatsOp, raw?: Buffer): void {
+    if (op.kind === 'PUB' && direction === 'to server') this.#published.add(op.subject)
+    this.onSend(connection, direction, op)
+    connection.send(direction, op, raw)
+  }
+
+  #takePublished(): readonly string[] {
+    const subjects = [...this.#published]
+    this.#published.clear()
+    return subjects
   }
 
   #notePublisher(connection: LineConnection, payload: Buffer): void {
@@ -185,6 +221,12 @@ export class HostileLine {
     }
     this.#delayed.set(go, this.#clock.after(afterMs, go))
   }
+}
+
+/** Whether any of these subjects comes to one of its subscriptions. A server's own answer comes before its PONG. */
+function mayGet({ subscriptions }: LineConnection, subjects: readonly string[]): boolean {
+  const patterns = [...subscriptions.values()]
+  return patterns.some(({ subject: pattern }) => subjects.some((subject) => covers(pattern, subject)))
 }
 
 function nextTurn(): Promise<void> {

@@ -1,0 +1,20 @@
+// One of several processes that run schedules: started by crew.ts, which says which.
+import { runCampaign } from './campaign.ts'
+import type { Orders, Report } from './crew.ts'
+
+// Whatever ends it, its server ends with it.
+for (const end of ['disconnect', 'SIGTERM', 'SIGINT']) process.once(end, () => process.exit(1))
+process.once('message', (orders: Orders) => void work(orders))
+
+async function work(orders: Orders): Promise<void> {
+  const outcome = await runCampaign({
+    ...orders,
+    onBegin: (seed) => tell({ kind: 'begin', seed }),
+    onEnd: (seed) => tell({ kind: 'end', seed }),
+  })
+  tell({ kind: 'over', outcome }, () => process.exit(0))
+}
+
+function tell(report: Report, onSent: () => void = () => {}): void {
+  process.send?.(report, onSent)
+}
