@@ -2,7 +2,11 @@ import { headers, type MsgHdrs } from '@nats-io/nats-core'
 import { MsgHdrsImpl } from '@nats-io/nats-core/internal'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
-import { FAILED_OPENS_PER_SECOND, MAX_CLEAR_HEADER_BYTES, MAX_FREE_HASH_BYTES } from '../../src/base/limits.ts'
+import {
+  FAILED_OPENS_PER_SECOND,
+  MAX_CLEAR_HEADER_BYTES,
+  MAX_FREE_HASH_BYTES,
+} from '../../src/base/limits.ts'
 import { paddedLength } from '../../src/crypto/padding.ts'
 import { contentKeys, headerHash } from '../../src/envelope/keys.ts'
 import { encodeSealed } from '../../src/wire/sealed.ts'
@@ -45,7 +49,8 @@ async function refused(
   const before = new Map(Object.entries(all.bob.rejections()))
   const events = collectStatus(all.bob)
   const start = all.rejected
-  for (const wire of wires) all.broker.publish('orders.new', wire, clear === undefined ? {} : { headers: clear })
+  for (const wire of wires)
+    all.broker.publish('orders.new', wire, clear === undefined ? {} : { headers: clear })
   await all.broker.flush()
   await until('they are judged', () => all.rejected - start >= count)
   expect(events.filter(({ type }) => type === 'error')).toEqual([])

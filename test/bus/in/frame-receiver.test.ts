@@ -78,7 +78,10 @@ describe('a co-recipient', () => {
 
   it('that forges in a session of more than 32 has its frames wait for budget: none of them is dropped at once', async () => {
     const alice = await all.join('alice')
-    const others = Array.from({ length: MAX_HANDSHAKE_INBOXES }, () => ({ ...mary, kid: engine.randomBytes(16) }))
+    const others = Array.from({ length: MAX_HANDSHAKE_INBOXES }, () => ({
+      ...mary,
+      kid: engine.randomBytes(16),
+    }))
     const session = all.openSession(alice, { to: [all.toBob, ...others] })
     const { secretKey: messageKey } = engine.ed25519KeyPair()
     await all.expectDelivered(session.frame())

@@ -135,7 +135,8 @@ describe('what a session pool counts', () => {
         const held = new HeldSession(new IncomingSession(engine, parts), { sender, epoch, recipients: 1 })
         if (pool.admit(held) !== 'held') throw new Error('it is not held')
         for (const [seq, frame] of frames.entries()) {
-          if (typeof held.session.open(opener, frame, (content) => content) === 'string') throw new Error('a frame does not open')
+          if (typeof held.session.open(opener, frame, (content) => content) === 'string')
+            throw new Error('a frame does not open')
           for (const map of windows) held.mark(map, { seq: seq + 1, salt: seq })
           pool.heard(held)
         }
