@@ -160,11 +160,15 @@ export class HouseClock implements Clock {
     return this.#late
   }
 
-  /** A tick of the rotation service has just counted: the wall clock is confirmed, as far as the tick's bounds go. */
-  counted(): void {
+  /**
+   * A tick of the rotation service has just counted: the wall clock is confirmed, as far as the tick's bounds go.
+   *
+   * @param cameAt when it came, as {@link late} said then, if that was before: it is good for no longer because it waited
+   */
+  counted(cameAt?: number): void {
     this.sample()
     this.#countSuspended()
-    this.#anchor = { wallMs: this.#last.wallMs, earlyMs: this.#early, lateMs: this.#late }
+    this.#anchor = { wallMs: this.#last.wallMs, earlyMs: this.#early, lateMs: cameAt ?? this.#late }
     this.#hasGap = false
     this.#judge(this.#last.wallMs)
   }

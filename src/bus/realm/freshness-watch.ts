@@ -1,3 +1,4 @@
+import { STALE_AFTER_MS } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
 import { TickOrder, type TickStanding } from '../../keys/ticks.ts'
 import type { Tick } from '../../wire/statements.ts'
@@ -45,6 +46,12 @@ export class FreshnessWatch {
     return standing === 'counts' && isUnasked ? 'old' : standing
   }
 
+  /** Whether a tick that came then, by the clock's `late`, and waited for what it names, counts now. */
+  stillCounts(tick: Tick, cameAt: number): boolean {
+    const { clock } = this.#options
+    return clock.late() - cameAt < STALE_AFTER_MS && this.standing(tick, clock.now()) === 'counts'
+  }
+
   /** Whether nothing may be sealed or opened, as of the last reading of the clock. */
   get isStale(): boolean {
     return !this.#options.clock.isConfirmed
@@ -69,11 +76,15 @@ export class FreshnessWatch {
     onLost()
   }
 
-  /** Counts a tick that names the epoch and the revocations that this agent holds. */
-  count(tick: Tick): void {
+  /**
+   * Counts a tick that names the epoch and the revocations that this agent holds.
+   *
+   * @param cameAt when it came, by the clock's `late`: it may have waited for what it names
+   */
+  count(tick: Tick, cameAt: number): void {
     const { clock, feed } = this.#options
     this.#order.count(tick)
-    clock.counted()
+    clock.counted(cameAt)
     this.#hasCounted = true
     this.#isGapNoticed = false
     if (this.#wasStale) {

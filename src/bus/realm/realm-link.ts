@@ -86,6 +86,8 @@ export class RealmLink {
   #subscriptions: readonly StandingSubscription[] = []
   /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
   #tick: Tick | undefined
+  /** When it came, by the clock's `late`. */
+  #tickCameAt = 0
   /** Pages that are being fetched: of epochs, and of revocations. */
   readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
   #gap: Fetch | undefined
@@ -369,6 +371,7 @@ export class RealmLink {
     }
     if (standing === 'old') return
     this.#tick = tick
+    this.#tickCameAt = clock.late()
     this.#settle()
   }
 
@@ -515,8 +518,13 @@ export class RealmLink {
       this.#fetchRevocations()
       return false
     }
-    this.#freshness.count(tick)
     this.#tick = undefined
+    // Clocks may have moved while it waited for what it names, and it is no newer for that.
+    if (!this.#freshness.stillCounts(tick, this.#tickCameAt)) {
+      this.#askForTick()
+      return false
+    }
+    this.#freshness.count(tick, this.#tickCameAt)
     this.#reported.clear()
     // Timers do not see a suspended machine, nor a wall clock that is set.
     this.#destroyEnded()
