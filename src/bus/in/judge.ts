@@ -46,18 +46,21 @@ export interface Moment {
  * All that arrives is asked the same questions in the same order, the cheap ones first, and nothing secret before the
  * seal is open:
  *
- *  1. Does its subscription cover the delivered subject? `misrouted` (`subscribeSafely`)
- *  2. Is it of this protocol, and of its form and sizes? `plaintext`, `malformed`, `suite`
- *  3. May this agent open now? `stale`
+ *  1. Does its subscription cover the delivered subject, and are its headers in clear short enough to be parsed?
+ *     `misrouted`, `headers` (`subscribeSafely`)
+ *  2. Is it of this protocol? `plaintext`. May this agent open now? `stale`
+ *  3. Is it of its form and sizes? `malformed`, `suite`
  *  4. Is it for an own key, of that key's epoch? `epoch`; for others, it is dropped quietly. A frame: is its session
  *     held, its sender still trusted? `unknown session`, `revoked`, `session`
  *  5. Is the time that it shows in clear right? `time`
  *  6. Is it known? `replay`; a handshake that is known changes nothing
- *  7. Is there budget to open it? Where not, it waits: `flood` when it waits too long
+ *  7. Is there budget to open it? Where not, it waits: `flood` when it waits too long. A frame needs none, but in a session
+ *     in which somebody forges
  *  8. Does the key agreement, the commitment, the AEAD hold? `wrap`, `commitment`, `ciphertext`. Then it is noted as known
  *  9. Are padding and content of their form? `padding`, `content`
  * 10. Is its sender known, trusted, of this epoch? `unknown sender`, `revoked`, `epoch`
- * 11. Did that sender sign it? `signature`
+ * 11. Did that sender sign it? `signature`. A frame's signature comes last, after 16: anybody can repeat a recorded frame
+ *     where it is not wanted, for an AEAD, and must not have a signature verified for that
  *
  * and then, here:
  *

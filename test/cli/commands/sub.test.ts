@@ -46,9 +46,9 @@ describe('subrosa sub', () => {
   it('does not let a sender steer the terminal', async () => {
     const command = await sub('orders.>', '--count', '1')
     const bytes = new Uint8Array([0x1b, 0x5b, 0x32, 0x4a, 0xff, 0xc2, 0x9b])
-    orders.publish('orders.\u009b', bytes, { headers: new Map([['X', ['\u009bx']]]) })
+    orders.publish('orders.\u202e', bytes, { headers: new Map([['X', ['\u009bx']]]) })
     const { stdout } = await command.outcome
-    expect(stdout).toContain('"orders.\\u009b"')
+    expect(stdout).toContain('"orders.\\u202e"')
     expect(stdout).toContain('X: \\u009bx')
     expect(stdout).toContain('\\u001b[2J\ufffd\\u009b')
     // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
