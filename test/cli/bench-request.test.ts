@@ -134,7 +134,8 @@ describe('what is on the wire', () => {
   it('is refused by those who read sealed messages when it is plaintext', async () => {
     const sub = await bench.receive('--msgs', '5')
     await bench.run('pub', SUBJECT, '--msgs', '5', '--plain')
-    await until('it is refused', () => sub.said.filter((line) => line.includes('plaintext')).length === 5)
+    // Rejections of one reason share a line.
+    await until('it is refused', () => sub.said.some((line) => line.includes('plaintext')))
     sub.interrupt()
     expect(await sub.outcome).toMatchObject({ code: 130, stdout: expect.stringMatching(/^all 0 msgs/) })
   })
