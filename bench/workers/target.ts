@@ -3,8 +3,6 @@ import { serve } from './serve.mjs'
 
 /** What came of a while in which this agent was flooded. */
 export interface Flooded {
-  /** CPU time of the whole process, in microseconds. */
-  readonly cpu: number
   /** How long each honest message took, from its publish until the handler, in microseconds. */
   readonly delays: readonly number[]
   /** Messages of the flood that a handler got: there must be none. */
@@ -46,13 +44,16 @@ serve({
     strange = 0
     cpu = process.cpuUsage()
   },
-  /** Resolves when everything that the server had for it has been taken. */
-  caughtUp: () => agent.bus.flush(),
-  end(): Flooded {
+  /** Waits until everything that the server had for it has been taken. @returns CPU time of the process, in microseconds */
+  async caughtUp(): Promise<number> {
+    await agent.bus.flush()
     const { user, system } = process.cpuUsage(cpu)
+    return user + system
+  },
+  end(): Flooded {
     const now: readonly [string, number][] = Object.entries(agent.bus.rejections())
     const since = now.map(([reason, count]) => [reason, count - (before[reason] ?? 0)] as const)
     const rejections = Object.fromEntries(since.filter(([, count]) => count > 0))
-    return { cpu: user + system, delays, strange, rejections }
+    return { delays, strange, rejections }
   },
 })

@@ -3,7 +3,14 @@ import { DEFAULT_TICK_MS } from '../../src/base/limits.ts'
 import type { Signer } from '../../src/identity/signing-key.ts'
 import { signTick } from '../../src/keys/ticks.ts'
 import { WireType } from '../../src/wire/preamble.ts'
-import { decodeQuery, decodeStatement, encodePage, QueryKind, type Tick } from '../../src/wire/statements.ts'
+import {
+  decodeQuery,
+  decodeStatement,
+  encodePage,
+  QueryKind,
+  readCursor,
+  type Tick,
+} from '../../src/wire/statements.ts'
 import { engine } from './identities.ts'
 import type { TestRealm } from './realm.ts'
 import { type MadeEpoch, World } from './statements.ts'
@@ -103,13 +110,16 @@ export class HandRotator {
   }
 
   #answer(bytes: Uint8Array, reply: string): void {
-    const { kind, nonce } = decodeQuery(bytes)
+    const { kind, nonce, cursor } = decodeQuery(bytes)
     if (nonce !== undefined && this.isTicking) this.tick([nonce])
     const page = (statements: readonly Uint8Array[]): void =>
       this.#nc.publish(reply, encodePage({ kind, statements, next: undefined }))
     if (!this.isAnswering) return
     this.beforePage()
-    if (kind === QueryKind.epochs) page((this.served ?? this.epochs).map((made) => made.bytes))
+    if (kind === QueryKind.epochs) {
+      const asked = this.epochs.filter(({ number }) => number >= readCursor(cursor))
+      page((this.served ?? asked).map((made) => made.bytes))
+    }
     if (kind === QueryKind.revocations) page(this.revocations)
     if (kind === QueryKind.announcements) page(this.announcements.slice(-100))
   }

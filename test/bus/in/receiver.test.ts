@@ -57,7 +57,6 @@ describe.each(['message', 'session'] as const)('a member, in mode %s,', (mode) =
     await all.expectRejected(write({ number: 7, messageKey: mary.keys.secretKey }), 'signature')
     await all.expectDelivered(write({ number: 7 }))
   })
-
 })
 
 describe('a member that seals messages or handshakes by hand', () => {

@@ -56,7 +56,14 @@ describe('what guards', () => {
   it('is forgotten by the latest confirmed time alone: a wall clock that is ahead for a moment takes none of it', async () => {
     const clock = new ManualClock()
     realm = await TestRealm.start({ clock, rotation: false })
-    const hand = await HandRotator.start(realm, { epochs: (world) => world.epochs(3) })
+    let later: readonly MadeEpoch[] = []
+    const hand = await HandRotator.start(realm, {
+      epochs: (world) => {
+        const [first, ...others] = world.epochs(3)
+        later = others
+        return first === undefined ? [] : [first]
+      },
+    })
     const mallory = realm.identity('mallory')
     const revocation = hand.world.revocation(mallory, {
       since: clock.now(),
@@ -67,6 +74,8 @@ describe('what guards', () => {
     const feed = new StatusFeed()
     const link = await linkOf(realm.identity('alice'), feed)
     await passing(clock, link.join(120_000))
+    for (const made of later) hand.publishEpoch(made)
+    await until('it has all epochs', () => link.epochs.all().length === 3)
     const retired = hand.world.announcement(realm.identity('bob'), first)
     expect(link.directory.add(retired.bytes, clock.now())).toBeDefined()
     const held = () => [
