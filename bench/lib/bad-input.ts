@@ -28,11 +28,14 @@ export interface Recorded {
 const SUITE = 1
 const JUNK_BYTES = 300
 const HEADER_BYTES = 32 * 1024
+const COUNTER_BYTES = 8
+const FIRST_COUNTER = 100_000
 
 /** All kinds, in the order of the table. */
 export function badInput(engine: CryptoEngine, recorded: Recorded): readonly BadInput[] {
   const { message, frame, subject } = recorded
   const signer = engine.ed25519KeyPair()
+  let counter = FIRST_COUNTER
   const recipient = recipientOf(engine, recorded)
   const junk = (): Uint8Array => {
     const bytes = engine.randomBytes(JUNK_BYTES)
@@ -103,7 +106,12 @@ export function badInput(engine: CryptoEngine, recorded: Recorded): readonly Bad
     {
       name: 'junk frames of a session',
       reasons: ['ciphertext', 'session'],
-      make: () => withJunk(engine, frame, FRAME_HEADER_BYTES),
+      make: () => {
+        // A number that was seen is not even decrypted.
+        const junkFrame = withJunk(engine, frame, FRAME_HEADER_BYTES)
+        new DataView(junkFrame.buffer).setBigUint64(FRAME_HEADER_BYTES - COUNTER_BYTES, BigInt(++counter))
+        return junkFrame
+      },
     },
   ]
 }
@@ -121,7 +129,7 @@ function recipientOf(engine: CryptoEngine, { announcement }: Recorded): Recipien
 }
 
 function withJunk(engine: CryptoEngine, bytes: Uint8Array, from: number): Uint8Array {
-  const copy = bytes.slice()
+  const copy = new Uint8Array(bytes)
   const start = Math.ceil(from)
   copy.set(engine.randomBytes(copy.length - start), start)
   return copy

@@ -67,9 +67,11 @@ async function measure(
 ): Promise<readonly Row[]> {
   const flooded = await startFlooded(engine)
   try {
-    const kinds = [{ name: NOTHING }, ...(await flooded.kinds())]
-    const measured = await interleaved(kinds, { rounds, warmUp: 0 }, (kind) =>
-      flooded.flood('make' in kind ? kind : undefined, seconds),
+    // The first session may give way to another one: what is recorded from now on is of the one that stays.
+    await flooded.flood(NOTHING, seconds)
+    const kinds = [{ name: NOTHING }, ...(await flooded.kinds()).map(({ name }) => ({ name }))]
+    const measured = await interleaved(kinds, { rounds, warmUp: 0 }, ({ name }) =>
+      flooded.flood(name, seconds),
     )
     return kinds.map(({ name }) => {
       const floods = measured.flatMap((round) => round[name] ?? [])
@@ -103,7 +105,8 @@ async function startFlooded(engine: EngineName) {
   const wires: Uint8Array[] = []
   const record = (subject: string, into: Uint8Array[]) =>
     nc.subscribe(subject, {
-      callback: (_error: unknown, { data }: { readonly data: Uint8Array }) => void into.push(data.slice()),
+      callback: (_error: unknown, { data }: { readonly data: Uint8Array }) =>
+        void into.push(new Uint8Array(data)),
     })
   record(`${protocolSubjects(place.authority).root}.announce.target.*`, announced)
   record(SUBJECT, wires)
@@ -122,28 +125,32 @@ async function startFlooded(engine: EngineName) {
     honest.bus.publish(SUBJECT, now, { mode })
   }
 
+  /** The kinds, made from what is recorded of honest traffic now: what is old is refused by its time. */
+  const kinds = async (): Promise<readonly BadInput[]> => {
+    wires.length = 0
+    speak('message')
+    speak('session')
+    await honest.bus.flush()
+    await nc.flush()
+    const recorded = (type: number): Uint8Array => {
+      const wire = wires.find((bytes) => wireType(bytes) === type)
+      if (wire === undefined) throw new Error(`nothing of type ${type} was recorded`)
+      return wire
+    }
+    const own = chooseEngine('libsodium')
+    const [bytes] = announced
+    if (bytes === undefined) throw new Error('the announcement of the target was not recorded')
+    const announcement = parseAnnouncement(own, bytes)
+    const message = recorded(WireType.sealed)
+    return badInput(own, { message, frame: recorded(WireType.frame), announcement, subject: SUBJECT })
+  }
+
   return {
-    /** The kinds, made from what was recorded of honest traffic. */
-    async kinds(): Promise<readonly BadInput[]> {
-      speak('message')
-      speak('session')
-      await honest.bus.flush()
-      await nc.flush()
-      const recorded = (type: number): Uint8Array => {
-        const wire = wires.find((bytes) => wireType(bytes) === type)
-        if (wire === undefined) throw new Error(`nothing of type ${type} was recorded`)
-        return wire
-      }
-      const own = chooseEngine('libsodium')
-      const [bytes] = announced
-      if (bytes === undefined) throw new Error('the announcement of the target was not recorded')
-      const announcement = parseAnnouncement(own, bytes)
-      const message = recorded(WireType.sealed)
-      return badInput(own, { message, frame: recorded(WireType.frame), announcement, subject: SUBJECT })
-    },
+    kinds,
 
     /** Publishes bad messages of one kind for so long, with honest ones among them, and asks what came of it. */
-    async flood(kind: BadInput | undefined, seconds: number): Promise<Flood> {
+    async flood(name: string, seconds: number): Promise<Flood> {
+      const kind = (await kinds()).find((found) => found.name === name)
       const bad = kind === undefined ? [] : Array.from({ length: PER_SECOND * seconds }, kind.make)
       const options = kind?.headers === undefined ? {} : { headers: kind.headers }
       await target.call('begin')
