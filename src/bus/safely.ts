@@ -4,7 +4,7 @@ import { headerBytes, type MessageHeaders } from './messages/headers.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 
 /** Why something goes no further than the gate. */
-export type GateReason = 'misrouted' | 'headers'
+type GateReason = 'misrouted' | 'headers'
 
 /** What to do with what arrives. */
 export interface Taker {

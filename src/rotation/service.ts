@@ -6,7 +6,6 @@ import { SubrosaError } from '../base/errors.ts'
 import { type Logger, warningLog } from '../base/logger.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import type { NatsLike, NatsMessage } from '../bus/nats-like.ts'
-import type { GateReason } from '../bus/safely.ts'
 import { StandingSubscription } from '../bus/standing-subscription.ts'
 import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -63,7 +62,7 @@ export type RotationEvent =
    * The broker handed a message of this subject to a subscription that does not cover it, or its headers are longer than
    * any of the protocol. At most one a second.
    */
-  | { readonly type: 'rejected'; readonly reason: GateReason; readonly subject: string }
+  | { readonly type: 'rejected'; readonly reason: 'misrouted' | 'headers'; readonly subject: string }
   | { readonly type: 'error'; readonly error: unknown }
 
 /** Whether a rotation service speaks, or stands by. One without a log always leads. */
