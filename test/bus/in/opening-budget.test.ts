@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { hex } from '../../../src/base/bytes.ts'
-import { MAX_PENDING_MESSAGES } from '../../../src/base/limits.ts'
+import { MAX_FREE_SILENT_SESSIONS, MAX_PENDING_MESSAGES } from '../../../src/base/limits.ts'
 import { type HandAgent, HandRealm } from '../../support/hand-agents.ts'
 import { engine } from '../../support/identities.ts'
 import { until } from '../../support/until.ts'
@@ -86,6 +86,19 @@ describe('what arrives and comes to nothing', () => {
     expect(made).toBe(PER_SECOND)
   })
 
+  it('is opened from the budget when it is sessions in which nothing is said, beyond 64 of one sender', async () => {
+    const silent = await member()
+    const handshakes = Array.from({ length: 300 }, () => all.session(silent).handshake)
+    all.clock.workMs = 1
+    agreements.mockClear()
+    for (const handshake of handshakes) all.broker.publish('orders.new', handshake)
+    await all.broker.flush()
+    await all.bob.flush()
+    const made = agreements.mock.calls.length
+    expect(made).toBeGreaterThan(MAX_FREE_SILENT_SESSIONS)
+    expect(made).toBeLessThanOrEqual(MAX_FREE_SILENT_SESSIONS + PER_SECOND)
+  })
+
   it('keeps no honest message away: it waits for budget, and is delivered when there is some', async () => {
     const alice = await member()
     const mary = await member()
@@ -96,10 +109,11 @@ describe('what arrives and comes to nothing', () => {
     await judged(forged, PER_SECOND / 2)
     all.clock.workMs = 0
     const before = all.got.length
+    const rejected = all.rejected
     all.broker.publish('orders.new', all.seal(alice))
     await all.broker.flush()
     await all.bob.flush()
-    expect(all.got).toHaveLength(before)
+    expect([all.got.length, all.rejected]).toEqual([before, rejected])
     all.clock.advance(2000)
     await until('it is delivered', () => all.got.length === before + 1)
   })
