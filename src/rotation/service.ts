@@ -186,7 +186,7 @@ export class RotationService {
     const follow = (subject: string, take: (message: NatsMessage) => void): StandingSubscription =>
       new StandingSubscription(this.#nc, subject, {
         clock: this.#clock,
-        onRefused: (error) => this.#onEvent({ type: 'error', error }),
+        onRefused: (error) => this.#tell({ type: 'error', error }),
         onRenewed: () => this.#replica?.comeInStep(),
         take: (message) => {
           if (!this.#isClosed) take(message)
