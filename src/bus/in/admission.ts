@@ -1,6 +1,7 @@
 import type { HouseClock } from '../../base/house-clock.ts'
 import { MAX_PENDING_BYTES, MAX_PENDING_MESSAGES, MAX_PENDING_MS } from '../../base/limits.ts'
 import { TimeBudget } from '../../base/time-budget.ts'
+import { attempt } from '../safely.ts'
 
 /** A message that is to be opened, which costs a key agreement. */
 export interface Opening {
@@ -108,11 +109,7 @@ export class Admission {
   }
 
   #run(task: () => void): void {
-    try {
-      task()
-    } catch (error) {
-      this.#onError(error)
-    }
+    attempt(task, this.#onError)
   }
 
   #checkIdle(): void {

@@ -10,6 +10,7 @@ import {
   WAITING_OVERHEAD_BYTES,
 } from '../../base/limits.ts'
 import { Turns } from '../../base/turns.ts'
+import { attempt } from '../safely.ts'
 
 /** Interval between attempts to ask for what there was no budget for, in ms. */
 const ASK_AGAIN_MS = 50
@@ -215,11 +216,7 @@ export class Lookups {
 
   /** One message that throws must not take those behind it with it. */
   #run(task: () => void): void {
-    try {
-      task()
-    } catch (error) {
-      this.#options.onError(error)
-    }
+    attempt(task, this.#options.onError)
   }
 }
 
