@@ -46,14 +46,16 @@ export async function runCommand(
     ? performance.now() + (choice.ciLimitMs ?? CI_LIMIT_MS)
     : Number.POSITIVE_INFINITY
   const outcomes: Outcome[] = []
-  for await (const outcome of runRows(root, chosen, { deadline })) {
+  await runRows(root, chosen, take, { deadline })
+  return summarise()
+
+  function take(outcome: Outcome): void {
     outcomes.push(outcome)
     print(lineOf(outcome))
     if (outcome.objection === undefined) seen.note(outcome.row)
     else seen.forget(outcome.row)
     if (!choice.ci) seen.write()
   }
-  return summarise()
 
   function choose(): readonly Row[] {
     if (choice.all) return rows

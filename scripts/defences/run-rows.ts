@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { objectionToRow, type Row } from './list.ts'
 import { Scratch } from './scratch.ts'
 import { needsBuild } from './test-files.ts'
@@ -17,29 +18,35 @@ export type Outcome = {
 
 /**
  * Takes each defence out in a copy of the repository and runs its test with it and without it. Rows of one test file
- * come one after the other and share the run with every defence in place.
+ * come one after the other and share the run with every defence in place; as many files are at work as there are cores,
+ * each in a copy of its own.
  *
  * @param root the repository
+ * @param onOutcome takes what came of each row, as it comes
  * @param options.deadline when no further run begins, on the clock of `performance.now`
- * @returns an outcome for each row that was run before the deadline
  */
-export async function* runRows(
+export async function runRows(
   root: string,
   rows: readonly Row[],
+  onOutcome: (outcome: Outcome) => void,
   { deadline = Number.POSITIVE_INFINITY }: { readonly deadline?: number } = {},
-): AsyncGenerator<Outcome> {
+): Promise<void> {
   const left = () => Math.min(RUN_LIMIT_MS, deadline - performance.now())
-  const scratch = new Scratch(root)
-  const remove = (): void => scratch.remove()
-  process.once('exit', remove)
-  try {
-    for (const group of groups(rows)) {
-      if (left() <= 0) return
-      yield* runGroup(scratch, group, left)
+  const waiting = groups(rows)
+  const lanes = Math.min(availableParallelism(), waiting.length)
+  await Promise.all(Array.from({ length: lanes }, runLane))
+
+  async function runLane(): Promise<void> {
+    const scratch = new Scratch(root)
+    const remove = (): void => scratch.remove()
+    process.once('exit', remove)
+    try {
+      for (let group = waiting.shift(); group !== undefined && left() > 0; group = waiting.shift())
+        for await (const outcome of runGroup(scratch, group, left)) onOutcome(outcome)
+    } finally {
+      process.off('exit', remove)
+      remove()
     }
-  } finally {
-    process.off('exit', remove)
-    remove()
   }
 }
 
@@ -90,7 +97,7 @@ async function withoutDefence(scratch: Scratch, row: Row, limitMs: number): Prom
 }
 
 /** Rows that share a test file and a project, in the order in which these first come. */
-function groups(rows: readonly Row[]): readonly [Row, ...Row[]][] {
+function groups(rows: readonly Row[]): [Row, ...Row[]][] {
   const byTest = new Map<string, [Row, ...Row[]]>()
   for (const row of rows) {
     const key = `${row.project} ${row.test}`

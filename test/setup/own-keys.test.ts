@@ -63,6 +63,7 @@ async function pkcs8Key(path: string): Promise<KeyPair> {
 /** Sends an order, and expects that it comes. */
 async function exchange(orders: SecureConnection, billing: SecureConnection): Promise<void> {
   const messages = billing.subscribe('orders.>', { max: 1 })
+  await billing.flush()
   await orders.waitForAudience('orders.new')
   orders.publish('orders.new', 'an order', { to: ['billing'] })
   const seen: unknown[] = []
