@@ -1,6 +1,7 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import { MAX_JITTER_MS } from '../../base/limits.ts'
+import { MAX_JITTER_MS, REPEAT_INTERVAL_MS, REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
+import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { signRetirement } from '../../keys/announcements.ts'
 import type { Directory } from '../../keys/directory.ts'
@@ -26,6 +27,7 @@ export interface AnnouncerOptions extends Context {
 export class Announcer {
   readonly #nc: NatsLike
   readonly #options: AnnouncerOptions
+  #repeats = false
 
   constructor(nc: NatsLike, options: AnnouncerOptions) {
     this.#nc = nc
@@ -43,19 +45,33 @@ export class Announcer {
     this.#publish(bytes)
     feed.emit({ type: 'rotated', epoch: epoch.number })
     onAnnounced()
+    if (!this.#repeats) this.#repeatLater()
   }
 
   /** Early in the overlap with the epoch before, with jitter, so that a realm does not announce all at once. */
   announceSoon(epoch: AcceptedEpoch, before: AcceptedEpoch | undefined): void {
     const { clock, engine, timers } = this.#options
     const overlap = Math.max(0, (before?.notAfter ?? 0) - Math.max(epoch.notBefore, clock.now()))
-    const random = (engine.randomBytes(1)[0] ?? 0) / 256
-    timers.after(Math.min(overlap / 4, MAX_JITTER_MS) * random, () => this.announce(epoch))
+    timers.after(Math.min(overlap / 4, MAX_JITTER_MS) * randomShare(engine), () => this.announce(epoch))
   }
 
   /** Publishes the announcements in use again: somebody may have missed them. */
   repeat(): void {
     for (const { bytes } of this.#options.keyring.announcements()) this.#publish(bytes)
+  }
+
+  /**
+   * Again and again: what the broker has lost or withheld of an announcement, to the rotation service or to one agent, is
+   * mended so, since nobody can miss whom they have not heard of.
+   */
+  #repeatLater(): void {
+    const { directory, engine, timers } = this.#options
+    this.#repeats = true
+    const intervalMs = Math.max(REPEAT_INTERVAL_MS, REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT * directory.size)
+    timers.after(intervalMs * (1 + randomShare(engine) / 2), () => {
+      this.#repeatLater()
+      this.repeat()
+    })
   }
 
   /** Tells everyone that this instance takes no more messages, as far as it can be told. */
@@ -89,4 +105,9 @@ export class Announcer {
     const { identity, subjects, onError } = this.#options
     return publishSafely(this.#nc, subjects.announce(identity.name, instance), { bytes, onError })
   }
+}
+
+/** At random from 0 up to 1. */
+function randomShare(engine: CryptoEngine): number {
+  return (engine.randomBytes(1)[0] ?? 0) / 256
 }

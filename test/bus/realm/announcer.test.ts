@@ -1,0 +1,33 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { REPEAT_INTERVAL_MS, REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT } from '../../../src/base/limits.ts'
+import { HandRealm } from '../../support/hand-agents.ts'
+import { pass, passingUntil } from '../../support/passing.ts'
+
+let all: HandRealm
+let announced: readonly { readonly data: Uint8Array }[]
+
+beforeEach(async () => {
+  all = await HandRealm.start()
+  announced = await all.realm.tap(`${all.realm.root}.announce.bob.*`)
+})
+afterEach(() => all.stop())
+
+describe('the announcements of an instance', () => {
+  it('are published again and again: what was lost on the way to anybody is mended', async () => {
+    const [first] = all.hand.announcements
+    await pass(all.clock, REPEAT_INTERVAL_MS - 1000)
+    expect(announced).toEqual([])
+    await passingUntil(all.clock, 'it came three times', () => announced.length === 3, 1000)
+    expect(announced.map(({ data }) => Buffer.from(data))).toEqual(Array(3).fill(Buffer.from(first ?? [])))
+  })
+
+  it('are published again the more seldom the more of them there are', async () => {
+    const others = (3 * REPEAT_INTERVAL_MS) / REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT
+    for (let i = 0; i < others; i++) await all.join(`agent-${i}`)
+    // The first time was chosen when there was one.
+    await passingUntil(all.clock, 'it came again', () => announced.length === 1, 1000)
+    await pass(all.clock, 1.5 * REPEAT_INTERVAL_MS)
+    expect(announced.length).toBe(1)
+    await passingUntil(all.clock, 'it came once more', () => announced.length === 2, 1000)
+  })
+})
