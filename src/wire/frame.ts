@@ -4,6 +4,7 @@ import {
   arrayHeadBytes,
   binHeadBytes,
   type FieldReader,
+  lastBin,
   malformed,
   pack,
   unpack,
@@ -179,6 +180,8 @@ export function decodeFrameContent(bytes: Uint8Array): FrameContent {
  * @throws SubrosaError ERR_MALFORMED
  */
 export function decodePayloads(bytes: Uint8Array, metaBytes: number): readonly Uint8Array[] {
+  const only = lastBin(bytes, metaBytes)
+  if (only !== undefined && only.length <= MAX_MESSAGE_BYTES) return [only]
   const fields = unpackItem(bytes, metaBytes, WHAT)
   const payloads = readPayloads(fields)
   fields.end()

@@ -6,6 +6,12 @@ import { SubrosaError } from '../base/errors.ts'
 export type Packable = number | string | Uint8Array | undefined | readonly Packable[]
 
 const NIL = 0xc0
+/** By the tag of a bin: how many bytes stand before it. */
+const BIN_HEAD_BYTES: ReadonlyMap<number, number> = new Map([
+  [0xc4, 2],
+  [0xc5, 3],
+  [0xc6, 5],
+])
 const ONE_ITEM: Place = { count: 1, names: [] }
 
 /**
@@ -274,6 +280,18 @@ function writeStringLength(length: number, writer: ByteWriter, at: number): numb
   }
   writer.bytes[at] = 0xa0 | length
   return at + 1
+}
+
+/**
+ * The bytes from `at` to the end, where they are one bin in its shortest form, as a view; `undefined` where they are
+ * anything else, of which {@link unpackItem} says what. It is for what is read so often that a reader costs too much.
+ */
+export function lastBin(bytes: Uint8Array, at: number): Uint8Array | undefined {
+  const head = BIN_HEAD_BYTES.get(bytes[at] ?? NIL)
+  if (head === undefined) return undefined
+  const length = bytes.length - at - head
+  if (length < 0 || binHeadBytes(length) !== head) return undefined
+  return bigEndian(bytes, at + 1, head - 1) === length ? bytes.subarray(at + head) : undefined
 }
 
 /** How many bytes stand before a bin of this length. */
