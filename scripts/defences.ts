@@ -2,7 +2,6 @@ import { randomInt } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { checkDefences } from './defences/check.ts'
-import { runCommand } from './defences/command.ts'
 import { readList } from './defences/list.ts'
 import { writeTable } from './defences/table.ts'
 
@@ -37,6 +36,8 @@ try {
   if (values.table || values.check) process.exitCode = checkDefences(ROOT) ? 0 : 1
   else {
     const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed)
+    // It brings the compiler, which takes longer to load than the list to check.
+    const { runCommand } = await import('./defences/command.ts')
     const isShown = await runCommand(ROOT, { ...values, seed })
     process.exitCode = isShown ? 0 : 1
   }

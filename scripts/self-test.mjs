@@ -4,11 +4,13 @@ import { copyTree, removeCopy } from './checks/copy.mjs'
 import { outcome, repository, run } from './checks/run.mjs'
 
 /**
- * A way to break the tree, and what the check must say then.
+ * A way to break the tree, and what the check must say then. What is only a file more is tried together with all others
+ * of its check that are, and what the check says must stand in a line that names the file.
  *
  * @typedef {{
  *   readonly check: string, readonly name: string, readonly says: RegExp,
- *   readonly breaks: (tree: Tree) => void,
+ *   readonly breaks?: (tree: Tree) => void,
+ *   readonly adds?: { readonly path: string, readonly line: string },
  * }} Breakage
  */
 
@@ -85,16 +87,16 @@ const breakages = [
     check: 'rooms',
     name: 'wire imports the higher room bus',
     says: /wire-imports-upward/,
-    breaks: file(
-      'src/wire/broken.ts',
-      "import { secure } from '../bus/secure.ts'\nexport const broken = secure",
-    ),
+    adds: {
+      path: 'src/wire/broken.ts',
+      line: "import { secure } from '../bus/secure.ts'\nexport const broken = secure",
+    },
   },
   {
     check: 'rooms',
     name: 'keys imports a type of the higher room rotation',
     says: /keys-imports-upward/,
-    breaks: file('src/keys/broken.ts', "export type { RotationStore } from '../rotation/store.ts'"),
+    adds: { path: 'src/keys/broken.ts', line: "export type { RotationStore } from '../rotation/store.ts'" },
   },
   {
     check: 'rooms',
@@ -106,7 +108,7 @@ const breakages = [
     check: 'rooms',
     name: 'crypto reaches identity through a subpath import',
     says: /crypto-imports-upward/,
-    breaks: file('src/crypto/broken.ts', "export { loadIdentity } from '#key-file'"),
+    adds: { path: 'src/crypto/broken.ts', line: "export { loadIdentity } from '#key-file'" },
   },
   {
     check: 'rooms',
@@ -121,43 +123,43 @@ const breakages = [
     check: 'rooms',
     name: 'noble is imported in envelope',
     says: /noble-out-of-its-room/,
-    breaks: file('src/envelope/broken.ts', "export { sha256 } from '@noble/hashes/sha2.js'"),
+    adds: { path: 'src/envelope/broken.ts', line: "export { sha256 } from '@noble/hashes/sha2.js'" },
   },
   {
     check: 'rooms',
     name: 'commander is imported in setup',
     says: /commander-out-of-its-room/,
-    breaks: file('src/setup/broken.ts', "export { Command } from 'commander'"),
+    adds: { path: 'src/setup/broken.ts', line: "export { Command } from 'commander'" },
   },
   {
     check: 'rooms',
     name: 'the bus imports a NATS client at run time',
     says: /nats-client-at-run-time-in-bus/,
-    breaks: file('src/bus/broken.ts', "export { headers } from '@nats-io/nats-core'"),
+    adds: { path: 'src/bus/broken.ts', line: "export { headers } from '@nats-io/nats-core'" },
   },
   {
     check: 'rooms',
     name: 'a package that no room owns is imported',
     says: /package-without-a-room/,
-    breaks: file('src/cli/broken.ts', "export { default } from 'typescript'"),
+    adds: { path: 'src/cli/broken.ts', line: "export { default } from 'typescript'" },
   },
   {
     check: 'rooms',
     name: 'an import that resolves to nothing',
     says: /unresolvable/,
-    breaks: file('src/cli/broken.ts', "export { nothing } from 'there-is-no-such-package'"),
+    adds: { path: 'src/cli/broken-2.ts', line: "export { nothing } from 'there-is-no-such-package'" },
   },
   {
     check: 'rooms',
     name: 'envelope imports a Node module',
     says: /node-module-out-of-its-place/,
-    breaks: file('src/envelope/broken.ts', "export { readFileSync } from 'node:fs'"),
+    adds: { path: 'src/envelope/broken-2.ts', line: "export { readFileSync } from 'node:fs'" },
   },
   {
     check: 'rooms',
     name: 'a second file of keys imports a Node module',
     says: /node-module-out-of-its-place/,
-    breaks: file('src/keys/broken.ts', "export { join } from 'path'"),
+    adds: { path: 'src/keys/broken-2.ts', line: "export { join } from 'path'" },
   },
   {
     check: 'rooms',
@@ -181,13 +183,13 @@ const breakages = [
     check: 'rooms',
     name: 'a file stands in no room',
     says: /src\/utils\.ts stands in no room/,
-    breaks: file('src/utils.ts', 'export const broken = 1'),
+    adds: { path: 'src/utils.ts', line: 'export const broken = 1' },
   },
   {
     check: 'rooms',
     name: 'the native module is loaded by name elsewhere',
     says: /names sodium-native outside of its place/,
-    breaks: file('src/envelope/broken.ts', "export const broken = 'sodium-native'"),
+    adds: { path: 'src/envelope/broken-3.ts', line: "export const broken = 'sodium-native'" },
   },
   {
     check: 'rooms',
@@ -262,7 +264,7 @@ const breakages = [
     check: 'text',
     name: 'a path of one machine',
     says: /src\/wire\/broken\.ts:1: a path of one machine/,
-    breaks: file('src/wire/broken.ts', `// see ${['', 'work', 'main', ''].join('/')}`),
+    adds: { path: 'src/wire/broken.ts', line: `// see ${['', 'work', 'main', ''].join('/')}` },
   },
   {
     check: 'text',
@@ -284,13 +286,13 @@ const breakages = [
     check: 'text',
     name: 'a private key outside of the tests',
     says: /a private key/,
-    breaks: file('src/wire/broken.ts', `// -----BEGIN ${'PRIVATE'} KEY-----`),
+    adds: { path: 'src/wire/broken-2.ts', line: `// -----BEGIN ${'PRIVATE'} KEY-----` },
   },
   {
     check: 'text',
     name: 'the seed of an nkey outside of the tests',
     says: /the seed of an nkey/,
-    breaks: file('src/wire/broken.ts', `// SU${'A'.repeat(56)}`),
+    adds: { path: 'src/wire/broken-3.ts', line: `// SU${'A'.repeat(56)}` },
   },
   {
     check: 'text',
@@ -724,14 +726,22 @@ export async function selfTest(checks, build) {
     const before = await lookAt(check, build, () => {})
     const own = breakages.filter((breakage) => breakage.check === check.name)
     if (own.length === 0) throw new Error(`nothing breaks the check ${check.name}`)
-    for (const breakage of own) {
-      const { ok, output } = await lookAt(check, build, breakage.breaks)
-      const news = withoutLinesOf(before.output, output)
-      const seen = !ok && breakage.says.test(news)
+    const added = own.flatMap(({ adds }) => adds ?? [])
+    if (new Set(added.map(({ path }) => path)).size < added.length)
+      throw new Error(`two breakages of ${check.name} add the same file`)
+    const addAll = (/** @type {Tree} */ tree) => {
+      for (const { path, line } of added) tree.write(path, `${line}\n`)
+    }
+    const withAll = added.length === 0 ? before : await lookAt(check, build, addAll)
+    for (const { name, says, breaks, adds } of own) {
+      const { ok, output } = breaks === undefined ? withAll : await lookAt(check, build, breaks)
+      const lines = linesNotIn(before.output, output)
+      const seen =
+        !ok && says.test(lines.filter((line) => adds === undefined || line.includes(adds.path)).join('\n'))
       total++
       if (!seen) missed++
-      console.log(`${seen ? 'seen  ' : 'MISSED'} ${check.name}: ${breakage.name}`)
-      if (!seen) console.log(`       it said: ${ok ? 'ok' : news || output}`)
+      console.log(`${seen ? 'seen  ' : 'MISSED'} ${check.name}: ${name}`)
+      if (!seen) console.log(`       it said: ${ok ? 'ok' : lines.join('\n') || output}`)
     }
   }
   console.log(`\nself-test: ${total - missed} of ${total} breakages were seen`)
@@ -759,10 +769,7 @@ async function lookAt(check, build, breaks) {
  * @param {string} before
  * @param {string} output
  */
-function withoutLinesOf(before, output) {
+function linesNotIn(before, output) {
   const known = new Set(before.split('\n'))
-  return output
-    .split('\n')
-    .filter((line) => !known.has(line))
-    .join('\n')
+  return output.split('\n').filter((line) => !known.has(line))
 }
