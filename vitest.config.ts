@@ -17,6 +17,24 @@ const CARRYING = [
   'subscriptions',
 ].map((name) => `test/bus/${name}.test.ts`)
 
+/** Rooms whose tests leave nothing behind in their process: files share one, and do not load everything for each. */
+const TOGETHER = [
+  'base',
+  'crypto',
+  'envelope',
+  'identity',
+  'json',
+  'keys',
+  'rotation',
+  'session',
+  'setup',
+  'wire',
+].map((room) => `test/${room}/**/*.test.ts`)
+
+/** The bus, without a test that replaces a module, which others in its process would get. */
+const BUS_TOGETHER = 'test/bus/**/!(session-refusals).test.ts'
+const BUS_APART = 'test/bus/session-refusals.test.ts'
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
@@ -26,16 +44,33 @@ export default defineConfig({
     // The tests wait for servers and timers more than they compute.
     maxWorkers: availableParallelism() + 1,
     projects: [
-      { extends: true, test: { name: 'all', include: ['test/**/*.test.ts'] } },
+      {
+        extends: true,
+        test: {
+          name: 'apart',
+          include: ['test/**/*.test.ts'],
+          exclude: [...TOGETHER, BUS_TOGETHER],
+        },
+      },
+      { extends: true, test: { name: 'together', include: [...TOGETHER, BUS_TOGETHER], isolate: false } },
       // What goes over a connection, once more over the other client line.
       {
         extends: true,
-        test: { name: 'nats 2.29', include: ['test/bus/**/*.test.ts'], env: { SUBROSA_TEST_CLIENT: 'nats' } },
+        test: {
+          name: 'nats 2.29',
+          include: [BUS_TOGETHER],
+          env: { SUBROSA_TEST_CLIENT: 'nats' },
+          isolate: false,
+        },
+      },
+      {
+        extends: true,
+        test: { name: 'nats 2.29, apart', include: [BUS_APART], env: { SUBROSA_TEST_CLIENT: 'nats' } },
       },
       // And once more in messages that stand for themselves, where the others go over sessions.
       {
         extends: true,
-        test: { name: 'messages', include: CARRYING, env: { SUBROSA_TEST_MODE: 'message' } },
+        test: { name: 'messages', include: CARRYING, env: { SUBROSA_TEST_MODE: 'message' }, isolate: false },
       },
     ],
   },

@@ -27,8 +27,6 @@ export type Row = {
   readonly test: string
   /** Full name of the test: the titles of its `describe` blocks and its own, joined by spaces. */
   readonly name: string
-  /** Vitest project in which it runs. */
-  readonly project: string
   /** File of the list that holds the row. */
   readonly area: string
 }
@@ -73,8 +71,7 @@ export function readList(root: string): DefenceList {
  */
 export function objectionsToList(root: string, { threats, rows }: DefenceList): readonly string[] {
   const ids = threats.map(({ id }) => id)
-  const same = (row: Row) =>
-    JSON.stringify([row.file, row.takeOut, row.putIn, row.test, row.name, row.project])
+  const same = (row: Row) => JSON.stringify([row.file, row.takeOut, row.putIn, row.test, row.name])
   return [
     ...repeated(ids).map((id) => `${THREATS}: the id ${id} occurs more than once`),
     ...repeated(rows.map(same)).map((row) => `one row occurs more than once: ${row}`),

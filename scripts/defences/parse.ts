@@ -1,6 +1,6 @@
 import type { Row, Threat } from './list.ts'
 
-const ROW_FIELDS = ['threat', 'row', 'file', 'takeOut', 'putIn', 'test', 'name', 'project']
+const ROW_FIELDS = ['threat', 'row', 'file', 'takeOut', 'putIn', 'test', 'name']
 const THREAT_FIELDS = ['id', 'attacker', 'attack', 'answer', 'argued']
 
 /**
@@ -19,7 +19,6 @@ export function parseRow(value: unknown, where: string): Omit<Row, 'area'> {
     putIn: field.text('putIn'),
     test: field.required('test'),
     name: field.required('name'),
-    project: field.optional('project') ?? 'all',
   }
   if (!row.file.startsWith('src/')) throw new Error(`${where}: "file" is not below src/: ${row.file}`)
   if (!row.test.startsWith('test/')) throw new Error(`${where}: "test" is not below test/: ${row.test}`)

@@ -56,7 +56,7 @@ async function* runGroup(
   left: () => number,
 ): AsyncGenerator<Outcome> {
   const { folder } = scratch
-  const [{ test, project }] = rows
+  const [{ test }] = rows
   const anchored = rows.filter((row) => objectionToRow(folder, row) === undefined)
   for (const row of rows) {
     const objection = objectionToRow(folder, row)
@@ -66,7 +66,7 @@ async function* runGroup(
   const began = performance.now()
   if (needsBuild(folder, test)) scratch.build()
   const names = [...new Set(anchored.map(({ name }) => name))]
-  const before = await runTests(folder, { test, project, names, limitMs: left() })
+  const before = await runTests(folder, { test, names, limitMs: left() })
   const shareMs = (performance.now() - began) / anchored.length
   for (const row of anchored) {
     const limitMs = left()
@@ -81,7 +81,7 @@ async function* runGroup(
 
 async function withoutDefence(scratch: Scratch, row: Row, limitMs: number): Promise<string | undefined> {
   const { folder } = scratch
-  const { test, project, name } = row
+  const { test, name } = row
   let restore: () => void
   try {
     restore = scratch.takeOut(row)
@@ -89,20 +89,19 @@ async function withoutDefence(scratch: Scratch, row: Row, limitMs: number): Prom
     return error instanceof Error ? error.message : String(error)
   }
   try {
-    const after = await runTests(folder, { test, project, names: [name], limitMs })
+    const after = await runTests(folder, { test, names: [name], limitMs })
     return objectionAfter(after, { name, test, folder })
   } finally {
     restore()
   }
 }
 
-/** Rows that share a test file and a project, in the order in which these first come. */
+/** Rows that share a test file, in the order in which these first come. */
 function groups(rows: readonly Row[]): [Row, ...Row[]][] {
   const byTest = new Map<string, [Row, ...Row[]]>()
   for (const row of rows) {
-    const key = `${row.project} ${row.test}`
-    const group = byTest.get(key)
-    if (group === undefined) byTest.set(key, [row])
+    const group = byTest.get(row.test)
+    if (group === undefined) byTest.set(row.test, [row])
     else group.push(row)
   }
   return [...byTest.values()]

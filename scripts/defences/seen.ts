@@ -75,8 +75,8 @@ export class Seen {
 }
 
 /** The source file, and a digest of all that the row says but its words. */
-function keyOf({ file, takeOut, putIn, test, name, project }: Row): string {
-  return `${file} ${digest(JSON.stringify([file, takeOut, putIn, test, name, project]))}`
+function keyOf({ file, takeOut, putIn, test, name }: Row): string {
+  return `${file} ${digest(JSON.stringify([file, takeOut, putIn, test, name]))}`
 }
 
 function digestsOf(root: string, { file, test }: Row): Digests | undefined {

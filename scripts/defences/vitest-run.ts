@@ -6,6 +6,9 @@ import type { VitestReport } from './vitest-report.ts'
 
 const REPORTER = fileURLToPath(new URL('./reporter.ts', import.meta.url))
 
+/** Of vitest: those that have each test once. The others repeat some over another client line, or in another mode. */
+const PROJECTS = ['--project=apart', '--project=together']
+
 /** A run of vitest: its report, or why there is none. */
 export type VitestRun = { readonly report: VitestReport | undefined; readonly output: string }
 
@@ -20,12 +23,10 @@ export async function runTests(
   folder: string,
   {
     test,
-    project,
     names,
     limitMs,
   }: {
     readonly test: string
-    readonly project: string
     readonly names: readonly string[]
     readonly limitMs: number
   },
@@ -33,7 +34,7 @@ export async function runTests(
   const reportPath = join(folder, '..', 'report.json')
   rmSync(reportPath, { force: true })
   const pattern = `^\\s*(?:${names.map((name) => name.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')).join('|')})$`
-  const args = ['run', '--project', project, '--maxWorkers=1', '--reporter', REPORTER, '-t', pattern, test]
+  const args = ['run', ...PROJECTS, '--maxWorkers=1', '--reporter', REPORTER, '-t', pattern, test]
   const child = spawn(process.execPath, [join(folder, 'node_modules/vitest/vitest.mjs'), ...args], {
     cwd: folder,
     // A group of its own, so that a test that hangs goes together with the servers that it has started.

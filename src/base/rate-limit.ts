@@ -1,12 +1,15 @@
 /** Allows a number of events a second, in bursts of at most as many. Time is passed in. */
 export class RateLimit {
-  readonly #perSecond: number
+  readonly #most: number
+  readonly #periodMs: number
   #tokens: number
   #refilledAt: number | undefined
 
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond
-    this.#tokens = perSecond
+  /** @param periodMs in which so many are allowed, in ms. Default: a second */
+  constructor(most: number, periodMs = 1000) {
+    this.#most = most
+    this.#periodMs = periodMs
+    this.#tokens = most
   }
 
   /** Whether one more is allowed now; it is then spent. */
@@ -29,18 +32,18 @@ export class RateLimit {
 
   /** What was taken last is not counted after all. */
   giveBack(): void {
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + 1)
+    this.#tokens = Math.min(this.#most, this.#tokens + 1)
   }
 
   /** Whether none was taken lately, so that as many are allowed as ever. No clock is needed to tell. */
   get isFull(): boolean {
-    return this.#tokens === this.#perSecond
+    return this.#tokens === this.#most
   }
 
   /** How many are allowed now. */
   available(nowMs: number): number {
     const elapsed = Math.max(0, nowMs - (this.#refilledAt ?? nowMs))
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + (elapsed * this.#perSecond) / 1000)
+    this.#tokens = Math.min(this.#most, this.#tokens + (elapsed * this.#most) / this.#periodMs)
     this.#refilledAt = nowMs
     return this.#tokens
   }

@@ -1,6 +1,7 @@
 /**
  * A budget of working time: so many milliseconds of work in each second, and at most those of one second at once. What
- * is spent is known only afterwards, so it may be overdrawn by one piece of work.
+ * is spent is known only afterwards, so it may be overdrawn, by those of one second: whoever can have more spent must not be
+ * able to keep others out for longer.
  */
 export class TimeBudget {
   readonly #perSecondMs: number
@@ -20,7 +21,8 @@ export class TimeBudget {
 
   /** Spends the time that a piece of work took. A negative time gives it back. */
   spend(workMs: number): void {
-    this.#leftMs = Math.min(this.#perSecondMs, this.#leftMs - workMs)
+    const leftMs = Math.min(this.#perSecondMs, this.#leftMs - workMs)
+    this.#leftMs = Math.max(-this.#perSecondMs, leftMs)
   }
 
   #refill(nowMs: number): void {

@@ -1,10 +1,12 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { headers, type MsgHdrs } from '@nats-io/nats-core'
 import { MsgHdrsImpl } from '@nats-io/nats-core/internal'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
 import {
-  FAILED_OPENS_PER_SECOND,
   MAX_CLEAR_HEADER_BYTES,
+  MAX_FORGERIES_PER_MINUTE,
   MAX_FREE_HASH_BYTES,
 } from '../../src/base/limits.ts'
 import { paddedLength } from '../../src/crypto/padding.ts'
@@ -23,6 +25,14 @@ const MAX_PAYLOAD = 64 * MIB
 const COUNT = 1000
 /** Openings that come to nothing in a second, where each takes a millisecond. */
 const OPENED = 50
+
+/** A client that writes what it likes. */
+async function rawClient(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'data')
+  socket.write('CONNECT {"verbose":false,"pedantic":false,"headers":true,"protocol":1}\r\n')
+  return socket
+}
 
 const { log, lines } = keptLog()
 let all: HandRealm
@@ -104,7 +114,7 @@ describe('bad input', () => {
     const mary = newRecipient(engine)
     const session = all.openSession(alice, { to: [all.toBob, mary] })
     const { secretKey: messageKey } = engine.ed25519KeyPair()
-    const forged = Array.from({ length: FAILED_OPENS_PER_SECOND + 1 }, () => session.frame({ messageKey }))
+    const forged = Array.from({ length: MAX_FORGERIES_PER_MINUTE + 1 }, () => session.frame({ messageKey }))
     await all.expectDelivered(session.frame())
     await refused(forged)
     const heard = await all.realm.tap(`${all.realm.root}.session.>`)
@@ -140,6 +150,37 @@ describe('bad input', () => {
     expect(await refused(wires, { clear })).toEqual({ headers: 3 })
     expect(parsed).not.toHaveBeenCalled()
   })
+
+  it.each(['reply subject', 'subject'])(
+    'with 8 KiB of headers is refused before anybody parses them, also where bytes of its %s are no UTF-8',
+    async (where) => {
+      all.bob.subscribe('raw.>', { callback: () => undefined })
+      await all.bob.flush()
+      const clear = headers()
+      for (let i = 0; i < 500; i++) clear.append(`A-${i}`, 'v')
+      const encoded = Buffer.from((clear as MsgHdrsImpl).encode())
+      // A client that decodes them makes three bytes of each.
+      const broken = Buffer.alloc(2048, 0xff)
+      const [subject, reply] = where === 'subject' ? [broken, 'answers'] : ['new', broken]
+      const wire = all.openSession(alice).frame()
+      const parsed = vi.spyOn(MsgHdrsImpl, 'decode')
+      const { rejected } = all
+      const before = all.bob.rejections().headers ?? 0
+      const socket = await rawClient(all.realm.server.port)
+      for (const part of [
+        'HPUB raw.',
+        subject,
+        ' ',
+        reply,
+        ` ${encoded.length} ${encoded.length + wire.length}\r\n`,
+      ])
+        socket.write(part)
+      for (const part of [encoded, wire, '\r\n']) socket.write(part)
+      await until('it is judged', () => all.rejected > rejected)
+      expect([all.bob.rejections().headers, parsed.mock.calls.length]).toEqual([before + 1, 0])
+      socket.destroy()
+    },
+  )
 
   it.each([100, MAX_FREE_HASH_BYTES + 1])(
     'of a co-recipient, under the header and commitment of a message of %i bytes, keeps that one away from nobody',

@@ -65,7 +65,7 @@ describe('the code', () => {
 const CONFIG = `export default {
   test: {
     testTimeout: 400,
-    projects: [{ extends: true, test: { name: 'all', include: ['test/**/*.test.ts'] } }],
+    projects: [{ extends: true, test: { name: 'together', include: ['test/**/*.test.ts'] } }],
   },
 }
 `

@@ -1,5 +1,5 @@
 import { hex, readUint } from '../../base/bytes.ts'
-import { MAX_HANDSHAKE_INBOXES } from '../../base/limits.ts'
+import { MAX_FREE_HEADER_BYTES, MAX_HANDSHAKE_INBOXES } from '../../base/limits.ts'
 import { FrameOpener } from '../../session/frame-cipher.ts'
 import type { OpenedContent } from '../../session/incoming.ts'
 import {
@@ -11,6 +11,7 @@ import {
 } from '../../wire/frame.ts'
 import { SessionMode } from '../../wire/handshake.ts'
 import type { Context } from '../context.ts'
+import { headerBytes } from '../messages/headers.ts'
 import { type Opened, withPayload } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
@@ -103,13 +104,14 @@ export class FrameReceiver {
   }
 
   #open(held: HeldSession, at: Arrived): void {
+    const { arrival, delivered } = at
     // Nobody has forged in it lately: what is repeated or made up without its key costs an AEAD, and no budget.
-    if (held.forgeries.isFull) return this.#decrypt(held, at)
+    if (held.forgeries.isFull && headerBytes(delivered) <= MAX_FREE_HEADER_BYTES)
+      return this.#decrypt(held, at)
     const { clock } = this.#options
-    const { arrival } = at
     if (held.forgeries.available(clock.monotonic()) < 1 && held.recipients <= MAX_HANDSHAKE_INBOXES)
       return this.#giveUp(held, at)
-    // A forged frame costs a signature: such sessions are opened from the budget of all.
+    // A forged frame costs a signature, and long headers are parsed before it: they are opened from the budget of all.
     arrival.line.admit({
       open: () => this.#decrypt(held, at),
       wait: () => this.#waiting(at),
@@ -153,7 +155,9 @@ export class FrameReceiver {
       this.#judge(held, { header, delivered, arrival }, { content, seq, now }),
     )
     if (typeof wanted === 'string') {
-      if (wanted === 'signature') this.#forged(held, arrival, clock.work() - startedAt)
+      // Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold.
+      if (wanted === 'signature') held.forgeries.take(clock.monotonic())
+      if (wanted === 'signature' || wanted === 'headers') arrival.line.spend(clock.work() - startedAt)
       return reject(wanted, delivered)
     }
     // Only now, with everything proved, does the window move.
@@ -192,12 +196,6 @@ export class FrameReceiver {
     if (held.isEnded || held.session.isOver(notBeforeMs) || !held.session.takes(header)) return 'session'
     // Its time is in clear, and no key is needed to see that it is too old.
     return isRecent(header.sentAtMs, now) ? undefined : 'time'
-  }
-
-  /** Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold. */
-  #forged(held: HeldSession, arrival: Arrival, workMs: number): void {
-    held.forgeries.take(this.#options.clock.monotonic())
-    arrival.line.spend(workMs)
   }
 
   #deliver(

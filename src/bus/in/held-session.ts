@@ -1,10 +1,11 @@
-import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../../base/limits.ts'
+import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND, MAX_FORGERIES_PER_MINUTE } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import type { IncomingSession } from '../../session/incoming.ts'
 import { type SubscriptionWindows, windowFor } from './replay.ts'
 
+const MINUTE_MS = 60_000
 const RECENT_FRAMES = 64
 /** What the numbers of recent frames take, in bytes: two arrays of 64 numbers. */
 const RECENT_BYTES = 1536
@@ -30,7 +31,7 @@ export class HeldSession {
   /** When the rule of time refuses its frames and its handshake, in ms since 1970. */
   readonly until: number
   /** Frames that the key fits and the sender has not signed: only somebody else with the key makes them. */
-  readonly forgeries = new RateLimit(FAILED_OPENS_PER_SECOND)
+  readonly forgeries = new RateLimit(MAX_FORGERIES_PER_MINUTE, MINUTE_MS)
   /** Frames that are opened only to find a clone. Anybody can make one that looks like it. */
   readonly suspicions = new RateLimit(FAILED_OPENS_PER_SECOND)
   /** As of which change of the directory the sender was looked up. */

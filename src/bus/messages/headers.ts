@@ -25,7 +25,8 @@ export interface SplitHeaders {
 
 /**
  * How many bytes the headers of a delivered message take on the wire. It is known without parsing them: clients take 1.7 s
- * to parse 70 KB of short ones. 0 also where a client does not tell.
+ * to parse 70 KB of short ones. It may be more than they take, where a subject is no UTF-8, and never less. 0 also where a
+ * client does not tell.
  */
 export function headerBytes(delivered: NatsMessage): number {
   const { subject, reply = '', data } = delivered
@@ -33,7 +34,15 @@ export function headerBytes(delivered: NatsMessage): number {
   const others = delivered.size() - data.length
   // Nearly all subjects are ASCII, and nearly all messages have no headers.
   const bytes = others - subject.length - reply.length
-  return bytes === 0 ? 0 : others - utf8(subject).length - utf8(reply).length
+  return bytes === 0 ? 0 : others - leastBytes(subject) - leastBytes(reply)
+}
+
+/**
+ * How many bytes a decoded text had at least: U+FFFD stands for any byte that is no UTF-8, and takes three itself. Whoever
+ * took it for three could hide headers behind such bytes.
+ */
+function leastBytes(text: string): number {
+  return utf8(text.replaceAll('\ufffd', '?')).length
 }
 
 /**

@@ -1,8 +1,12 @@
+import { headers } from '@nats-io/nats-core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { hex, utf8 } from '../../../src/base/bytes.ts'
 import {
   CLOCK_WINDOW_MS,
+  FAILED_OPENING_MS_PER_SECOND,
   FAILED_OPENS_PER_SECOND,
+  MAX_FORGERIES_PER_MINUTE,
+  MAX_FREE_HEADER_BYTES,
   MAX_HANDSHAKE_INBOXES,
   REPLAY_WINDOW,
 } from '../../../src/base/limits.ts'
@@ -29,7 +33,10 @@ beforeEach(async () => {
   all = await HandRealm.start()
   mary = newRecipient(engine)
 })
-afterEach(() => all.stop())
+afterEach(() => {
+  vi.restoreAllMocks()
+  return all.stop()
+})
 
 // The wall clock alone moves: no timer runs, and no tick is late.
 const goTo = (ms: number): Promise<void> => all.goTo(ms)
@@ -68,8 +75,8 @@ describe('a co-recipient', () => {
     const [shared, own] = [all.openSession(alice, { to: [all.toBob, mary] }), all.openSession(alice)]
     const { secretKey: messageKey } = engine.ed25519KeyPair()
     const heard = await all.realm.tap(`${all.realm.root}.session.${hex(shared.secrets.sid)}`)
-    await flood(Array.from({ length: FAILED_OPENS_PER_SECOND + 5 }, () => shared.frame({ messageKey })))
-    expect(all.bob.rejections()).toEqual({ signature: FAILED_OPENS_PER_SECOND, session: 5 })
+    await flood(Array.from({ length: MAX_FORGERIES_PER_MINUTE + 5 }, () => shared.frame({ messageKey })))
+    expect(all.bob.rejections()).toEqual({ signature: MAX_FORGERIES_PER_MINUTE, session: 5 })
     // Its sender hears of it, and goes on in messages.
     await until('the session is refused', () => heard.some(({ data }) => wireType(data) === WireType.refusal))
     await all.expectRejected(shared.frame(), 'session')
@@ -92,6 +99,65 @@ describe('a co-recipient', () => {
     all.clock.advance(1500)
     await until('they are judged', () => count('stale') === 10)
     expect(all.got.length).toBe(before)
+  })
+
+  it('that forges in many sessions by turns has as many signatures verified as there are of them and budget', async () => {
+    const SESSIONS = 20
+    const alice = await all.join('alice')
+    const sessions = Array.from({ length: SESSIONS }, () => all.openSession(alice, { to: [all.toBob, mary] }))
+    for (const session of sessions) await all.expectDelivered(session.frame())
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    const verifications = vi.spyOn(engine, 'verify')
+    all.clock.workMs = 1
+    for (let round = 0; round < 10; round++) {
+      // Whoever looks how many are allowed now has them refilled.
+      for (const session of sessions) {
+        const junk = session.frame({ messageKey })
+        junk.fill(0, FRAME_HEADER_BYTES)
+        for (const frame of [junk, session.frame({ messageKey })]) all.broker.publish('orders.new', frame)
+      }
+      await all.broker.flush()
+      await all.bob.flush()
+      all.clock.advance(17)
+    }
+    expect(verifications.mock.calls.length).toBeGreaterThan(SESSIONS)
+    expect(verifications.mock.calls.length).toBeLessThan(SESSIONS + FAILED_OPENING_MS_PER_SECOND)
+    all.clock.workMs = 0
+  })
+
+  it('that has spent far more than the budget keeps messages waiting for two seconds at most', async () => {
+    const alice = await all.join('alice')
+    const sessions = Array.from({ length: 3 }, () => all.openSession(alice, { to: [all.toBob, mary] }))
+    for (const session of sessions) await all.expectDelivered(session.frame())
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    // Each of them is the first in its session, for which nothing waits.
+    all.clock.workMs = 10 * FAILED_OPENING_MS_PER_SECOND
+    await flood(sessions.map((session) => session.frame({ messageKey })))
+    all.clock.workMs = 0
+    const before = all.got.length
+    all.broker.publish('orders.new', all.seal(alice))
+    await all.broker.flush()
+    await all.bob.flush()
+    expect(all.got.length).toBe(before)
+    all.clock.advance(2000)
+    expect(all.got.length).toBe(before + 1)
+  })
+
+  it('that repeats frames with long headers in clear finds an end of the budget, and keeps no frame away', async () => {
+    const session = all.openSession(await all.join('alice'), { to: [all.toBob, mary] })
+    await all.expectDelivered(session.frame())
+    const decryptions = vi.spyOn(engine, 'xaeadOpen')
+    all.clock.workMs = 1
+    const long = headers()
+    long.set('Nats-Msg-Id', 'x'.repeat(MAX_FREE_HEADER_BYTES))
+    for (let i = 0; i < 3 * FAILED_OPENING_MS_PER_SECOND; i++)
+      all.broker.publish('orders.new', session.frame(), { headers: long })
+    await all.broker.flush()
+    await all.bob.flush()
+    expect(count('headers')).toBeGreaterThan(0)
+    expect(decryptions.mock.calls.length).toBeLessThanOrEqual(FAILED_OPENING_MS_PER_SECOND)
+    await all.expectDelivered(session.frame())
+    all.clock.workMs = 0
   })
 
   /** Has a co-recipient forge until what follows waits for budget, and ten good frames with it; how many came before. */
