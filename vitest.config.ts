@@ -18,8 +18,9 @@ const CARRYING = [
 ].map((name) => `test/bus/${name}.test.ts`)
 
 /** Rooms whose tests leave nothing behind in their process: files share one, and do not load everything for each. */
-const TOGETHER = [
+const ROOMS = [
   'base',
+  'bus',
   'crypto',
   'envelope',
   'identity',
@@ -29,11 +30,18 @@ const TOGETHER = [
   'session',
   'setup',
   'wire',
-].map((room) => `test/${room}/**/*.test.ts`)
+]
+const TOGETHER = ROOMS.map((room) => `test/${room}/**/*.test.ts`)
 
-/** The bus, without a test that replaces a module, which others in its process would get. */
-const BUS_TOGETHER = 'test/bus/**/!(session-refusals).test.ts'
-const BUS_APART = 'test/bus/session-refusals.test.ts'
+/** In these rooms, what measures memory, and what replaces a module that others in its process would get. */
+const REPLACES_MODULE = 'test/bus/session-refusals.test.ts'
+const APART = [
+  REPLACES_MODULE,
+  'test/bus/in/known-wires.test.ts',
+  'test/bus/in/session-memory.test.ts',
+  'test/keys/key-memory.test.ts',
+  'test/rotation/flood.test.ts',
+]
 
 export default defineConfig({
   resolve: { conditions },
@@ -46,26 +54,23 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: {
-          name: 'apart',
-          include: ['test/**/*.test.ts'],
-          exclude: [...TOGETHER, BUS_TOGETHER],
-        },
+        test: { name: 'apart', include: [`test/!(${ROOMS.join('|')})/**/*.test.ts`, ...APART] },
       },
-      { extends: true, test: { name: 'together', include: [...TOGETHER, BUS_TOGETHER], isolate: false } },
+      { extends: true, test: { name: 'together', include: TOGETHER, exclude: APART, isolate: false } },
       // What goes over a connection, once more over the other client line.
       {
         extends: true,
         test: {
           name: 'nats 2.29',
-          include: [BUS_TOGETHER],
+          include: ['test/bus/**/*.test.ts'],
+          exclude: APART,
           env: { SUBROSA_TEST_CLIENT: 'nats' },
           isolate: false,
         },
       },
       {
         extends: true,
-        test: { name: 'nats 2.29, apart', include: [BUS_APART], env: { SUBROSA_TEST_CLIENT: 'nats' } },
+        test: { name: 'nats 2.29, apart', include: [REPLACES_MODULE], env: { SUBROSA_TEST_CLIENT: 'nats' } },
       },
       // And once more in messages that stand for themselves, where the others go over sessions.
       {

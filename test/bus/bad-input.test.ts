@@ -154,7 +154,7 @@ describe('bad input', () => {
   it.each(['reply subject', 'subject'])(
     'with 8 KiB of headers is refused before anybody parses them, also where bytes of its %s are no UTF-8',
     async (where) => {
-      all.bob.subscribe('raw.>', { callback: () => undefined })
+      const subscription = all.bob.subscribe('raw.>', { callback: () => undefined })
       await all.bob.flush()
       const clear = headers()
       for (let i = 0; i < 500; i++) clear.append(`A-${i}`, 'v')
@@ -179,6 +179,7 @@ describe('bad input', () => {
       await until('it is judged', () => all.rejected > rejected)
       expect([all.bob.rejections().headers, parsed.mock.calls.length]).toEqual([before + 1, 0])
       socket.destroy()
+      subscription.unsubscribe()
     },
   )
 

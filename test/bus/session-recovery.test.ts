@@ -116,7 +116,7 @@ describe('a handshake that is lost', () => {
     // Where there is no place left on which the handshake goes, neither of the two gets it.
     for (let i = 0; i < MAX_HANDSHAKE_SUBJECTS; i++) alice.publish(`talk.elsewhere.${i}`, 'x')
     for (let i = 0; i < 5; i++) alice.publish('talk.late', String(i))
-    await until('both have all', () => late.length === 5 && reading.length === 5)
+    await passingUntil(clock, 'both have all', () => late.length === 5 && reading.length === 5, 1)
     expect([late, reading]).toEqual([numbers(5), numbers(5)])
     await realm.settled()
     expect(new Set(asked.map(({ subject }) => subject)).size).toBe(1)
