@@ -21,13 +21,13 @@ export class TimeBudget {
 
   /** Spends the time that a piece of work took. A negative time gives it back. */
   spend(workMs: number): void {
-    const leftMs = Math.min(this.#perSecondMs, this.#leftMs - workMs)
-    this.#leftMs = Math.max(-this.#perSecondMs, leftMs)
+    this.#leftMs = Math.min(this.#perSecondMs, this.#leftMs - workMs)
   }
 
   #refill(nowMs: number): void {
     const elapsedMs = Math.max(0, nowMs - (this.#refilledAt ?? nowMs))
-    this.#leftMs = Math.min(this.#perSecondMs, this.#leftMs + (elapsedMs * this.#perSecondMs) / 1000)
+    const leftMs = this.#leftMs + (elapsedMs * this.#perSecondMs) / 1000
+    this.#leftMs = Math.max(-this.#perSecondMs, Math.min(this.#perSecondMs, leftMs))
     this.#refilledAt = nowMs
   }
 }
