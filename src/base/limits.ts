@@ -103,6 +103,8 @@ export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */
 export const MAX_FETCHES_PER_SECOND = 4
+/** Queries for pages that an agent has asked and that were not answered: about those of eight seconds. */
+export const MAX_QUERIES_REMEMBERED = 256
 /** What one fetch of epochs or revocations collects. */
 export const MAX_FETCHED_STATEMENTS = 32_768
 export const MAX_FETCHED_EPOCH_BYTES = 64 * 1024 * 1024

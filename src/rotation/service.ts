@@ -15,7 +15,7 @@ import type { VerifiedRevocation } from '../keys/revocations.ts'
 import { type ProtocolSubjects, protocolSubjects } from '../keys/subjects.ts'
 import { namesEpoch, verifyTick } from '../keys/ticks.ts'
 import { WireType } from '../wire/preamble.ts'
-import { decodeQuery, decodeStatement } from '../wire/statements.ts'
+import { decodeQuery, decodeStatement, QueryKind } from '../wire/statements.ts'
 import { RotationEventLog } from './event-log.ts'
 import type { RotationLog } from './log.ts'
 import { OrderDesk } from './order-desk.ts'
@@ -399,7 +399,7 @@ export class RotationService {
     const query = decodeQuery(data)
     this.#desk.take(reply, (asker) => {
       if (!this.#isLeading) return
-      if (query.nonce !== undefined) this.#ticker.answer(query.nonce)
+      if (query.kind === QueryKind.tick) this.#ticker.answer(query.nonce)
       this.#desk.answer(query, asker)
     })
   }

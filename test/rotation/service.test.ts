@@ -79,7 +79,7 @@ async function settled(): Promise<void> {
 }
 
 function publishQuery(query: Partial<Query> & { readonly kind: Query['kind'] }, reply?: string): void {
-  const bytes = encodeQuery({ nonce: undefined, cursor: undefined, ...query })
+  const bytes = encodeQuery({ nonce: engine.randomBytes(16), cursor: undefined, ...query })
   broker.publish(`${realm.root}.query`, bytes, reply === undefined ? {} : { reply })
 }
 
@@ -362,9 +362,9 @@ describe('queries', () => {
       valid.subarray(0, valid.length - 1),
       new Uint8Array([...valid, 0]),
       engine.randomBytes(5000),
-      encodeQuery({ nonce: undefined, kind: 4, cursor: engine.randomBytes(31) }),
-      encodeQuery({ nonce: undefined, kind: 1, cursor: new Uint8Array(8).fill(255) }),
-      encodeQuery({ nonce: undefined, kind: 2, cursor: engine.randomBytes(64) }),
+      encodeQuery({ nonce: engine.randomBytes(16), kind: 4, cursor: engine.randomBytes(31) }),
+      encodeQuery({ nonce: engine.randomBytes(16), kind: 1, cursor: new Uint8Array(8).fill(255) }),
+      encodeQuery({ nonce: engine.randomBytes(16), kind: 2, cursor: engine.randomBytes(64) }),
     ]
     for (const bytes of junk) {
       for (const subject of ['query', 'revoke', 'announce.alice.0011223344556677']) {

@@ -24,10 +24,11 @@ import type { AgentState } from '../../keys/state.ts'
 import { clockSkew, namesEpoch, verifyTick } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import {
-  decodePage,
+  decodeAnswer,
   encodeQuery,
   INSTANCE_BYTES,
   NONCE_BYTES,
+  type Query,
   QueryKind,
   type Revocation,
   type Tick,
@@ -39,6 +40,7 @@ import type { NatsLike, NatsMessage } from '../nats-like.ts'
 import { publishSafely } from '../safely.ts'
 import { StandingSubscription } from '../standing-subscription.ts'
 import { Announcer } from './announcer.ts'
+import { AskedPages } from './asked-pages.ts'
 import { FreshnessWatch } from './freshness-watch.ts'
 import { noRotationService } from './questions.ts'
 
@@ -59,7 +61,7 @@ export interface RealmLinkOptions extends Context {
 /** Statements that come in several pages, and since when they are asked for. */
 interface Fetch {
   readonly statements: Uint8Array[]
-  /** What may still come: a rotation service sends no more, and anybody can send pages. */
+  /** What may still come: a rotation service sends no more. */
   statementsLeft: number
   bytesLeft: number
   /** When the last page was asked for, or came. */
@@ -90,6 +92,7 @@ export class RealmLink {
   #tickCameAt = 0
   /** Pages that are being fetched: of epochs, and of revocations. */
   readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
+  readonly #asked: AskedPages
   #gap: Fetch | undefined
   #missing: Fetch | undefined
   /** When the directory was asked for, or its last page came. */
@@ -136,6 +139,7 @@ export class RealmLink {
     })
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
     this.#timers = new Timers(clock, (error) => this.#note(error))
+    this.#asked = new AskedPages(engine)
     this.#freshness = new FreshnessWatch({
       clock,
       feed,
@@ -268,7 +272,7 @@ export class RealmLink {
     }
     this.#refreshedAt = clock.monotonic()
     this.#askForTick()
-    this.#query(QueryKind.announcements)
+    this.#askFor(QueryKind.announcements)
     this.#announcer.repeat()
   }
 
@@ -276,7 +280,7 @@ export class RealmLink {
   lookUp(hash: Uint8Array): boolean {
     // A budget: the wall clock would refill it whenever it is set.
     if (!this.#lookups.take(this.#options.clock.monotonic())) return false
-    this.#query(QueryKind.announcement, { cursor: hash })
+    this.#askFor(QueryKind.announcement, hash)
     return true
   }
 
@@ -319,7 +323,7 @@ export class RealmLink {
   #askForTick(): void {
     const nonce = this.#options.engine.randomBytes(NONCE_BYTES)
     this.#freshness.expect(nonce)
-    this.#query(QueryKind.tick, { nonce })
+    this.#query({ nonce, kind: QueryKind.tick, cursor: undefined })
     const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
     this.#cancelAsking()
     // Again until one has come: core NATS may lose the question or the answer.
@@ -344,11 +348,15 @@ export class RealmLink {
     })
   }
 
-  #query(kind: QueryKind, asked: { readonly nonce?: Uint8Array; readonly cursor?: Uint8Array } = {}): void {
+  /** Asks for a page. */
+  #askFor(kind: QueryKind, cursor?: Uint8Array): void {
+    this.#query({ nonce: this.#asked.expect(kind), kind, cursor })
+  }
+
+  #query(query: Query): void {
     if (this.#isClosed || this.#nc.isClosed()) return
-    const { nonce, cursor } = asked
     publishSafely(this.#nc, this.#options.subjects.query, {
-      bytes: encodeQuery({ nonce, kind, cursor }),
+      bytes: encodeQuery(query),
       reply: this.inbox,
       onError: this.#options.onError,
     })
@@ -404,24 +412,28 @@ export class RealmLink {
   }
 
   #takePage(bytes: Uint8Array): void {
-    const { kind, statements, next } = decodePage(bytes)
+    const page = decodeAnswer(bytes, (head) => this.#asked.takes(head))
+    if (page === undefined) return
+    const { kind, statements, next } = page
     const nowMs = this.#options.clock.now()
     switch (kind) {
       case QueryKind.epochs:
-        if (this.#collect(this.#gap, statements) && next !== undefined) this.#query(kind, { cursor: next })
+        if (this.#collect(this.#gap, statements) && next !== undefined) this.#askFor(kind, next)
         else this.#closeGap()
         break
       case QueryKind.revocations:
-        if (this.#collect(this.#missing, statements) && next !== undefined)
-          this.#query(kind, { cursor: next })
+        if (this.#collect(this.#missing, statements) && next !== undefined) this.#askFor(kind, next)
         else this.#closeMissing()
         break
       case QueryKind.announcements:
-      case QueryKind.announcement:
         for (const statement of statements) this.directory.add(statement, nowMs)
         if (this.#listing !== undefined) this.#listing = { since: this.#options.clock.monotonic() }
-        if (next !== undefined) this.#query(kind, { cursor: next })
-        else if (kind === QueryKind.announcements) this.#hasDirectory = true
+        if (next !== undefined) this.#askFor(kind, next)
+        else this.#hasDirectory = true
+        this.#changed()
+        break
+      case QueryKind.announcement:
+        for (const statement of statements) this.directory.add(statement, nowMs)
         this.#changed()
         break
       case QueryKind.tick:
@@ -430,7 +442,7 @@ export class RealmLink {
     if (next === undefined) this.#settle()
   }
 
-  /** Pages that nobody asked for are dropped. @returns whether another one is of use */
+  /** @returns whether another page is of use */
   #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): boolean {
     if (fetch === undefined) return false
     fetch.since = this.#options.clock.monotonic()
@@ -540,7 +552,8 @@ export class RealmLink {
       statementsLeft: Math.min(MAX_FETCHED_STATEMENTS, tick.number - from + 1),
       bytesLeft: MAX_FETCHED_EPOCH_BYTES,
     }
-    this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
+    this.#asked.giveUp(QueryKind.epochs)
+    this.#askFor(QueryKind.epochs, writeCursor(from))
   }
 
   #fetchRevocations(): void {
@@ -551,7 +564,8 @@ export class RealmLink {
       statementsLeft: MAX_FETCHED_STATEMENTS,
       bytesLeft: MAX_FETCHED_REVOCATION_BYTES,
     }
-    this.#query(QueryKind.revocations)
+    this.#asked.giveUp(QueryKind.revocations)
+    this.#askFor(QueryKind.revocations)
   }
 
   #isUnderWay(fetch: Pick<Fetch, 'since'> | undefined): boolean {
@@ -564,7 +578,7 @@ export class RealmLink {
       // whoever began anew with each of them would ask for more and more, and never be through.
       if (this.#isUnderWay(this.#listing)) return
       this.#listing = { since: this.#options.clock.monotonic() }
-      this.#query(QueryKind.announcements)
+      this.#askFor(QueryKind.announcements)
       return
     }
     this.#listing = undefined
