@@ -99,6 +99,8 @@ export const MAX_UNVERIFIED = 65_536
 export const MAX_EARLY_ANNOUNCEMENTS = 1024
 /** Announcements held of one agent in one epoch, for each instance that it may have. */
 export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
+/** Instances of one identity of which it is known that they have retired. */
+export const MAX_RETIRED_PER_IDENTITY = 4096
 export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */

@@ -250,11 +250,12 @@ export class Directory {
   #liveInstances(agent: KnownAgent, epoch: AcceptedEpoch, nowMs: number): readonly VerifiedAnnouncement[] {
     const owner = this.#owner(agent, nowMs)
     const newest = new Map<string, VerifiedAnnouncement>()
-    for (const { verified } of agent.entries) {
+    for (const entry of agent.entries) {
+      const { verified } = entry
       if (verified?.recipient === undefined || !this.#store.holds(verified, nowMs)) continue
       const isOfEpoch = compareBytes(verified.announcement.epochHash, epoch.hash) === 0
       const key = instanceKey(verified)
-      if (verified.claims.identity !== owner || !isOfEpoch || agent.retired.has(key)) continue
+      if (verified.claims.identity !== owner || !isOfEpoch || isOfRetired(agent, entry)) continue
       const known = newest.get(key)
       if (known === undefined || known.announcement.seq < verified.announcement.seq) newest.set(key, verified)
     }

@@ -410,7 +410,7 @@ describe('what is malformed', () => {
     ],
     [
       'a query of an unknown kind',
-      concat(Uint8Array.of(0xc1, 1, 7), pack([undefined, 9, undefined])),
+      concat(Uint8Array.of(0xc1, 1, 7), pack([new Uint8Array(16), 9, undefined])),
       'malformed query: kind',
     ],
   ])('is said, with the field: %s', async (_what, bytes, message) => {
