@@ -24,6 +24,7 @@ import type { AcceptedEpoch, EpochChain } from './epochs.ts'
 import { KeyMemory } from './key-memory.ts'
 import { Retired } from './retired.ts'
 import type { RevocationSet } from './revocations.ts'
+import { isAnnouncedOn } from './subjects.ts'
 
 /** An instance to which nothing is sealed, because of an announcement that its identity has signed. */
 export interface LeftOut {
@@ -147,12 +148,20 @@ export class AnnouncementStore {
     return this.#byHash.values()
   }
 
-  /** Takes in an announcement whose token holds. @returns it, where it was new and there was room for it */
-  add(bytes: Uint8Array, nowMs: number): ParsedAnnouncement | undefined {
+  /**
+   * Takes in an announcement whose token holds.
+   *
+   * @param subject on which it was announced: the instance's own. Default: it came in a page, or is one's own
+   * @returns it, where it was new and there was room for it
+   */
+  add(bytes: Uint8Array, nowMs: number, subject?: string): ParsedAnnouncement | undefined {
     const parsed = this.#parse(bytes)
-    const claims = parsed && this.#claimsOf(parsed, nowMs)
-    if (parsed === undefined || claims === undefined) return undefined
+    if (parsed === undefined) return undefined
     const { announcement } = parsed
+    // Who may publish there, the broker knows: whoever may not in this name neither spends its budgets nor plays it again.
+    if (subject !== undefined && !isAnnouncedOn(subject, announcement)) return undefined
+    const claims = this.#claimsOf(parsed, nowMs)
+    if (claims === undefined) return undefined
     const epoch = this.#options.epochs.byHash(announcement.epochHash)
     if (epoch === undefined) {
       this.#keepEarly(parsed)

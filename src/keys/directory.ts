@@ -93,9 +93,14 @@ export class Directory {
     return this.#store.size
   }
 
-  /** Takes in an announcement. @returns it, where it was new, its token holds, and there was room for it */
-  add(bytes: Uint8Array, nowMs: number): ParsedAnnouncement | undefined {
-    return this.#store.add(bytes, nowMs)
+  /**
+   * Takes in an announcement.
+   *
+   * @param subject on which it was announced: the instance's own. Default: it came in a page, or is one's own
+   * @returns it, where it was new, its token holds, and there was room for it
+   */
+  add(bytes: Uint8Array, nowMs: number, subject?: string): ParsedAnnouncement | undefined {
+    return this.#store.add(bytes, nowMs, subject)
   }
 
   /**

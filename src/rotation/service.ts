@@ -199,7 +199,7 @@ export class RotationService {
       })
     const { query, announcements, revoke, rotate, tick } = this.#subjects
     this.#subscriptions = [
-      follow(announcements, ({ data }) => this.#takeAnnouncement(data)),
+      follow(announcements, ({ data, subject }) => this.#takeAnnouncement(data, subject)),
       follow(revoke, ({ data }) => this.#takeRevocation(data)),
       follow(query, (message) => this.#takeQuery(message)),
       follow(rotate, ({ data }) => this.#takeOrder(data)),
@@ -371,8 +371,8 @@ export class RotationService {
     this.#ticker.now()
   }
 
-  #takeAnnouncement(bytes: Uint8Array): void {
-    const parsed = this.#record.addAnnouncement(bytes)
+  #takeAnnouncement(bytes: Uint8Array, subject?: string): void {
+    const parsed = this.#record.addAnnouncement(bytes, subject)
     if (parsed === undefined) return
     const { agent: name, epoch, keys } = parsed.announcement
     const instance = hex(parsed.announcement.instance)

@@ -407,8 +407,8 @@ export class RealmLink {
     this.#changed()
   }
 
-  #takeAnnouncement({ data }: NatsMessage): void {
-    if (this.directory.add(data, this.#options.clock.now()) !== undefined) this.#changed()
+  #takeAnnouncement({ data, subject }: NatsMessage): void {
+    if (this.directory.add(data, this.#options.clock.now(), subject) !== undefined) this.#changed()
   }
 
   #takePage(bytes: Uint8Array): void {
