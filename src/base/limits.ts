@@ -52,8 +52,9 @@ export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
 /** Between two times that an instance publishes its announcements again, at least: one of them may have been lost. */
 export const REPEAT_INTERVAL_MS = 60_000
-/** By how much longer that is for each announcement that is held: all of a realm repeat two a second at most. */
+/** By how much longer that is for each announcement: all of a realm repeat two a second, until that would be too seldom. */
 export const REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT = 500
+export const MAX_REPEAT_INTERVAL_MS = 600_000
 export const QUERY_INTERVAL_MS = 1000
 /** Between two times that an agent asks for everything again, and repeats its announcements. */
 export const REFRESH_INTERVAL_MS = 1000

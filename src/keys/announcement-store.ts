@@ -125,6 +125,11 @@ export class AnnouncementStore {
     return this.#byHash.size
   }
 
+  /** How many are proved, or of how many names something is held: tokens prove names, and junk makes neither more. */
+  get sizeAtLeast(): number {
+    return Math.max(this.#agents.size, this.#byHash.size - this.#unverified.size)
+  }
+
   /** How many are held that are not proved. */
   get unverified(): number {
     return this.#unverified.size

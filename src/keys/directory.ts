@@ -93,6 +93,11 @@ export class Directory {
     return this.#store.size
   }
 
+  /** How many announcements are held at least: junk in the names of others does not count. */
+  get sizeAtLeast(): number {
+    return this.#store.sizeAtLeast
+  }
+
   /**
    * Takes in an announcement.
    *

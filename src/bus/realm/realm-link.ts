@@ -99,6 +99,7 @@ export class RealmLink {
   #listing: Pick<Fetch, 'since'> | undefined
   #hasDirectory = false
   #isJoined = false
+  #isRetired = false
   #isClosed = false
   #trouble: SubrosaError | undefined
   /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
@@ -258,9 +259,11 @@ export class RealmLink {
 
   /**
    * Asks for everything again: after a reconnect, or when somebody seems to know more. At most once a second, since
-   * strangers can call for it, and all others pay: what is called for sooner waits, and is done once.
+   * strangers can call for it, and all others pay: what is called for sooner waits, and is done once. Who has retired
+   * does not.
    */
   refresh(): void {
+    if (this.#isRetired) return
     const { clock } = this.#options
     const waitMs = this.#refreshedAt + REFRESH_INTERVAL_MS - clock.monotonic()
     if (waitMs > 0) {
@@ -286,6 +289,7 @@ export class RealmLink {
 
   /** Tells everyone that this instance takes no more messages. */
   retire(): void {
+    this.#isRetired = true
     this.#announcer.retire()
   }
 
@@ -293,6 +297,7 @@ export class RealmLink {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#announcer.close()
     this.#timers.close()
     this.keyring.destroyAll()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
