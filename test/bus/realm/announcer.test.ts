@@ -22,8 +22,10 @@ describe('the announcements of an instance', () => {
     const [first] = all.hand.announcements
     await pass(all.clock, REPEAT_INTERVAL_MS - 1000)
     expect(announced).toEqual([])
-    await passingUntil(all.clock, 'it came three times', () => announced.length === 3, 1000)
-    expect(announced.map(({ data }) => Buffer.from(data))).toEqual(Array(3).fill(Buffer.from(first ?? [])))
+    await pass(all.clock, 4 * REPEAT_INTERVAL_MS)
+    await all.realm.settled()
+    expect(announced.length).toBeGreaterThanOrEqual(3)
+    for (const { data } of announced) expect(Buffer.from(data)).toEqual(Buffer.from(first ?? []))
   })
 
   it('are not published again once it has retired, while it waits for the server', async () => {
