@@ -52,8 +52,9 @@ export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
 /** Between two times that an instance publishes its announcements again, at least: one of them may have been lost. */
 export const REPEAT_INTERVAL_MS = 60_000
-/** By how much longer that is for each announcement that is held: all of a realm repeat two a second at most. */
+/** By how much longer that is for each announcement: all of a realm repeat two a second, until that would be too seldom. */
 export const REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT = 500
+export const MAX_REPEAT_INTERVAL_MS = 600_000
 export const QUERY_INTERVAL_MS = 1000
 /** Between two times that an agent asks for everything again, and repeats its announcements. */
 export const REFRESH_INTERVAL_MS = 1000
@@ -101,10 +102,14 @@ export const MAX_UNVERIFIED = 65_536
 export const MAX_EARLY_ANNOUNCEMENTS = 1024
 /** Announcements held of one agent in one epoch, for each instance that it may have. */
 export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
+/** Instances of one identity of which it is known that they have retired. */
+export const MAX_RETIRED_PER_IDENTITY = 4096
 export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
 export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */
 export const MAX_FETCHES_PER_SECOND = 4
+/** Queries for pages that an agent has asked and that were not answered: about those of eight seconds. */
+export const MAX_QUERIES_REMEMBERED = 256
 /** What one fetch of epochs or revocations collects. */
 export const MAX_FETCHED_STATEMENTS = 32_768
 export const MAX_FETCHED_EPOCH_BYTES = 64 * 1024 * 1024

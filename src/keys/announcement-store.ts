@@ -22,10 +22,9 @@ import {
 import { EarlyAnnouncements } from './early-announcements.ts'
 import type { AcceptedEpoch, EpochChain } from './epochs.ts'
 import { KeyMemory } from './key-memory.ts'
+import { Retired } from './retired.ts'
 import type { RevocationSet } from './revocations.ts'
-
-/** Of an agent of which no instance has retired: most have none, and an empty set is not small. */
-const NONE_RETIRED: Set<string> = new Set()
+import { isAnnouncedOn } from './subjects.ts'
 
 /** An instance to which nothing is sealed, because of an announcement that its identity has signed. */
 export interface LeftOut {
@@ -79,8 +78,8 @@ export interface KnownAgent {
   readonly name: string
   /** In the order in which they came. */
   readonly entries: readonly StoredAnnouncement[]
-  /** Instances of which a verified retirement is held, by {@link instanceKey}. */
-  readonly retired: ReadonlySet<string>
+  /** Instances of which a verified retirement has come. Most agents have none, and an empty one is not small. */
+  readonly retired: Pick<Retired, 'has'> | undefined
   /** The last one that was not taken although its identity has signed it, while its epoch is held. */
   readonly refused: Refused | undefined
 }
@@ -92,7 +91,7 @@ interface Refused {
 
 interface Agent extends KnownAgent {
   entries: readonly Entry[]
-  retired: Set<string>
+  retired: Retired | undefined
   refused: Refused | undefined
   readonly verifications: RateLimit
   unverified: number
@@ -126,6 +125,11 @@ export class AnnouncementStore {
     return this.#byHash.size
   }
 
+  /** How many are proved, or of how many names something is held: tokens prove names, and junk makes neither more. */
+  get sizeAtLeast(): number {
+    return Math.max(this.#agents.size, this.#byHash.size - this.#unverified.size)
+  }
+
   /** How many are held that are not proved. */
   get unverified(): number {
     return this.#unverified.size
@@ -149,12 +153,20 @@ export class AnnouncementStore {
     return this.#byHash.values()
   }
 
-  /** Takes in an announcement whose token holds. @returns it, where it was new and there was room for it */
-  add(bytes: Uint8Array, nowMs: number): ParsedAnnouncement | undefined {
+  /**
+   * Takes in an announcement whose token holds.
+   *
+   * @param subject on which it was announced: the instance's own. Default: it came in a page, or is one's own
+   * @returns it, where it was new and there was room for it
+   */
+  add(bytes: Uint8Array, nowMs: number, subject?: string): ParsedAnnouncement | undefined {
     const parsed = this.#parse(bytes)
-    const claims = parsed && this.#claimsOf(parsed, nowMs)
-    if (parsed === undefined || claims === undefined) return undefined
+    if (parsed === undefined) return undefined
     const { announcement } = parsed
+    // Who may publish there, the broker knows: whoever may not in this name neither spends its budgets nor plays it again.
+    if (subject !== undefined && !isAnnouncedOn(subject, announcement)) return undefined
+    const claims = this.#claimsOf(parsed, nowMs)
+    if (claims === undefined) return undefined
     const epoch = this.#options.epochs.byHash(announcement.epochHash)
     if (epoch === undefined) {
       this.#keepEarly(parsed)
@@ -237,8 +249,10 @@ export class AnnouncementStore {
     for (const { hash, epoch } of this.#byHash.values()) if (!held.has(epoch)) this.#drop(hash)
     for (const agent of this.#agents.values()) {
       if (agent.refused !== undefined && !held.has(agent.refused.epoch)) agent.refused = undefined
-      if (agent.entries.length === 0 && agent.refused === undefined) this.#agents.delete(agent.name)
-      else forgetRetired(agent)
+      agent.retired?.prune(held)
+      if (agent.retired?.isEmpty === true) agent.retired = undefined
+      const isKnown = agent.entries.length > 0 || agent.refused !== undefined || agent.retired !== undefined
+      if (!isKnown) this.#agents.delete(agent.name)
     }
     this.#options.onChange()
   }
@@ -301,7 +315,7 @@ export class AnnouncementStore {
     const agent: Agent = {
       name,
       entries: [],
-      retired: NONE_RETIRED,
+      retired: undefined,
       refused: undefined,
       verifications: new RateLimit(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND),
       unverified: 0,
@@ -370,8 +384,8 @@ export class AnnouncementStore {
   #noteProved(entry: Entry, agent: Agent): void {
     const { verified } = entry
     if (verified === undefined) return
-    if (verified.recipient === undefined) noteRetired(agent, verified)
-    else this.#kids.add(hex(verified.recipient.kid))
+    if (verified.recipient !== undefined) this.#kids.add(hex(verified.recipient.kid))
+    if (verified.recipient === undefined || isOfRetired(agent, entry)) noteRetired(agent, entry)
     const isClone = agent.entries.some(
       (other) => other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified),
     )
@@ -417,7 +431,7 @@ function isNewer(a: Entry | undefined, b: Entry): boolean {
 
 /** Names an instance of an identity. */
 export function instanceKey({ claims, announcement }: VerifiedAnnouncement): string {
-  return keyOf(claims, hex(announcement.instance))
+  return `${claims.identity} ${hex(announcement.instance)}`
 }
 
 /** The order in which instances count towards `max_instances`. */
@@ -427,23 +441,17 @@ export function newestFirst(a: VerifiedAnnouncement, b: VerifiedAnnouncement): n
 
 /** Whether an announcement is of an instance that is known to have retired. It may be the retirement itself. */
 export function isOfRetired({ retired }: KnownAgent, { claims, instance }: StoredAnnouncement): boolean {
-  return retired.size > 0 && retired.has(keyOf(claims, instance))
+  return retired?.has(claims.identity, instance) === true
 }
 
-function keyOf({ identity }: VerifiedClaims, instance: string): string {
-  return `${identity} ${instance}`
-}
-
-function noteRetired(agent: Agent, verified: VerifiedAnnouncement): void {
-  if (agent.retired === NONE_RETIRED) agent.retired = new Set()
-  agent.retired.add(instanceKey(verified))
-}
-
-function forgetRetired(agent: Agent): void {
-  const held = new Set<string>()
-  for (const { verified } of agent.entries) if (verified !== undefined) held.add(instanceKey(verified))
-  const retired = [...agent.retired].filter((key) => held.has(key))
-  agent.retired = retired.length === 0 ? NONE_RETIRED : new Set(retired)
+/** In each epoch in which its instance has announced itself: there its keys can be played again. */
+function noteRetired(agent: Agent, { claims: { identity }, instance, epoch }: Entry): void {
+  agent.retired ??= new Retired()
+  agent.retired.note(identity, instance, epoch)
+  for (const { verified, ...other } of agent.entries) {
+    const isOfIt = verified !== undefined && other.claims.identity === identity && other.instance === instance
+    if (isOfIt) agent.retired.note(identity, instance, other.epoch)
+  }
 }
 
 function isSame(held: Uint8Array | undefined, bytes: Uint8Array): boolean {

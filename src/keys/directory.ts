@@ -93,9 +93,19 @@ export class Directory {
     return this.#store.size
   }
 
-  /** Takes in an announcement. @returns it, where it was new, its token holds, and there was room for it */
-  add(bytes: Uint8Array, nowMs: number): ParsedAnnouncement | undefined {
-    return this.#store.add(bytes, nowMs)
+  /** How many announcements are held at least: junk in the names of others does not count. */
+  get sizeAtLeast(): number {
+    return this.#store.sizeAtLeast
+  }
+
+  /**
+   * Takes in an announcement.
+   *
+   * @param subject on which it was announced: the instance's own. Default: it came in a page, or is one's own
+   * @returns it, where it was new, its token holds, and there was room for it
+   */
+  add(bytes: Uint8Array, nowMs: number, subject?: string): ParsedAnnouncement | undefined {
+    return this.#store.add(bytes, nowMs, subject)
   }
 
   /**
@@ -250,11 +260,12 @@ export class Directory {
   #liveInstances(agent: KnownAgent, epoch: AcceptedEpoch, nowMs: number): readonly VerifiedAnnouncement[] {
     const owner = this.#owner(agent, nowMs)
     const newest = new Map<string, VerifiedAnnouncement>()
-    for (const { verified } of agent.entries) {
+    for (const entry of agent.entries) {
+      const { verified } = entry
       if (verified?.recipient === undefined || !this.#store.holds(verified, nowMs)) continue
       const isOfEpoch = compareBytes(verified.announcement.epochHash, epoch.hash) === 0
       const key = instanceKey(verified)
-      if (verified.claims.identity !== owner || !isOfEpoch || agent.retired.has(key)) continue
+      if (verified.claims.identity !== owner || !isOfEpoch || isOfRetired(agent, entry)) continue
       const known = newest.get(key)
       if (known === undefined || known.announcement.seq < verified.announcement.seq) newest.set(key, verified)
     }

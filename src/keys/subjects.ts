@@ -1,5 +1,6 @@
 import { hex } from '../base/bytes.ts'
 import { isSubject } from '../base/subject.ts'
+import type { Announcement } from '../wire/statements.ts'
 
 /** The subjects of the protocol in one realm. SPEC, "Subjects". */
 export interface ProtocolSubjects {
@@ -19,6 +20,14 @@ export interface ProtocolSubjects {
 }
 
 const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
+
+/** Whether a subject is the one on which an instance of an agent announces itself, in whatever realm. */
+export function isAnnouncedOn(
+  subject: string,
+  { agent, instance }: Pick<Announcement, 'agent' | 'instance'>,
+): boolean {
+  return subject.endsWith(`.announce.${agent}.${hex(instance)}`)
+}
 
 /** @throws TypeError when the prefix is no subject. */
 export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT_PREFIX): ProtocolSubjects {

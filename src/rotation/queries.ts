@@ -84,7 +84,7 @@ export class QueryDesk {
   answer(query: Query, asker: string): void {
     if (query.kind === QueryKind.tick) return
     const { statements, next } = this.#page(query)
-    this.#nc.publish(asker, encodePage({ kind: query.kind, statements, next }))
+    this.#nc.publish(asker, encodePage({ nonce: query.nonce, kind: query.kind, statements, next }))
   }
 
   /** The question is counted where it may be answered. */

@@ -198,10 +198,15 @@ export class RealmRecord {
     return this.#added(this.revocations.adopt(statements, tick))
   }
 
-  /** Takes in an announcement. @returns it, where it is new and proved */
-  addAnnouncement(bytes: Uint8Array): ParsedAnnouncement | undefined {
+  /**
+   * Takes in an announcement.
+   *
+   * @param subject on which it was announced. Default: it came in a page
+   * @returns it, where it is new and proved
+   */
+  addAnnouncement(bytes: Uint8Array, subject?: string): ParsedAnnouncement | undefined {
     const nowMs = this.#options.clock.now()
-    const parsed = this.directory.add(bytes, nowMs)
+    const parsed = this.directory.add(bytes, nowMs, subject)
     if (parsed === undefined || this.directory.sender(parsed.hash, nowMs).standing !== 'known')
       return undefined
     if (this.#isBelieved) this.#options.store.addAnnouncement(parsed.bytes)

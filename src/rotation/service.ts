@@ -15,7 +15,7 @@ import type { VerifiedRevocation } from '../keys/revocations.ts'
 import { type ProtocolSubjects, protocolSubjects } from '../keys/subjects.ts'
 import { namesEpoch, verifyTick } from '../keys/ticks.ts'
 import { WireType } from '../wire/preamble.ts'
-import { decodeQuery, decodeStatement } from '../wire/statements.ts'
+import { decodeQuery, decodeStatement, QueryKind } from '../wire/statements.ts'
 import { RotationEventLog } from './event-log.ts'
 import type { RotationLog } from './log.ts'
 import { OrderDesk } from './order-desk.ts'
@@ -199,7 +199,7 @@ export class RotationService {
       })
     const { query, announcements, revoke, rotate, tick } = this.#subjects
     this.#subscriptions = [
-      follow(announcements, ({ data }) => this.#takeAnnouncement(data)),
+      follow(announcements, ({ data, subject }) => this.#takeAnnouncement(data, subject)),
       follow(revoke, ({ data }) => this.#takeRevocation(data)),
       follow(query, (message) => this.#takeQuery(message)),
       follow(rotate, ({ data }) => this.#takeOrder(data)),
@@ -371,8 +371,8 @@ export class RotationService {
     this.#ticker.now()
   }
 
-  #takeAnnouncement(bytes: Uint8Array): void {
-    const parsed = this.#record.addAnnouncement(bytes)
+  #takeAnnouncement(bytes: Uint8Array, subject?: string): void {
+    const parsed = this.#record.addAnnouncement(bytes, subject)
     if (parsed === undefined) return
     const { agent: name, epoch, keys } = parsed.announcement
     const instance = hex(parsed.announcement.instance)
@@ -399,7 +399,7 @@ export class RotationService {
     const query = decodeQuery(data)
     this.#desk.take(reply, (asker) => {
       if (!this.#isLeading) return
-      if (query.nonce !== undefined) this.#ticker.answer(query.nonce)
+      if (query.kind === QueryKind.tick) this.#ticker.answer(query.nonce)
       this.#desk.answer(query, asker)
     })
   }

@@ -154,14 +154,17 @@ export type QueryKind = (typeof QueryKind)[keyof typeof QueryKind]
 
 /** A question to the rotation service. */
 export interface Query {
-  readonly nonce: Uint8Array | undefined
+  /** Random: the tick, or the page, that answers bears it. */
+  readonly nonce: Uint8Array
   readonly kind: QueryKind
   readonly cursor: Uint8Array | undefined
 }
 
+/** Which query a page answers. */
+export type PageHead = Pick<Query, 'nonce' | 'kind'>
+
 /** One page of an answer: whole wire statements, and where the next page starts. */
-export interface Page {
-  readonly kind: QueryKind
+export interface Page extends PageHead {
   readonly statements: readonly Uint8Array[]
   readonly next: Uint8Array | undefined
 }
@@ -365,7 +368,7 @@ export function decodeQuery(bytes: Uint8Array): Query {
   const body = wireBody(bytes, WireType.query, MAX_STATEMENT_BYTES, 'query')
   const fields = unpack(body, 'query', ['nonce', 'kind', 'cursor'])
   const query: Query = {
-    nonce: fields.optional((reader) => copy(reader.bytes(NONCE_BYTES))),
+    nonce: copy(fields.bytes(NONCE_BYTES)),
     kind: readKind(fields),
     cursor: fields.optional((reader) => copy(reader.bytesUpTo(MAX_CURSOR_BYTES))),
   }
@@ -375,16 +378,40 @@ export function decodeQuery(bytes: Uint8Array): Query {
 
 /** The wire message of a page. */
 export function encodePage(page: Page): Uint8Array {
-  return encodeWire(WireType.page, [page.kind, page.statements, page.next])
+  return encodeWire(WireType.page, [page.nonce, page.kind, page.statements, page.next])
 }
 
 /** Reads a page. Its statements are views into `bytes`. @throws SubrosaError ERR_MALFORMED */
 export function decodePage(bytes: Uint8Array): Page {
+  const fields = pageFields(bytes)
+  return restOfPage(fields, pageHead(fields))
+}
+
+/**
+ * Reads a page that was asked for. Of any other one no more is read than what shows that: anybody can send pages.
+ *
+ * @returns the page; `undefined` where it answers nothing
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function decodeAnswer(bytes: Uint8Array, isAsked: (head: PageHead) => boolean): Page | undefined {
+  const fields = pageFields(bytes)
+  const head = pageHead(fields)
+  return isAsked(head) ? restOfPage(fields, head) : undefined
+}
+
+function pageFields(bytes: Uint8Array): FieldReader {
   const maxBytes = MAX_EPOCH_BYTES + MAX_STATEMENTS_PER_PAGE * MAX_STATEMENT_BYTES
   const body = wireBody(bytes, WireType.page, maxBytes, 'page')
-  const fields = unpack(body, 'page', ['kind', 'statements', 'next'])
+  return unpack(body, 'page', ['nonce', 'kind', 'statements', 'next'])
+}
+
+function pageHead(fields: FieldReader): PageHead {
+  return { nonce: copy(fields.bytes(NONCE_BYTES)), kind: readKind(fields) }
+}
+
+function restOfPage(fields: FieldReader, head: PageHead): Page {
   const page: Page = {
-    kind: readKind(fields),
+    ...head,
     statements: fields.list(MAX_STATEMENTS_PER_PAGE, (reader) => reader.bytesUpTo(MAX_EPOCH_BYTES)),
     next: fields.optional((reader) => copy(reader.bytesUpTo(MAX_CURSOR_BYTES))),
   }

@@ -11,7 +11,7 @@ import { servedEpoch } from '../support/crowd.ts'
 import { engine, may } from '../support/identities.ts'
 import { LOW_ORDER } from '../support/low-order.ts'
 import { CAPTURED, collectStatus, TestRealm } from '../support/realm.ts'
-import type { World } from '../support/statements.ts'
+import { announceSubject, type World } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 
 const modes: readonly SealMode[] = ['session', 'message', 'channel']
@@ -175,11 +175,27 @@ describe('a member that announces', () => {
     const identity = realm.identity('mallory', { permissions: may([], ['orders.>']) })
     const { bytes } = world.announcement(identity, epoch, changes())
     const nc = await realm.connection()
-    for (const subject of [`mallory.${'0'.repeat(16)}`, `bob.${bob.instance}`])
-      nc.publish(`${realm.root}.announce.${subject}`, bytes)
+    for (const subject of [announceSubject(bytes), `announce.bob.${bob.instance}`])
+      nc.publish(`${realm.root}.${subject}`, bytes)
     await nc.flush()
     await alice.flush()
     await expectUndisturbed()
+  })
+
+  it('is heard on the subject of its own name and instance alone', async () => {
+    const identity = realm.identity('victim', { permissions: may([], ['elsewhere']) })
+    const names = (): readonly string[] => alice.agents().map(({ name }) => name)
+    const { bytes, announcement } = world.announcement(identity, epoch)
+    const nc = await realm.connection()
+    for (const subject of [`mallory.${hex(announcement.instance)}`, `victim.${'0'.repeat(16)}`])
+      nc.publish(`${realm.root}.announce.${subject}`, bytes)
+    await nc.flush()
+    await alice.flush()
+    expect(names()).not.toContain('victim')
+    nc.publish(`${realm.root}.${announceSubject(bytes)}`, bytes)
+    await nc.flush()
+    await alice.flush()
+    expect(names()).toContain('victim')
   })
 
   it('the retirement of another’s instance retires nobody', async () => {

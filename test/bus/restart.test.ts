@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { Child } from '../support/child.ts'
@@ -48,6 +48,28 @@ const workers = (): string[] =>
 
 const read = (child: Child): unknown[] =>
   child.messages.flatMap(({ got }) => (got === undefined ? [] : [got]))
+
+describe('an agent that leaves', () => {
+  it.each([
+    ['is not named in its state any more', true],
+    ['stays named in its state where nothing can be published: a later process retires it', false],
+  ])('%s', async (_what, canPublish) => {
+    const nc = await realm.connection()
+    const root = join(folder, 'state')
+    const bus = await realm.agent('lea', {}, { over: nc, state: root })
+    const { instance } = bus
+    if (!canPublish) {
+      vi.spyOn(nc, 'publish').mockImplementation(() => {
+        throw new Error('no room')
+      })
+    }
+    await bus.close()
+    const path = join(root, realm.authority.publicKey, 'lea', '0', 'state.json')
+    expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({
+      instances: canPublish ? [] : [{ instance }],
+    })
+  })
+})
 
 describe('an agent that is killed with SIGKILL and started again', () => {
   it('retires its former instance, and opens nothing that was sealed to it', async () => {

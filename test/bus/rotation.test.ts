@@ -11,7 +11,7 @@ import { ManualClock } from '../support/clock.ts'
 import { HandRotator } from '../support/hand-rotator.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
 import { collectStatus, type Tapped, TestRealm } from '../support/realm.ts'
-import { HOUR, MINUTE, World } from '../support/statements.ts'
+import { announceSubject, HOUR, MINUTE, World } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 
 /** Far above what a join takes, also on a slow machine: the shared clock runs while the network is waited for. */
@@ -341,8 +341,8 @@ describe('an authority that equivocates', () => {
     const events = [collectStatus(alice), collectStatus(bob)]
     const got = await Promise.all([inboxOf(alice, 'talk'), inboxOf(bob, 'talk')])
     // The broker carries everything across but for the epochs, so that neither notices more than it must.
-    for (const bytes of one.announcements) two.publish('announce.alice.0011223344556677', bytes)
-    for (const bytes of two.announcements) one.publish('announce.bob.0011223344556677', bytes)
+    for (const bytes of one.announcements) two.publish(announceSubject(bytes), bytes)
+    for (const bytes of two.announcements) one.publish(announceSubject(bytes), bytes)
     await pass(clock, 5000)
     for (const [bus, other] of [
       [alice, 'bob'],

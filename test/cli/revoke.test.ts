@@ -9,7 +9,7 @@ import { addAgent } from '../../src/setup/agents.ts'
 import { addBrokerUser } from '../../src/setup/broker-users.ts'
 import { agentPaths } from '../../src/setup/layout.ts'
 import { revokeAgent } from '../../src/setup/revocations.ts'
-import { encodePage, QueryKind } from '../../src/wire/statements.ts'
+import { decodeQuery, encodePage, QueryKind } from '../../src/wire/statements.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
 import { failure, until } from '../support/until.ts'
 import { hasLogged, readStderr } from './log-lines.ts'
@@ -130,15 +130,14 @@ describe('publishRevocation', () => {
     let asked = 0
     // It keeps the statement back, and answers in the name of the rotation service.
     broker.subscribe(`${root}.query`, {
-      callback: (_error, { reply }) => {
+      callback: (_error, { data, reply }) => {
         asked++
         if (reply === undefined) return
         broker.publish(`${root}.tick`, Uint8Array.of(0xc1, 1, 4, 0x90))
         broker.publish(reply, Uint8Array.of(0xc1))
-        broker.publish(
-          reply,
-          encodePage({ kind: QueryKind.revocations, statements: [statement], next: undefined }),
-        )
+        const { nonce } = decodeQuery(data)
+        const page = { nonce, kind: QueryKind.revocations, statements: [statement], next: undefined }
+        broker.publish(reply, encodePage(page))
       },
     })
     await broker.flush()

@@ -5,11 +5,13 @@ import {
   MAX_ANNOUNCEMENTS_PER_INSTANCE,
   MAX_EARLY_ANNOUNCEMENTS,
   MAX_FAILED_VERIFICATIONS_PER_SECOND,
+  MAX_RETIRED_PER_IDENTITY,
   MAX_UNVERIFIED_PER_AGENT,
 } from '../../src/base/limits.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
 import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import { Retired } from '../../src/keys/retired.ts'
 import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engine, may, newIdentity } from '../support/identities.ts'
 import { HOUR, junkAnnouncement, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
@@ -38,6 +40,25 @@ function join(
 
 function names(subject = 'orders.new', nowMs = T0): string[] | undefined {
   return world.directory.audience(subject, nowMs)?.members.map(({ name }) => name)
+}
+
+function instances(nowMs = T0): string[] | undefined {
+  return world.directory.audience('orders.new', nowMs)?.members.map(({ instance }) => instance)
+}
+
+function retire(identity: Identity, of: { readonly instance: Uint8Array; readonly notBefore: number }): void {
+  const { notAfter } = epoch
+  world.directory.add(signRetirement(identity, epoch, { ...of, seq: T0, notAfter }), T0)
+}
+
+/** An instance that announces itself, is looked at, and retires. */
+function comeAndGo(identity: Identity, afterMs: number): ParsedAnnouncement {
+  const parsed = join(identity, { notBefore: epoch.notBefore + afterMs })
+  instances()
+  retire(identity, parsed.announcement)
+  instances()
+  world.monotonicMs += 1000
+  return parsed
 }
 
 /** Two tokens of one identity: the second one is a renewal. */
@@ -124,10 +145,6 @@ describe('a wall clock that is set', () => {
 })
 
 describe('what an instance that goes on for long loses to others of its agent', () => {
-  const retire = (identity: Identity, { announcement }: ParsedAnnouncement): void => {
-    const { instance, notBefore, notAfter } = announcement
-    world.directory.add(signRetirement(identity, epoch, { instance, seq: T0, notBefore, notAfter }), T0)
-  }
   const standing = ({ hash }: ParsedAnnouncement): string => world.directory.sender(hash, T0).standing
 
   it.each([1, 16])('is nothing where they come and go, with max_instances %i', (maxInstances) => {
@@ -139,7 +156,7 @@ describe('what an instance that goes on for long loses to others of its agent', 
       world.monotonicMs += 1000
       last = join(identity, { notBefore: T0 + i })
       expect(standing(last)).toBe('known')
-      retire(identity, last)
+      retire(identity, last.announcement)
       expect(names()).toEqual(['daemon'])
     }
     expect([standing(daemon), standing(last)]).toEqual(['known', 'known'])
@@ -256,12 +273,57 @@ describe('an audience over time', () => {
   })
 
   it('stays without an instance that has retired, also when old epochs are forgotten', () => {
-    const { instance } = join(alice).announcement
-    const { notBefore, notAfter } = epoch
-    world.directory.add(signRetirement(alice, epoch, { instance, seq: T0, notBefore, notAfter }), T0)
+    comeAndGo(alice, 0)
     expect(names()).toEqual([])
     world.directory.prune()
     expect(names()).toEqual([])
+  })
+
+  it('stays without instances that have retired when their announcements were pushed out and are played again', () => {
+    const daemon = join(alice)
+    expect(names()).toEqual(['alice'])
+    const gone = Array.from({ length: 50 }, (_, i) => comeAndGo(alice, i + 1))
+    expect(world.directory.size).toBeLessThan(gone.length * 2)
+    world.directory.prune()
+    for (const { bytes } of gone) {
+      world.directory.add(bytes, T0)
+      instances()
+      world.monotonicMs += 100
+    }
+    expect(instances()).toEqual([hex(daemon.announcement.instance)])
+  })
+
+  it('stays without an instance that has retired for as long as an epoch is held in which it was', () => {
+    const second = world.epoch(made)
+    const next = world.accept(second)
+    const instance = engine.randomBytes(8)
+    const later = join(alice, { instance }, next)
+    world.directory.live(next.notBefore)
+    join(alice, { instance })
+    retire(alice, { instance, notBefore: epoch.notBefore })
+    world.directory.live(T0)
+    world.accept(world.epoch(second))
+    expect(world.chain.prune(epoch.notAfter + epoch.graceMs + HOUR)).toBe(true)
+    world.directory.prune()
+    expect(world.directory.has(hex(later.hash))).toBe(true)
+    expect(names('orders.new', next.notBefore)).toEqual([])
+  })
+
+  it('remembers so many retired instances of an identity, the newest ones, and for no longer than their epoch', () => {
+    const retired = new Retired()
+    const name = String
+    for (let i = 0; i <= MAX_RETIRED_PER_IDENTITY; i++) retired.note('alice', name(i), epoch)
+    retired.note('bob', name(0), epoch)
+    expect([0, 1, MAX_RETIRED_PER_IDENTITY].map((i) => retired.has('alice', name(i)))).toEqual([
+      false,
+      true,
+      true,
+    ])
+    expect(retired.has('bob', name(0))).toBe(true)
+    retired.prune(new Set([epoch]))
+    expect(retired.isEmpty).toBe(false)
+    retired.prune(new Set())
+    expect(retired.isEmpty).toBe(true)
   })
 })
 

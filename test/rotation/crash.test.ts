@@ -45,7 +45,8 @@ async function startCrashing(store: RotationStore) {
 }
 
 function query(kind: QueryKind, reply: string, cursor?: Uint8Array): void {
-  broker.publish(`${realm.root}.query`, encodeQuery({ nonce: undefined, kind, cursor }), { reply })
+  const nonce = engine.randomBytes(16)
+  broker.publish(`${realm.root}.query`, encodeQuery({ nonce, kind, cursor }), { reply })
 }
 
 async function ask(kind: QueryKind): Promise<Page[]> {

@@ -14,7 +14,13 @@ import { makeContent } from '../envelope/forge.ts'
 import { testContext } from '../support/context.ts'
 import { engine, newAuthority, newIdentity } from '../support/identities.ts'
 import { TestRealm } from '../support/realm.ts'
-import { junkAnnouncement, reparse, verifyAnnouncement, World } from '../support/statements.ts'
+import {
+  announceSubject,
+  junkAnnouncement,
+  reparse,
+  verifyAnnouncement,
+  World,
+} from '../support/statements.ts'
 import { until } from '../support/until.ts'
 
 const JUNK_ANNOUNCEMENTS = 20_000
@@ -118,7 +124,8 @@ describe('a flood', () => {
     for (let i = 0; i < JUNK_ANNOUNCEMENTS; i++) {
       const token = tokens[i % 3 === 0 ? 200 + (i % 2) : i % 200] ?? real[0]
       if (token === undefined) continue
-      broker.publish(`${realm.root}.announce.${token.name}.0011223344556677`, junkAnnouncement(token, epoch))
+      const junk = junkAnnouncement(token, epoch)
+      broker.publish(`${realm.root}.${announceSubject(junk)}`, junk)
       if (i % 500 === 0) {
         // Nobody falls so far behind that the server would end its connection.
         await Promise.all([broker.flush(), alice.flush(), bob.flush()])

@@ -58,11 +58,11 @@ describe('replicas', () => {
     const pages = await replicas.realm.tap(`${replicas.realm.root}.inbox.0011223344556677`)
     const nonce = engine.randomBytes(16)
     const broker = await replicas.realm.connection()
-    broker.publish(
-      `${replicas.realm.root}.query`,
-      encodeQuery({ nonce, kind: QueryKind.epochs, cursor: undefined }),
-      { reply: `${replicas.realm.root}.inbox.0011223344556677` },
-    )
+    for (const kind of [QueryKind.tick, QueryKind.epochs]) {
+      broker.publish(`${replicas.realm.root}.query`, encodeQuery({ nonce, kind, cursor: undefined }), {
+        reply: `${replicas.realm.root}.inbox.0011223344556677`,
+      })
+    }
     // Every replica has seen the question when it has taken in what came after it.
     const seen = () => [first, ...followers].filter((each) => held(each).length === 1).length
     await publish(

@@ -27,7 +27,7 @@ import { ManualClock } from '../support/clock.ts'
 import { engine, NOTHING } from '../support/identities.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
 import { TestRealm } from '../support/realm.ts'
-import { HOUR, junkAnnouncement, MINUTE, World } from '../support/statements.ts'
+import { announceSubject, HOUR, junkAnnouncement, MINUTE, World } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 
 let clock: ManualClock
@@ -79,7 +79,7 @@ async function settled(): Promise<void> {
 }
 
 function publishQuery(query: Partial<Query> & { readonly kind: Query['kind'] }, reply?: string): void {
-  const bytes = encodeQuery({ nonce: undefined, cursor: undefined, ...query })
+  const bytes = encodeQuery({ nonce: engine.randomBytes(16), cursor: undefined, ...query })
   broker.publish(`${realm.root}.query`, bytes, reply === undefined ? {} : { reply })
 }
 
@@ -315,7 +315,7 @@ describe('queries', () => {
     for (let i = 0; i < 2000; i++) publishQuery({ kind: QueryKind.announcements }, newInbox())
     // What the service takes in after them shows that it has seen them all.
     const marker = world.announcement(realm.identity('marker'), epoch)
-    broker.publish(`${realm.root}.announce.marker.0011223344556677`, marker.bytes)
+    broker.publish(`${realm.root}.${announceSubject(marker.bytes)}`, marker.bytes)
     await until('the service has seen them', () => announced === 1)
     await until('all that are answered have come', () => seen.length >= before + 1000)
     expect(seen.length - before).toBe(1000)
@@ -336,7 +336,7 @@ describe('queries', () => {
     const retirement = signRetirement(cron, epoch, { instance, seq: clock.now(), notBefore, notAfter })
     const alive = world.announcement(cron, epoch)
     for (const bytes of [gone.bytes, retirement, alive.bytes])
-      broker.publish(`${realm.root}.announce.cron.0011223344556677`, bytes)
+      broker.publish(`${realm.root}.${announceSubject(bytes)}`, bytes)
     await until('the service has taken them in', () => events.filter(isOfCron).length === 3)
     const statements = async (kind: Query['kind'], cursor?: Uint8Array): Promise<Uint8Array[]> =>
       (await ask(kind, cursor)).flatMap((page) => page.statements.map((bytes) => new Uint8Array(bytes)))
@@ -362,9 +362,9 @@ describe('queries', () => {
       valid.subarray(0, valid.length - 1),
       new Uint8Array([...valid, 0]),
       engine.randomBytes(5000),
-      encodeQuery({ nonce: undefined, kind: 4, cursor: engine.randomBytes(31) }),
-      encodeQuery({ nonce: undefined, kind: 1, cursor: new Uint8Array(8).fill(255) }),
-      encodeQuery({ nonce: undefined, kind: 2, cursor: engine.randomBytes(64) }),
+      encodeQuery({ nonce: engine.randomBytes(16), kind: 4, cursor: engine.randomBytes(31) }),
+      encodeQuery({ nonce: engine.randomBytes(16), kind: 1, cursor: new Uint8Array(8).fill(255) }),
+      encodeQuery({ nonce: engine.randomBytes(16), kind: 2, cursor: engine.randomBytes(64) }),
     ]
     for (const bytes of junk) {
       for (const subject of ['query', 'revoke', 'announce.alice.0011223344556677']) {
@@ -384,14 +384,26 @@ describe('queries', () => {
     expect((await ask(QueryKind.announcement, engine.randomBytes(32)))[0]?.statements).toEqual([])
   })
 
+  it('for announcements find none that came on the subject of another instance', async () => {
+    await start()
+    const { world, epoch } = await newestEpoch()
+    const [alice, other] = [realm.identity('alice'), realm.identity('other')].map(
+      (identity) => world.announcement(identity, epoch).bytes,
+    )
+    if (alice === undefined || other === undefined) throw new Error('no announcement')
+    broker.publish(`${realm.root}.${announceSubject(other)}`, alice)
+    expect((await ask(QueryKind.announcements))[0]?.statements).toEqual([])
+    broker.publish(`${realm.root}.${announceSubject(alice)}`, alice)
+    expect((await ask(QueryKind.announcements))[0]?.statements).toEqual([alice])
+  })
+
   it('are answered in pages of at most 100, with what is proved only: an agent that joins has them all', async () => {
     await start()
     const { world, epoch } = await newestEpoch()
-    const subject = `${realm.root}.announce.x.0011223344556677`
     for (let i = 0; i < 150; i++) {
       const identity = realm.identity(`agent-${i}`)
-      broker.publish(subject, world.announcement(identity, epoch).bytes)
-      broker.publish(subject, junkAnnouncement(identity, epoch))
+      for (const bytes of [world.announcement(identity, epoch).bytes, junkAnnouncement(identity, epoch)])
+        broker.publish(`${realm.root}.${announceSubject(bytes)}`, bytes)
     }
     await broker.flush()
     const pages = await ask(QueryKind.announcements)
@@ -419,7 +431,7 @@ describe('a restart', () => {
     await start({ store: fileRotationStore(folder) })
     const { world, epoch } = await newestEpoch()
     const parsed = world.announcement(realm.identity('alice'), epoch)
-    broker.publish(`${realm.root}.announce.alice.0011223344556677`, parsed.bytes)
+    broker.publish(`${realm.root}.${announceSubject(parsed.bytes)}`, parsed.bytes)
     await ask(QueryKind.announcements)
     stop()
     const second = await start({ store: fileRotationStore(folder) })

@@ -48,7 +48,7 @@ async function servedEpochs(realm: TestRealm): Promise<readonly Uint8Array[]> {
   const page = new Promise<Uint8Array>((resolve) => {
     nc.subscribe(inbox, { max: 1, callback: (_error, { data }) => resolve(new Uint8Array(data)) })
   })
-  const query = { kind: QueryKind.epochs, nonce: undefined, cursor: undefined }
+  const query = { kind: QueryKind.epochs, nonce: new Uint8Array(16), cursor: undefined }
   nc.publish(`${realm.root}.query`, encodeQuery(query), { reply: inbox })
   return decodePage(await page).statements
 }

@@ -111,9 +111,9 @@ export class HandRotator {
 
   #answer(bytes: Uint8Array, reply: string): void {
     const { kind, nonce, cursor } = decodeQuery(bytes)
-    if (nonce !== undefined && this.isTicking) this.tick([nonce])
+    if (kind === QueryKind.tick && this.isTicking) this.tick([nonce])
     const page = (statements: readonly Uint8Array[]): void =>
-      this.#nc.publish(reply, encodePage({ kind, statements, next: undefined }))
+      this.#nc.publish(reply, encodePage({ nonce, kind, statements, next: undefined }))
     if (!this.isAnswering) return
     this.beforePage()
     if (kind === QueryKind.epochs) {

@@ -1,4 +1,5 @@
 import { assert } from 'vitest'
+import { hex } from '../../src/base/bytes.ts'
 import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
@@ -242,6 +243,12 @@ export function verifyAnnouncement(
 /** A parsed announcement again, from its bytes. */
 export function reparse(bytes: Uint8Array): ParsedAnnouncement {
   return parseAnnouncement(defaultEngine, bytes)
+}
+
+/** The subject below `root` on which an announcement belongs. */
+export function announceSubject(bytes: Uint8Array): string {
+  const { agent, instance } = reparse(bytes).announcement
+  return `announce.${agent}.${hex(instance)}`
 }
 
 /** The code of the error that a task throws; fails when it throws none. */

@@ -197,7 +197,11 @@ const codecs: readonly Codec[] = [
     prefix: wire(WireType.query),
     samples: [
       encodeQuery({ nonce: new Uint8Array(16), kind: QueryKind.tick, cursor: undefined }),
-      encodeQuery({ nonce: undefined, kind: QueryKind.announcement, cursor: new Uint8Array(32) }),
+      encodeQuery({
+        nonce: new Uint8Array(16).fill(1),
+        kind: QueryKind.announcement,
+        cursor: new Uint8Array(32),
+      }),
     ],
     roundTrip: (bytes) => encodeQuery(decodeQuery(bytes)),
   },
@@ -205,8 +209,18 @@ const codecs: readonly Codec[] = [
     name: 'decodePage',
     prefix: wire(WireType.page),
     samples: [
-      encodePage({ kind: QueryKind.epochs, statements: [new Uint8Array(9), bare], next: undefined }),
-      encodePage({ kind: QueryKind.revocations, statements: [], next: new Uint8Array(8) }),
+      encodePage({
+        nonce: new Uint8Array(16),
+        kind: QueryKind.epochs,
+        statements: [new Uint8Array(9), bare],
+        next: undefined,
+      }),
+      encodePage({
+        nonce: new Uint8Array(16),
+        kind: QueryKind.revocations,
+        statements: [],
+        next: new Uint8Array(8),
+      }),
     ],
     roundTrip: (bytes) => encodePage(decodePage(bytes)),
   },

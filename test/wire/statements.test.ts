@@ -11,6 +11,7 @@ import { type Packable, pack } from '../../src/wire/msgpack.ts'
 import { encodeWire, WireType } from '../../src/wire/preamble.ts'
 import {
   decodeAnnouncement,
+  decodeAnswer,
   decodeEpoch,
   decodeOrder,
   decodePage,
@@ -28,6 +29,7 @@ import {
   encodeSignedAnnouncement,
   encodeStatement,
   encodeTick,
+  type PageHead,
   QueryKind,
   readCursor,
   writeCursor,
@@ -269,23 +271,21 @@ describe('a signed statement', () => {
 
 describe('a query', () => {
   it.each(Object.entries(QueryKind))('for %s is read as it was written', (_, kind) => {
-    for (const [nonce, cursor] of [
-      [bytes(16), undefined],
-      [undefined, bytes(32)],
-    ]) {
+    const nonce = bytes(16)
+    for (const cursor of [undefined, bytes(32)])
       expect(decodeQuery(encodeQuery({ nonce, kind, cursor }))).toEqual({ nonce, kind, cursor })
-    }
   })
 
   it.each<[string, readonly Packable[]]>([
-    ['a kind that is not known', [undefined, 5, undefined]],
-    ['no kind', [undefined, undefined, undefined]],
+    ['a kind that is not known', [bytes(16), 5, undefined]],
+    ['no kind', [bytes(16), undefined, undefined]],
+    ['no nonce', [undefined, 0, undefined]],
     ['a short nonce', [bytes(15), 0, undefined]],
     ['a long nonce', [bytes(17), 0, undefined]],
-    ['a cursor above 64 bytes', [undefined, 1, bytes(65)]],
-    ['a cursor that is an integer', [undefined, 1, 1]],
-    ['no place for the cursor', [undefined, 1]],
-    ['a fourth field', [undefined, 1, undefined, undefined]],
+    ['a cursor above 64 bytes', [bytes(16), 1, bytes(65)]],
+    ['a cursor that is an integer', [bytes(16), 1, 1]],
+    ['no place for the cursor', [bytes(16), 1]],
+    ['a fourth field', [bytes(16), 1, undefined, undefined]],
   ])('is refused with %s', (_, fields) => {
     expect(() => decodeQuery(encodeWire(WireType.query, fields))).toThrow(malformed)
   })
@@ -298,20 +298,34 @@ describe('a page', () => {
       [[], undefined],
       [most, bytes(8)],
     ] as const) {
-      const page = { kind: QueryKind.epochs, statements, next }
+      const page = { nonce: bytes(16), kind: QueryKind.epochs, statements, next }
       expect(decodePage(encodePage(page))).toEqual(page)
     }
   })
 
+  it('is read no further than its nonce and its kind where it was not asked for', () => {
+    const asked: PageHead[] = []
+    const isAsked = (head: PageHead): boolean => {
+      asked.push(head)
+      return false
+    }
+    const unreadable = encodeWire(WireType.page, [bytes(16), QueryKind.epochs, 'no list', undefined])
+    expect(decodeAnswer(unreadable, isAsked)).toBeUndefined()
+    expect(asked).toEqual([{ nonce: bytes(16), kind: QueryKind.epochs }])
+    expect(() => decodeAnswer(unreadable, () => true)).toThrow(malformed)
+  })
+
   it.each<[string, readonly Packable[]]>([
-    ['too many statements', [1, many(MAX_STATEMENTS_PER_PAGE + 1, bytes(1)), undefined]],
-    ['statements that are nil', [1, undefined, undefined]],
-    ['a statement that is a string', [1, ['a'], undefined]],
-    ['a statement above 1 MiB', [1, [bytes(1024 * 1024 + 1)], undefined]],
-    ['a kind that is not known', [5, [], undefined]],
-    ['a cursor above 64 bytes', [1, [], bytes(65)]],
-    ['no place for the cursor', [1, []]],
-    ['a fourth field', [1, [], undefined, undefined]],
+    ['no nonce', [undefined, 1, [], undefined]],
+    ['a short nonce', [bytes(15), 1, [], undefined]],
+    ['too many statements', [bytes(16), 1, many(MAX_STATEMENTS_PER_PAGE + 1, bytes(1)), undefined]],
+    ['statements that are nil', [bytes(16), 1, undefined, undefined]],
+    ['a statement that is a string', [bytes(16), 1, ['a'], undefined]],
+    ['a statement above 1 MiB', [bytes(16), 1, [bytes(1024 * 1024 + 1)], undefined]],
+    ['a kind that is not known', [bytes(16), 5, [], undefined]],
+    ['a cursor above 64 bytes', [bytes(16), 1, [], bytes(65)]],
+    ['no place for the cursor', [bytes(16), 1, []]],
+    ['a fifth field', [bytes(16), 1, [], undefined, undefined]],
   ])('is refused with %s', (_, fields) => {
     expect(() => decodePage(encodeWire(WireType.page, fields))).toThrow(malformed)
   })

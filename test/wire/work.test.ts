@@ -120,7 +120,12 @@ const structures: readonly Structure[] = [
   ),
   wire(
     'a page',
-    encodePage({ kind: QueryKind.epochs, statements: [new Uint8Array(9)], next: new Uint8Array(8) }),
+    encodePage({
+      nonce: sixteen,
+      kind: QueryKind.epochs,
+      statements: [new Uint8Array(9)],
+      next: new Uint8Array(8),
+    }),
     decodePage,
   ),
 ]

@@ -8,6 +8,7 @@ import type { Arrival } from './arrival.ts'
 import { FrameReceiver } from './frame-receiver.ts'
 import { IncomingSessions } from './incoming-sessions.ts'
 import { SealedReceiver } from './sealed-receiver.ts'
+import { SenderWindows } from './sender-windows.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
 /** What a receiver works with. */
@@ -15,8 +16,8 @@ export interface ReceiverOptions extends Context {
   readonly link: RealmLink
   /** On which other subjects than its own a message may arrive. */
   readonly policy: SubjectPolicy
-  /** Called with sessions (their sids in hexadecimal) of which nothing is known any more. */
-  readonly onForgotten: (sids: readonly string[]) => void
+  /** Called with announcements and sessions (in hexadecimal) whose replay windows are not needed any more. */
+  readonly onForgotten: (names: readonly string[]) => void
 }
 
 /** Whose budget of openings a subscription uses: that of one's own inboxes, or that of what was subscribed to. */
@@ -29,6 +30,7 @@ export type BudgetShare = 'inbox' | 'subscriptions'
 export class Receiver {
   readonly #options: ReceiverOptions
   readonly #sessions: IncomingSessions
+  readonly #windows: SenderWindows
   readonly #sealed: SealedReceiver
   readonly #frames: FrameReceiver
   /** Half of the budget is for what comes to this instance by name, so that a flood on a subject keeps no answer away. */
@@ -37,7 +39,7 @@ export class Receiver {
   readonly #stopListening: () => void
 
   constructor(nc: NatsLike, options: ReceiverOptions) {
-    const { link } = options
+    const { clock, link, onForgotten } = options
     this.#options = options
     this.#admissions = {
       inbox: new Admission(FAILED_OPENING_MS_PER_SECOND / 2, options),
@@ -50,7 +52,9 @@ export class Receiver {
       onHandshake: (message) => this.takeHandshake(message),
     })
     const mayNotOpen = (): boolean => this.#mayNotOpen()
-    this.#sealed = new SealedReceiver({ ...options, sessions: this.#sessions, mayNotOpen })
+    const windows = new SenderWindows(() => clock.latest, onForgotten)
+    this.#windows = windows
+    this.#sealed = new SealedReceiver({ ...options, sessions: this.#sessions, windows, mayNotOpen })
     this.#frames = new FrameReceiver({ ...options, sessions: this.#sessions, mayNotOpen })
     this.#stopListening = link.onChange(() => {
       this.#frames.directoryChanged()
@@ -84,7 +88,7 @@ export class Receiver {
 
   /** Whether replay windows of this announcement or session (in hexadecimal) are still needed. */
   needsWindow(key: string): boolean {
-    return this.#options.link.directory.has(key) || this.#sessions.holds(key)
+    return this.#windows.holds(key) || this.#sessions.holds(key)
   }
 
   /** The windows of an announcement or session (in hexadecimal) take so many bytes more, or less, than before. */
@@ -92,9 +96,10 @@ export class Receiver {
     this.#sessions.countWindows(key, bytes)
   }
 
-  /** Forgets sessions that are long over. */
+  /** Forgets what is long over: sessions, and what guards against messages that are too old. */
   prune(): void {
     this.#sessions.prune()
+    this.#windows.prune()
   }
 
   /** Resolves when nothing waits: for budget, its sender's announcement or its session's handshake. */

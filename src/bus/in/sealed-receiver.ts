@@ -20,6 +20,7 @@ import { keep } from './kept-message.ts'
 import { deliveryOf, KnownWires } from './known-wires.ts'
 import { Lookups } from './lookups.ts'
 import { windowFor } from './replay.ts'
+import type { SenderWindows } from './sender-windows.ts'
 import type { SubjectPolicy } from './subject-policy.ts'
 
 const SEED_BYTES = 12
@@ -29,6 +30,7 @@ export interface SealedReceiverOptions extends Context {
   readonly link: RealmLink
   readonly policy: SubjectPolicy
   readonly sessions: IncomingSessions
+  readonly windows: SenderWindows
   /** Whether nothing may be opened now. */
   readonly mayNotOpen: () => boolean
 }
@@ -232,14 +234,16 @@ export class SealedReceiver {
     arrival: Arrival,
     { sender, epoch }: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
   ): void {
-    const { clock, policy, reject } = this.#options
+    const { clock, policy, reject, windows } = this.#options
     const { message, delivered, line, workMs, commitment } = decrypted
     const { seq, ttlMs, sender: announcement } = message.content
     const opened = openedMessage(message)
     const window = hex(announcement)
     const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: false }
     const startedAt = clock.work()
-    const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() })
+    const sent = { claims: sender.claims, announcement: window, sentAtMs: message.sentAtMs }
+    const late = windows.mayBeKnown(sent) ? 'replay' : undefined
+    const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() }) ?? late
     if (commitment !== undefined && reason !== 'headers') this.#note(commitment, decrypted)
     if (reason !== undefined) {
       // Headers in clear are parsed here: whoever adds some to a genuine message pays for that too.
@@ -247,6 +251,7 @@ export class SealedReceiver {
       return reject(reason, delivered)
     }
     // Only now, with everything proved, does the window move.
+    windows.note(sent)
     windowFor(arrival.windows, window).mark(seq)
     line.spend(-workMs)
     arrival.deliver({ opened, sender, delivered })

@@ -1,5 +1,10 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import { MAX_JITTER_MS, REPEAT_INTERVAL_MS, REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT } from '../../base/limits.ts'
+import {
+  MAX_JITTER_MS,
+  MAX_REPEAT_INTERVAL_MS,
+  REPEAT_INTERVAL_MS,
+  REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT,
+} from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
 import type { Identity } from '../../identity/identity.ts'
@@ -28,14 +33,17 @@ export class Announcer {
   readonly #nc: NatsLike
   readonly #options: AnnouncerOptions
   #repeats = false
+  #isRetired = false
+  #isClosed = false
 
   constructor(nc: NatsLike, options: AnnouncerOptions) {
     this.#nc = nc
     this.#options = options
   }
 
-  /** Makes and announces keys for an epoch, once. @throws SubrosaError ERR_SUITE */
+  /** Makes and announces keys for an epoch, once, and none after it has retired. @throws SubrosaError ERR_SUITE */
   announce(epoch: AcceptedEpoch): void {
+    if (this.#isRetired) return
     const { clock, feed, keyring, directory, onAnnounced } = this.#options
     // A clock that was set back must not give an epoch that is over new keys, nor keys a longer life.
     const at = { notBeforeMs: clock.notBefore(), lateMs: clock.late() }
@@ -57,6 +65,7 @@ export class Announcer {
 
   /** Publishes the announcements in use again: somebody may have missed them. */
   repeat(): void {
+    if (this.#isRetired) return
     for (const { bytes } of this.#options.keyring.announcements()) this.#publish(bytes)
   }
 
@@ -67,21 +76,43 @@ export class Announcer {
   #repeatLater(): void {
     const { directory, engine, timers } = this.#options
     this.#repeats = true
-    const intervalMs = Math.max(REPEAT_INTERVAL_MS, REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT * directory.size)
-    timers.after(intervalMs * (1 + randomShare(engine) / 2), () => {
+    const intervalMs = Math.max(
+      REPEAT_INTERVAL_MS,
+      REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT * directory.sizeAtLeast,
+    )
+    timers.after(Math.min(intervalMs, MAX_REPEAT_INTERVAL_MS) * (1 + randomShare(engine) / 2), () => {
       this.#repeatLater()
       this.repeat()
     })
   }
 
-  /** Tells everyone that this instance takes no more messages, as far as it can be told. */
+  /**
+   * Tells everyone that this instance takes no more messages, as far as it can be told. A later process does it again, where
+   * the server does not say that it has taken that.
+   */
   retire(): void {
-    const { identity, keyring, clock, state } = this.#options
+    const { identity, keyring, clock, state, onError } = this.#options
+    this.#isRetired = true
+    let isPublished = true
     for (const { announcement } of keyring.announcements()) {
       const epoch = { number: announcement.epoch, hash: announcement.epochHash }
-      this.#publish(signRetirement(identity, epoch, { ...announcement, seq: clock.now() }))
+      const bytes = signRetirement(identity, epoch, { ...announcement, seq: clock.now() })
+      isPublished = this.#publish(bytes) && isPublished
     }
-    state.forgetInstances()
+    if (!isPublished) return
+    const forget = (): void => {
+      // The state is another process's from then on.
+      if (!this.#isClosed) state.forgetInstances()
+    }
+    this.#nc
+      .flush()
+      .then(forget, () => {})
+      .catch(onError)
+  }
+
+  /** Has nothing to do with the state any more. */
+  close(): void {
+    this.#isClosed = true
   }
 
   /** Retires the instances of earlier processes that did not come to it. */

@@ -9,11 +9,12 @@ import type { ProtocolSubjects } from '../../keys/subjects.ts'
 import { tickSigner, verifyTick } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import {
-  decodePage,
+  decodeAnswer,
   encodeQuery,
   INSTANCE_BYTES,
   NONCE_BYTES,
   type Page,
+  type PageHead,
   type Query,
   QueryKind,
   type Tick,
@@ -116,14 +117,16 @@ export class Questions {
    * @throws SubrosaError ERR_NO_ROTATION_SERVICE, or what stood in the way before
    */
   async pages(kind: QueryKind, from?: Uint8Array): Promise<readonly Uint8Array[]> {
+    const { engine } = this.#options
     const statements: Uint8Array[] = []
     let cursor = from
     do {
-      // One that comes twice, because it was asked for twice, leads back to the same place.
-      const page = await this.#ask<Page>({ nonce: undefined, kind, cursor }, (answer) => ({
+      const nonce = engine.randomBytes(NONCE_BYTES)
+      const page = await this.#ask<Page>({ nonce, kind, cursor }, (answer) => ({
         page: (bytes) => {
-          const read = decodePage(copy(bytes))
-          if (read.kind === kind) answer(read)
+          const isAsked = (head: PageHead): boolean => head.kind === kind && samePublic(head.nonce, nonce)
+          const read = decodeAnswer(copy(bytes), isAsked)
+          if (read !== undefined) answer(read)
         },
       }))
       statements.push(...page.statements)

@@ -24,10 +24,11 @@ import type { AgentState } from '../../keys/state.ts'
 import { clockSkew, namesEpoch, verifyTick } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import {
-  decodePage,
+  decodeAnswer,
   encodeQuery,
   INSTANCE_BYTES,
   NONCE_BYTES,
+  type Query,
   QueryKind,
   type Revocation,
   type Tick,
@@ -39,6 +40,7 @@ import type { NatsLike, NatsMessage } from '../nats-like.ts'
 import { publishSafely } from '../safely.ts'
 import { StandingSubscription } from '../standing-subscription.ts'
 import { Announcer } from './announcer.ts'
+import { AskedPages } from './asked-pages.ts'
 import { FreshnessWatch } from './freshness-watch.ts'
 import { noRotationService } from './questions.ts'
 
@@ -59,7 +61,7 @@ export interface RealmLinkOptions extends Context {
 /** Statements that come in several pages, and since when they are asked for. */
 interface Fetch {
   readonly statements: Uint8Array[]
-  /** What may still come: a rotation service sends no more, and anybody can send pages. */
+  /** What may still come: a rotation service sends no more. */
   statementsLeft: number
   bytesLeft: number
   /** When the last page was asked for, or came. */
@@ -90,12 +92,14 @@ export class RealmLink {
   #tickCameAt = 0
   /** Pages that are being fetched: of epochs, and of revocations. */
   readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
+  readonly #asked: AskedPages
   #gap: Fetch | undefined
   #missing: Fetch | undefined
   /** When the directory was asked for, or its last page came. */
   #listing: Pick<Fetch, 'since'> | undefined
   #hasDirectory = false
   #isJoined = false
+  #isRetired = false
   #isClosed = false
   #trouble: SubrosaError | undefined
   /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
@@ -136,6 +140,7 @@ export class RealmLink {
     })
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
     this.#timers = new Timers(clock, (error) => this.#note(error))
+    this.#asked = new AskedPages(engine)
     this.#freshness = new FreshnessWatch({
       clock,
       feed,
@@ -254,9 +259,11 @@ export class RealmLink {
 
   /**
    * Asks for everything again: after a reconnect, or when somebody seems to know more. At most once a second, since
-   * strangers can call for it, and all others pay: what is called for sooner waits, and is done once.
+   * strangers can call for it, and all others pay: what is called for sooner waits, and is done once. Who has retired
+   * does not.
    */
   refresh(): void {
+    if (this.#isRetired) return
     const { clock } = this.#options
     const waitMs = this.#refreshedAt + REFRESH_INTERVAL_MS - clock.monotonic()
     if (waitMs > 0) {
@@ -268,7 +275,7 @@ export class RealmLink {
     }
     this.#refreshedAt = clock.monotonic()
     this.#askForTick()
-    this.#query(QueryKind.announcements)
+    this.#askFor(QueryKind.announcements)
     this.#announcer.repeat()
   }
 
@@ -276,12 +283,13 @@ export class RealmLink {
   lookUp(hash: Uint8Array): boolean {
     // A budget: the wall clock would refill it whenever it is set.
     if (!this.#lookups.take(this.#options.clock.monotonic())) return false
-    this.#query(QueryKind.announcement, { cursor: hash })
+    this.#askFor(QueryKind.announcement, hash)
     return true
   }
 
   /** Tells everyone that this instance takes no more messages. */
   retire(): void {
+    this.#isRetired = true
     this.#announcer.retire()
   }
 
@@ -289,6 +297,7 @@ export class RealmLink {
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#announcer.close()
     this.#timers.close()
     this.keyring.destroyAll()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
@@ -319,7 +328,7 @@ export class RealmLink {
   #askForTick(): void {
     const nonce = this.#options.engine.randomBytes(NONCE_BYTES)
     this.#freshness.expect(nonce)
-    this.#query(QueryKind.tick, { nonce })
+    this.#query({ nonce, kind: QueryKind.tick, cursor: undefined })
     const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
     this.#cancelAsking()
     // Again until one has come: core NATS may lose the question or the answer.
@@ -344,11 +353,15 @@ export class RealmLink {
     })
   }
 
-  #query(kind: QueryKind, asked: { readonly nonce?: Uint8Array; readonly cursor?: Uint8Array } = {}): void {
+  /** Asks for a page. */
+  #askFor(kind: QueryKind, cursor?: Uint8Array): void {
+    this.#query({ nonce: this.#asked.expect(kind), kind, cursor })
+  }
+
+  #query(query: Query): void {
     if (this.#isClosed || this.#nc.isClosed()) return
-    const { nonce, cursor } = asked
     publishSafely(this.#nc, this.#options.subjects.query, {
-      bytes: encodeQuery({ nonce, kind, cursor }),
+      bytes: encodeQuery(query),
       reply: this.inbox,
       onError: this.#options.onError,
     })
@@ -399,29 +412,33 @@ export class RealmLink {
     this.#changed()
   }
 
-  #takeAnnouncement({ data }: NatsMessage): void {
-    if (this.directory.add(data, this.#options.clock.now()) !== undefined) this.#changed()
+  #takeAnnouncement({ data, subject }: NatsMessage): void {
+    if (this.directory.add(data, this.#options.clock.now(), subject) !== undefined) this.#changed()
   }
 
   #takePage(bytes: Uint8Array): void {
-    const { kind, statements, next } = decodePage(bytes)
+    const page = decodeAnswer(bytes, (head) => this.#asked.takes(head))
+    if (page === undefined) return
+    const { kind, statements, next } = page
     const nowMs = this.#options.clock.now()
     switch (kind) {
       case QueryKind.epochs:
-        if (this.#collect(this.#gap, statements) && next !== undefined) this.#query(kind, { cursor: next })
+        if (this.#collect(this.#gap, statements) && next !== undefined) this.#askFor(kind, next)
         else this.#closeGap()
         break
       case QueryKind.revocations:
-        if (this.#collect(this.#missing, statements) && next !== undefined)
-          this.#query(kind, { cursor: next })
+        if (this.#collect(this.#missing, statements) && next !== undefined) this.#askFor(kind, next)
         else this.#closeMissing()
         break
       case QueryKind.announcements:
-      case QueryKind.announcement:
         for (const statement of statements) this.directory.add(statement, nowMs)
         if (this.#listing !== undefined) this.#listing = { since: this.#options.clock.monotonic() }
-        if (next !== undefined) this.#query(kind, { cursor: next })
-        else if (kind === QueryKind.announcements) this.#hasDirectory = true
+        if (next !== undefined) this.#askFor(kind, next)
+        else this.#hasDirectory = true
+        this.#changed()
+        break
+      case QueryKind.announcement:
+        for (const statement of statements) this.directory.add(statement, nowMs)
         this.#changed()
         break
       case QueryKind.tick:
@@ -430,7 +447,7 @@ export class RealmLink {
     if (next === undefined) this.#settle()
   }
 
-  /** Pages that nobody asked for are dropped. @returns whether another one is of use */
+  /** @returns whether another page is of use */
   #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): boolean {
     if (fetch === undefined) return false
     fetch.since = this.#options.clock.monotonic()
@@ -540,7 +557,8 @@ export class RealmLink {
       statementsLeft: Math.min(MAX_FETCHED_STATEMENTS, tick.number - from + 1),
       bytesLeft: MAX_FETCHED_EPOCH_BYTES,
     }
-    this.#query(QueryKind.epochs, { cursor: writeCursor(from) })
+    this.#asked.giveUp(QueryKind.epochs)
+    this.#askFor(QueryKind.epochs, writeCursor(from))
   }
 
   #fetchRevocations(): void {
@@ -551,7 +569,8 @@ export class RealmLink {
       statementsLeft: MAX_FETCHED_STATEMENTS,
       bytesLeft: MAX_FETCHED_REVOCATION_BYTES,
     }
-    this.#query(QueryKind.revocations)
+    this.#asked.giveUp(QueryKind.revocations)
+    this.#askFor(QueryKind.revocations)
   }
 
   #isUnderWay(fetch: Pick<Fetch, 'since'> | undefined): boolean {
@@ -564,7 +583,7 @@ export class RealmLink {
       // whoever began anew with each of them would ask for more and more, and never be through.
       if (this.#isUnderWay(this.#listing)) return
       this.#listing = { since: this.#options.clock.monotonic() }
-      this.#query(QueryKind.announcements)
+      this.#askFor(QueryKind.announcements)
       return
     }
     this.#listing = undefined

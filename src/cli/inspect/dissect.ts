@@ -211,8 +211,9 @@ class Dissector {
   }
 
   #page(bytes: Uint8Array): Anatomy {
-    const { kind, statements, next } = decodePage(bytes)
+    const { nonce, kind, statements, next } = decodePage(bytes)
     return {
+      nonce: hex(nonce),
       kind: kindName(kind),
       statements: statements.map((statement) =>
         this.#nested(statement, [WireType.epoch, WireType.revocation, WireType.announcement]),
@@ -279,7 +280,7 @@ function dissectQuery(bytes: Uint8Array): Anatomy {
   const { nonce, kind, cursor } = decodeQuery(bytes)
   return {
     kind: kindName(kind),
-    nonce: nonce === undefined ? 'none' : hex(nonce),
+    nonce: hex(nonce),
     cursor: cursor === undefined ? 'none' : hex(cursor),
   }
 }

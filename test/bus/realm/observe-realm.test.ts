@@ -239,16 +239,15 @@ describe('looking at a realm fails', () => {
     const recorded = await realm.tap(`${realm.root}.tick`)
     await observe()
     await until('a tick with a nonce is there', () => recorded.length > 0)
-    const page = (kind: QueryKind, statements: readonly Uint8Array[]) =>
-      encodePage({ kind, statements, next: undefined })
     const { newest } = await observe()
     await realm.service?.close()
     const broker = await realm.connection()
     broker.subscribe(`${realm.root}.query`, {
       callback: (_error, { data, reply = '' }) => {
         for (const tick of recorded.slice()) broker.publish(`${realm.root}.tick`, tick.data)
-        const { kind } = decodeQuery(data)
-        broker.publish(reply, page(kind, kind === QueryKind.epochs ? [newest.bytes] : []))
+        const { nonce, kind } = decodeQuery(data)
+        const statements = kind === QueryKind.epochs ? [newest.bytes] : []
+        broker.publish(reply, encodePage({ nonce, kind, statements, next: undefined }))
       },
     })
     await broker.flush()
@@ -315,8 +314,8 @@ describe('looking at a realm fails', () => {
     broker.subscribe(`${realm.root}.query`, {
       callback: (_error, { data, reply = '' }) => {
         asked++
-        const { kind } = decodeQuery(data)
-        broker.publish(reply, encodePage({ kind, statements: [], next: engine.randomBytes(8) }))
+        const { nonce, kind } = decodeQuery(data)
+        broker.publish(reply, encodePage({ nonce, kind, statements: [], next: engine.randomBytes(8) }))
       },
     })
     await broker.flush()
@@ -352,6 +351,27 @@ describe('what a broker makes up', () => {
     const seen = await observe()
     expect(live(seen)).toEqual([`genuine ${hex(genuine.announcement.instance)} 1`])
     expect(seen.directory.audience('orders.new', seen.takenAt)?.members).toHaveLength(1)
+  })
+
+  it('cuts no answer short: empty pages that bear another nonce', async () => {
+    await start({ rotation: false })
+    const hand = await HandRotator.start(realm)
+    const epoch = hand.world.accept(hand.epochs[0] ?? hand.world.epoch(undefined), realm.clock.now())
+    const { bytes, announcement } = hand.world.announcement(realm.identity('alice'), epoch)
+    hand.isAnswering = false
+    const broker = await realm.connection()
+    broker.subscribe(`${realm.root}.query`, {
+      callback: (_error, { data, reply = '' }) => {
+        const { nonce, kind } = decodeQuery(data)
+        const epochs = kind === QueryKind.epochs ? hand.epochs.map((made) => made.bytes) : []
+        const statements = kind === QueryKind.announcements ? [bytes] : epochs
+        const page = { kind, next: undefined }
+        broker.publish(reply, encodePage({ ...page, nonce: engine.randomBytes(16), statements: [] }))
+        broker.publish(reply, encodePage({ ...page, nonce, statements }))
+      },
+    })
+    await broker.flush()
+    await expect(observe().then(live)).resolves.toEqual([`alice ${hex(announcement.instance)} 1`])
   })
 
   it('does not disturb: junk on every subject that is listened to', async () => {

@@ -68,7 +68,7 @@ const { sessions } = readVectors<{
   }[]
 }>('subrosa/sessions.json')
 
-const QUERY = encodeQuery({ nonce: undefined, kind: QueryKind.tick, cursor: undefined })
+const QUERY = encodeQuery({ nonce: new Uint8Array(16), kind: QueryKind.tick, cursor: undefined })
 
 async function inspect(input: Uint8Array | string, ...argv: readonly string[]): Promise<Outcome> {
   async function* stdin() {
@@ -262,11 +262,12 @@ describe('a message of a session', () => {
 
 describe('a page', () => {
   const page = (...held: readonly Uint8Array[]) =>
-    encodePage({ kind: QueryKind.revocations, statements: held, next: undefined })
+    encodePage({ nonce: new Uint8Array(16), kind: QueryKind.revocations, statements: held, next: undefined })
   const [first = '', second = ''] = statements.statements.map(({ wire }) => wire)
 
   it('shows the statements that it holds', async () => {
     const shown = await inspected(page(fromHex(first), fromHex(second)), '--authority', statements.realm)
+    expect(shown.nonce).toBe('00'.repeat(16))
     expect(shown.statements.map(({ type, verified }: Record<string, unknown>) => [type, verified])).toEqual([
       ['revocation', true],
       ['revocation', true],
@@ -318,7 +319,7 @@ describe('what somebody has captured', () => {
 
   it('keeps a line end that belongs to the message', async () => {
     const cursor = Uint8Array.of(1, 0x0a)
-    const query = encodeQuery({ nonce: undefined, kind: 4, cursor })
+    const query = encodeQuery({ nonce: new Uint8Array(16), kind: 4, cursor })
     expect(query.at(-1)).toBe(0x0a)
     expect(await inspected(query)).toMatchObject({ bytes: query.length, cursor: '010a' })
   })
@@ -409,7 +410,7 @@ describe('what is malformed', () => {
     ],
     [
       'a query of an unknown kind',
-      concat(Uint8Array.of(0xc1, 1, 7), pack([undefined, 9, undefined])),
+      concat(Uint8Array.of(0xc1, 1, 7), pack([new Uint8Array(16), 9, undefined])),
       'malformed query: kind',
     ],
   ])('is said, with the field: %s', async (_what, bytes, message) => {
@@ -504,7 +505,12 @@ describe('any bytes', () => {
   const samples = [
     ...wires,
     ...sealed.messages.map(({ steps }) => fromHex(steps.wire)),
-    encodePage({ kind: QueryKind.announcements, statements: wires, next: new Uint8Array(8) }),
+    encodePage({
+      nonce: new Uint8Array(16),
+      kind: QueryKind.announcements,
+      statements: wires,
+      next: new Uint8Array(8),
+    }),
     signEpoch(newAuthority(), epoch({ notAfter: Number.MAX_SAFE_INTEGER, revocations: wires.slice(0, 2) })),
     QUERY,
   ]
