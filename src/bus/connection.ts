@@ -194,7 +194,7 @@ export class SecureConnection {
       },
       onForgotten: () => this.#windows.prune((key) => this.#receiver.needsWindow(key)),
     })
-    this.#streams = new Streams(nc, clock, parts.captured)
+    this.#streams = new Streams(nc, { ...context, inboxPrefix, captured: parts.captured })
     this.#publisher = new Publisher(nc, {
       ...parts,
       ...context,
@@ -578,6 +578,7 @@ export class SecureConnection {
       () => this.#subscriptions.finish(),
       () => this.#requests.close(),
       () => this.#publisher.close(),
+      () => this.#streams.close(),
       () => this.#receiver.close(),
       () => this.#link.close(),
     ]
