@@ -35,6 +35,8 @@ interface Pending {
   readonly isUnaddressed: () => void
   /** Whether a hint has come: nobody has proved it, and anybody can send more of them. */
   isHinted: boolean
+  /** Whether a valid response has come: somebody subscribes, whatever is said in clear from then on. */
+  isAnswered: boolean
 }
 
 /** What requests work with. */
@@ -96,6 +98,7 @@ export class Requests {
         fail,
         isUnaddressed: () => fail(unaddressed()),
         isHinted: false,
+        isAnswered: false,
       })
     })
   }
@@ -134,6 +137,7 @@ export class Requests {
       fail: end,
       isUnaddressed: () => {},
       isHinted: false,
+      isAnswered: false,
     })
     return {
       async *[Symbol.asyncIterator]() {
@@ -191,8 +195,8 @@ export class Requests {
     const pending = this.#pending.get(message.subject)
     if (pending === undefined) return
     const hint = hintIn(message)
-    if (hint === 'no responders') pending.fail(noResponders())
-    else if (hint === 'unaddressed') this.#takeHint(pending)
+    if (hint === 'unaddressed') this.#takeHint(pending)
+    else if (hint === 'no responders' && !pending.isAnswered) pending.fail(noResponders())
     else this.#options.receiver.take(message, this.#arrival())
   }
 
@@ -209,7 +213,12 @@ export class Requests {
       subscription: 0,
       windows: this.#windows,
       line: this.#line,
-      deliver: (received) => this.#pending.get(received.delivered.subject)?.take(received),
+      deliver: (received) => {
+        const pending = this.#pending.get(received.delivered.subject)
+        if (pending === undefined) return
+        pending.isAnswered = true
+        pending.take(received)
+      },
       mayRespond: ({ subject, inReplyTo, recipients }, { claims, announcement }) => {
         const pending = this.#pending.get(subject)
         if (pending === undefined || recipients !== 1 || inReplyTo === undefined) return false
