@@ -231,7 +231,10 @@ export class SecureConnection {
 
   /** @internal Joins the realm. Called once, by {@link secure}. */
   async join(timeoutMs: number): Promise<void> {
-    void this.#nc.closed().then((error) => this.#finish(error instanceof Error ? error : undefined))
+    void this.#nc.closed().then((error) => {
+      this.#finish(error instanceof Error ? error : undefined)
+      this.#publisher.stopAnswering()
+    })
     try {
       await this.#link.join(timeoutMs)
     } catch (error) {
@@ -522,7 +525,8 @@ export class SecureConnection {
   /**
    * Retires this instance, delivers what is under way, wipes the keys, and drains the NATS connection. The keys are wiped
    * after ten seconds at the latest, whatever the server does; what could not be done before is an event of
-   * {@link status}.
+   * {@link status}. Where something went to more than 32 recipients in the last two seconds, it waits until those have
+   * passed: a worker of a queue group may have to ask for the handshake of a session.
    */
   async drain(): Promise<void> {
     if (this.#isClosed) return
@@ -532,7 +536,8 @@ export class SecureConnection {
   }
 
   /**
-   * Retires this instance and wipes the keys, as {@link drain} does. The NATS connection stays open: it is its owner's.
+   * Retires this instance, wipes the keys, and waits, as {@link drain} does. The NATS connection stays open: it is its
+   * owner's.
    */
   async close(): Promise<void> {
     if (!this.#isClosed) await this.#end(() => this.#nc.flush())
@@ -542,29 +547,35 @@ export class SecureConnection {
     return `SecureConnection { name: '${this.name}', instance: '${this.instance}', epoch: ${this.epoch} }`
   }
 
-  /** Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped. */
+  /**
+   * Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped; then whoever has a frame
+   * and not its handshake may ask, for as long as it waits for one.
+   */
   async #end(settle: () => Promise<void>): Promise<void> {
+    const deadline = this.#clock.monotonic() + MAX_CLOSING_MS
     try {
       if (this.#nc.isClosed()) return
       this.#publisher.flush()
       attempt(() => this.#link.retire(), this.#onError)
-      await this.#inTime(settle())
+      if (!(await this.#byThen(deadline, settle()))) throw closedUnanswered()
       this.#publisher.flush()
     } catch (error) {
       this.#onError(error)
     } finally {
       this.#finish()
     }
+    await this.#byThen(deadline, this.#publisher.answered())
+    this.#publisher.stopAnswering()
   }
 
-  /** @throws SubrosaError ERR_TIMEOUT */
-  async #inTime(task: Promise<void>): Promise<void> {
+  /** Waits for a task until then, by the monotonic clock, and while the connection is open. @returns whether it was done */
+  async #byThen(deadline: number, task: Promise<void>): Promise<boolean> {
     let cancel = (): void => {}
-    const over = new Promise<never>((_resolve, reject) => {
-      cancel = this.#clock.after(MAX_CLOSING_MS, () => reject(closedUnanswered()))
+    const over = new Promise<false>((resolve) => {
+      cancel = this.#clock.after(deadline - this.#clock.monotonic(), () => resolve(false))
     })
     try {
-      await Promise.race([task, over])
+      return await Promise.race([task.then(() => true), over])
     } finally {
       cancel()
     }
