@@ -64,8 +64,12 @@ export class Subscriptions {
       },
       drain: async () => {
         cancelSettling()
-        if (!this.#nc.isClosed()) await raw?.drain()
-        await receiver.idle()
+        try {
+          if (!this.#nc.isClosed()) await raw?.drain()
+        } catch {
+          // It has ended by itself, or with the connection: nothing more comes.
+        }
+        await receiver.idle(line)
       },
       onCallbackError: (error) => feed.emit({ type: 'error', error }),
       onSlow: (pending) => feed.emit({ type: 'slowConsumer', subject: pattern, pending }),
