@@ -168,6 +168,8 @@ export class SecureConnection {
   #opened = 0
   #isClosed = false
   #isDraining = false
+  /** What {@link drain} or {@link close} does, whichever was called first. */
+  #ending: Promise<void> | undefined
 
   /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
@@ -526,21 +528,21 @@ export class SecureConnection {
    * Retires this instance, delivers what is under way, wipes the keys, and drains the NATS connection. The keys are wiped
    * after ten seconds at the latest, whatever the server does; what could not be done before is an event of
    * {@link status}. Where something went to more than 32 recipients in the last two seconds, it waits until those have
-   * passed: a worker of a queue group may have to ask for the handshake of a session.
+   * passed: a worker of a queue group may have to ask for the handshake of a session. It resolves after ten seconds at the
+   * latest, and never rejects.
    */
-  async drain(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isDraining = true
-    await this.#end(() => this.#subscriptions.drain())
-    await this.#nc.drain()
+  drain(): Promise<void> {
+    this.#ending ??= this.#drain()
+    return this.#ending
   }
 
   /**
    * Retires this instance, wipes the keys, and waits, as {@link drain} does. The NATS connection stays open: it is its
-   * owner's.
+   * owner's. Whichever of the two is called first is done, and a later call of either waits for it.
    */
-  async close(): Promise<void> {
-    if (!this.#isClosed) await this.#end(() => this.#nc.flush())
+  close(): Promise<void> {
+    this.#ending ??= this.#end(() => this.#nc.flush(), this.#closingDeadline())
+    return this.#ending
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
@@ -551,8 +553,8 @@ export class SecureConnection {
    * Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped; then whoever has a frame
    * and not its handshake may ask, for as long as it waits for one.
    */
-  async #end(settle: () => Promise<void>): Promise<void> {
-    const deadline = this.#clock.monotonic() + MAX_CLOSING_MS
+  async #end(settle: () => Promise<void>, deadline: number): Promise<void> {
+    if (this.#isClosed) return
     try {
       if (this.#nc.isClosed()) return
       this.#publisher.flush()
@@ -568,8 +570,25 @@ export class SecureConnection {
     this.#publisher.stopAnswering()
   }
 
-  /** Waits for a task until then, by the monotonic clock, and while the connection is open. @returns whether it was done */
-  async #byThen(deadline: number, task: Promise<void>): Promise<boolean> {
+  async #drain(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isDraining = true
+    const deadline = this.#closingDeadline()
+    await this.#end(() => this.#subscriptions.drain(), deadline)
+    try {
+      // Its owner may drain it already.
+      await this.#byThen(deadline, this.#nc.isDraining() ? this.#nc.closed() : this.#nc.drain())
+    } catch {
+      // The connection was closed meanwhile: that is what it was drained for.
+    }
+  }
+
+  #closingDeadline(): number {
+    return this.#clock.monotonic() + MAX_CLOSING_MS
+  }
+
+  /** Waits for a task until then, by the monotonic clock. @returns whether it was done */
+  async #byThen(deadline: number, task: Promise<unknown>): Promise<boolean> {
     let cancel = (): void => {}
     const over = new Promise<false>((resolve) => {
       cancel = this.#clock.after(deadline - this.#clock.monotonic(), () => resolve(false))
