@@ -176,7 +176,7 @@ export class SecureConnection {
     const { inboxPrefix } = parts
     const { engine, subjects, trust, log } = parts
     const clock = new HouseClock(parts.clock, (error) => this.#onError(error))
-    const feed = new StatusFeed(new EventLog(log, clock))
+    const feed = new StatusFeed(new EventLog(log, clock), clock)
     const context = makeContext({ engine, clock, subjects, trust, log, feed })
     this.#feed = feed
     this.#clock = clock
