@@ -6,10 +6,45 @@ interface Waiter<T> {
   readonly reject: (error: Error) => void
 }
 
+/** From so many items on that were taken, an array is moved up: what is left is fewer then. */
+const MIN_MOVED = 1024
+
+/** Items in order. To take the first costs the same however many there are, which `shift` of a long array does not. */
+class Line<T> {
+  #items: (T | undefined)[] = []
+  #taken = 0
+
+  get length(): number {
+    return this.#items.length - this.#taken
+  }
+
+  push(item: T): void {
+    this.#items.push(item)
+  }
+
+  shift(): T | undefined {
+    if (this.length === 0) return undefined
+    const item = this.#items[this.#taken]
+    // Nothing holds on to what was taken.
+    this.#items[this.#taken++] = undefined
+    if (this.length === 0) this.clear()
+    else if (this.#taken >= MIN_MOVED && this.#taken > this.length) {
+      this.#items = this.#items.slice(this.#taken)
+      this.#taken = 0
+    }
+    return item
+  }
+
+  clear(): void {
+    this.#items = []
+    this.#taken = 0
+  }
+}
+
 /** Items between whoever pushes them and whoever reads them, in order. It ends once; what came before is still read. */
 export class Queue<T> {
-  readonly #unread: T[] = []
-  readonly #waiters: Waiter<T>[] = []
+  readonly #unread = new Line<T>()
+  readonly #waiters = new Line<Waiter<T>>()
   #isEnded = false
   #error: Error | undefined
 
@@ -39,9 +74,9 @@ export class Queue<T> {
     if (this.#isEnded) return
     this.#isEnded = true
     this.#error = error
-    for (const { resolve, reject } of this.#waiters.splice(0)) {
-      if (error === undefined) resolve({ value: undefined, done: true })
-      else reject(error)
+    for (let next = this.#waiters.shift(); next !== undefined; next = this.#waiters.shift()) {
+      if (error === undefined) next.resolve({ value: undefined, done: true })
+      else next.reject(error)
     }
   }
 
@@ -52,6 +87,6 @@ export class Queue<T> {
 
   /** Drops everything that is not read. */
   clear(): void {
-    this.#unread.length = 0
+    this.#unread.clear()
   }
 }

@@ -168,13 +168,15 @@ export class SecureConnection {
   #opened = 0
   #isClosed = false
   #isDraining = false
+  /** What {@link drain} or {@link close} does, whichever was called first. */
+  #ending: Promise<void> | undefined
 
   /** @internal Use {@link secure}. */
   constructor(nc: NatsLike, parts: ConnectionParts) {
     const { inboxPrefix } = parts
     const { engine, subjects, trust, log } = parts
     const clock = new HouseClock(parts.clock, (error) => this.#onError(error))
-    const feed = new StatusFeed(new EventLog(log, clock))
+    const feed = new StatusFeed(new EventLog(log, clock), clock)
     const context = makeContext({ engine, clock, subjects, trust, log, feed })
     this.#feed = feed
     this.#clock = clock
@@ -194,7 +196,7 @@ export class SecureConnection {
       },
       onForgotten: () => this.#windows.prune((key) => this.#receiver.needsWindow(key)),
     })
-    this.#streams = new Streams(nc, clock, parts.captured)
+    this.#streams = new Streams(nc, { ...context, inboxPrefix, captured: parts.captured })
     this.#publisher = new Publisher(nc, {
       ...parts,
       ...context,
@@ -231,7 +233,10 @@ export class SecureConnection {
 
   /** @internal Joins the realm. Called once, by {@link secure}. */
   async join(timeoutMs: number): Promise<void> {
-    void this.#nc.closed().then((error) => this.#finish(error instanceof Error ? error : undefined))
+    void this.#nc.closed().then((error) => {
+      this.#finish(error instanceof Error ? error : undefined)
+      this.#publisher.stopAnswering()
+    })
     try {
       await this.#link.join(timeoutMs)
     } catch (error) {
@@ -522,49 +527,74 @@ export class SecureConnection {
   /**
    * Retires this instance, delivers what is under way, wipes the keys, and drains the NATS connection. The keys are wiped
    * after ten seconds at the latest, whatever the server does; what could not be done before is an event of
-   * {@link status}.
+   * {@link status}. Where something went to more than 32 recipients in the last two seconds, it waits until those have
+   * passed: a worker of a queue group may have to ask for the handshake of a session. It resolves after ten seconds at the
+   * latest, and never rejects.
    */
-  async drain(): Promise<void> {
-    if (this.#isClosed) return
-    this.#isDraining = true
-    await this.#end(() => this.#subscriptions.drain())
-    await this.#nc.drain()
+  drain(): Promise<void> {
+    this.#ending ??= this.#drain()
+    return this.#ending
   }
 
   /**
-   * Retires this instance and wipes the keys, as {@link drain} does. The NATS connection stays open: it is its owner's.
+   * Retires this instance, wipes the keys, and waits, as {@link drain} does. The NATS connection stays open: it is its
+   * owner's. Whichever of the two is called first is done, and a later call of either waits for it.
    */
-  async close(): Promise<void> {
-    if (!this.#isClosed) await this.#end(() => this.#nc.flush())
+  close(): Promise<void> {
+    this.#ending ??= this.#end(() => this.#nc.flush(), this.#closingDeadline())
+    return this.#ending
   }
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `SecureConnection { name: '${this.name}', instance: '${this.instance}', epoch: ${this.epoch} }`
   }
 
-  /** Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped. */
-  async #end(settle: () => Promise<void>): Promise<void> {
+  /**
+   * Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped; then whoever has a frame
+   * and not its handshake may ask, for as long as it waits for one.
+   */
+  async #end(settle: () => Promise<void>, deadline: number): Promise<void> {
+    if (this.#isClosed) return
     try {
       if (this.#nc.isClosed()) return
       this.#publisher.flush()
       attempt(() => this.#link.retire(), this.#onError)
-      await this.#inTime(settle())
+      if (!(await this.#byThen(deadline, settle()))) throw closedUnanswered()
       this.#publisher.flush()
     } catch (error) {
       this.#onError(error)
     } finally {
       this.#finish()
     }
+    await this.#byThen(deadline, this.#publisher.answered())
+    this.#publisher.stopAnswering()
   }
 
-  /** @throws SubrosaError ERR_TIMEOUT */
-  async #inTime(task: Promise<void>): Promise<void> {
+  async #drain(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isDraining = true
+    const deadline = this.#closingDeadline()
+    await this.#end(() => this.#subscriptions.drain(), deadline)
+    try {
+      // Its owner may drain it already.
+      await this.#byThen(deadline, this.#nc.isDraining() ? this.#nc.closed() : this.#nc.drain())
+    } catch {
+      // The connection was closed meanwhile: that is what it was drained for.
+    }
+  }
+
+  #closingDeadline(): number {
+    return this.#clock.monotonic() + MAX_CLOSING_MS
+  }
+
+  /** Waits for a task until then, by the monotonic clock. @returns whether it was done */
+  async #byThen(deadline: number, task: Promise<unknown>): Promise<boolean> {
     let cancel = (): void => {}
-    const over = new Promise<never>((_resolve, reject) => {
-      cancel = this.#clock.after(MAX_CLOSING_MS, () => reject(closedUnanswered()))
+    const over = new Promise<false>((resolve) => {
+      cancel = this.#clock.after(deadline - this.#clock.monotonic(), () => resolve(false))
     })
     try {
-      await Promise.race([task, over])
+      return await Promise.race([task.then(() => true), over])
     } finally {
       cancel()
     }
@@ -578,6 +608,7 @@ export class SecureConnection {
       () => this.#subscriptions.finish(),
       () => this.#requests.close(),
       () => this.#publisher.close(),
+      () => this.#streams.close(),
       () => this.#receiver.close(),
       () => this.#link.close(),
     ]

@@ -1,3 +1,4 @@
+import { ReportLimit } from '../base/report-limit.ts'
 import type { LeftOutReason } from '../envelope/keys.ts'
 import type { Context } from './context.ts'
 
@@ -6,7 +7,6 @@ export type WhyLeftOut = LeftOutReason | 'too many newcomers'
 
 /** Interval between reports of one agent for one reason, in ms: it can announce itself as often as it likes. */
 const REPORTED_EVERY_MS = 60_000
-const MAX_REMEMBERED = 4096
 
 interface Instance {
   readonly name: string
@@ -21,8 +21,8 @@ interface Instance {
 export class LeftOutReports {
   readonly #clock: Context['clock']
   readonly #feed: Context['feed']
-  /** When an agent was reported for a reason, by both. */
-  readonly #reported = new Map<string, number>()
+  /** By agents and reasons. */
+  readonly #limit = new ReportLimit(REPORTED_EVERY_MS)
 
   constructor({ clock, feed }: Pick<Context, 'clock' | 'feed'>) {
     this.#clock = clock
@@ -31,12 +31,7 @@ export class LeftOutReports {
 
   /** Emits a `leftOut` event, at most once a minute for each agent and reason, whatever instances it names. */
   report({ name, instance, why }: Instance & { readonly why: WhyLeftOut }): void {
-    const nowMs = this.#clock.monotonic()
-    const key = `${name} ${why}`
-    const reportedAt = this.#reported.get(key)
-    if (reportedAt !== undefined && nowMs - reportedAt < REPORTED_EVERY_MS) return
-    if (this.#reported.size >= MAX_REMEMBERED) this.#reported.clear()
-    this.#reported.set(key, nowMs)
+    if (!this.#limit.take(`${name} ${why}`, this.#clock.monotonic())) return
     this.#feed.emit({ type: 'leftOut', name, instance, why })
   }
 }

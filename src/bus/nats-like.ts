@@ -18,7 +18,6 @@ export interface NatsLike {
   flush(): Promise<void>
   drain(): Promise<void>
   reconnect(): Promise<void>
-  request(subject: string, payload?: Uint8Array, options?: { timeout: number }): Promise<NatsMessage>
   rtt(): Promise<number>
   stats(): NatsStats
   getServer(): string
@@ -82,7 +81,6 @@ const METHODS = [
   'flush',
   'drain',
   'reconnect',
-  'request',
   'rtt',
   'stats',
   'getServer',

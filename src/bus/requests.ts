@@ -2,26 +2,19 @@ import { hex, samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { Queue } from '../base/queue.ts'
 import type { Context } from './context.ts'
+import { hintIn } from './hint.ts'
 import type { AdmissionLine } from './in/admission.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows, SubscriptionWindows } from './in/replay.ts'
-import { headerBytes } from './messages/headers.ts'
 import type { Received } from './messages/opened.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
 import type { Published } from './out/publisher.ts'
 import { subscribeSafely } from './safely.ts'
 
-/** Header of the empty reply of a queue worker that a request was not sealed to. It is not authenticated. */
-export const STATUS_HEADER = 'Subrosa-Status'
-export const STATUS_UNADDRESSED = 'unaddressed'
-
 const TOKEN_BYTES = 15
 /** Tokens for which randomness is drawn at once: each draw is a call into native code. */
 const TOKENS_DRAWN = 64
-const NO_RESPONDERS = 503
-/** Hints are short: to parse longer headers takes time that anybody could spend. */
-const MAX_HINT_BYTES = 128
 
 /** When a request for many responses is over, besides at `maxWait`; by the names of both client lines. */
 export type RequestManyStrategy = 'timer' | 'count' | 'stall' | 'jitterTimer' | 'sentinel' | 'sentinelMsg'
@@ -42,6 +35,8 @@ interface Pending {
   readonly isUnaddressed: () => void
   /** Whether a hint has come: nobody has proved it, and anybody can send more of them. */
   isHinted: boolean
+  /** Whether a valid response has come: somebody subscribes, whatever is said in clear from then on. */
+  isAnswered: boolean
 }
 
 /** What requests work with. */
@@ -103,6 +98,7 @@ export class Requests {
         fail,
         isUnaddressed: () => fail(unaddressed()),
         isHinted: false,
+        isAnswered: false,
       })
     })
   }
@@ -141,6 +137,7 @@ export class Requests {
       fail: end,
       isUnaddressed: () => {},
       isHinted: false,
+      isAnswered: false,
     })
     return {
       async *[Symbol.asyncIterator]() {
@@ -197,9 +194,9 @@ export class Requests {
   #take(message: NatsMessage): void {
     const pending = this.#pending.get(message.subject)
     if (pending === undefined) return
-    const hint = serverHint(message)
-    if (hint === 'no responders') pending.fail(noResponders())
-    else if (hint === 'unaddressed') this.#takeHint(pending)
+    const hint = hintIn(message)
+    if (hint === 'unaddressed') this.#takeHint(pending)
+    else if (hint === 'no responders' && !pending.isAnswered) pending.fail(noResponders())
     else this.#options.receiver.take(message, this.#arrival())
   }
 
@@ -216,7 +213,12 @@ export class Requests {
       subscription: 0,
       windows: this.#windows,
       line: this.#line,
-      deliver: (received) => this.#pending.get(received.delivered.subject)?.take(received),
+      deliver: (received) => {
+        const pending = this.#pending.get(received.delivered.subject)
+        if (pending === undefined) return
+        pending.isAnswered = true
+        pending.take(received)
+      },
       mayRespond: ({ subject, inReplyTo, recipients }, { claims, announcement }) => {
         const pending = this.#pending.get(subject)
         if (pending === undefined || recipients !== 1 || inReplyTo === undefined) return false
@@ -235,29 +237,6 @@ function isSentinel(strategy: RequestManyStrategy): boolean {
 
 function isStall(strategy: RequestManyStrategy): boolean {
   return strategy === 'stall' || strategy === 'jitterTimer'
-}
-
-/**
- * What the server, or a worker, says in clear. It is not authenticated, and so only ever ends a request. The client throws
- * for headers that do not parse: they say nothing, and the message is judged as any other.
- */
-function serverHint(message: NatsMessage): 'no responders' | 'unaddressed' | undefined {
-  if (message.data.length > 0 || headerBytes(message) > MAX_HINT_BYTES) return undefined
-  try {
-    return hintIn(message)
-  } catch {
-    return undefined
-  }
-}
-
-function hintIn({ headers }: NatsMessage): 'no responders' | 'unaddressed' | undefined {
-  if (headers === undefined) return undefined
-  if (headers.code === NO_RESPONDERS) return 'no responders'
-  for (const [name, [value]] of headers) {
-    if (name.toLowerCase() === STATUS_HEADER.toLowerCase() && value === STATUS_UNADDRESSED)
-      return 'unaddressed'
-  }
-  return undefined
 }
 
 function noResponders(): SubrosaError {

@@ -1,4 +1,6 @@
+import { type Clock, systemClock } from '../base/clock.ts'
 import { Queue } from '../base/queue.ts'
+import { ReportLimit } from '../base/report-limit.ts'
 import type { OpenFailure } from '../envelope/open.ts'
 import { RefusalReason } from '../wire/refusal.ts'
 import type { EventLog } from './event-log.ts'
@@ -79,6 +81,8 @@ export type StatusEvent =
   | { readonly type: 'nats'; readonly status: { readonly type: string } }
 
 const MAX_UNREAD_EVENTS = 1024
+/** Interval between events of clones of one instance, in ms: whoever has its identity can cause one with every statement. */
+const CLONE_EVERY_MS = 60_000
 
 /** What has passed over a sealed connection. The first four count what NATS does: bytes and messages on the wire. */
 export interface ConnectionStats {
@@ -98,19 +102,30 @@ export interface ConnectionStats {
 export class StatusFeed {
   readonly #log: EventLog | undefined
   readonly #readers = new Set<Reader>()
+  readonly #clock: Clock
   readonly #rejections = new Map<RejectReason, number>()
+  readonly #clones = new ReportLimit(CLONE_EVERY_MS)
   #isClosed = false
 
-  /** @param log where each event is written too */
-  constructor(log?: EventLog) {
+  /**
+   * @param log where each event is written too
+   * @param clock by which clones of one instance are an event once a minute
+   */
+  constructor(log?: EventLog, clock: Clock = systemClock) {
     this.#log = log
+    this.#clock = clock
   }
 
   emit(event: StatusEvent): void {
+    if (event.type === 'clone' && !this.#isNews(event)) return
     this.#log?.write(event)
     if (event.type === 'rejected')
       this.#rejections.set(event.reason, (this.#rejections.get(event.reason) ?? 0) + 1)
     for (const reader of this.#readers) reader.push(event)
+  }
+
+  #isNews({ name, instance }: { readonly name: string; readonly instance: string }): boolean {
+    return this.#clones.take(`${name} ${instance}`, this.#clock.monotonic())
   }
 
   /** How many arrivals were rejected, by reason. */

@@ -3,6 +3,7 @@ import { MAX_HINTS_PER_SECOND, QUEUE_SETTLE_MS } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { isSubject } from '../base/subject.ts'
 import type { Context } from './context.ts'
+import { STATUS_HEADER, STATUS_UNADDRESSED } from './hint.ts'
 import type { Arrival } from './in/arrival.ts'
 import type { Receiver } from './in/receiver.ts'
 import type { ReplayWindows } from './in/replay.ts'
@@ -12,7 +13,6 @@ import type { SecureMessage } from './messages/message.ts'
 import type { Received } from './messages/opened.ts'
 import { SecureSubscription, type SubscribeOptions } from './messages/subscription.ts'
 import type { NatsLike, NatsMessage, NatsSubscription } from './nats-like.ts'
-import { STATUS_HEADER, STATUS_UNADDRESSED } from './requests.ts'
 import { attempt, publishSafely, subscribeSafely } from './safely.ts'
 
 /** What subscriptions work with. */
@@ -64,8 +64,12 @@ export class Subscriptions {
       },
       drain: async () => {
         cancelSettling()
-        if (!this.#nc.isClosed()) await raw?.drain()
-        await receiver.idle()
+        try {
+          if (!this.#nc.isClosed()) await raw?.drain()
+        } catch {
+          // It has ended by itself, or with the connection: nothing more comes.
+        }
+        await receiver.idle(line)
       },
       onCallbackError: (error) => feed.emit({ type: 'error', error }),
       onSlow: (pending) => feed.emit({ type: 'slowConsumer', subject: pattern, pending }),

@@ -135,6 +135,32 @@ describe('closed(), isClosed() and isDraining()', () => {
     expect([bus.isClosed(), nc.isClosed()]).toEqual([true, true])
   })
 
+  it('tell drain() also where the connection is closed meanwhile, or drained by its owner: it never rejects', async () => {
+    for (const end of ['close', 'drain'] as const) {
+      await join()
+      const drained = bus.drain().then(
+        () => 'drained',
+        (error: Error) => error.name,
+      )
+      await nc[end]()
+      expect(await drained).toBe('drained')
+      expect([bus.isClosed(), nc.isClosed()]).toEqual([true, true])
+    }
+  })
+
+  it('tell the first of several calls of drain() and close(), and the others wait for it', async () => {
+    await join()
+    const drained = bus.drain()
+    expect([bus.drain() === drained, bus.close() === drained]).toEqual([true, true])
+    await drained
+    expect(nc.isClosed()).toBe(true)
+    await join()
+    const closed = bus.close()
+    expect([bus.close() === closed, bus.drain() === closed]).toEqual([true, true])
+    await closed
+    expect([nc.isClosed(), nc.isDraining()]).toEqual([false, false])
+  })
+
   it('tell that the owner drains the connection underneath', async () => {
     await join()
     bus.subscribe('talk', { callback: () => {} })

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { warningLog } from '../../src/base/logger.ts'
+import { Queue } from '../../src/base/queue.ts'
 import { EventLog } from '../../src/bus/event-log.ts'
 import { StatusFeed } from '../../src/bus/status.ts'
 import { ManualClock } from '../support/clock.ts'
@@ -59,6 +60,25 @@ describe('the log of a connection', () => {
     expect(lines.length).toBe(65)
     feed.close()
     expect(lines.reduce((sum, { count }) => sum + Number(count), 0)).toBe(1000)
+  })
+
+  it('reports a clone of one instance once a minute, as an event and as a line, however often it is seen', () => {
+    const { log, lines } = keptLog()
+    const clock = new ManualClock()
+    const feed = new StatusFeed(new EventLog(log, clock), clock)
+    const reading = vi.spyOn(Queue.prototype, 'push')
+    const events = feed.read()
+    const clone = (name: string, instance: string) => feed.emit({ type: 'clone', name, instance })
+    for (let i = 0; i < 400; i++) for (const instance of ['00', '01']) clone('bob', instance)
+    clone('mary', '00')
+    clock.advance(59_999)
+    clone('bob', '00')
+    expect(lines.map(({ name, instance }) => `${name} ${instance}`)).toEqual(['bob 00', 'bob 01', 'mary 00'])
+    clock.advance(1)
+    clone('bob', '00')
+    expect([lines.length, reading.mock.calls.length]).toEqual([4, 4])
+    reading.mockRestore()
+    void events.return?.()
   })
 
   it('reports the rejections that nothing has followed when the connection ends', () => {

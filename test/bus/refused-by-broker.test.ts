@@ -112,6 +112,18 @@ describe('a broker that falls silent', () => {
     expect(errorsIn(events)).toMatchObject([{ code: 'ERR_TIMEOUT' }])
   })
 
+  it('holds up nobody who drains for more than ten seconds', async () => {
+    await start()
+    const alice = await onLine('alice')
+    fallSilent()
+    let isOver = false
+    void alice.drain().then(() => {
+      isOver = true
+    })
+    await pass(clock, 12_000)
+    expect([isOver, alice.epoch]).toEqual([true, 0])
+  })
+
   it('ends no process when its owner drains the connection before a queue subscription has begun', async () => {
     await start()
     const over = await realm.connection({ servers: line.url, name: 'alice' })

@@ -1,4 +1,4 @@
-import { headers, type NatsConnection } from '@nats-io/transport-node'
+import { headers, type MsgHdrs, type NatsConnection } from '@nats-io/transport-node'
 import { RequestStrategy } from 'nats'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { RequestManyOptions, SecureConnection } from '../../src/bus/connection.ts'
@@ -18,6 +18,9 @@ interface Reading {
   error: unknown
   isOver: boolean
 }
+
+/** What a server says where nobody subscribes. */
+const NO_RESPONDERS = { encode: () => Buffer.from('NATS/1.0 503\r\n\r\n') } as unknown as MsgHdrs
 
 function read(responses: AsyncIterable<{ string(): string }>): Reading {
   const reading: Reading = { got: [], error: undefined, isOver: false }
@@ -270,6 +273,18 @@ describe('a request for many responses', () => {
     await until('it is over', () => reading.isOver)
     expect(reading.error).toMatchObject({ code: 'ERR_NO_RESPONDERS' })
     expect(reading.got).toEqual([])
+  })
+
+  it('goes on where a stranger says that nobody subscribes, once a response has come', async () => {
+    const reading = await ask({ strategy: 'count', maxMessages: 2 })
+    respond('bob')
+    await until('one has come', () => reading.got.length === 1)
+    const before = count('plaintext')
+    broker.publish(replySubject(), '', { headers: NO_RESPONDERS })
+    await until('it is judged', () => count('plaintext') > before || reading.isOver)
+    respond('carol')
+    await until('it is over', () => reading.isOver)
+    expect(reading).toEqual({ got: ['bob', 'carol'], error: undefined, isOver: true })
   })
 
   it('without a response is over at maxWait, and no error', async () => {

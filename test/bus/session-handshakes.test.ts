@@ -1,8 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import { MAX_HANDSHAKE_SUBJECTS } from '../../src/base/limits.ts'
 import { encodeSessionRequest } from '../../src/wire/handshake.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
+import { ManualClock } from '../support/clock.ts'
 import { announceCrowd, CROWD } from '../support/crowd.ts'
 import { may } from '../support/identities.ts'
+import { passing, passingUntil } from '../support/passing.ts'
 import { TestRealm } from '../support/realm.ts'
 import { until } from '../support/until.ts'
 
@@ -61,6 +64,28 @@ describe('a handshake', () => {
     await realm.settled()
     expect(answered).toEqual([])
   })
+
+  it.each(['drain', 'close'] as const)(
+    'is given to whoever has a frame and not the handshake by an agent that ends at once, by %s()',
+    async (end) => {
+      const clock = new ManualClock()
+      realm = await TestRealm.start({ clock })
+      const alice = await passing(clock, realm.agent('alice', {}, { capturedSubjects: [] }))
+      const bob = await passing(clock, realm.agent('bob'))
+      await announceCrowd(realm)
+      await passing(clock, alice.waitForAudience('jobs.last', { atLeast: CROWD + 1 }))
+      const got: string[] = []
+      bob.subscribe('jobs.last', { callback: (_error, m) => got.push(m.string()) })
+      await bob.flush()
+      const firsts = numbers(MAX_HANDSHAKE_SUBJECTS)
+      for (const first of firsts) alice.publish(`talk.${first}`, 'which has the handshake before it')
+      alice.publish('jobs.last', 'which has not')
+      await passing(clock, alice[end]())
+      expect(alice.epoch).toBe(0)
+      await passingUntil(clock, 'it is judged', () => got.length + bob.stats().rejected > 0)
+      expect([got, bob.rejections()]).toEqual([['which has not'], {}])
+    },
+  )
 
   it('is given to nobody by an agent that is closed', async () => {
     realm = await TestRealm.start()

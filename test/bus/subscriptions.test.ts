@@ -1,6 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { QUEUE_SETTLE_MS } from '../../src/base/limits.ts'
+import { LOOKUP_TIMEOUT_MS, QUEUE_SETTLE_MS } from '../../src/base/limits.ts'
 import { ManualClock } from '../support/clock.ts'
+import { HandRealm } from '../support/hand-agents.ts'
+import { engine } from '../support/identities.ts'
 import { passing } from '../support/passing.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
 import { failure, until } from '../support/until.ts'
@@ -95,5 +97,36 @@ describe('what is published', () => {
     for (const reply of ['', 'a b', 'a.*', 'a\r\nPUB x 0']) {
       expect(await failure(() => alice.publish('orders.new', 'x', { reply }))).toBeInstanceOf(TypeError)
     }
+  })
+})
+
+describe('a subscription that is drained', () => {
+  it('waits for what came by it, and not for what strangers send by another one', async () => {
+    const all = await HandRealm.start()
+    realm = all.realm
+    const zed = await all.join('zed')
+    const stranger = (): Uint8Array => all.seal({ ...zed, hash: engine.randomBytes(32) })
+    const other = all.bob.subscribe('other.thing')
+    await all.bob.flush()
+    all.broker.publish('other.thing', stranger())
+    all.broker.publish('orders.new', stranger())
+    await all.broker.flush()
+    await all.bob.flush()
+    let isDrained = false
+    const drained = other.drain().then(() => {
+      isDrained = true
+    })
+    const { broker, bob, clock } = all
+    for (let ms = 0; ms < LOOKUP_TIMEOUT_MS; ms += 500) {
+      broker.publish('orders.new', stranger())
+      await broker.flush()
+      await bob.flush()
+      expect(isDrained).toBe(false)
+      clock.advance(500)
+    }
+    // What came by the other subscription still waits.
+    await bob.flush()
+    expect([isDrained, bob.rejections()]).toEqual([true, { 'unknown sender': 3 }])
+    await drained
   })
 })

@@ -36,7 +36,6 @@ function watch(clock: ManualClock) {
     flush: async () => {},
     drain: async () => {},
     reconnect: async () => {},
-    request: () => Promise.reject(new Error('nobody answers')),
     rtt: async () => 0,
     stats: () => ({ inBytes: 0, outBytes: 0, inMsgs: 0, outMsgs: 0 }),
     getServer: () => '',

@@ -13,7 +13,9 @@ import {
 } from '../../src/rotation/service.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { type ClientOptions, connectClient } from './client.ts'
+import { ManualClock } from './clock.ts'
 import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
+import { passing } from './passing.ts'
 import { startTestServer, type TestServer } from './server.ts'
 
 /**
@@ -131,7 +133,11 @@ export class TestRealm {
   }
 
   async stop(): Promise<void> {
-    for (const agent of this.#agents) await agent.close().catch(() => {})
+    for (const agent of this.#agents) {
+      const closed = agent.close().catch(() => {})
+      // It waits for whoever may still ask for a handshake.
+      await (this.clock instanceof ManualClock ? passing(this.clock, closed) : closed)
+    }
     await this.service?.close()
     for (const connection of this.#connections) await connection.close()
     await this.server.stop()

@@ -35,7 +35,8 @@ export class Admission {
   readonly #onError: (error: unknown) => void
   /** Lines in which something waits, in the order of their turns. */
   readonly #lines = new Set<AdmissionLine>()
-  readonly #idle: (() => void)[] = []
+  /** Who waits until a line is empty. */
+  readonly #idle = new Set<{ readonly line: AdmissionLine; readonly resolve: () => void }>()
   #cancel: (() => void) | undefined
 
   /** @param perSecondMs working time for openings that come to nothing, in ms a second */
@@ -73,16 +74,17 @@ export class Admission {
     this.#checkIdle()
   }
 
-  /** Resolves when nothing waits. */
-  async idle(): Promise<void> {
-    if (this.#lines.size > 0) await new Promise<void>((resolve) => this.#idle.push(resolve))
+  /** Resolves when nothing waits in this line. */
+  async idle(line: AdmissionLine): Promise<void> {
+    if (!line.isEmpty) await new Promise<void>((resolve) => this.#idle.add({ line, resolve }))
   }
 
   close(): void {
     this.#cancel?.()
     this.#cancel = undefined
     this.#lines.clear()
-    this.#checkIdle()
+    for (const { resolve } of this.#idle) resolve()
+    this.#idle.clear()
   }
 
   #continueLater(): void {
@@ -113,7 +115,11 @@ export class Admission {
   }
 
   #checkIdle(): void {
-    if (this.#lines.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    for (const waiter of this.#idle) {
+      if (!waiter.line.isEmpty) continue
+      this.#idle.delete(waiter)
+      waiter.resolve()
+    }
   }
 }
 
@@ -158,6 +164,11 @@ export class AdmissionLine {
       if (oldest === undefined || nowMs - oldest.since <= MAX_PENDING_MS) return oldest
       oldest.giveUp()
     }
+  }
+
+  /** Resolves when nothing waits in it. */
+  idle(): Promise<void> {
+    return this.admission.idle(this)
   }
 
   /** Nobody wants what waits any more. */

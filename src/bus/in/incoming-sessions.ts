@@ -199,9 +199,9 @@ export class IncomingSessions {
     this.#pool.prune()
   }
 
-  /** Resolves when no frame waits. */
-  async idle(): Promise<void> {
-    await this.#lookups.idle()
+  /** Resolves when no frame waits that came by this subscription. */
+  async idle(by: object): Promise<void> {
+    await this.#lookups.idle(by)
   }
 
   close(): void {

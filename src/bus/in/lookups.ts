@@ -66,7 +66,10 @@ export class Lookups {
   /** Lines that nothing was asked for yet, by their subscriptions. */
   readonly #unasked = new Turns<object, string>(MAX_UNASKED_LINES)
   readonly #failed = new Map<string, number>()
-  readonly #idle: (() => void)[] = []
+  /** How many messages of each subscription wait, where any do. */
+  readonly #waitingOf = new Map<object, number>()
+  /** Who waits until none of a subscription does. */
+  readonly #idle = new Set<{ readonly by: object; readonly resolve: () => void }>()
   #bytes = 0
   #cancelAsking: (() => void) | undefined
 
@@ -103,6 +106,7 @@ export class Lookups {
     joined.waiting.push(item)
     joined.bytes += bytes
     this.#bytes += bytes
+    this.#waitingOf.set(item.by, (this.#waitingOf.get(item.by) ?? 0) + 1)
   }
 
   /** Lets every line go on for which what was missing has come. */
@@ -114,10 +118,9 @@ export class Lookups {
     }
   }
 
-  /** Resolves when nothing waits. */
-  async idle(): Promise<void> {
-    if (this.#lines.size === 0) return
-    await new Promise<void>((resolve) => this.#idle.push(resolve))
+  /** Resolves when nothing waits that came by this subscription. */
+  async idle(by: object): Promise<void> {
+    if (this.#waitingOf.has(by)) await new Promise<void>((resolve) => this.#idle.add({ by, resolve }))
   }
 
   close(): void {
@@ -142,6 +145,7 @@ export class Lookups {
       if (newest === undefined) return false
       longest.bytes -= sizeOf(newest)
       this.#bytes -= sizeOf(newest)
+      this.#leave([newest])
       this.#run(newest.giveUp)
     }
     return true
@@ -197,7 +201,20 @@ export class Lookups {
     this.#unasked.delete(line.by, key)
     this.#run(() => this.#options.onDone?.(key))
     // Whoever waits for silence goes on after the messages of this line.
-    if (this.#lines.size === 0) for (const resolve of this.#idle.splice(0)) resolve()
+    this.#leave(line.waiting)
+  }
+
+  #leave(waiting: readonly Waiting[]): void {
+    for (const { by } of waiting) {
+      const left = (this.#waitingOf.get(by) ?? 0) - 1
+      if (left > 0) this.#waitingOf.set(by, left)
+      else this.#waitingOf.delete(by)
+    }
+    for (const waiter of this.#idle) {
+      if (this.#waitingOf.has(waiter.by)) continue
+      this.#idle.delete(waiter)
+      waiter.resolve()
+    }
   }
 
   #fail(key: string): void {

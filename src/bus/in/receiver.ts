@@ -102,12 +102,16 @@ export class Receiver {
     this.#windows.prune()
   }
 
-  /** Resolves when nothing waits: for budget, its sender's announcement or its session's handshake. */
-  async idle(): Promise<void> {
-    await this.#admissions.inbox.idle()
-    await this.#admissions.subscriptions.idle()
-    await this.#sealed.idle()
-    await this.#sessions.idle()
+  /**
+   * Resolves when nothing waits that came by the subscription of this line: for budget, its sender's announcement or its
+   * session's handshake. What others send by other subscriptions holds it up no longer.
+   */
+  async idle(line: AdmissionLine): Promise<void> {
+    await line.idle()
+    await this.#sealed.idle(line)
+    await this.#sessions.idle(line)
+    // A frame whose handshake has come waits for budget where somebody forges in its session.
+    await line.idle()
   }
 
   close(): void {

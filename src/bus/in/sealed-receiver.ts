@@ -76,9 +76,9 @@ export class SealedReceiver {
     this.#lookups.check()
   }
 
-  /** Resolves when nothing waits for its sender's announcement. */
-  async idle(): Promise<void> {
-    await this.#lookups.idle()
+  /** Resolves when nothing waits for its sender's announcement that came by this subscription. */
+  async idle(by: object): Promise<void> {
+    await this.#lookups.idle(by)
   }
 
   close(): void {

@@ -144,7 +144,10 @@ export class SecureSubscription implements AsyncIterable<SecureMessage> {
     this.#end(undefined)
   }
 
-  /** Takes no more messages, delivers those under way, and ends. */
+  /**
+   * Takes no more messages, delivers those under way, and ends. What came by this subscription before the server ended it,
+   * and waits to be opened, is waited for: four seconds at most.
+   */
   async drain(): Promise<void> {
     if (this.#isEnded) return
     this.#isDraining = true

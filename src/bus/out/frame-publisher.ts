@@ -118,6 +118,15 @@ export class FramePublisher {
     this.#sessions.close()
   }
 
+  /** Resolves when nobody has to ask for a handshake any more. */
+  answered(): Promise<void> {
+    return this.#sessions.answered()
+  }
+
+  stopAnswering(): void {
+    this.#sessions.stopAnswering()
+  }
+
   #send(session: OutgoingSession, parcel: Parcel, recipients: number): void {
     const room = this.#assertFits(session, parcel, recipients)
     const isSigned = session.mode === SessionMode.signed

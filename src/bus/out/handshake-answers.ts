@@ -26,6 +26,8 @@ export class HandshakeAnswers {
   readonly #budget = new RateLimit(MAX_HANDSHAKE_ANSWER_BYTES_PER_SECOND)
   readonly #asked = new Set<Answerable>()
   readonly #answeredAt = new WeakMap<Answerable, number>()
+  /** Whether somebody waits because the bytes of this second are spent. */
+  #isShort = false
   #cancel: (() => void) | undefined
 
   constructor({ clock, onError }: { clock: HouseClock; onError: (error: unknown) => void }) {
@@ -35,8 +37,11 @@ export class HandshakeAnswers {
 
   /** Answers a request for this handshake: at once, or when its turn comes. */
   ask(handshake: Answerable): void {
+    if (this.#asked.has(handshake)) return
     this.#asked.add(handshake)
-    this.#answer()
+    // Those before it have their turns first.
+    if (this.#isShort) this.#answerLater()
+    else this.#answer([handshake])
   }
 
   /** Nobody may have this handshake any more. */
@@ -45,15 +50,20 @@ export class HandshakeAnswers {
     if (this.#asked.size > 0) return
     this.#cancel?.()
     this.#cancel = undefined
+    this.#isShort = false
   }
 
-  #answer(): void {
+  #answer(asked: Iterable<Answerable>): void {
     const nowMs = this.#clock.monotonic()
-    for (const handshake of this.#asked) {
+    this.#isShort = false
+    for (const handshake of asked) {
       const answeredAt = this.#answeredAt.get(handshake)
       // Its turn is kept, and those behind it do not wait for it.
       if (answeredAt !== undefined && nowMs - answeredAt < HANDSHAKE_REPEAT_MS) continue
-      if (!this.#budget.takeMany(handshake.byteLength, nowMs)) break
+      if (!this.#budget.takeMany(handshake.byteLength, nowMs)) {
+        this.#isShort = true
+        break
+      }
       this.#asked.delete(handshake)
       this.#answeredAt.set(handshake, nowMs)
       handshake.answer()
@@ -65,7 +75,7 @@ export class HandshakeAnswers {
     this.#cancel ??= this.#clock.after(LOOK_AGAIN_MS, () => {
       this.#cancel = undefined
       try {
-        this.#answer()
+        this.#answer(this.#asked)
       } catch (error) {
         this.#onError(error)
       }

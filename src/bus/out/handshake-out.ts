@@ -1,6 +1,6 @@
 import { hex, samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
-import { MAX_HANDSHAKE_INBOXES, MAX_HANDSHAKE_SUBJECTS } from '../../base/limits.ts'
+import { LOOKUP_TIMEOUT_MS, MAX_HANDSHAKE_INBOXES, MAX_HANDSHAKE_SUBJECTS } from '../../base/limits.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
 import { decodeSessionRequest } from '../../wire/handshake.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
@@ -28,6 +28,8 @@ export class HandshakeOut implements Answerable {
   readonly #members: readonly AudienceMember[]
   readonly #subjects = new Set<string>()
   readonly #requests: StandingSubscription
+  /** When the last frame was published, by the monotonic clock, where somebody may have it without the handshake. */
+  #lastFrameAtMs: number | undefined
   /** The recipients by their key ids, once somebody has refused: a stranger can send refusals, which cost one look here. */
   #byKid: ReadonlyMap<string, AudienceMember> | undefined
 
@@ -64,10 +66,21 @@ export class HandshakeOut implements Answerable {
    * inboxes. Whoever reads only what comes later on some other subject asks for it.
    */
   precede(subject: string): void {
-    if (this.#goesToInboxes || this.#subjects.has(subject)) return
+    if (this.#goesToInboxes) return
+    this.#lastFrameAtMs = this.#options.clock.monotonic()
+    if (this.#subjects.has(subject)) return
     if (this.#subjects.size >= MAX_HANDSHAKE_SUBJECTS) return
     this.#subjects.add(subject)
     this.#nc.publish(subject, this.#bytes)
+  }
+
+  /**
+   * For how much longer somebody may ask for it, in ms: a worker of a queue group to whom the last frame came, and the
+   * handshake did not. 0 where each recipient had it in its inbox.
+   */
+  askedForMs(): number {
+    if (this.#lastFrameAtMs === undefined) return 0
+    return Math.max(0, this.#lastFrameAtMs + LOOKUP_TIMEOUT_MS - this.#options.clock.monotonic())
   }
 
   get byteLength(): number {

@@ -75,6 +75,7 @@ export class OutgoingSessions {
   readonly #byAudience = new Map<string, Open>()
   /** Of sessions that have ended, and for which requests are still answered. */
   readonly #ended = new Set<HandshakeOut>()
+  readonly #whenAnswered: (() => void)[] = []
   /** Audiences of which a recipient has refused a session: until when they get none, by the monotonic clock. */
   readonly #refused = new Map<string, number>()
   readonly #answers: HandshakeAnswers
@@ -116,14 +117,24 @@ export class OutgoingSessions {
     for (const key of [...this.#refused.keys()]) this.#isRefused(key)
   }
 
-  /** Ends all of them. */
+  /** Ends all of them, and wipes their keys. Handshakes that somebody may still have to ask for are given: they are no secret. */
   close(): void {
+    const ended = [...this.#ended]
     for (const [key, open] of [...this.#byAudience]) {
       this.#end(key, open)
-      open.handshake.close()
+      this.#answerFor(open.handshake, open.handshake.askedForMs())
     }
-    for (const handshake of this.#ended) handshake.close()
-    this.#ended.clear()
+    for (const handshake of ended) if (handshake.askedForMs() === 0) this.#forget(handshake)
+  }
+
+  /** Resolves when nobody has to ask for the handshake of a session that has ended. */
+  async answered(): Promise<void> {
+    if (this.#ended.size > 0) await new Promise<void>((resolve) => this.#whenAnswered.push(resolve))
+  }
+
+  /** Answers nobody any more. */
+  stopAnswering(): void {
+    for (const handshake of [...this.#ended]) this.#forget(handshake)
   }
 
   #find(audience: SessionAudience, mode: SessionMode, at: At): Open | undefined {
@@ -249,12 +260,20 @@ export class OutgoingSessions {
 
   /** A recipient that missed the handshake may ask for it a little longer. */
   #retire(key: string, open: Open): void {
-    const { handshake } = open
     this.#end(key, open)
+    this.#answerFor(open.handshake, LOOKUP_TIMEOUT_MS)
+  }
+
+  #answerFor(handshake: HandshakeOut, ms: number): void {
     this.#ended.add(handshake)
-    this.#options.clock.after(LOOKUP_TIMEOUT_MS, () => {
-      if (this.#ended.delete(handshake)) handshake.close()
-    })
+    if (ms === 0) this.#forget(handshake)
+    else this.#options.clock.after(ms, () => this.#forget(handshake))
+  }
+
+  #forget(handshake: HandshakeOut): void {
+    if (!this.#ended.delete(handshake)) return
+    handshake.close()
+    if (this.#ended.size === 0) for (const resolve of this.#whenAnswered.splice(0)) resolve()
   }
 
   #end(key: string, { session }: Open): void {

@@ -163,6 +163,16 @@ export class Publisher {
     this.#frames.close()
   }
 
+  /** Resolves when nobody has to ask for the handshake of a session any more that {@link close} has ended. */
+  answered(): Promise<void> {
+    return this.#frames.answered()
+  }
+
+  /** Answers nobody who asks for a handshake any more. */
+  stopAnswering(): void {
+    this.#frames.stopAnswering()
+  }
+
   /**
    * Whom a message on this subject would be sealed to now.
    *

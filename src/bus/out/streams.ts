@@ -1,15 +1,17 @@
-import { fromUtf8, utf8 } from '../../base/bytes.ts'
-import type { Clock } from '../../base/clock.ts'
+import { fromUtf8, hex, utf8 } from '../../base/bytes.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { covers } from '../../base/subject.ts'
+import type { Context } from '../context.ts'
+import { hintIn } from '../hint.ts'
 import { isUsualInbox } from '../inbox.ts'
-import type { NatsLike } from '../nats-like.ts'
+import type { NatsLike, NatsMessage } from '../nats-like.ts'
+import { attempt, publishSafely, subscribeSafely } from '../safely.ts'
 
 const API_SUBJECT = '$JS.API.STREAM.NAMES'
 const TIMEOUT_MS = 2000
 const ASK_AGAIN_MS = 60_000
 const MAX_QUESTIONS_PER_SECOND = 32
-const NO_RESPONDERS = 503
+const TOKEN_BYTES = 15
 const MAX_PATTERNS = 4096
 const EVERYTHING = '>'
 /** Of the errors with code 503 those that say that there is no JetStream. Another one says that it does not work now. */
@@ -25,6 +27,14 @@ interface Known {
   isDue: boolean
 }
 
+/** What is asked with, and what is known without asking. */
+export interface StreamsOptions extends Context {
+  /** The first tokens of reply subjects. */
+  readonly inboxPrefix: string
+  /** Patterns of the subjects that are captured; without them JetStream is asked. */
+  readonly captured: readonly string[] | undefined
+}
+
 /**
  * Which subjects a stream of JetStream captures. What is stored is opened later and by others: it must be sealed in
  * messages that stand for themselves, since a session's handshake is not there any more. Until it is known, and where
@@ -38,30 +48,30 @@ interface Known {
  */
 export class Streams {
   readonly #nc: NatsLike
-  readonly #clock: Clock
-  readonly #configured: readonly string[] | undefined
+  readonly #options: StreamsOptions
   readonly #questions = new RateLimit(MAX_QUESTIONS_PER_SECOND)
   readonly #everything: Known = { verdict: undefined, isDue: true }
   readonly #known = new Map<string, Known>()
+  /** How to give up the questions under way. */
+  readonly #asking = new Set<() => void>()
   /** When everything that is known is to be asked about again. */
   #isAskingAgain = false
 
-  /** @param configured patterns of the subjects that are captured; without them JetStream is asked */
-  constructor(nc: NatsLike, clock: Clock, configured: readonly string[] | undefined) {
+  constructor(nc: NatsLike, options: StreamsOptions) {
     this.#nc = nc
-    this.#clock = clock
-    this.#configured = configured
+    this.#options = options
   }
 
   /** Whether nothing stores what is published on this subject. */
   isLive(subject: string): boolean {
-    if (this.#configured !== undefined) return !this.#configured.some((pattern) => covers(pattern, subject))
+    const { captured } = this.#options
+    if (captured !== undefined) return !captured.some((pattern) => covers(pattern, subject))
     return this.#isKnownAsLive(subject)
   }
 
   /** The same for a reply subject. Each is another one, so JetStream is asked about all that differ in their end. */
   isLiveReply(reply: string): boolean {
-    if (this.#configured !== undefined) return this.isLive(reply)
+    if (this.#options.captured !== undefined) return this.isLive(reply)
     return isUsualInbox(reply) || this.#isKnownAsLive(`${reply.slice(0, reply.lastIndexOf('.') + 1)}*`)
   }
 
@@ -69,6 +79,11 @@ export class Streams {
   askAgain(): void {
     this.#everything.isDue = true
     for (const known of this.#known.values()) known.isDue = true
+  }
+
+  /** Waits for no answer any more. */
+  close(): void {
+    for (const giveUp of [...this.#asking]) giveUp()
   }
 
   #isKnownAsLive(pattern: string): boolean {
@@ -89,13 +104,17 @@ export class Streams {
   }
 
   #ask(pattern: string, former: Known | undefined): void {
-    if (!this.#questions.take(this.#clock.monotonic())) return
+    if (!this.#questions.take(this.#options.clock.monotonic())) return
     const known = former ?? this.#remember(pattern)
     known.isDue = false
     this.#askAgainLater()
-    void this.#query(pattern).then((verdict) => {
-      known.verdict = verdict ?? known.verdict
-    })
+    attempt(
+      () =>
+        this.#query(pattern, (verdict) => {
+          known.verdict = verdict ?? known.verdict
+        }),
+      this.#options.onError,
+    )
   }
 
   #remember(pattern: string): Known {
@@ -109,23 +128,43 @@ export class Streams {
   #askAgainLater(): void {
     if (this.#isAskingAgain) return
     this.#isAskingAgain = true
-    this.#clock.after(ASK_AGAIN_MS, () => {
+    this.#options.clock.after(ASK_AGAIN_MS, () => {
       this.#isAskingAgain = false
       this.askAgain()
     })
   }
 
-  /** What the server says; `undefined` where it says nothing that is understood. */
-  async #query(subject: string): Promise<Verdict | undefined> {
-    try {
-      const question = utf8(JSON.stringify({ subject }))
-      const { data, headers } = await this.#nc.request(API_SUBJECT, question, { timeout: TIMEOUT_MS })
-      return headers?.code === NO_RESPONDERS ? 'live' : readAnswer(data)
-    } catch (error) {
-      // Nobody answers where there is no JetStream. Anything else tells nothing.
-      return isNoResponders(error) ? 'live' : undefined
+  /**
+   * Asks the server, and takes its first answer. Each question has an inbox of its own, which lasts as long as it does: what
+   * the client does for requests reads headers before anything here has judged them.
+   */
+  #query(subject: string, answered: (verdict: Verdict | undefined) => void): void {
+    const { clock, engine, inboxPrefix, onError, reject } = this.#options
+    const reply = `${inboxPrefix}.${hex(engine.randomBytes(TOKEN_BYTES))}`
+    const subscription = subscribeSafely(this.#nc, reply, {
+      take: (message) => {
+        end()
+        answered(verdictIn(message))
+      },
+      onError,
+      reject,
+      // It tells nothing of streams, and the client reports it.
+      onRefused: () => end(),
+    })
+    const cancel = clock.after(TIMEOUT_MS, () => end())
+    const end = (): void => {
+      cancel()
+      this.#asking.delete(end)
+      if (!this.#nc.isClosed()) subscription.unsubscribe()
     }
+    this.#asking.add(end)
+    publishSafely(this.#nc, API_SUBJECT, { bytes: utf8(JSON.stringify({ subject })), reply, onError })
   }
+}
+
+/** What an answer says; `undefined` where it says nothing that is understood. Nobody answers where there is no JetStream. */
+function verdictIn(message: NatsMessage): Verdict | undefined {
+  return hintIn(message) === 'no responders' ? 'live' : readAnswer(message.data)
 }
 
 function readAnswer(data: Uint8Array): Verdict | undefined {
@@ -144,11 +183,4 @@ function readAnswer(data: Uint8Array): Verdict | undefined {
   } catch {
     return undefined
   }
-}
-
-/** `RequestError` caused by an error named `NoResponders` in the one client line, `NatsError` with code 503 in the other. */
-function isNoResponders(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  if ('code' in error && String(error.code) === String(NO_RESPONDERS)) return true
-  return /^NoResponders(Error)?$/.test(error.name) || isNoResponders(error.cause)
 }

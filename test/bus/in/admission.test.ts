@@ -124,7 +124,22 @@ describe('the budget of openings', () => {
     line.close()
     clock.advance(1000)
     expect(opened.slice(PER_SECOND_MS)).toEqual(['a'])
-    await admission.idle()
+    await line.idle()
+  })
+
+  it('is waited for in each line by itself, and no longer than there is an admission', async () => {
+    const line = admission.line()
+    const other = admission.line()
+    admitMany(other, PER_SECOND_MS + 5, 'junk')
+    admit(line, 'a')
+    const idle: string[] = []
+    const waiting = [line.idle().then(() => idle.push('line')), other.idle().then(() => idle.push('other'))]
+    clock.advance(60)
+    await waiting[0]
+    expect([idle, opened.includes('a'), other.isEmpty]).toEqual([['line'], true, false])
+    admission.close()
+    await waiting[1]
+    expect(idle).toEqual(['line', 'other'])
   })
 
   it('goes on where an opening throws, and says what it threw', () => {

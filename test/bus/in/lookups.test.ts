@@ -233,17 +233,21 @@ describe('messages whose sender is not known yet', () => {
     expect(log).toEqual(['-too much'])
   })
 
-  it('hold up whoever waits for silence', async () => {
+  it('hold up whoever waits for those of their own subscription', async () => {
     const { clock, lookups, wait } = setUp()
     wait('alice', '1')
+    await lookups.idle(TALK)
     let idle = false
-    const waiting = lookups.idle().then(() => {
+    const waiting = lookups.idle(ORDERS).then(() => {
       idle = true
     })
     await Promise.resolve()
     expect(idle).toBe(false)
-    clock.advance(LOOKUP_TIMEOUT_MS)
+    clock.advance(LOOKUP_TIMEOUT_MS - 1)
+    // What others say meanwhile has another sender, and waits longer.
+    wait('bob', '2', { by: TALK })
+    clock.advance(1)
     await waiting
-    expect(idle).toBe(true)
+    expect([idle, lookups.isBusy]).toEqual([true, true])
   })
 })

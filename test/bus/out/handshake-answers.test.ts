@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { HANDSHAKE_REPEAT_MS, MAX_HANDSHAKE_ANSWER_BYTES_PER_SECOND } from '../../../src/base/limits.ts'
 import { HandshakeAnswers } from '../../../src/bus/out/handshake-answers.ts'
 import { ManualClock } from '../../support/clock.ts'
@@ -60,6 +60,21 @@ describe('answers to session requests', () => {
     expect(answered).toEqual([0, 1])
     clock.advance(HANDSHAKE_REPEAT_MS + 50)
     expect(answered).toEqual([0, 1, 0])
+  })
+
+  it('cost the same however many sessions wait for their turn', () => {
+    const others = 2000
+    const { clock, ask, answered } = desk(others + 1, 1)
+    for (let i = 0; i < others; i++) ask(i)
+    for (let i = 0; i < others; i++) ask(i)
+    const looks = vi.spyOn(WeakMap.prototype, 'get')
+    ask(0)
+    ask(others)
+    expect(looks.mock.calls.length).toBeLessThan(10)
+    looks.mockRestore()
+    expect(answered).toHaveLength(others + 1)
+    clock.advance(HANDSHAKE_REPEAT_MS + 50)
+    expect(answered).toHaveLength(2 * others + 1)
   })
 
   it('are not given for a session that is forgotten', () => {

@@ -206,6 +206,55 @@ describe('the sessions that an instance has opened', () => {
   })
 })
 
+describe('the sessions of an instance that is closing', () => {
+  const crowd = ({ member }: Pick<ReturnType<typeof outgoing>, 'member'>): Member[] =>
+    Array.from({ length: MAX_HANDSHAKE_INBOXES + 1 }, member)
+
+  it('have their keys wiped, and are answered for where the handshake was on subjects: two seconds from the last frame', async () => {
+    const all = outgoing()
+    const { get, sessions, subscribed, clock, published } = all
+    const many = crowd(all)
+    const session = get(many, 'jobs.new')
+    const { sid } = all.secretsOf(many[0] as Member)
+    get([all.member()], 'jobs.new')
+    clock.advance(5000)
+    get(many, 'jobs.new')
+    clock.advance(500)
+    sessions.close()
+    expect(session?.isOpen(0)).toBe(false)
+    expect([...subscribed.keys()]).toEqual([SUBJECTS.session(sid)])
+    all.say(sid, encodeSessionRequest(sid))
+    expect(published.at(-1)).toMatchObject({ subject: SUBJECTS.handshake(sid) })
+    let isOver = false
+    const answered = sessions.answered().then(() => {
+      isOver = true
+    })
+    clock.advance(LOOKUP_TIMEOUT_MS - 501)
+    await Promise.resolve()
+    expect([subscribed.size, isOver]).toEqual([1, false])
+    clock.advance(1)
+    await answered
+    expect(subscribed.size).toBe(0)
+  })
+
+  it('are answered for no longer where nobody waits for them any more, or the connection is closed', async () => {
+    const all = outgoing()
+    const { get, sessions, subscribed, clock } = all
+    get(crowd(all))
+    clock.advance(LOOKUP_TIMEOUT_MS)
+    sessions.close()
+    expect(subscribed.size).toBe(0)
+    await sessions.answered()
+    const other = outgoing()
+    other.get(crowd(other))
+    other.sessions.close()
+    expect(other.subscribed.size).toBe(1)
+    other.sessions.stopAnswering()
+    await other.sessions.answered()
+    expect(other.subscribed.size).toBe(0)
+  })
+})
+
 describe('a recipient that refuses a session', () => {
   it('has what follows for that audience sealed in messages for a minute, and then a session again', () => {
     const { clock, member, get, say, secretsOf, refusal, events } = outgoing()

@@ -2,14 +2,15 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { jetstreamManager } from '@nats-io/jetstream'
-import type { NatsConnection } from '@nats-io/transport-node'
+import type { MsgHdrs, NatsConnection } from '@nats-io/transport-node'
 import { afterEach, describe, expect, it } from 'vitest'
 import { utf8 } from '../../../src/base/bytes.ts'
 import type { SecureConnection } from '../../../src/bus/connection.ts'
-import type { NatsLike } from '../../../src/bus/nats-like.ts'
+import type { NatsLike, NatsMessage } from '../../../src/bus/nats-like.ts'
 import { Streams } from '../../../src/bus/out/streams.ts'
 import { WireType, wireType } from '../../../src/wire/preamble.ts'
 import { ManualClock } from '../../support/clock.ts'
+import { testContext } from '../../support/context.ts'
 import { type AgentOptions, type Tapped, TestRealm } from '../../support/realm.ts'
 import { until } from '../../support/until.ts'
 
@@ -61,10 +62,10 @@ async function askedOver(): Promise<{ over: NatsConnection; asked: string[] }> {
   const asked: string[] = []
   const over = new Proxy(await realm.connection(), {
     get: (nc, name) => {
-      if (name === 'request') {
-        return (subject: string, data: Uint8Array, options: { timeout: number }) => {
-          asked.push(`${subject} ${Buffer.from(data).toString()}`)
-          return nc.request(subject, data, options)
+      if (name === 'publish') {
+        return (subject: string, data: Uint8Array, options: object) => {
+          if (subject === API) asked.push(`${subject} ${Buffer.from(data).toString()}`)
+          nc.publish(subject, data, options)
         }
       }
       const value: unknown = Reflect.get(nc, name)
@@ -179,6 +180,49 @@ describe('a server without JetStream', () => {
   })
 })
 
+describe('whoever answers in the place of JetStream', () => {
+  const bytes = (text: string) => ({ encode: () => Buffer.from(text) }) as unknown as MsgHdrs
+
+  /** An agent that asks, somebody who answers it so, and what the agent still takes afterwards. */
+  async function answeredBy(data: string, headers: MsgHdrs) {
+    realm = await TestRealm.start()
+    const stranger = await realm.connection()
+    let answered = 0
+    stranger.subscribe(API, {
+      callback: (_error, m) => {
+        m.respond(data, { headers })
+        answered++
+      },
+    })
+    await stranger.flush()
+    const { alice, bob, got } = await pair({ capturedSubjects: [] })
+    const carol = await realm.agent('carol', {}, ASKING)
+    await alice.waitForAudience('talk.new', { atLeast: 2 })
+    const read: string[] = []
+    carol.subscribe('talk.new', { callback: (_error, m) => read.push(m.string()) })
+    await carol.waitForAudience('orders.new', { atLeast: 2 })
+    await carol.flush()
+    carol.publish('orders.new', 'x')
+    await until('it was answered, and bob has the message', () => answered === 1 && got.length === 1)
+    await stranger.flush()
+    bob.publish('talk.new', 'x')
+    return { carol, read }
+  }
+
+  it('makes no agent deaf by headers that do not parse', async () => {
+    const { carol, read } = await answeredBy('', bytes('NATS/1.0\r\nbad name\u0001: x\r\n\r\n'))
+    const heard = until('the agent still hears', () => read.length === 1)
+    expect(await heard.then(() => 'heard').catch(() => 'deaf')).toBe('heard')
+    expect(carol.isClosed()).toBe(false)
+  })
+
+  it('has no long headers read', async () => {
+    const { carol } = await answeredBy('{"total":0}', bytes(`NATS/1.0\r\n${'x:\r\n'.repeat(15_000)}\r\n`))
+    await until('it was judged', () => carol.rejections().headers !== undefined)
+    expect(carol.rejections()).toEqual({ headers: 1 })
+  })
+})
+
 describe('a server that refuses the question', () => {
   it('makes every message one that stands for itself, and nothing is lost', async () => {
     realm = await TestRealm.start({
@@ -206,27 +250,39 @@ describe('a server that refuses the question', () => {
   })
 })
 
-function named(name: string): Error {
-  return Object.assign(new Error('x'), { name })
+type Answer = Pick<NatsMessage, 'data' | 'headers'>
+
+/** Streams over a connection on which the questions come here, and are answered in the next turn, or not at all. */
+function asking(answer: (pattern: string) => Answer | undefined) {
+  const clock = new ManualClock()
+  const questions: string[] = []
+  const open = new Map<string, (message: NatsMessage) => void>()
+  const nc = {
+    isClosed: () => false,
+    subscribe: (inbox: string, options: { callback: (error: null, message: NatsMessage) => void }) => {
+      open.set(inbox, (message) => options.callback(null, message))
+      return { unsubscribe: () => open.delete(inbox) }
+    },
+    publish: (api: string, bytes: Uint8Array, { reply }: { reply: string }) => {
+      const { subject } = JSON.parse(Buffer.from(bytes).toString()) as { subject: string }
+      expect([api, open.has(reply)]).toEqual([API, true])
+      questions.push(subject)
+      const found = answer(subject)
+      if (found !== undefined) setImmediate(() => open.get(reply)?.({ subject: reply, sid: 1, ...found }))
+    },
+  } as unknown as NatsLike
+  const context = testContext({ clock })
+  const streams = new Streams(nc, { ...context, inboxPrefix: '_INBOX', captured: undefined })
+  return { clock, questions, open, streams, rejections: () => context.feed.rejections() }
 }
 
-describe('what JetStream answers', () => {
-  /** Asks of a server that answers as it is told. */
-  async function answered(reply: () => Promise<unknown>, clock = new ManualClock()) {
-    const questions: string[] = []
-    const nc = {
-      request: async (subject: string, data: Uint8Array) => {
-        questions.push(`${subject} ${Buffer.from(data).toString()}`)
-        return reply()
-      },
-    } as unknown as NatsLike
-    const streams = new Streams(nc, clock, undefined)
-    expect(streams.isLive('a.b')).toBe(false)
-    await new Promise((resolve) => setImmediate(resolve))
-    return { isLive: streams.isLive('a.b'), questions, streams }
-  }
-  const json = (answer: unknown) => async () => ({ data: utf8(JSON.stringify(answer)) })
+const json = (answer: unknown): Answer => ({ data: utf8(JSON.stringify(answer)) })
+/** Resolves when what was asked is answered. */
+const answers = () => new Promise((resolve) => setImmediate(resolve))
+const NOTHING = new Uint8Array(0)
+const status = (code: number) => Object.assign(new Map<string, string[]>(), { code })
 
+describe('what JetStream answers', () => {
   it.each([
     ['no stream', json({ total: 0, streams: null }), true],
     ['no stream and no total', json({ streams: [] }), true],
@@ -241,58 +297,58 @@ describe('what JetStream answers', () => {
     ['fields of other types', json({ streams: 'none', total: '0' }), false],
     ['another error', json({ error: { code: 500 } }), false],
     ['an error without a code', json({ error: {} }), false],
-    ['what is no answer', async () => ({ data: utf8('nonsense') }), false],
-    ['bytes that are no text', async () => ({ data: Uint8Array.of(0xff) }), false],
-    ['nothing at all', async () => ({ data: new Uint8Array(0) }), false],
+    ['what is no answer', { data: utf8('nonsense') }, false],
+    ['bytes that are no text', { data: Uint8Array.of(0xff) }, false],
+    ['nothing at all', { data: NOTHING }, false],
     ['null', json(null), false],
-    ['that nobody is there', async () => ({ data: new Uint8Array(0), headers: { code: 503 } }), true],
-    ['too late', () => Promise.reject(new Error('timeout')), false],
-    [
-      'that nobody is there, by an error',
-      () => Promise.reject(Object.assign(new Error('503'), { code: '503' })),
-      true,
-    ],
-    [
-      'that nobody is there, by a cause',
-      () => Promise.reject(new Error('x', { cause: named('NoResponders') })),
-      true,
-    ],
-    ['that nobody is there, by its class', () => Promise.reject(named('NoRespondersError')), true],
-    ['an error of another name', () => Promise.reject(named('TimeoutError')), false],
-  ] as const)('%s', async (_what, reply, isLive) => {
-    const { isLive: found, questions } = await answered(reply)
-    expect(found).toBe(isLive)
+    ['that nobody is there', { data: NOTHING, headers: status(503) }, true],
+    ['another status', { data: NOTHING, headers: status(408) }, false],
+    ['that nobody is there, and something else', { data: utf8('x'), headers: status(503) }, false],
+    ['too late', undefined, false],
+  ] as const)('%s', async (_what, answer, isLive) => {
+    const { streams, questions, open } = asking(() => answer)
+    expect(streams.isLive('a.b')).toBe(false)
+    await answers()
+    expect(streams.isLive('a.b')).toBe(isLive)
     // It is asked once: what is not known for certain is asked again, but not now.
-    expect(questions.filter((question) => question.includes('">"'))).toHaveLength(1)
+    expect(questions.filter((subject) => subject === '>')).toHaveLength(1)
+    expect(open.size).toBe(questions.length - (answer === undefined ? 0 : 1))
+  })
+
+  it('is waited for for two seconds, and no longer than the connection is open', async () => {
+    const { clock, streams, open } = asking(() => undefined)
+    streams.isLive('a.b')
+    clock.advance(1999)
+    expect(open.size).toBe(1)
+    clock.advance(1)
+    expect(open.size).toBe(0)
+    streams.askAgain()
+    streams.isLive('a.b')
+    expect(open.size).toBe(1)
+    streams.close()
+    expect(open.size).toBe(0)
   })
 
   it('is asked for again after a minute where it told nothing', async () => {
-    const clock = new ManualClock()
-    let reply = (): Promise<unknown> => Promise.reject(new Error('timeout'))
-    const { questions, streams } = await answered(() => reply(), clock)
-    reply = json({ total: 0 })
+    let answer: Answer | undefined
+    const { clock, questions, streams } = asking(() => answer)
+    streams.isLive('a.b')
+    answer = json({ total: 0 })
     clock.advance(59_999)
     expect([streams.isLive('a.b'), questions.length]).toEqual([false, 1])
     clock.advance(1)
     expect([streams.isLive('a.b'), questions.length]).toEqual([false, 2])
-    await new Promise((resolve) => setImmediate(resolve))
+    await answers()
     expect(streams.isLive('a.b')).toBe(true)
   })
 
   /** JetStream with these answers: a stream for each pattern that `isCaptured` says so of. */
   function jetStream(isCaptured: (pattern: string) => boolean) {
-    const clock = new ManualClock()
-    const questions: string[] = []
     const server = { isCaptured, isSilent: false }
-    const nc = {
-      request: async (_subject: string, data: Uint8Array) => {
-        const { subject } = JSON.parse(Buffer.from(data).toString()) as { subject: string }
-        questions.push(subject)
-        if (server.isSilent) throw new Error('timeout')
-        return { data: utf8(JSON.stringify({ total: server.isCaptured(subject) ? 1 : 0, streams: null })) }
-      },
-    } as unknown as NatsLike
-    const streams = new Streams(nc, clock, undefined)
+    const all = asking((pattern) =>
+      server.isSilent ? undefined : json({ total: server.isCaptured(pattern) ? 1 : 0, streams: null }),
+    )
+    const { streams } = all
     /** Asks as often as it takes until an answer is final. */
     const settled = async (subject: string): Promise<boolean> => {
       for (let i = 0; i < 4; i++) {
@@ -301,9 +357,8 @@ describe('what JetStream answers', () => {
       }
       return streams.isLive(subject)
     }
-    return { clock, questions, server, streams, settled }
+    return { ...all, server, settled }
   }
-  const answers = () => new Promise((resolve) => setImmediate(resolve))
   const ORDERS = ['>', 'orders.>', 'orders.new']
 
   it('for all subjects is enough where there is no stream, however many there are', async () => {
