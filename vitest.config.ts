@@ -48,7 +48,8 @@ export default defineConfig({
   ssr: { resolve: { conditions, externalConditions: conditions } },
   test: {
     globalSetup: ['test/support/global-setup.ts'],
-    testTimeout: 30_000,
+    // Several times what the longest takes: machines are busy with other things too.
+    testTimeout: 90_000,
     // The tests wait for servers and timers more than they compute.
     maxWorkers: availableParallelism() + 1,
     projects: [
