@@ -43,6 +43,9 @@ const APART = [
   'test/rotation/flood.test.ts',
 ]
 
+/** For projects whose files share a process. */
+const SHARED = { isolate: false, setupFiles: ['test/support/leave-nothing.ts'] }
+
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: conditions } },
@@ -55,9 +58,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: 'apart', include: [`test/!(${ROOMS.join('|')})/**/*.test.ts`, ...APART] },
+        test: {
+          name: 'apart',
+          include: ['test/*.test.ts', `test/!(${ROOMS.join('|')})/**/*.test.ts`, ...APART],
+        },
       },
-      { extends: true, test: { name: 'together', include: TOGETHER, exclude: APART, isolate: false } },
+      { extends: true, test: { name: 'together', include: TOGETHER, exclude: APART, ...SHARED } },
       // What goes over a connection, once more over the other client line.
       {
         extends: true,
@@ -66,7 +72,7 @@ export default defineConfig({
           include: ['test/bus/**/*.test.ts'],
           exclude: APART,
           env: { SUBROSA_TEST_CLIENT: 'nats' },
-          isolate: false,
+          ...SHARED,
         },
       },
       {
@@ -76,7 +82,7 @@ export default defineConfig({
       // And once more in messages that stand for themselves, where the others go over sessions.
       {
         extends: true,
-        test: { name: 'messages', include: CARRYING, env: { SUBROSA_TEST_MODE: 'message' }, isolate: false },
+        test: { name: 'messages', include: CARRYING, env: { SUBROSA_TEST_MODE: 'message' }, ...SHARED },
       },
     ],
   },

@@ -315,9 +315,9 @@ describe('a network that loses, repeats, holds back and reorders, under sessions
       fc.asyncProperty(fc.array(phase, { minLength: 1, maxLength: 3 }), async (phases) => {
         for (const one of phases) await network.run(one)
       }),
-      { numRuns: 20, endOnFailure: true },
+      { numRuns: 40, endOnFailure: true },
     )
-    // It was no idle test: on average each run delivered something.
-    expect(network.got.length).toBeGreaterThan(20)
+    // It was no idle test.
+    expect(network.got.length).toBeGreaterThan(100)
   }, 60_000)
 })
