@@ -176,7 +176,8 @@ export class FrameReceiver {
     const { meta, payloads } = content
     const opened = toOpened(held, header, content, delivered.data)
     const isMany = payloads.length > 1
-    const candidate = { opened, sender, epoch, ttlMs: meta.ttlMs, window: session.sid, seq, isMany }
+    const { ttlMs } = meta
+    const candidate = { opened, sender, epoch, ttlMs, window: session.sid, seq, mayBeKnown: false, isMany }
     const court = { delivered, arrival, policy: this.#options.policy, now }
     return judge(candidate, court) ?? { opened, payloads }
   }

@@ -20,6 +20,8 @@ export interface Candidate {
   /** Its replay window (of an announcement, or of a session, in hexadecimal), and its number there, from 1. */
   readonly window: string
   readonly seq: number
+  /** Whether a window that has given way to others may have seen it. */
+  readonly mayBeKnown: boolean
   /** Whether it holds many payloads. */
   readonly isMany: boolean
 }
@@ -68,7 +70,7 @@ export interface Moment {
  * 13. Are the clear headers those that were sealed? `headers`
  * 14. May the sender publish there, or was it asked for this response? `not permitted`, `not a response`
  * 15. Is it in time, its own limit included? `time`
- * 16. Is its number new in this subscription? `replay`
+ * 16. Is its number new in this subscription, and was it sent after all that a forgotten window has seen? `replay`
  *
  * Nothing is changed by asking: whoever delivers it marks its number afterwards.
  *
@@ -89,7 +91,7 @@ export function judge(candidate: Candidate, court: Court): RejectReason | undefi
   } else if (!PermittedSubjects.of(sender.claims.permissions.pub).allows(opened.subject))
     return 'not permitted'
   if (!isInTime(opened.sentAtMs, epoch, { ttlMs, now })) return 'time'
-  if (seenIn(arrival.windows, window, seq)) return 'replay'
+  if (candidate.mayBeKnown || seenIn(arrival.windows, window, seq)) return 'replay'
   return undefined
 }
 

@@ -239,11 +239,11 @@ export class SealedReceiver {
     const { seq, ttlMs, sender: announcement } = message.content
     const opened = openedMessage(message)
     const window = hex(announcement)
-    const candidate = { opened, sender, epoch, ttlMs, window, seq, isMany: false }
-    const startedAt = clock.work()
     const sent = { claims: sender.claims, announcement: window, sentAtMs: message.sentAtMs }
-    const late = windows.mayBeKnown(sent) ? 'replay' : undefined
-    const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() }) ?? late
+    const mayBeKnown = windows.mayBeKnown(sent)
+    const candidate = { opened, sender, epoch, ttlMs, window, seq, mayBeKnown, isMany: false }
+    const startedAt = clock.work()
+    const reason = judge(candidate, { delivered, arrival, policy, now: clock.moment() })
     if (commitment !== undefined && reason !== 'headers') this.#note(commitment, decrypted)
     if (reason !== undefined) {
       // Headers in clear are parsed here: whoever adds some to a genuine message pays for that too.
