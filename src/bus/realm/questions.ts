@@ -125,8 +125,8 @@ export class Questions {
       const page = await this.#ask<Page>({ nonce, kind, cursor }, (answer) => ({
         page: (bytes) => {
           const isAsked = (head: PageHead): boolean => head.kind === kind && samePublic(head.nonce, nonce)
-          const read = decodeAnswer(copy(bytes), isAsked)
-          if (read !== undefined) answer(read)
+          const read = decodeAnswer(bytes, isAsked)
+          if (read !== undefined) answer({ ...read, statements: read.statements.map(copy) })
         },
       }))
       statements.push(...page.statements)
