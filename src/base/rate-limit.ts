@@ -1,4 +1,4 @@
-/** Allows a number of events a second, in bursts of at most as many. Time is passed in. */
+/** Allows a number of events in a period, in bursts of at most as many. Time is passed in. */
 export class RateLimit {
   readonly #most: number
   readonly #periodMs: number

@@ -32,13 +32,17 @@ export interface AnnouncerOptions extends Context {
 export class Announcer {
   readonly #nc: NatsLike
   readonly #options: AnnouncerOptions
-  #repeats = false
   #isRetired = false
   #isClosed = false
 
   constructor(nc: NatsLike, options: AnnouncerOptions) {
     this.#nc = nc
     this.#options = options
+  }
+
+  /** Whether {@link retire} was called: nothing is announced any more. */
+  get isRetired(): boolean {
+    return this.#isRetired
   }
 
   /** Makes and announces keys for an epoch, once, and none after it has retired. @throws SubrosaError ERR_SUITE */
@@ -53,7 +57,6 @@ export class Announcer {
     this.#publish(bytes)
     feed.emit({ type: 'rotated', epoch: epoch.number })
     onAnnounced()
-    if (!this.#repeats) this.#repeatLater()
   }
 
   /** Early in the overlap with the epoch before, with jitter, so that a realm does not announce all at once. */
@@ -70,18 +73,17 @@ export class Announcer {
   }
 
   /**
-   * Again and again: what the broker has lost or withheld of an announcement, to the rotation service or to one agent, is
-   * mended so, since nobody can miss whom they have not heard of.
+   * Repeats them again and again from now on: what the broker has lost or withheld of an announcement, to the rotation service
+   * or to one agent, is mended so, since nobody can miss whom they have not heard of.
    */
-  #repeatLater(): void {
+  keepRepeating(): void {
     const { directory, engine, timers } = this.#options
-    this.#repeats = true
     const intervalMs = Math.max(
       REPEAT_INTERVAL_MS,
       REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT * directory.sizeAtLeast,
     )
     timers.after(Math.min(intervalMs, MAX_REPEAT_INTERVAL_MS) * (1 + randomShare(engine) / 2), () => {
-      this.#repeatLater()
+      this.keepRepeating()
       this.repeat()
     })
   }

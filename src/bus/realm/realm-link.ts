@@ -99,7 +99,6 @@ export class RealmLink {
   #listing: Pick<Fetch, 'since'> | undefined
   #hasDirectory = false
   #isJoined = false
-  #isRetired = false
   #isClosed = false
   #trouble: SubrosaError | undefined
   /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
@@ -263,7 +262,7 @@ export class RealmLink {
    * does not.
    */
   refresh(): void {
-    if (this.#isRetired) return
+    if (this.#announcer.isRetired) return
     const { clock } = this.#options
     const waitMs = this.#refreshedAt + REFRESH_INTERVAL_MS - clock.monotonic()
     if (waitMs > 0) {
@@ -289,7 +288,6 @@ export class RealmLink {
 
   /** Tells everyone that this instance takes no more messages. */
   retire(): void {
-    this.#isRetired = true
     this.#announcer.retire()
   }
 
@@ -599,6 +597,7 @@ export class RealmLink {
     }
     const [newest] = current
     if (newest !== undefined) this.#announcer.retireFormer(newest)
+    this.#announcer.keepRepeating()
     this.#isJoined = true
     this.#trouble = undefined
     this.#changed()
