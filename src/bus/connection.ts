@@ -529,7 +529,8 @@ export class SecureConnection {
    * after ten seconds at the latest, whatever the server does; what could not be done before is an event of
    * {@link status}. Where something went to more than 32 recipients in the last two seconds, it waits until those have
    * passed: a worker of a queue group may have to ask for the handshake of a session. It resolves after ten seconds at the
-   * latest, and never rejects.
+   * latest, and never rejects. Where the server has said nothing for so long, the NATS connection is still open then, and
+   * `nc.close()` ends it.
    */
   drain(): Promise<void> {
     this.#ending ??= this.#drain()
@@ -553,7 +554,7 @@ export class SecureConnection {
    * Says goodbye and has the server answer, as far as it plays along. In the end the keys are wiped; then whoever has a frame
    * and not its handshake may ask, for as long as it waits for one.
    */
-  async #end(settle: () => Promise<void>, deadline: number): Promise<void> {
+  async #end(settle: () => Promise<unknown>, deadline: number): Promise<void> {
     if (this.#isClosed) return
     try {
       if (this.#nc.isClosed()) return
@@ -574,7 +575,7 @@ export class SecureConnection {
     if (this.#isClosed) return
     this.#isDraining = true
     const deadline = this.#closingDeadline()
-    await this.#end(() => this.#subscriptions.drain(), deadline)
+    await this.#end(() => Promise.all([this.#subscriptions.drain(), this.#nc.flush()]), deadline)
     try {
       // Its owner may drain it already.
       await this.#byThen(deadline, this.#nc.isDraining() ? this.#nc.closed() : this.#nc.drain())

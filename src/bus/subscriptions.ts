@@ -126,7 +126,8 @@ export class Subscriptions {
     })
     void raw.closed.then((error) => {
       if (error instanceof Error) subscription.fail(refused(pattern, error))
-      else subscription.finish()
+      // One that is drained ends by itself, when what came before has been opened.
+      else if (!subscription.isDraining()) subscription.finish()
     })
     return raw
   }
