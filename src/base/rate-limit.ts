@@ -1,15 +1,12 @@
-/** Allows a number of events in a period, in bursts of at most as many. Time is passed in. */
+/** Allows a number of events a second, in bursts of at most as many. Time is passed in. */
 export class RateLimit {
-  readonly #most: number
-  readonly #periodMs: number
+  readonly #perSecond: number
   #tokens: number
   #refilledAt: number | undefined
 
-  /** @param periodMs in which so many are allowed, in ms. Default: a second */
-  constructor(most: number, periodMs = 1000) {
-    this.#most = most
-    this.#periodMs = periodMs
-    this.#tokens = most
+  constructor(perSecond: number) {
+    this.#perSecond = perSecond
+    this.#tokens = perSecond
   }
 
   /** Whether one more is allowed now; it is then spent. */
@@ -32,18 +29,13 @@ export class RateLimit {
 
   /** What was taken last is not counted after all. */
   giveBack(): void {
-    this.#tokens = Math.min(this.#most, this.#tokens + 1)
-  }
-
-  /** Whether none was taken lately, so that as many are allowed as ever. No clock is needed to tell. */
-  get isFull(): boolean {
-    return this.#tokens === this.#most
+    this.#tokens = Math.min(this.#perSecond, this.#tokens + 1)
   }
 
   /** How many are allowed now. */
   available(nowMs: number): number {
     const elapsed = Math.max(0, nowMs - (this.#refilledAt ?? nowMs))
-    this.#tokens = Math.min(this.#most, this.#tokens + (elapsed * this.#most) / this.#periodMs)
+    this.#tokens = Math.min(this.#perSecond, this.#tokens + (elapsed * this.#perSecond) / 1000)
     this.#refilledAt = nowMs
     return this.#tokens
   }

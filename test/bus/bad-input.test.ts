@@ -4,11 +4,7 @@ import { headers, type MsgHdrs } from '@nats-io/nats-core'
 import { MsgHdrsImpl } from '@nats-io/nats-core/internal'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
-import {
-  MAX_CLEAR_HEADER_BYTES,
-  MAX_FORGERIES_PER_MINUTE,
-  MAX_FREE_HASH_BYTES,
-} from '../../src/base/limits.ts'
+import { MAX_CLEAR_HEADER_BYTES, MAX_FORGERIES, MAX_FREE_HASH_BYTES } from '../../src/base/limits.ts'
 import { paddedLength } from '../../src/crypto/padding.ts'
 import { contentKeys, headerHash } from '../../src/envelope/keys.ts'
 import { encodeSealed } from '../../src/wire/sealed.ts'
@@ -114,7 +110,7 @@ describe('bad input', () => {
     const mary = newRecipient(engine)
     const session = all.openSession(alice, { to: [all.toBob, mary] })
     const { secretKey: messageKey } = engine.ed25519KeyPair()
-    const forged = Array.from({ length: MAX_FORGERIES_PER_MINUTE + 1 }, () => session.frame({ messageKey }))
+    const forged = Array.from({ length: MAX_FORGERIES + 1 }, () => session.frame({ messageKey }))
     await all.expectDelivered(session.frame())
     await refused(forged)
     const heard = await all.realm.tap(`${all.realm.root}.session.>`)

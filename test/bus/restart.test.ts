@@ -51,9 +51,10 @@ const read = (child: Child): unknown[] =>
 
 describe('an agent that leaves', () => {
   it.each([
-    ['is not named in its state any more', true],
-    ['stays named in its state where nothing can be published: a later process retires it', false],
-  ])('%s', async (_what, canPublish) => {
+    ['is not named in its state any more', 'close', true],
+    ['is not named in its state any more where it has no subscription to drain', 'drain', true],
+    ['stays named in its state where nothing can be published: a later process retires it', 'close', false],
+  ] as const)('%s', async (_what, end, canPublish) => {
     const nc = await realm.connection()
     const root = join(folder, 'state')
     const bus = await realm.agent('lea', {}, { over: nc, state: root })
@@ -63,7 +64,7 @@ describe('an agent that leaves', () => {
         throw new Error('no room')
       })
     }
-    await bus.close()
+    await bus[end]()
     const path = join(root, realm.authority.publicKey, 'lea', '0', 'state.json')
     expect(JSON.parse(readFileSync(path, 'utf8'))).toMatchObject({
       instances: canPublish ? [] : [{ instance }],

@@ -1,8 +1,9 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hex, utf8 } from '../../src/base/bytes.ts'
 import { LOOKUP_TIMEOUT_MS, QUEUE_SETTLE_MS } from '../../src/base/limits.ts'
 import { ManualClock } from '../support/clock.ts'
 import { HandRealm } from '../support/hand-agents.ts'
-import { engine } from '../support/identities.ts'
+import { EVERYTHING, engine } from '../support/identities.ts'
 import { passing } from '../support/passing.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
 import { failure, until } from '../support/until.ts'
@@ -129,4 +130,90 @@ describe('a subscription that is drained', () => {
     expect([isDrained, bob.rejections()]).toEqual([true, { 'unknown sender': 3 }])
     await drained
   })
+
+  describe.each(['subscription', 'connection'] as const)(
+    'hands on what waits, and is ended with the %s:',
+    (which) => {
+      let all: HandRealm
+      const got: string[] = []
+      beforeEach(async () => {
+        all = await HandRealm.start()
+        realm = all.realm
+        got.length = 0
+      })
+
+      /** Has it drained while something waits, lets that go on, and expects that it is handed on. */
+      async function expectHandedOn(send: () => void, goOn: () => Promise<void>): Promise<void> {
+        const subscription = all.bob.subscribe('other.thing', {
+          callback: (_error, m) => got.push(m.string()),
+        })
+        await all.bob.flush()
+        send()
+        await all.broker.flush()
+        await all.bob.flush()
+        expect(got).toEqual([])
+        const drained = which === 'subscription' ? subscription.drain() : all.bob.drain()
+        // For the client it has ended when the server has answered.
+        for (let i = 0; i < 2; i++) await all.bob.flush()
+        await goOn()
+        await passing(all.clock, drained)
+        expect([got, subscription.isClosed()]).toEqual([['it waited'], true])
+      }
+
+      const payload = utf8('it waited')
+
+      it('a message whose sender is not known yet', async () => {
+        const keys = engine.ed25519KeyPair()
+        const instance = engine.randomBytes(8)
+        const identity = all.realm.identity('late', { permissions: EVERYTHING })
+        const changes = { instance, messageKey: keys.publicKey }
+        const parsed = all.hand.world.announcement(identity, all.epoch, changes, {
+          messageKey: keys.secretKey,
+        })
+        const agent = { identity, keys, hash: parsed.hash, instance }
+        await expectHandedOn(
+          () =>
+            all.broker.publish(
+              'other.thing',
+              all.seal(agent, { content: { subject: 'other.thing', payload } }),
+            ),
+          async () => {
+            all.hand.publish(`announce.late.${hex(instance)}`, parsed.bytes)
+            await all.broker.flush()
+          },
+        )
+      })
+
+      it('a frame whose handshake has not come yet', async () => {
+        const session = all.session(await all.join('alice'))
+        await expectHandedOn(
+          () =>
+            all.broker.publish('other.thing', session.frame({ meta: { subject: 'other.thing' }, payload })),
+          async () => {
+            all.broker.publish(all.inboxOfBob, session.handshake)
+            await all.broker.flush()
+          },
+        )
+      })
+
+      it('a message that waits for budget', async () => {
+        const alice = await all.join('alice')
+        const mary = await all.join('mary')
+        all.clock.workMs = 1
+        const forged = Array.from({ length: 50 }, () => all.seal(alice, { messageKey: mary.keys.secretKey }))
+        const before = all.rejected
+        for (const bytes of forged) all.broker.publish('orders.new', bytes)
+        await until('there is no budget left', () => all.rejected >= before + 25)
+        all.clock.workMs = 0
+        await expectHandedOn(
+          () =>
+            all.broker.publish(
+              'other.thing',
+              all.seal(alice, { content: { subject: 'other.thing', payload } }),
+            ),
+          async () => all.clock.advance(1000),
+        )
+      })
+    },
+  )
 })

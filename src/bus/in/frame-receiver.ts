@@ -1,5 +1,10 @@
 import { hex, readUint } from '../../base/bytes.ts'
-import { MAX_FREE_HEADER_BYTES, MAX_HANDSHAKE_INBOXES } from '../../base/limits.ts'
+import {
+  MAX_FORGERIES,
+  MAX_FREE_HEADER_BYTES,
+  MAX_HANDSHAKE_INBOXES,
+  SUSPECT_SESSION_MS,
+} from '../../base/limits.ts'
 import { FrameOpener } from '../../session/frame-cipher.ts'
 import type { OpenedContent } from '../../session/incoming.ts'
 import {
@@ -104,18 +109,26 @@ export class FrameReceiver {
   }
 
   #open(held: HeldSession, at: Arrived): void {
-    const { arrival, delivered } = at
-    // Nobody has forged in it lately: what is repeated or made up without its key costs an AEAD, and no budget.
-    if (held.forgeries.isFull && headerBytes(delivered) <= MAX_FREE_HEADER_BYTES)
-      return this.#decrypt(held, at)
-    const { clock } = this.#options
-    if (held.forgeries.available(clock.monotonic()) < 1 && held.recipients <= MAX_HANDSHAKE_INBOXES)
+    const { arrival } = at
+    if (held.forgeries >= MAX_FORGERIES && held.recipients <= MAX_HANDSHAKE_INBOXES)
       return this.#giveUp(held, at)
+    if (this.#isFree(held, at)) return this.#decrypt(held, at)
     // A forged frame costs a signature, and long headers are parsed before it: they are opened from the budget of all.
     arrival.line.admit({
       open: () => this.#decrypt(held, at),
       wait: () => this.#waiting(at),
     })
+  }
+
+  /**
+   * Whether a frame needs no budget: nobody has forged in its session lately, so that what is repeated or made up without the
+   * key costs an AEAD, and it overtakes none that waits.
+   */
+  #isFree({ forgeries, forgedAtMs }: HeldSession, { arrival, delivered }: Arrived): boolean {
+    if (headerBytes(delivered) > MAX_FREE_HEADER_BYTES) return false
+    if (forgeries === 0) return true
+    const isLongAgo = this.#options.clock.monotonic() - forgedAtMs >= SUSPECT_SESSION_MS
+    return isLongAgo && arrival.line.isEmpty
   }
 
   /** How a frame goes on that waits for budget. It is asked everything again. */
@@ -156,7 +169,7 @@ export class FrameReceiver {
     )
     if (typeof wanted === 'string') {
       // Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold.
-      if (wanted === 'signature') held.forgeries.take(clock.monotonic())
+      if (wanted === 'signature') held.forged(clock.monotonic())
       if (wanted === 'signature' || wanted === 'headers') arrival.line.spend(clock.work() - startedAt)
       return reject(wanted, delivered)
     }

@@ -1,11 +1,10 @@
-import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND, MAX_FORGERIES_PER_MINUTE } from '../../base/limits.ts'
+import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import type { AcceptedEpoch } from '../../keys/epochs.ts'
 import type { IncomingSession } from '../../session/incoming.ts'
 import { type SubscriptionWindows, windowFor } from './replay.ts'
 
-const MINUTE_MS = 60_000
 const RECENT_FRAMES = 64
 /** What the numbers of recent frames take, in bytes: two arrays of 64 numbers. */
 const RECENT_BYTES = 1536
@@ -31,7 +30,9 @@ export class HeldSession {
   /** When the rule of time refuses its frames and its handshake, in ms since 1970. */
   readonly until: number
   /** Frames that the key fits and the sender has not signed: only somebody else with the key makes them. */
-  readonly forgeries = new RateLimit(MAX_FORGERIES_PER_MINUTE, MINUTE_MS)
+  forgeries = 0
+  /** When the last one of them came, by the monotonic clock. */
+  forgedAtMs = 0
   /** Frames that are opened only to find a clone. Anybody can make one that looks like it. */
   readonly suspicions = new RateLimit(FAILED_OPENS_PER_SECOND)
   /** As of which change of the directory the sender was looked up. */
@@ -71,6 +72,12 @@ export class HeldSession {
     window.mark(seq)
     this.#windowBytes += window.bytes - before
     this.#remember(seq, salt)
+  }
+
+  /** Somebody has forged a frame of it. */
+  forged(nowMs: number): void {
+    this.forgeries++
+    this.forgedAtMs = nowMs
   }
 
   /** Its windows take so many bytes more, or less, without a frame: a subscription began or ended. */

@@ -5,10 +5,11 @@ import {
   CLOCK_WINDOW_MS,
   FAILED_OPENING_MS_PER_SECOND,
   FAILED_OPENS_PER_SECOND,
-  MAX_FORGERIES_PER_MINUTE,
+  MAX_FORGERIES,
   MAX_FREE_HEADER_BYTES,
   MAX_HANDSHAKE_INBOXES,
   REPLAY_WINDOW,
+  SUSPECT_SESSION_MS,
 } from '../../../src/base/limits.ts'
 import type { RecipientKey } from '../../../src/envelope/keys.ts'
 import { FrameOpener, FrameSealer } from '../../../src/session/frame-cipher.ts'
@@ -75,12 +76,23 @@ describe('a co-recipient', () => {
     const [shared, own] = [all.openSession(alice, { to: [all.toBob, mary] }), all.openSession(alice)]
     const { secretKey: messageKey } = engine.ed25519KeyPair()
     const heard = await all.realm.tap(`${all.realm.root}.session.${hex(shared.secrets.sid)}`)
-    await flood(Array.from({ length: MAX_FORGERIES_PER_MINUTE + 5 }, () => shared.frame({ messageKey })))
-    expect(all.bob.rejections()).toEqual({ signature: MAX_FORGERIES_PER_MINUTE, session: 5 })
+    await flood(Array.from({ length: MAX_FORGERIES + 5 }, () => shared.frame({ messageKey })))
+    expect(all.bob.rejections()).toEqual({ signature: MAX_FORGERIES, session: 5 })
     // Its sender hears of it, and goes on in messages.
     await until('the session is refused', () => heard.some(({ data }) => wireType(data) === WireType.refusal))
     await all.expectRejected(shared.frame(), 'session')
     await all.expectDelivered(own.frame())
+  })
+
+  it('that forges slowly has the session given up as well', async () => {
+    const session = all.openSession(await all.join('alice'), { to: [all.toBob, mary] })
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    for (let i = 0; i < MAX_FORGERIES; i++) {
+      await all.expectDelivered(session.frame())
+      await all.expectRejected(session.frame({ messageKey }), 'signature')
+      all.clock.advance(SUSPECT_SESSION_MS)
+    }
+    await all.expectRejected(session.frame(), 'session')
   })
 
   it('that forges in a session of more than 32 has its frames wait for budget: none of them is dropped at once', async () => {
