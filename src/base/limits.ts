@@ -84,9 +84,9 @@ export const MAX_LOOKUPS_PER_SECOND = 32
 export const MAX_FAILED_LOOKUPS_CACHED = 4096
 export const FAILED_LOOKUP_TTL_MS = 10_000
 export const FAILED_OPENS_PER_SECOND = 64
-/** Frames that the key of a session fits and its sender has not signed, which are looked at before it is given up. */
+/** Frames of a session that its key fits and its sender has not signed, before its sender is told to leave it. */
 export const MAX_FORGERIES = 8
-/** How long after one of them the frames of its session need budget. */
+/** How long after one of the first of them the frames of its session need budget. */
 export const SUSPECT_SESSION_MS = 10_000
 /** Working time for openings that come to nothing: a tenth of a core. */
 export const FAILED_OPENING_MS_PER_SECOND = 100

@@ -25,13 +25,16 @@ export type RejectReason =
   | 'unknown session'
   | 'flood'
 
-/** Why a recipient takes no frames of a session: all memory for sessions is taken, or it has ended the session. */
-export type SessionRefusal = 'no room' | 'ended' | 'other'
+/**
+ * Why a recipient wants no frames of a session: all memory for sessions is taken, it has ended the session, or another
+ * recipient forges frames of it.
+ */
+export type SessionRefusal = 'no room' | 'ended' | 'forged'
 
 /** The same, as it travels. */
 export function sessionRefusal(reason: RefusalReason): SessionRefusal {
   if (reason === RefusalReason.noRoom) return 'no room'
-  return reason === RefusalReason.ended ? 'ended' : 'other'
+  return reason === RefusalReason.ended ? 'ended' : 'forged'
 }
 
 /** What a sealed connection reports. Events of the NATS connection underneath pass through as `nats`. */

@@ -6,13 +6,14 @@ import { KID_BYTES } from './sealed.ts'
 export const REFUSAL_TAG_BYTES = 16
 const MAX_REFUSAL_BYTES = 64
 
-/** Why a recipient takes no frames of a session. SPEC, "Sessions". */
+/** Why a recipient wants no frames of a session. SPEC, "Sessions". */
 export const RefusalReason = {
   /** It holds as many sessions as it may. */
   noRoom: 0,
   /** It has ended the session. */
   ended: 1,
-  other: 2,
+  /** Another recipient forges frames of the session. */
+  forged: 2,
 } as const
 
 export type RefusalReason = (typeof RefusalReason)[keyof typeof RefusalReason]

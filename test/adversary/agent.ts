@@ -112,8 +112,11 @@ export class Agent {
   }
 
   async #watch(bus: SecureConnection): Promise<void> {
-    for await (const event of bus.status())
+    const { instance } = this.self
+    for await (const event of bus.status()) {
       if (event.type === 'error') this.#around.onError(this, 'reports an error', event.error)
+      if (event.type === 'sessionRefused') this.#around.ledger.sessionRefused(instance)
+    }
   }
 
   /** Opens one more subscription. @throws SubrosaError ERR_SUBSCRIBE_DENIED */

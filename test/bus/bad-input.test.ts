@@ -4,7 +4,7 @@ import { headers, type MsgHdrs } from '@nats-io/nats-core'
 import { MsgHdrsImpl } from '@nats-io/nats-core/internal'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { concat, utf8 } from '../../src/base/bytes.ts'
-import { MAX_CLEAR_HEADER_BYTES, MAX_FORGERIES, MAX_FREE_HASH_BYTES } from '../../src/base/limits.ts'
+import { MAX_CLEAR_HEADER_BYTES, MAX_FREE_HASH_BYTES } from '../../src/base/limits.ts'
 import { paddedLength } from '../../src/crypto/padding.ts'
 import { contentKeys, headerHash } from '../../src/envelope/keys.ts'
 import { encodeSealed } from '../../src/wire/sealed.ts'
@@ -107,17 +107,17 @@ describe('bad input', () => {
   })
 
   it('in a session that is refused has nothing decrypted, and one refusal published in a second', async () => {
-    const mary = newRecipient(engine)
-    const session = all.openSession(alice, { to: [all.toBob, mary] })
-    const { secretKey: messageKey } = engine.ed25519KeyPair()
-    const forged = Array.from({ length: MAX_FORGERIES + 1 }, () => session.frame({ messageKey }))
+    const dora = await all.join('dora')
+    const session = all.openSession(dora)
     await all.expectDelivered(session.frame())
-    await refused(forged)
+    await all.tell('revoke', all.hand.world.revocation(dora.identity, { since: all.clock.now() }))
+    expect(await refused([session.frame()])).toEqual({ revoked: 1 })
     const heard = await all.realm.tap(`${all.realm.root}.session.>`)
     const decryptions = vi.spyOn(engine, 'xaeadOpen')
     const frames = Array.from({ length: COUNT }, () => session.frame())
     expect(await refused(frames)).toEqual({ session: COUNT })
-    expect([decryptions.mock.calls.length, heard.length]).toEqual([0, 0])
+    await all.realm.settled()
+    expect([decryptions.mock.calls.length, heard.length]).toEqual([0, 1])
   })
 
   it('of 64 MiB is read no further than its first mistake, and opened once where there is none', async () => {

@@ -87,6 +87,34 @@ describe('a handshake', () => {
     },
   )
 
+  it.each(['drain', 'close'] as const)(
+    'is given by an agent whose keys are wiped already, by %s()',
+    async (end) => {
+      const clock = new ManualClock()
+      realm = await TestRealm.start({ clock })
+      const broker = await realm.connection()
+      const alice = await passing(clock, realm.agent('alice', {}, { capturedSubjects: [] }))
+      await announceCrowd(realm)
+      await passing(clock, alice.waitForAudience('jobs.last', { atLeast: CROWD }))
+      const seen = await realm.tap('jobs.last')
+      const answered = await realm.tap(`${realm.root}.handshake.*`)
+      alice.publish('jobs.last', 'x')
+      const ended = alice[end]()
+      await alice.closed()
+      // The clock stands still: nothing but the answers is waited for.
+      const frames = (): readonly Uint8Array[] =>
+        seen.map(({ data }) => data).filter((data) => wireType(data) === WireType.frame)
+      await until('the frame is seen', () => frames().length > 0)
+      const sid = frames()[0]?.slice(3, 19) ?? new Uint8Array(16)
+      broker.publish(`${realm.root}.session.${Buffer.from(sid).toString('hex')}`, encodeSessionRequest(sid))
+      await broker.flush()
+      await realm.settled()
+      await realm.settled()
+      expect(answered.length).toBe(1)
+      await passing(clock, ended)
+    },
+  )
+
   it('is given to nobody by an agent that is closed', async () => {
     realm = await TestRealm.start()
     const broker = await realm.connection()

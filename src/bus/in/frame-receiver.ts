@@ -110,8 +110,6 @@ export class FrameReceiver {
 
   #open(held: HeldSession, at: Arrived): void {
     const { arrival } = at
-    if (held.forgeries >= MAX_FORGERIES && held.recipients <= MAX_HANDSHAKE_INBOXES)
-      return this.#giveUp(held, at)
     if (this.#isFree(held, at)) return this.#decrypt(held, at)
     // A forged frame costs a signature, and long headers are parsed before it: they are opened from the budget of all.
     arrival.line.admit({
@@ -121,12 +119,13 @@ export class FrameReceiver {
   }
 
   /**
-   * Whether a frame needs no budget: nobody has forged in its session lately, so that what is repeated or made up without the
-   * key costs an AEAD, and it overtakes none that waits.
+   * Whether a frame needs no budget: nobody has forged in its session lately, or often, so that what is repeated or made up
+   * without the key costs an AEAD, and it overtakes none that waits.
    */
   #isFree({ forgeries, forgedAtMs }: HeldSession, { arrival, delivered }: Arrived): boolean {
     if (headerBytes(delivered) > MAX_FREE_HEADER_BYTES) return false
     if (forgeries === 0) return true
+    if (forgeries >= MAX_FORGERIES) return false
     const isLongAgo = this.#options.clock.monotonic() - forgedAtMs >= SUSPECT_SESSION_MS
     return isLongAgo && arrival.line.isEmpty
   }
@@ -141,14 +140,6 @@ export class FrameReceiver {
       open: () => this.#proceed(at, (held) => this.#decrypt(held, at)),
       giveUp: () => this.#options.reject('flood', message),
     }
-  }
-
-  /** Ends a session in which a co-recipient forges: its sender hears of it, and seals what follows in messages. */
-  #giveUp(held: HeldSession, { delivered }: Arrived): void {
-    const { sessions, reject } = this.#options
-    sessions.end(held)
-    sessions.turnAway(delivered.data)
-    reject('session', delivered)
   }
 
   #decrypt(held: HeldSession, { header, delivered, arrival }: Arrived): void {
@@ -167,9 +158,10 @@ export class FrameReceiver {
     const wanted = session.open(this.#opener, delivered.data, (content) =>
       this.#judge(held, { header, delivered, arrival }, { content, seq, now }),
     )
+    // Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold.
+    if (wanted === 'signature') held.forged(clock.monotonic())
+    if (held.forgeries >= MAX_FORGERIES && held.recipients <= MAX_HANDSHAKE_INBOXES) sessions.complain(held)
     if (typeof wanted === 'string') {
-      // Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold.
-      if (wanted === 'signature') held.forged(clock.monotonic())
       if (wanted === 'signature' || wanted === 'headers') arrival.line.spend(clock.work() - startedAt)
       return reject(wanted, delivered)
     }

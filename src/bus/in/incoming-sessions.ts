@@ -1,4 +1,4 @@
-import { hex } from '../../base/bytes.ts'
+import { fromHex, hex } from '../../base/bytes.ts'
 import {
   CLOCK_WINDOW_MS,
   FAILED_LOOKUP_TTL_MS,
@@ -152,7 +152,7 @@ export class IncomingSessions {
       session.end()
       return 'time'
     }
-    return this.#admit(held, secrets.sid)
+    return this.#admit(held)
   }
 
   /** In how many sessions of this identity nothing was said yet. */
@@ -163,6 +163,12 @@ export class IncomingSessions {
   /** A frame of this session was opened and everything about it is proved. */
   heard(held: HeldSession): void {
     this.#pool.heard(held)
+  }
+
+  /** Somebody forges in a session: its sender is told, and goes on in messages. What is under way in it is still taken. */
+  complain(held: HeldSession): void {
+    const refusal = this.#refusalOf(held, RefusalReason.forged)
+    if (refusal !== undefined) this.#refusals.refuse(refusal)
   }
 
   /** A session whose sender is not trusted any more: its key is wiped, and its sid stays refused. */
@@ -213,17 +219,15 @@ export class IncomingSessions {
     this.#last = undefined
   }
 
-  #admit(held: HeldSession, sid: Uint8Array): 'session' | 'flood' | undefined {
-    const { session, sender, epoch } = held
+  #admit(held: HeldSession): 'session' | 'flood' | undefined {
+    const { session } = held
     // Looking at all of them for each handshake would take more than the handshake does.
     if (this.#options.clock.monotonic() - this.#prunedAtMs >= PRUNE_EVERY_MS) this.prune()
     const admittance = this.#pool.admit(held)
     if (admittance !== 'held') {
       const reason = admittance === 'ended' ? RefusalReason.ended : RefusalReason.noRoom
-      const hash = this.#refusals.announcementHash(epoch)
-      if (hash !== undefined) {
-        const tag = session.refusalTag(reason, hash)
-        const refusal = { sid, tag, reason, epoch: epoch.number, sender: sender.claims.name }
+      const refusal = this.#refusalOf(held, reason)
+      if (refusal !== undefined) {
         this.#refused.set(session.sid, refusal)
         this.#refusals.refuse(refusal)
       }
@@ -232,6 +236,13 @@ export class IncomingSessions {
     this.#lookups.check()
     if (admittance === 'held') return undefined
     return admittance === 'ended' ? 'session' : 'flood'
+  }
+
+  #refusalOf({ session, epoch, sender }: HeldSession, reason: RefusalReason): OwnRefusal | undefined {
+    const hash = this.#refusals.announcementHash(epoch)
+    if (hash === undefined) return undefined
+    const tag = session.refusalTag(reason, hash)
+    return { sid: fromHex(session.sid), tag, reason, epoch: epoch.number, sender: sender.claims.name }
   }
 
   #isKnown(name: string): boolean {

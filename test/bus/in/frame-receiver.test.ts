@@ -71,28 +71,53 @@ describe('a co-recipient', () => {
     for (const counter of [1, 2, REPLAY_WINDOW]) await all.expectDelivered(session.frame({ counter }))
   })
 
-  it('that forges without end has its own session given up, and no other', async () => {
+  it('that forges without end has the sender leave the session, and loses nothing of what is under way in it', async () => {
     const alice = await all.join('alice')
     const [shared, own] = [all.openSession(alice, { to: [all.toBob, mary] }), all.openSession(alice)]
     const { secretKey: messageKey } = engine.ed25519KeyPair()
     const heard = await all.realm.tap(`${all.realm.root}.session.${hex(shared.secrets.sid)}`)
-    await flood(Array.from({ length: MAX_FORGERIES + 5 }, () => shared.frame({ messageKey })))
-    expect(all.bob.rejections()).toEqual({ signature: MAX_FORGERIES, session: 5 })
-    // Its sender hears of it, and goes on in messages.
-    await until('the session is refused', () => heard.some(({ data }) => wireType(data) === WireType.refusal))
-    await all.expectRejected(shared.frame(), 'session')
+    const forge = (count: number): Promise<void> =>
+      flood(Array.from({ length: count }, () => shared.frame({ messageKey })))
+    await forge(MAX_FORGERIES - 1)
+    await all.expectDelivered(shared.frame())
+    await all.realm.settled()
+    expect(heard).toEqual([])
+    await forge(1)
+    const refusals = (): number => heard.filter(({ data }) => wireType(data) === WireType.refusal).length
+    await all.realm.settled()
+    expect(refusals()).toBe(1)
+    for (let i = 0; i < 3; i++) await all.expectDelivered(shared.frame())
     await all.expectDelivered(own.frame())
+    // Where the sender has not heard of it, it is told again: once a second.
+    all.clock.advance(1000)
+    for (let i = 0; i < 3; i++) await all.expectDelivered(shared.frame())
+    await all.realm.settled()
+    expect(refusals()).toBe(2)
+    expect(all.bob.rejections()).toEqual({ signature: MAX_FORGERIES })
   })
 
-  it('that forges slowly has the session given up as well', async () => {
-    const session = all.openSession(await all.join('alice'), { to: [all.toBob, mary] })
+  it('that forges slowly finds its session in want of budget at last', async () => {
+    const alice = await all.join('alice')
+    const session = all.openSession(alice, { to: [all.toBob, mary] })
     const { secretKey: messageKey } = engine.ed25519KeyPair()
     for (let i = 0; i < MAX_FORGERIES; i++) {
       await all.expectDelivered(session.frame())
       await all.expectRejected(session.frame({ messageKey }), 'signature')
       all.clock.advance(SUSPECT_SESSION_MS)
     }
-    await all.expectRejected(session.frame(), 'session')
+    // Somebody spends the budget in another session, and nothing waits.
+    const other = all.openSession(alice, { to: [all.toBob, mary] })
+    all.clock.workMs = 10 * FAILED_OPENING_MS_PER_SECOND
+    await all.expectDelivered(other.frame())
+    await all.expectRejected(other.frame({ messageKey }), 'signature')
+    all.clock.workMs = 0
+    const before = all.got.length
+    all.broker.publish('orders.new', session.frame())
+    await all.broker.flush()
+    await all.bob.flush()
+    expect(all.got.length).toBe(before)
+    all.clock.advance(2000)
+    expect(all.got.length).toBe(before + 1)
   })
 
   it('that forges in a session of more than 32 has its frames wait for budget: none of them is dropped at once', async () => {
@@ -381,7 +406,11 @@ describe('a frame', () => {
       new DataView(frame.buffer).setUint32(39, i + 1)
       return frame
     })
-    await flood(junk)
+    all.clock.workMs = 1
+    for (const frame of junk) all.broker.publish('orders.new', frame)
+    await all.broker.flush()
+    await all.bob.flush()
+    all.clock.workMs = 0
     expect(all.bob.rejections()).toEqual({ ciphertext: 500 })
     await all.expectDelivered(good)
   })
