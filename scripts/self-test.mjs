@@ -102,7 +102,7 @@ const breakages = [
     check: 'rooms',
     name: 'a leaf imports wire',
     says: /base-imports-upward/,
-    breaks: (tree) => tree.append('src/base/clock.ts', "export { pack } from '../wire/msgpack.ts'\n"),
+    adds: { path: 'src/base/broken.ts', line: "export { pack } from '../wire/msgpack.ts'" },
   },
   {
     check: 'rooms',
@@ -112,12 +112,9 @@ const breakages = [
   },
   {
     check: 'rooms',
-    name: 'the public API imports a command',
+    name: 'a room imports a command',
     says: /cli-is-imported/,
-    breaks: (tree) => {
-      tree.write('src/cli/broken.ts', 'export const broken = 1\n')
-      tree.append('src/index.ts', "export { broken } from './cli/broken.ts'\n")
-    },
+    adds: { path: 'src/mcp/broken.ts', line: "export { runCli } from '../cli/program.ts'" },
   },
   {
     check: 'rooms',
@@ -163,21 +160,15 @@ const breakages = [
   },
   {
     check: 'rooms',
-    name: 'two files import each other',
+    name: 'an import leads back to its file',
     says: /cycle/,
-    breaks: (tree) => {
-      tree.write('src/wire/one.ts', "import { two } from './two.ts'\nexport const one = () => two\n")
-      tree.write('src/wire/two.ts', "import { one } from './one.ts'\nexport const two = () => one\n")
-    },
+    adds: { path: 'src/wire/broken-2.ts', line: "export * as own from './broken-2.ts'" },
   },
   {
     check: 'rooms',
     name: 'src imports a test',
     says: /src-imports-outside-of-src/,
-    breaks: (tree) => {
-      tree.write('test/broken.ts', 'export const broken = 1\n')
-      tree.write('src/cli/broken.ts', "export { broken } from '../../test/broken.ts'\n")
-    },
+    adds: { path: 'src/cli/broken-3.ts', line: "export { until } from '../../test/support/until.ts'" },
   },
   {
     check: 'rooms',

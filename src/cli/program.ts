@@ -1,29 +1,47 @@
 import { Command } from 'commander'
-import { registerAgentAdd } from './commands/agent-add.ts'
-import { registerAgentList } from './commands/agent-list.ts'
-import { registerAgentRevoke } from './commands/agent-revoke.ts'
-import { registerBench } from './commands/bench.ts'
-import { registerCompletion } from './commands/completion.ts'
-import { type DemoOptions, runDemo } from './commands/demo.ts'
-import { registerIdentityNew } from './commands/identity-new.ts'
-import { registerIdentityShow } from './commands/identity-show.ts'
-import { registerInit } from './commands/init.ts'
-import { registerInspect } from './commands/inspect.ts'
-import { registerKeys } from './commands/keys.ts'
-import { registerPin } from './commands/pin.ts'
-import { registerPub } from './commands/pub.ts'
-import { registerReply } from './commands/reply.ts'
-import { registerRequest } from './commands/request.ts'
-import { registerRotate } from './commands/rotate.ts'
-import { registerRotator } from './commands/rotator.ts'
-import { registerSub } from './commands/sub.ts'
-import { registerUse } from './commands/use.ts'
-import { registerMcp } from './mcp/mcp.ts'
+import type { DemoOptions } from './commands/demo.ts'
 import { packageVersion } from './package-version.ts'
 import { allowOptionsBefore } from './realm/options-before.ts'
+import { COMPLETE } from './terminal/completion-words.ts'
 import { EXIT_CODES_HELP, EXIT_OK, reportFailure } from './terminal/failure.ts'
 import { addExamples } from './terminal/options.ts'
 import { reportError, type Terminal } from './terminal/terminal.ts'
+
+/** What adds a command to the program. */
+type Register = (program: Command, terminal: Terminal, setExitCode: (code: number) => void) => void
+
+/** A command of the program, and how it is loaded. */
+interface Loaded {
+  readonly name: string
+  /** Its other name. */
+  readonly alias?: string
+  readonly load: () => Promise<Register>
+}
+
+/** In the order of the help. */
+const COMMANDS: readonly Loaded[] = [
+  { name: 'init', load: async () => (await import('./commands/init.ts')).registerInit },
+  { name: 'agent', load: loadAgent },
+  { name: 'use', load: async () => (await import('./commands/use.ts')).registerUse },
+  { name: 'identity', load: loadIdentity },
+  { name: 'pin', load: async () => (await import('./commands/pin.ts')).registerPin },
+  { name: 'keys', load: async () => (await import('./commands/keys.ts')).registerKeys },
+  { name: 'inspect', load: async () => (await import('./commands/inspect.ts')).registerInspect },
+  { name: 'pub', alias: 'publish', load: async () => (await import('./commands/pub.ts')).registerPub },
+  { name: 'sub', alias: 'subscribe', load: async () => (await import('./commands/sub.ts')).registerSub },
+  {
+    name: 'request',
+    alias: 'req',
+    load: async () => (await import('./commands/request.ts')).registerRequest,
+  },
+  { name: 'reply', load: async () => (await import('./commands/reply.ts')).registerReply },
+  { name: 'mcp', load: async () => (await import('./mcp/mcp.ts')).registerMcp },
+  { name: 'bench', load: async () => (await import('./commands/bench.ts')).registerBench },
+  { name: 'rotate', load: async () => (await import('./commands/rotate.ts')).registerRotate },
+  { name: 'rotator', load: async () => (await import('./commands/rotator.ts')).registerRotator },
+  { name: 'demo', load: loadDemo },
+  { name: 'completion', load: async () => (await import('./commands/completion.ts')).registerCompletion },
+]
 
 /**
  * Runs one command. Data goes to the terminal's standard output, and everything else to its standard error.
@@ -33,10 +51,10 @@ import { reportError, type Terminal } from './terminal/terminal.ts'
  */
 export async function runCli(argv: readonly string[], terminal: Terminal): Promise<number> {
   let exitCode = EXIT_OK
-  const program = createProgram(terminal, (code) => {
-    exitCode = code
-  })
   try {
+    const program = await createProgram(argv, terminal, (code) => {
+      exitCode = code
+    })
     await program.parseAsync(argv, { from: 'user' })
     return exitCode
   } catch (error) {
@@ -44,7 +62,11 @@ export async function runCli(argv: readonly string[], terminal: Terminal): Promi
   }
 }
 
-function createProgram(terminal: Terminal, setExitCode: (code: number) => void): Command {
+async function createProgram(
+  argv: readonly string[],
+  terminal: Terminal,
+  setExitCode: (code: number) => void,
+): Promise<Command> {
   const program = new Command('subrosa')
     .description('end-to-end encryption for NATS')
     .version(packageVersion(), '--version', 'show the version')
@@ -58,41 +80,59 @@ function createProgram(terminal: Terminal, setExitCode: (code: number) => void):
   allowOptionsBefore(program)
   program.addHelpText('after', EXIT_CODES_HELP)
 
-  registerInit(program, terminal)
-  const agent = program.command('agent').description('add, list and revoke the agents of a realm')
-  addExamples(agent, "subrosa agent add billing --sub 'orders.>'", 'subrosa agent list')
-  registerAgentAdd(agent, terminal)
-  registerAgentList(agent, terminal)
-  registerAgentRevoke(agent, terminal)
-  registerUse(program, terminal)
-  const identity = program.command('identity').description('make identities, and look at keys')
-  addExamples(identity, 'subrosa identity show billing.identity', 'subrosa identity new billing')
-  registerIdentityNew(identity, terminal)
-  registerIdentityShow(identity, terminal)
-  registerPin(program, terminal)
-  registerKeys(program, terminal)
-  registerInspect(program, terminal)
-  registerPub(program, terminal)
-  registerSub(program, terminal)
-  registerRequest(program, terminal)
-  registerReply(program, terminal)
-  registerMcp(program, terminal)
-  registerBench(program, terminal)
-  registerRotate(program, terminal)
-  registerRotator(program, terminal)
-  registerDemo(program, setExitCode)
-  registerCompletion(program, terminal)
+  for (const register of await Promise.all(commandsFor(argv).map(({ load }) => load())))
+    register(program, terminal, setExitCode)
   pointToHelp(program)
   return program
 }
 
-function registerDemo(program: Command, setExitCode: (code: number) => void): void {
-  const command = program
-    .command('demo')
-    .description('show everything on a real broker, in a temporary folder')
-    .option('--keep', 'leave it running until interrupted', false)
-    .action(async (options: DemoOptions) => setExitCode(await runDemo(options)))
-  addExamples(command, 'subrosa demo')
+/**
+ * The commands that are named among the arguments: together they take half a second to load. All of them where none is
+ * named, as for the help, and for what shells ask to complete words.
+ */
+function commandsFor(argv: readonly string[]): readonly Loaded[] {
+  const named = COMMANDS.filter(({ name, alias = name }) => argv.includes(name) || argv.includes(alias))
+  return named.length === 0 || argv.includes(COMPLETE) ? COMMANDS : named
+}
+
+async function loadAgent(): Promise<Register> {
+  const [{ registerAgentAdd }, { registerAgentList }, { registerAgentRevoke }] = await Promise.all([
+    import('./commands/agent-add.ts'),
+    import('./commands/agent-list.ts'),
+    import('./commands/agent-revoke.ts'),
+  ])
+  return (program, terminal) => {
+    const agent = program.command('agent').description('add, list and revoke the agents of a realm')
+    addExamples(agent, "subrosa agent add billing --sub 'orders.>'", 'subrosa agent list')
+    registerAgentAdd(agent, terminal)
+    registerAgentList(agent, terminal)
+    registerAgentRevoke(agent, terminal)
+  }
+}
+
+async function loadIdentity(): Promise<Register> {
+  const [{ registerIdentityNew }, { registerIdentityShow }] = await Promise.all([
+    import('./commands/identity-new.ts'),
+    import('./commands/identity-show.ts'),
+  ])
+  return (program, terminal) => {
+    const identity = program.command('identity').description('make identities, and look at keys')
+    addExamples(identity, 'subrosa identity show billing.identity', 'subrosa identity new billing')
+    registerIdentityNew(identity, terminal)
+    registerIdentityShow(identity, terminal)
+  }
+}
+
+async function loadDemo(): Promise<Register> {
+  const { runDemo } = await import('./commands/demo.ts')
+  return (program, _terminal, setExitCode) => {
+    const command = program
+      .command('demo')
+      .description('show everything on a real broker, in a temporary folder')
+      .option('--keep', 'leave it running until interrupted', false)
+      .action(async (options: DemoOptions) => setExitCode(await runDemo(options)))
+    addExamples(command, 'subrosa demo')
+  }
 }
 
 /** After a usage error, each command names its own help. */

@@ -7,7 +7,6 @@ import { engineFor } from '../crypto/engine.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import { generateSigningKey, type SigningKey } from '../identity/signing-key.ts'
 import { issueAccountJwt, issueOperatorJwt } from './broker-login.ts'
-import { createCertificateAuthority, issueServerCertificate } from './certificates.ts'
 import { createFile, readFileIfAny } from './files.ts'
 import { realmLayout } from './layout.ts'
 import { formatServerConfig } from './server-config.ts'
@@ -73,6 +72,8 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
   const authority = generateSigningKey(engine, 'A')
   const operator = generateSigningKey(engine, 'O')
   const account = generateSigningKey(engine, 'A')
+  // What makes certificates takes longer to load than all the rest.
+  const { createCertificateAuthority, issueServerCertificate } = await import('./certificates.ts')
   const ca = await createCertificateAuthority(`subrosa realm ${authority.key.publicKey.slice(0, 12)}`, nowMs)
   const server = await issueServerCertificate(ca, [...new Set([...LOOPBACK, ...hosts])], nowMs)
   const publicHost = hosts.find((host) => !LOOPBACK.includes(host))

@@ -65,6 +65,18 @@ describe('help', () => {
     )
   })
 
+  test('is that of the command that stands first, by its other name too, whatever other words are names of commands', async () => {
+    const { stdout: all } = await run('--help')
+    const aliases = [...all.matchAll(/^ {2}([a-z]+)\|([a-z]+)/gm)].flatMap(([, name = '', alias = '']) => [
+      [name, alias],
+    ])
+    expect(aliases.length).toBe(3)
+    for (const [name = '', alias = ''] of aliases)
+      expect((await run(alias, 'keys', 'demo', '--help')).stdout).toContain(
+        `Usage: subrosa ${name}|${alias} `,
+      )
+  })
+
   test('says the version', async () => {
     expect((await run('--version')).stdout).toMatch(/^\d+\.\d+\.\d+/)
   })

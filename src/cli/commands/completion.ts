@@ -6,12 +6,9 @@ import { realmLayout } from '../../setup/layout.ts'
 import { agentHome } from '../realm/agent-home.ts'
 import { listContexts } from '../realm/contexts.ts'
 import { DEFAULT_REALM } from '../realm/find-realm.ts'
-import { completionsOf } from '../terminal/completion-words.ts'
+import { COMPLETE, completionsOf } from '../terminal/completion-words.ts'
 import { addExamples } from '../terminal/options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
-
-/** The command that the shells ask. */
-const ASKED = '__complete'
 
 /** For each shell what it has to load. The words themselves come from this program. */
 const SCRIPTS = {
@@ -21,14 +18,14 @@ _subrosa() {
   COMPREPLY=()
   while IFS= read -r word; do
     COMPREPLY+=("$word")
-  done < <("\${COMP_WORDS[0]}" ${ASKED} -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  done < <("\${COMP_WORDS[0]}" ${COMPLETE} -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
 complete -o default -F _subrosa subrosa`,
   zsh: `#compdef subrosa
 # source <(subrosa completion zsh)
 _subrosa() {
   local -a found
-  found=("\${(@f)$("\${words[1]}" ${ASKED} -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  found=("\${(@f)$("\${words[1]}" ${COMPLETE} -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
   if [[ -n "\${found[1]}" ]]; then
     compadd -- "\${found[@]}"
   else
@@ -41,7 +38,7 @@ function __subrosa_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
     test (count $current) -eq 0; and set current ''
-    $words[1] ${ASKED} -- $words[2..-1] $current 2>/dev/null
+    $words[1] ${COMPLETE} -- $words[2..-1] $current 2>/dev/null
 end
 complete -c subrosa -a '(__subrosa_complete)'`,
 } as const
@@ -62,7 +59,7 @@ export function registerCompletion(program: Command, terminal: Terminal): void {
     'subrosa completion fish | source',
   )
   program
-    .command(ASKED, { hidden: true })
+    .command(COMPLETE, { hidden: true })
     .argument('[words...]')
     .helpOption(false)
     .action(async (words: readonly string[]) => {

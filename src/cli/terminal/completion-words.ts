@@ -1,5 +1,8 @@
 import type { Argument, Command, Option } from 'commander'
 
+/** The command that the shells ask. */
+export const COMPLETE = '__complete'
+
 /** What could stand somewhere, by the name of an option or of an argument, such as `context` or `as`. */
 export type WordSource = (name: string, words: readonly string[]) => Promise<readonly string[]>
 
