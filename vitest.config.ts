@@ -21,11 +21,13 @@ const CARRYING = [
 const ROOMS = [
   'base',
   'bus',
+  'cli',
   'crypto',
   'envelope',
   'identity',
   'json',
   'keys',
+  'mcp',
   'rotation',
   'session',
   'setup',
