@@ -41,6 +41,7 @@ const APART = [
   REPLACES_MODULE,
   'test/bus/in/known-wires.test.ts',
   'test/bus/in/session-memory.test.ts',
+  'test/cli/mcp/child/guardian.test.ts',
   'test/keys/key-memory.test.ts',
   'test/rotation/flood.test.ts',
 ]

@@ -1,4 +1,5 @@
-import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { copyTree, removeCopy } from './checks/copy.mjs'
 import { outcome, repository, run } from './checks/run.mjs'
@@ -14,9 +15,11 @@ import { outcome, repository, run } from './checks/run.mjs'
  * }} Breakage
  */
 
-/** The copy that is broken: it changes files in it and nowhere else. */
+/** The copy that is broken: it changes files in it and nowhere else, and can be mended. */
 class Tree {
   #root
+  /** @type {{ readonly path: string, readonly saved: string | undefined }[]} */
+  #changed = []
 
   /** @param {string} root */
   constructor(root) {
@@ -28,6 +31,7 @@ class Tree {
    * @param {string} text
    */
   write(path, text) {
+    this.#save(path)
     mkdirSync(dirname(join(this.#root, path)), { recursive: true })
     writeFileSync(join(this.#root, path), text)
   }
@@ -37,11 +41,12 @@ class Tree {
    * @param {string} text
    */
   append(path, text) {
-    appendFileSync(join(this.#root, path), `\n${text}`)
+    this.write(path, `${readFileSync(join(this.#root, path), 'utf8')}\n${text}`)
   }
 
   /** @param {string} path */
   remove(path) {
+    this.#save(path)
     rmSync(join(this.#root, path), { recursive: true })
   }
 
@@ -55,6 +60,24 @@ class Tree {
     const json = JSON.parse(readFileSync(join(this.#root, path), 'utf8'))
     change(json)
     this.write(path, JSON.stringify(json, undefined, 2))
+  }
+
+  /** Puts everything back as it was. */
+  mend() {
+    for (const { path, saved } of this.#changed.splice(0).reverse()) {
+      rmSync(join(this.#root, path), { recursive: true, force: true })
+      if (saved === undefined) continue
+      cpSync(join(saved, 'it'), join(this.#root, path), { recursive: true })
+      rmSync(saved, { recursive: true })
+    }
+  }
+
+  /** @param {string} path */
+  #save(path) {
+    const from = join(this.#root, path)
+    const saved = existsSync(from) ? mkdtempSync(join(tmpdir(), 'subrosa-mend-')) : undefined
+    if (saved !== undefined) cpSync(from, join(saved, 'it'), { recursive: true })
+    this.#changed.push({ path, saved })
   }
 
   /**
@@ -714,25 +737,13 @@ export async function selfTest(checks, build) {
   let missed = 0
   let total = 0
   for (const check of checks) {
-    const before = await lookAt(check, build, () => {})
-    const own = breakages.filter((breakage) => breakage.check === check.name)
-    if (own.length === 0) throw new Error(`nothing breaks the check ${check.name}`)
-    const added = own.flatMap(({ adds }) => adds ?? [])
-    if (new Set(added.map(({ path }) => path)).size < added.length)
-      throw new Error(`two breakages of ${check.name} add the same file`)
-    const addAll = (/** @type {Tree} */ tree) => {
-      for (const { path, line } of added) tree.write(path, `${line}\n`)
-    }
-    const withAll = added.length === 0 ? before : await lookAt(check, build, addAll)
-    for (const { name, says, breaks, adds } of own) {
-      const { ok, output } = breaks === undefined ? withAll : await lookAt(check, build, breaks)
-      const lines = linesNotIn(before.output, output)
-      const seen =
-        !ok && says.test(lines.filter((line) => adds === undefined || line.includes(adds.path)).join('\n'))
-      total++
-      if (!seen) missed++
-      console.log(`${seen ? 'seen  ' : 'MISSED'} ${check.name}: ${name}`)
-      if (!seen) console.log(`       it said: ${ok ? 'ok' : lines.join('\n') || output}`)
+    const looking = await Looking.begin(check, build)
+    try {
+      const result = await tryAll(check, looking)
+      total += result.total
+      missed += result.missed
+    } finally {
+      looking.end()
     }
   }
   console.log(`\nself-test: ${total - missed} of ${total} breakages were seen`)
@@ -741,18 +752,81 @@ export async function selfTest(checks, build) {
 
 /**
  * @param {import('./checks/run.mjs').Check} check
- * @param {import('./checks/run.mjs').Check} build
- * @param {(tree: Tree) => void} breaks
+ * @param {Looking} looking
  */
-async function lookAt(check, build, breaks) {
-  const copy = copyTree(repository)
-  try {
-    if (check.needsBuild) await outcome(build, copy)
-    breaks(new Tree(copy))
-    const result = await outcome(check, copy)
-    return { ...result, output: result.output.replaceAll(`${copy}/`, '') }
-  } finally {
-    removeCopy(copy)
+async function tryAll(check, looking) {
+  let missed = 0
+  const before = await looking.lookAt(() => {})
+  const own = breakages.filter((breakage) => breakage.check === check.name)
+  if (own.length === 0) throw new Error(`nothing breaks the check ${check.name}`)
+  const added = own.flatMap(({ adds }) => adds ?? [])
+  if (new Set(added.map(({ path }) => path)).size < added.length)
+    throw new Error(`two breakages of ${check.name} add the same file`)
+  const addAll = (/** @type {Tree} */ tree) => {
+    for (const { path, line } of added) tree.write(path, `${line}\n`)
+  }
+  const withAll = added.length === 0 ? before : await looking.lookAt(addAll)
+  for (const { name, says, breaks, adds } of own) {
+    const { ok, output } = breaks === undefined ? withAll : await looking.lookAt(breaks)
+    const lines = linesNotIn(before.output, output)
+    const seen =
+      !ok && says.test(lines.filter((line) => adds === undefined || line.includes(adds.path)).join('\n'))
+    if (!seen) missed++
+    console.log(`${seen ? 'seen  ' : 'MISSED'} ${check.name}: ${name}`)
+    if (!seen) console.log(`       it said: ${ok ? 'ok' : lines.join('\n') || output}`)
+  }
+  return { total: own.length, missed }
+}
+
+/** Looks with one check at one copy, which is broken and mended again; where a build is looked at, at one copy each. */
+class Looking {
+  #check
+  #build
+  #copy
+
+  /**
+   * @param {import('./checks/run.mjs').Check} check
+   * @param {import('./checks/run.mjs').Check} build
+   */
+  static async begin(check, build) {
+    const looking = new Looking(check, build)
+    await looking.#prepare()
+    return looking
+  }
+
+  /**
+   * @param {import('./checks/run.mjs').Check} check
+   * @param {import('./checks/run.mjs').Check} build
+   */
+  constructor(check, build) {
+    this.#check = check
+    this.#build = build
+    this.#copy = ''
+  }
+
+  /** @param {(tree: Tree) => void} breaks */
+  async lookAt(breaks) {
+    if (this.#copy === '') await this.#prepare()
+    const tree = new Tree(this.#copy)
+    try {
+      breaks(tree)
+      const result = await outcome(this.#check, this.#copy)
+      return { ...result, output: result.output.replaceAll(`${this.#copy}/`, '') }
+    } finally {
+      tree.mend()
+      // A check or what breaks it may build.
+      if (this.#check.needsBuild || this.#check === this.#build) this.end()
+    }
+  }
+
+  end() {
+    if (this.#copy !== '') removeCopy(this.#copy)
+    this.#copy = ''
+  }
+
+  async #prepare() {
+    this.#copy = copyTree(repository)
+    if (this.#check.needsBuild) await outcome(this.#build, this.#copy)
   }
 }
 

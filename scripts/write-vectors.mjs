@@ -72,6 +72,7 @@ function makeStatements() {
     const rules = { allow: ['orders.>', '_INBOX.>'], deny: ['orders.secret'] }
     tokens[name] = token(authority, identities[name], { name, pub: rules, sub: rules })
   }
+  tokens.renewed = token(authority, identities.dave, { name: 'dave', since: START_MS / 1000 - 90 * 86_400 })
 
   const revocationOf = (reason) => ({
     realm,
@@ -238,9 +239,9 @@ function retire(announced, identity) {
   }
 }
 
-function token(authority, identity, { name, roles = [], pub = NO_RULES, sub = NO_RULES }) {
+function token(authority, identity, { name, roles = [], pub = NO_RULES, sub = NO_RULES, since }) {
   const header = { typ: 'JWT', alg: 'ed25519-nkey' }
-  const claim = { v: 1, realm: authority.public, name, roles, pub, sub, max_instances: 16 }
+  const claim = { v: 1, realm: authority.public, name, roles, pub, sub, max_instances: 16, since }
   const body = {
     sub: identity.public,
     name,

@@ -82,6 +82,10 @@ export const MAX_UNASKED_LINES = 32
 export const LOOKUP_TIMEOUT_MS = 2000
 export const MAX_LOOKUPS_PER_SECOND = 32
 export const MAX_FAILED_LOOKUPS_CACHED = 4096
+/** Names of which an agent remembers the owner. */
+export const MAX_NAMES_REMEMBERED = 65_536
+/** How long it may take until a change of owners is written down, in ms. */
+export const OWNERS_KEPT_MS = 10_000
 export const FAILED_LOOKUP_TTL_MS = 10_000
 export const FAILED_OPENS_PER_SECOND = 64
 /** Frames of a session that its key fits and its sender has not signed, before its sender is told to leave it. */

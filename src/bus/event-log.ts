@@ -92,6 +92,11 @@ export class EventLog {
           { event: 'revoked', identity: event.identity, reason: event.reason, self: event.self },
           'an identity is revoked',
         )
+      case 'nameMoved':
+        return log.warn(
+          { event: 'name-moved', name: event.name, from: event.from, to: event.to, why: event.why },
+          'a name belongs to another identity than before',
+        )
       case 'clone':
         return log.warn(
           { event: 'clone', name: event.name, instance: event.instance },

@@ -27,6 +27,8 @@ export interface IdentityClaims {
   readonly roles: readonly string[]
   readonly permissions: Permissions
   readonly maxInstances: number
+  /** When an authority first issued the name to this identity. */
+  readonly since: number
   readonly issuedAt: number
   readonly expiresAt: number
 }
@@ -40,6 +42,8 @@ export interface TokenRequest {
   readonly roles?: readonly Role[]
   readonly permissions: Permissions
   readonly maxInstances?: number
+  /** For a renewal: when the name was first issued to this identity, in seconds since 1970. Default: now. */
+  readonly since?: number
   readonly expiresAtMs: number
 }
 
@@ -67,7 +71,7 @@ export function issueToken(
   request: TokenRequest,
   options: { readonly signer: Signer; readonly issuedAtMs: number },
 ): string {
-  const { realm, name, identity, roles = [], permissions, maxInstances, expiresAtMs } = request
+  const { realm, name, identity, roles = [], permissions, maxInstances, since, expiresAtMs } = request
   if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
   decodeNkey('U', identity)
   return signJwt(
@@ -87,6 +91,7 @@ export function issueToken(
           pub: permissions.pub,
           sub: permissions.sub,
           max_instances: maxInstances ?? DEFAULT_MAX_INSTANCES,
+          ...(since === undefined ? {} : { since }),
         },
       },
     },
@@ -200,9 +205,16 @@ function parseClaims(claims: JsonObject): IdentityClaims {
     roles: parseRoles(claim['roles']),
     permissions: { pub: parseRules(claim['pub']), sub: parseRules(claim['sub']) },
     maxInstances: parseMaxInstances(claim['max_instances']),
+    since: parseSince(claim['since'], seconds(claims['iat'])),
     issuedAt: seconds(claims['iat']),
     expiresAt: seconds(claims['exp']),
   }
+}
+
+function parseSince(value: unknown, issuedAt: number): number {
+  const since = value === undefined ? issuedAt : seconds(value)
+  if (since > issuedAt) throw invalidToken('the identity token says that its name was first issued after it')
+  return since
 }
 
 function text(value: unknown): string {

@@ -16,6 +16,7 @@ import {
 } from './announcement-store.ts'
 import type { ParsedAnnouncement, VerifiedAnnouncement } from './announcements.ts'
 import type { AcceptedEpoch } from './epochs.ts'
+import { earliestOf, type NameOwners } from './name-owners.ts'
 
 /** One recipient of a message: a live instance and the key to seal to. */
 export interface AudienceMember {
@@ -49,6 +50,8 @@ export type SenderStanding =
 
 /** What the directory works with. */
 export interface DirectoryOptions extends Omit<AnnouncementStoreOptions, 'onChange'> {
+  /** Whose names were, before and now. Default: those of whoever is held, as for one look. */
+  readonly owners?: Pick<NameOwners, 'ownerOf' | 'review'>
   /** Whether the own instance has keys to seal with in an epoch. Default: in every one. */
   readonly canSealIn?: (epoch: AcceptedEpoch) => boolean
 }
@@ -210,6 +213,7 @@ export class Directory {
   /** Something outside changed who is in an audience: a revocation, an epoch. */
   invalidate(nowMs: number): void {
     this.#store.takeEarly(nowMs)
+    this.#options.owners?.review()
     this.#audiences.clear()
   }
 
@@ -230,17 +234,12 @@ export class Directory {
     return entry.verified?.recipient !== undefined && agent !== undefined && isOfRetired(agent, entry)
   }
 
-  /** Whose name it is: of several identities the one whose token is earliest, then the lower key. */
+  /** Whose name it is: SPEC, "Two identities for one name". */
   #owner(agent: KnownAgent | undefined, nowMs: number): string | undefined {
-    let owner: IdentityClaims | undefined
-    for (const { claims } of agent === undefined ? [] : this.#store.proveAll(agent, nowMs)) {
-      const isEarlier =
-        owner === undefined ||
-        claims.issuedAt < owner.issuedAt ||
-        (claims.issuedAt === owner.issuedAt && claims.identity < owner.identity)
-      if (isEarlier) owner = claims
-    }
-    return owner?.identity
+    if (agent === undefined) return undefined
+    const proved = this.#store.proveAll(agent, nowMs).map(({ claims }) => claims)
+    const { owners } = this.#options
+    return owners === undefined ? earliestOf(proved)?.identity : owners.ownerOf(agent.name, proved)
   }
 
   #live(

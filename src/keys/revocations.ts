@@ -107,6 +107,12 @@ export class RevocationSet {
     return this.#byHash.size < MAX_REVOCATIONS * share && held <= MAX_REVOCATION_BYTES * share
   }
 
+  /** Whether every token that an authority issued to this identity until then (seconds since 1970) is refused. */
+  covers(identity: string, issuedAt: number): boolean {
+    const held = this.#byIdentity.get(identity) ?? []
+    return held.some(({ revocation }) => issuedAt * 1000 <= revocation.since)
+  }
+
   /** Whether tokens issued to this identity at this time are refused. */
   isRevoked(claims: IdentityClaims): boolean {
     return (this.#byIdentity.get(claims.identity) ?? []).some(({ revocation, byAuthority }) => {

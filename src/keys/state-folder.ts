@@ -13,7 +13,10 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fromHex, hex } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
+import { MAX_NAMES_REMEMBERED } from '../base/limits.ts'
+import { isAgentName } from '../identity/token.ts'
 import type { EpochFloor } from './epochs.ts'
+import type { NameOwner } from './name-owners.ts'
 import type { AgentState, FormerInstance } from './state.ts'
 
 const MAX_SLOTS = 1024
@@ -30,6 +33,7 @@ export interface StateFolderOptions {
 interface StoredState {
   readonly floor: EpochFloor | undefined
   readonly instances: readonly FormerInstance[]
+  readonly owners: ReadonlyMap<string, NameOwner>
 }
 
 /**
@@ -50,7 +54,7 @@ export function openStateFolder(options: StateFolderOptions): AgentState {
   }
   const { slot, release } = lockSlot(folder)
   try {
-    return new SlotState(slot, highestFloor(folder), release)
+    return new SlotState(slot, sharedState(folder), release)
   } catch (error) {
     release()
     throw error
@@ -69,11 +73,19 @@ class SlotState implements AgentState {
   readonly #release: () => void
   #stored: StoredState
 
-  constructor(slot: string, floor: EpochFloor | undefined, release: () => void) {
+  constructor(slot: string, shared: Omit<StoredState, 'instances'>, release: () => void) {
     this.#slot = slot
     this.#release = release
-    this.#stored = { floor, instances: readState(slot)?.instances ?? [] }
+    this.#stored = { ...shared, instances: readState(slot)?.instances ?? [] }
     this.former = this.#stored.instances
+  }
+
+  get owners(): ReadonlyMap<string, NameOwner> {
+    return this.#stored.owners
+  }
+
+  keepOwners(owners: ReadonlyMap<string, NameOwner>): void {
+    this.#write({ ...this.#stored, owners })
   }
 
   get floor(): EpochFloor | undefined {
@@ -97,11 +109,19 @@ class SlotState implements AgentState {
   }
 
   #write(stored: StoredState): void {
-    const { floor, instances } = stored
+    const { floor, instances, owners } = stored
     const json = JSON.stringify({
       format: FORMAT,
       floor: floor === undefined ? undefined : { number: floor.number, hash: hex(floor.hash) },
       instances,
+      owners: [...owners].map(([name, { identity, since, issuedAt, isOver, at }]) => [
+        name,
+        identity,
+        since,
+        issuedAt,
+        isOver,
+        at,
+      ]),
     })
     writeDurably(statePath(this.#slot), json)
     this.#stored = stored
@@ -176,13 +196,19 @@ function loadLock(): (file: number) => boolean {
   }
 }
 
-function highestFloor(folder: string): EpochFloor | undefined {
+/** What all processes of this agent know: the highest floor, and of each owner what was decided last. */
+function sharedState(folder: string): Omit<StoredState, 'instances'> {
   let highest: EpochFloor | undefined
-  for (const name of readdirSync(folder)) {
-    const floor = readState(join(folder, name))?.floor
+  const owners = new Map<string, NameOwner>()
+  for (const slot of readdirSync(folder)) {
+    const stored = readState(join(folder, slot))
+    if (stored === undefined) continue
+    const { floor } = stored
     if (floor !== undefined && (highest === undefined || floor.number > highest.number)) highest = floor
+    for (const [name, owner] of stored.owners)
+      if (owner.at > (owners.get(name)?.at ?? Number.NEGATIVE_INFINITY)) owners.set(name, owner)
   }
-  return highest
+  return { floor: highest, owners }
 }
 
 function statePath(slot: string): string {
@@ -210,16 +236,31 @@ function readState(slot: string): StoredState | undefined {
 
 function parseState(text: string): StoredState | undefined {
   try {
-    const { format, floor, instances } = JSON.parse(text) as Record<string, unknown>
+    const { format, floor, instances, owners: listed } = JSON.parse(text) as Record<string, unknown>
     if (format !== FORMAT || !Array.isArray(instances) || !instances.every(isFormer)) return undefined
-    if (floor === undefined) return { floor: undefined, instances }
+    const owners = parseOwners(listed)
+    if (owners === undefined) return undefined
+    if (floor === undefined) return { floor: undefined, instances, owners }
     const { number, hash } = floor as Record<string, unknown>
     if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0) return undefined
     if (typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
-    return { floor: { number, hash: fromHex(hash) }, instances }
+    return { floor: { number, hash: fromHex(hash) }, instances, owners }
   } catch {
     return undefined
   }
+}
+
+/** @param listed absent in a file of before names were remembered */
+function parseOwners(listed: unknown = []): ReadonlyMap<string, NameOwner> | undefined {
+  if (!Array.isArray(listed) || listed.length > MAX_NAMES_REMEMBERED) return undefined
+  const owners = new Map<string, NameOwner>()
+  for (const entry of listed) {
+    const [name, identity, since, issuedAt, isOver, at] = Array.isArray(entry) ? entry : []
+    if (typeof name !== 'string' || !isAgentName(name) || typeof identity !== 'string') return undefined
+    if (![since, issuedAt, at].every(Number.isSafeInteger) || typeof isOver !== 'boolean') return undefined
+    owners.set(name, { identity, since, issuedAt, isOver, at })
+  }
+  return owners
 }
 
 function isFormer(value: unknown): value is FormerInstance {

@@ -1,4 +1,5 @@
 import type { EpochFloor } from './epochs.ts'
+import type { NameOwner } from './name-owners.ts'
 
 /** What an earlier process of the same slot left: its instance, to be retired. Instance and hash in hexadecimal. */
 export interface FormerInstance {
@@ -11,6 +12,9 @@ export interface AgentState {
   readonly floor: EpochFloor | undefined
   /** Instances of earlier processes that did not retire. */
   readonly former: readonly FormerInstance[]
+  /** Whose each name was, as far as any process of this agent has seen. */
+  readonly owners: ReadonlyMap<string, NameOwner>
+  keepOwners(owners: ReadonlyMap<string, NameOwner>): void
   keepFloor(floor: EpochFloor): void
   keepInstance(instance: string): void
   /** The instance has retired: nothing is left to clean up after it. */
@@ -29,6 +33,8 @@ export function memoryState(): AgentState {
       return floor
     },
     former: [],
+    owners: new Map(),
+    keepOwners() {},
     keepFloor(next) {
       floor = next
     },

@@ -82,11 +82,20 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
   const issuedAtMs = clock.now()
   const expiresAtMs = issuedAtMs + expiresInMs
   const rights = requestedRights(request, request.renew ? former : undefined)
+  // Whoever was issued the name first has it: a renewal must not make anybody later.
+  const since = request.renew ? former?.claims.since : undefined
   const { roles, permissions } = rights
   const brokerPermissions = agentBrokerPermissions({ realm: realm.key, name, roles, permissions })
   const token = issueToken(
     engine,
-    { realm: realm.key, name, identity: key.identity, ...rights, expiresAtMs },
+    {
+      realm: realm.key,
+      name,
+      identity: key.identity,
+      ...rights,
+      ...(since === undefined ? {} : { since }),
+      expiresAtMs,
+    },
     { signer: await loadAuthority(realm), issuedAtMs },
   )
   if (token.length > MAX_TOKEN_BYTES)
@@ -134,7 +143,7 @@ async function keyToAdd(
   const isTaken = former === undefined ? (await readFileIfAny(path)) !== undefined : !former.revocation
   if (isTaken) {
     throw new SubrosaError('ERR_SETUP', `there is an agent ${name} already`, {
-      hint: `to give it a new token: subrosa agent add ${name} --renew`,
+      hint: `to give it a new token: subrosa agent add ${name} --renew; to give its name to a new identity: --succeed`,
     })
   }
   if (key !== undefined) {

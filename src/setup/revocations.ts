@@ -10,18 +10,25 @@ import { formatRevocation, type RevocationRecord } from './revocation-records.ts
 import { loadAuthority } from './signers.ts'
 
 const MAX_REASON_BYTES = 256
+const SAME_MS = 86_400_000
 
 /** Whom to revoke. */
 export interface RevokeRequest {
   readonly name: string
   /** Told to every agent. At most 256 bytes. */
   readonly reason?: string
+  /**
+   * How long it is in force at least, in milliseconds: for those who are away, and must hear that the name is free. Default:
+   * until the last of its tokens has expired.
+   */
+  readonly lastsMs?: number
   readonly clock?: Clock
 }
 
 /**
  * Signs the revocation of an agent's identity and keeps it in the realm's folder. It acts once it is published on the
- * realm's subject `revoke`. An identity that is revoked already gives the same statement again.
+ * realm's subject `revoke`. An identity that is revoked already, for as long as is asked for, gives the same statement
+ * again.
  *
  * @throws SubrosaError ERR_SETUP (no such agent, or all its tokens have expired), ERR_KEY_FILE,
  *   ERR_KEY_FILE_PERMISSIONS
@@ -34,7 +41,7 @@ export interface RevokeRequest {
  * ```
  */
 export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise<RevocationRecord> {
-  const { name, reason = '', clock = systemClock } = request
+  const { name, reason = '', lastsMs = 0, clock = systemClock } = request
   if (utf8(reason).length > MAX_REASON_BYTES)
     throw new RangeError(`reason must be at most ${MAX_REASON_BYTES} bytes`)
   const agent = await findAgent(realm, name)
@@ -44,10 +51,12 @@ export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise
     })
   }
   const since = clock.now()
-  const until = agent.lastExpiresAt * 1000
+  const until = Math.max(agent.lastExpiresAt * 1000, since + lastsMs)
   if (until <= since)
     throw new SubrosaError('ERR_SETUP', `every token of ${name} has expired: there is nothing to revoke`)
-  if (agent.revocation !== undefined) return agent.revocation
+  // A second one is signed only where the first does not last: by some minutes more or less nothing changes.
+  const isLong = (agent.revocation?.until ?? 0) >= until - SAME_MS
+  if (agent.revocation !== undefined && (lastsMs === 0 || isLong)) return agent.revocation
 
   const { identity } = agent.claims
   const revocation = { identity, since, until, reason }

@@ -5,9 +5,11 @@ import type { SecureConnection } from '../../src/bus/connection.ts'
 import { secure } from '../../src/bus/secure.ts'
 import { publishRevocation } from '../../src/cli/realm/publish-revocation.ts'
 import { loadIdentity } from '../../src/identity/keyfiles/key-file.ts'
+import { findAgent } from '../../src/setup/agent-records.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { addBrokerUser } from '../../src/setup/broker-users.ts'
 import { agentPaths } from '../../src/setup/layout.ts'
+import { listRevocations } from '../../src/setup/revocation-records.ts'
 import { revokeAgent } from '../../src/setup/revocations.ts'
 import { decodeQuery, encodePage, QueryKind } from '../../src/wire/statements.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
@@ -202,5 +204,38 @@ describe('subrosa rotator', () => {
       code: 1,
       stderr: expect.stringContaining('the broker ended the connection'),
     })
+  })
+})
+
+describe('subrosa agent add --succeed', () => {
+  test('revokes the identity that has the name, for those who are away too, tells the realm, and gives the name to a new one', async () => {
+    await running.startServer()
+    await startRotator()
+    const { identity: former } = (await findAgent(running.realm, 'intern'))?.claims ?? {}
+    const add = await run('agent', 'add', 'intern', '--succeed', '--sub', 'orders.>', '--realm', dir)
+    expect(add.code).toBe(0)
+    expect(add.stdout).not.toBe(former)
+    expect(add.stderr).toContain('the identity that was intern is revoked: the rotation service holds it')
+    const [revocation] = await listRevocations(running.realm, Date.now() + 399 * 86_400_000)
+    expect(revocation).toMatchObject({ identity: former })
+    const intern = await joinAs('intern')
+    expect(intern.epoch).toBe(1)
+    await intern.close()
+  })
+
+  test('adds nobody where the realm cannot be told', async () => {
+    const before = (await findAgent(running.realm, 'intern'))?.claims.identity
+    const add = await run('agent', 'add', 'intern', '--succeed', '--realm', dir)
+    expect(add).toMatchObject({ code: 1, stdout: '' })
+    expect(add.stderr).toContain('the revocation of intern is recorded')
+    expect((await findAgent(running.realm, 'intern'))?.claims.identity).toBe(before)
+  })
+
+  test('says who is not there, and goes with no renewal', async () => {
+    expect(await run('agent', 'add', 'nobody', '--succeed', '--realm', dir)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('there is no agent nobody'),
+    })
+    expect((await run('agent', 'add', 'intern', '--succeed', '--renew', '--realm', dir)).code).toBe(2)
   })
 })

@@ -43,10 +43,23 @@ describe('an identity token', () => {
       roles: ['rotator'],
       permissions: request().permissions,
       maxInstances: 3,
+      since: ISSUED_AT_MS / 1000,
       issuedAt: ISSUED_AT_MS / 1000,
       expiresAt: EXPIRES_AT_MS / 1000,
     })
     expect(readClaims(token)).toEqual(verify(token))
+  })
+
+  it('says since when its identity has the name: not later than it was issued', () => {
+    const issuedAt = ISSUED_AT_MS / 1000
+    const saying = (since: unknown): string =>
+      withClaims(({ nats: { subrosa } }) => {
+        subrosa['since'] = since
+      })
+    for (const since of [0, issuedAt - 1, issuedAt]) expect(verify(saying(since)).since).toBe(since)
+    for (const since of [issuedAt + 1, -1, 1.5, '1', null])
+      expect(() => verify(saying(since))).toThrow(invalid)
+    expect(verify(issue({ since: 7 }))).toMatchObject({ since: 7, issuedAt })
   })
 
   it('is in the form of NATS: its header, version 2, type generic', () => {
@@ -410,13 +423,14 @@ describe('the known answers of tokens', () => {
     readonly tokens: readonly TokenVector[]
   }>('subrosa/statements.json')
 
-  it('are six', () => {
+  it('are seven, one of them of a renewal', () => {
     expect(file.tokens.map(({ name }) => name)).toEqual([
       'rotator',
       'revoker',
       'alice',
       'bob',
       'carol',
+      'dave',
       'dave',
     ])
   })
@@ -429,7 +443,7 @@ describe('the known answers of tokens', () => {
       expect(hex(signer.sign(utf8(signed)))).toBe(signature)
       const read = verifyToken(each, text, [signer.publicKey])
       expect(read).toMatchObject({ name, identity: claims['sub'], realm: signer.publicKey })
-      const { roles, permissions, maxInstances } = read
+      const { roles, permissions, maxInstances, since, issuedAt } = read
       const again = issueToken(
         each,
         {
@@ -439,6 +453,7 @@ describe('the known answers of tokens', () => {
           roles: roles.filter((role) => role === 'rotator' || role === 'revoker'),
           permissions,
           maxInstances,
+          ...(since === issuedAt ? {} : { since }),
           expiresAtMs: read.expiresAt * 1000,
         },
         { signer, issuedAtMs: read.issuedAt * 1000 },

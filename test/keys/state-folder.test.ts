@@ -89,6 +89,56 @@ describe('what an agent remembers', () => {
   })
 })
 
+describe('owners of names', () => {
+  const owner = (identity: string, at: number) => ({ identity, since: 5, issuedAt: 6, isOver: false, at })
+
+  it('are remembered, whatever they are called', () => {
+    const first = open()
+    expect(first.owners.size).toBe(0)
+    const owners = new Map([
+      ['constructor', owner('X', 1)],
+      ['__proto__', { ...owner('Y', 2), isOver: true }],
+    ])
+    first.keepOwners(owners)
+    first.keepFloor({ number: 7, hash: hash() })
+    first.close()
+    const second = open()
+    expect(second.owners).toEqual(owners)
+    second.close()
+  })
+
+  it('are those of all slots: of one name the one that was decided last', () => {
+    const [a, b] = [open(), open()]
+    a.keepOwners(
+      new Map([
+        ['billing', owner('X', 1)],
+        ['orders', owner('O', 9)],
+      ]),
+    )
+    b.keepOwners(
+      new Map([
+        ['billing', owner('Y', 2)],
+        ['orders', owner('P', 8)],
+      ]),
+    )
+    const c = open()
+    expect([...c.owners].map(([name, { identity }]) => [name, identity])).toEqual([
+      ['billing', 'Y'],
+      ['orders', 'O'],
+    ])
+    for (const state of [a, b, c]) state.close()
+  })
+
+  it('are none in a file of before they were remembered', () => {
+    const slot = join(root, REALM, 'alice', '0')
+    mkdirSync(slot, { recursive: true })
+    writeFileSync(join(slot, 'state.json'), '{"format":1,"instances":[]}')
+    const state = open()
+    expect(state.owners.size).toBe(0)
+    state.close()
+  })
+})
+
 describe('slots', () => {
   it('give every running instance a folder of its own, and the first free one to the next', () => {
     const [a, b, c] = [open(), open(), open()]
@@ -151,6 +201,11 @@ describe('a state folder that is not what it was', () => {
     `{"format":1,"instances":[],"floor":{"number":1.5,"hash":"${'00'.repeat(32)}"}}`,
     `{"format":1,"instances":[],"floor":{"number":-1,"hash":"${'00'.repeat(32)}"}}`,
     '{"format":1,"instances":[],"floor":null}',
+    '{"format":1,"instances":[],"owners":{}}',
+    '{"format":1,"instances":[],"owners":[["a.b","X",1,1,false,1]]}',
+    '{"format":1,"instances":[],"owners":[["a",1,1,1,false,1]]}',
+    '{"format":1,"instances":[],"owners":[["a","X","1",1,false,1]]}',
+    '{"format":1,"instances":[],"owners":[["a","X",1,1,0,1]]}',
   ]
 
   it.each(damaged)('is refused, and not taken for a new one: %j', (text) => {

@@ -168,6 +168,16 @@ describe('a renewal', () => {
     expect((await stat(paths('billing').identity)).mode & 0o777).toBe(0o600)
   })
 
+  test('says since when the identity has the name, however often it is renewed', async () => {
+    const { claims: first } = await addAgent(realm, { name: 'billing', clock })
+    expect(first.since).toBe(first.issuedAt)
+    for (let i = 0; i < 2; i++) {
+      clock.advance(DAY_MS)
+      const { claims } = await addAgent(realm, { name: 'billing', renew: true, clock })
+      expect(claims).toMatchObject({ since: first.issuedAt, issuedAt: Math.floor(clock.now() / 1000) })
+    }
+  })
+
   test('remembers the earlier token for as long as it is good', async () => {
     await addAgent(realm, { name: 'billing', expiresInMs: 50 * DAY_MS, clock })
     clock.advance(DAY_MS)
@@ -313,6 +323,22 @@ describe('revokeAgent', () => {
     expect(await listRevocations(realm, clock.now())).toEqual([first])
     expect(await listRevocations(realm, first.until)).toEqual([])
     expect(JSON.parse(await readFile(first.path, 'utf8'))).toMatchObject({ name: 'intern', reason: 'one' })
+  })
+
+  test('lasts longer than the tokens where that is asked for, also when they have expired, and is signed once', async () => {
+    await addAgent(realm, { name: 'intern', expiresInMs: DAY_MS, clock })
+    const short = await revokeAgent(realm, { name: 'intern', clock })
+    const request = { name: 'intern', lastsMs: 400 * DAY_MS, clock }
+    const long = await revokeAgent(realm, request)
+    expect([short.until, long.until]).toEqual([clock.now() + DAY_MS, clock.now() + 400 * DAY_MS])
+    clock.advance(DAY_MS - 1)
+    expect(await revokeAgent(realm, request)).toEqual(long)
+    expect(await listRevocations(realm, clock.now())).toEqual([long])
+    clock.advance(DAY_MS)
+    const later = await revokeAgent(realm, request)
+    expect(later.until).toBe(clock.now() + 400 * DAY_MS)
+    // Its name is free.
+    expect((await addAgent(realm, { name: 'intern', clock })).claims.identity).not.toBe(long.identity)
   })
 
   test('keeps the key from being renewed, and frees the name for a new one', async () => {

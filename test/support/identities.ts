@@ -31,6 +31,8 @@ export interface IdentityOptions {
   readonly permissions?: Permissions
   readonly roles?: readonly Role[]
   readonly issuedAtMs: number
+  /** When the name was first issued to it, in seconds. Default: with this token. */
+  readonly since?: number
   readonly expiresAtMs?: number
   readonly maxInstances?: number
   readonly realm?: string
@@ -56,6 +58,7 @@ export function newIdentity(authority: Signer, name: string, options: IdentityOp
       identity: encodeNkey('U', engine.ed25519KeyPair(seed).publicKey),
       roles,
       permissions,
+      ...(options.since === undefined ? {} : { since: options.since }),
       ...(options.maxInstances === undefined ? {} : { maxInstances: options.maxInstances }),
       expiresAtMs: options.expiresAtMs ?? issuedAtMs + 30 * 86_400_000,
     },

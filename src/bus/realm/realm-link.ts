@@ -19,6 +19,7 @@ import type { VerifiedClaims } from '../../identity/trust.ts'
 import { Directory } from '../../keys/directory.ts'
 import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
 import { Keyring } from '../../keys/keyring.ts'
+import { NameOwners } from '../../keys/name-owners.ts'
 import { RevocationSet } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
 import { clockSkew, namesEpoch, verifyTick } from '../../keys/ticks.ts'
@@ -83,6 +84,7 @@ export class RealmLink {
   readonly #listeners = new Set<() => void>()
   readonly #timers: Timers
   readonly #announcer: Announcer
+  readonly #owners: NameOwners
   readonly #freshness: FreshnessWatch
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly StandingSubscription[] = []
@@ -125,12 +127,21 @@ export class RealmLink {
       keepFloor: (floor) => state.keepFloor(floor),
       latest,
     })
+    this.#owners = new NameOwners({
+      trust,
+      revocations: this.revocations,
+      clock,
+      state,
+      onMoved: (moved) => feed.emit({ type: 'nameMoved', ...moved }),
+      onError: options.onError,
+    })
     this.directory = new Directory({
       engine,
       trust,
       epochs: this.epochs,
       revocations: this.revocations,
       latest,
+      owners: this.#owners,
       monotonic: () => clock.monotonic(),
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims, announcement }) =>
@@ -299,6 +310,7 @@ export class RealmLink {
     this.#timers.close()
     this.keyring.destroyAll()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
+    this.#owners.close()
     this.#options.state.close()
   }
 

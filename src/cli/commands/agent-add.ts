@@ -9,6 +9,7 @@ import { createFile, readFileIfAny } from '../../setup/files.ts'
 import { agentPaths } from '../../setup/layout.ts'
 import { openRealm, type Realm } from '../../setup/realm.ts'
 import { resolvePublicKey } from '../realm/public-key.ts'
+import { revokeAndPublish } from '../realm/revoke.ts'
 import { parseServers } from '../realm/server-address.ts'
 import {
   addExamples,
@@ -17,8 +18,12 @@ import {
   parseName,
   patternsOption,
   realmOption,
+  serverOption,
 } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
+
+/** Agents that were away for longer than this after a name has changed hands refuse the one that has it now. */
+const SUCCEEDED_MS = 400 * 86_400_000
 
 interface AgentAddOptions {
   readonly realm: string
@@ -33,6 +38,8 @@ interface AgentAddOptions {
   readonly expires?: number
   readonly maxInstances?: number
   readonly renew?: true
+  readonly succeed?: true
+  readonly server?: string
   readonly bundle?: string
 }
 
@@ -64,6 +71,13 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     )
     .option('--max-instances <number>', 'how many may run at once (default: 16)', parseCount)
     .option('--renew', 'keep the identity key; what is not given stays as it is')
+    .addOption(
+      new Option(
+        '--succeed',
+        'revoke the identity that has the name, tell the realm, and give the name to a new one',
+      ).conflicts('renew'),
+    )
+    .addOption(serverOption())
     .option('--bundle <file>', 'write all that it needs on another machine into one file, for `subrosa use`')
     .addOption(realmOption(terminal))
     .action((name: string, options: AgentAddOptions) => add(terminal, name, options))
@@ -71,6 +85,7 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     command,
     "subrosa agent add billing --pub 'invoices.>' --sub 'orders.*'",
     'subrosa agent add billing --renew --expires 30d',
+    "subrosa agent add billing --succeed --sub 'orders.*'",
     "subrosa agent add billing --key billing.pub --sub 'orders.*'",
     'subrosa agent add laptop --mcp-use files --bundle laptop.subrosa',
   )
@@ -90,6 +105,11 @@ async function add(terminal: Terminal, name: string, options: AgentAddOptions): 
       hint: 'it is never overwritten: name another file, or remove it',
     })
   const key = options.key === undefined ? undefined : await resolvePublicKey(options.key)
+  if (options.succeed === true) {
+    const request = { name, reason: 'another identity has its name', lastsMs: SUCCEEDED_MS }
+    await revokeAndPublish(realm, request, options.server)
+    note(terminal, `the identity that was ${name} is revoked: the rotation service holds it`)
+  }
   const { claims, identityPath } = await addAgent(realm, { ...toRequest(name, options), ...(key && { key }) })
   const { creds, tokens } = agentPaths(realm.dir, name)
   terminal.data(claims.identity)

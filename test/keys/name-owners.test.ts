@@ -1,0 +1,209 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { MAX_NAMES_REMEMBERED, OWNERS_KEPT_MS } from '../../src/base/limits.ts'
+import type { IdentityClaims } from '../../src/identity/token.ts'
+import { type NameMoved, type NameOwner, NameOwners } from '../../src/keys/name-owners.ts'
+import { ManualClock } from '../support/clock.ts'
+import { EVERYTHING } from '../support/identities.ts'
+
+/** Claims of an identity, called by a letter, whose name was first issued at `since` and this token at `issuedAt`. */
+function claims(identity: string, since: number, issuedAt = since): IdentityClaims {
+  return {
+    realm: 'A',
+    name: 'billing',
+    identity,
+    issuer: 'A',
+    roles: [],
+    permissions: EVERYTHING,
+    maxInstances: 16,
+    since,
+    issuedAt,
+    expiresAt: issuedAt + 1000,
+  }
+}
+
+interface Setting {
+  readonly owners: NameOwners
+  readonly moved: NameMoved[]
+  readonly errors: unknown[]
+  /** What is in force: identity and up to when its tokens are covered. */
+  readonly revoked: Map<string, number>
+  readonly clock: ManualClock
+  readonly kept: (readonly [string, NameOwner])[][]
+}
+
+function setting(
+  options: {
+    readonly remembered?: readonly (readonly [string, NameOwner])[]
+    readonly isByPins?: boolean
+    readonly keep?: () => void
+  } = {},
+): Setting {
+  const { remembered = [], isByPins = false, keep = () => {} } = options
+  const [moved, errors, kept, clock] = [
+    [] as NameMoved[],
+    [] as unknown[],
+    [] as (readonly [string, NameOwner])[][],
+    new ManualClock(),
+  ]
+  const revoked = new Map<string, number>()
+  const owners = new NameOwners({
+    trust: { isByPins },
+    revocations: { covers: (identity, issuedAt) => issuedAt <= (revoked.get(identity) ?? -1) },
+    clock,
+    state: {
+      owners: new Map(remembered),
+      keepOwners: (all) => {
+        keep()
+        kept.push([...all])
+      },
+    },
+    onMoved: (event) => moved.push(event),
+    onError: (error) => errors.push(error),
+  })
+  return { owners, moved, errors, revoked, clock, kept }
+}
+
+describe('a name', () => {
+  it('stays with its owner when that one is renewed, is away, or has no token in force any more', () => {
+    const { owners, moved } = setting()
+    const [x, y] = [claims('X', 100), claims('Y', 200)]
+    expect(owners.ownerOf('billing', [x])).toBe('X')
+    expect(owners.ownerOf('billing', [claims('X', 100, 300), y])).toBe('X')
+    expect(owners.ownerOf('billing', [y])).toBe('X')
+    expect(owners.ownerOf('billing', [])).toBe('X')
+    expect(moved).toEqual([])
+  })
+
+  it('goes to the earliest of the others when its owner is revoked, and not back when that is forgotten', () => {
+    const { owners, moved, revoked } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    revoked.set('X', 150)
+    owners.review()
+    revoked.clear()
+    expect(owners.ownerOf('billing', [])).toBeUndefined()
+    expect(owners.ownerOf('billing', [claims('Z', 300), claims('Y', 200)])).toBe('Y')
+    expect(owners.ownerOf('billing', [claims('Z', 300)])).toBe('Y')
+    expect(moved).toEqual([{ name: 'billing', from: 'X', to: 'Y', why: 'revoked' }])
+  })
+
+  it('stays with an owner whose newest token that was seen is not covered by its revocation', () => {
+    const { owners, revoked } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    owners.ownerOf('billing', [claims('X', 100, 300)])
+    revoked.set('X', 299)
+    expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('X')
+    revoked.set('X', 300)
+    expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('Y')
+  })
+
+  it('comes back to an identity whose tokens were covered when it proves itself by a newer one, first of all', () => {
+    const { owners, moved, revoked } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    revoked.set('X', 150)
+    expect(owners.ownerOf('billing', [claims('X', 100, 200)])).toBe('X')
+    expect(owners.ownerOf('billing', [claims('Y', 120)])).toBe('X')
+    expect(moved).toEqual([])
+  })
+
+  it('goes to an identity that had it before, which is reported', () => {
+    const { owners, moved } = setting()
+    owners.ownerOf('billing', [claims('Y', 200)])
+    expect(owners.ownerOf('billing', [claims('X', 100, 500)])).toBe('X')
+    expect(owners.ownerOf('billing', [claims('A', 100), claims('X', 100)])).toBe('A')
+    expect(moved).toEqual([
+      { name: 'billing', from: 'Y', to: 'X', why: 'earlier' },
+      { name: 'billing', from: 'X', to: 'A', why: 'earlier' },
+    ])
+  })
+
+  it('has one owner for all who have heard of the same identities, in whatever order they heard of them and of revocations', () => {
+    const identities = fc.uniqueArray(
+      fc.record({ identity: fc.constantFrom(...'ABCDEF'), since: fc.nat(3), isRevoked: fc.boolean() }),
+      { selector: ({ identity }) => identity, minLength: 1 },
+    )
+    const run = fc.tuple(identities, fc.infiniteStream(fc.nat(99)), fc.infiniteStream(fc.nat(99)))
+    fc.assert(
+      fc.property(run, ([all, one, other]) => {
+        const good = all.filter(({ isRevoked }) => !isRevoked)
+        const [first] = [...good].sort((a, b) => a.since - b.since || (a.identity < b.identity ? -1 : 1))
+        for (const draws of [one, other]) {
+          const { owners, revoked } = setting()
+          const draw = (below: number): number => (draws.next().value ?? 0) % below
+          const shuffled = [...all]
+          for (let i = shuffled.length - 1; i > 0; i--) {
+            const j = draw(i + 1)
+            const [a, b] = [shuffled[i], shuffled[j]]
+            if (a !== undefined && b !== undefined) [shuffled[i], shuffled[j]] = [b, a]
+          }
+          for (const { identity, since, isRevoked } of shuffled) {
+            if (isRevoked && draw(2) === 0) revoked.set(identity, since)
+            if (!revoked.has(identity)) owners.ownerOf('billing', [claims(identity, since)])
+          }
+          for (const { identity, since, isRevoked } of all) if (isRevoked) revoked.set(identity, since)
+          // Of some it hears again, one after the other.
+          for (const { identity, since } of good) owners.ownerOf('billing', [claims(identity, since)])
+          expect(owners.ownerOf('billing', [])).toBe(first?.identity)
+        }
+      }),
+    )
+  })
+
+  it('is judged by who is held alone under pins, which say themselves who has it', () => {
+    const { owners, clock, kept } = setting({ isByPins: true })
+    expect(owners.ownerOf('billing', [claims('X', 100)])).toBe('X')
+    expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('Y')
+    clock.advance(OWNERS_KEPT_MS)
+    expect(kept).toEqual([])
+  })
+
+  it('is not remembered above so many: then it belongs to the earliest that is held', () => {
+    const { owners } = setting()
+    for (let i = 0; i < MAX_NAMES_REMEMBERED; i++) owners.ownerOf(`agent${i}`, [claims('X', 100)])
+    expect(owners.ownerOf('billing', [claims('X', 100)])).toBe('X')
+    expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('Y')
+    expect(owners.ownerOf('agent0', [claims('Y', 200)])).toBe('X')
+  })
+})
+
+describe('what is remembered of names', () => {
+  const owner = { identity: 'X', since: 100, issuedAt: 100, isOver: false, at: 1 }
+
+  it('counts in the next process', () => {
+    const { owners, kept } = setting({ remembered: [['billing', owner]] })
+    expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('X')
+    owners.close()
+    expect(kept).toEqual([])
+  })
+
+  it('is written together, some seconds after a change, and what is left of it at the end', () => {
+    const { owners, clock, kept } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    owners.ownerOf('orders', [claims('O', 100)])
+    clock.advance(OWNERS_KEPT_MS - 1)
+    expect(kept).toEqual([])
+    clock.advance(1)
+    expect(kept.map((all) => all.map(([name]) => name))).toEqual([['billing', 'orders']])
+    owners.ownerOf('billing', [claims('X', 100)])
+    clock.advance(OWNERS_KEPT_MS)
+    expect(kept.length).toBe(1)
+    owners.ownerOf('billing', [claims('X', 100, 200)])
+    owners.close()
+    expect(kept.at(-1)?.[0]).toMatchObject(['billing', { identity: 'X', issuedAt: 200, isOver: false }])
+    clock.advance(OWNERS_KEPT_MS)
+    expect(kept.length).toBe(2)
+  })
+
+  it('is an error and no more where it cannot be written', () => {
+    const failed = new Error('the disk is full')
+    const { owners, clock, errors } = setting({
+      keep: () => {
+        throw failed
+      },
+    })
+    owners.ownerOf('billing', [claims('X', 100)])
+    clock.advance(OWNERS_KEPT_MS)
+    expect(errors).toEqual([failed])
+    expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('X')
+  })
+})
