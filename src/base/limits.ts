@@ -18,6 +18,13 @@ export const MAX_RECIPIENTS = 16_384
 export const MAX_HEADERS = 256
 export const MAX_SUITES = 16
 export const MAX_REVOCATIONS = 2048
+/** Revocations that are held at most, when others agree on more of them than one service lets in. */
+export const MAX_REVOCATIONS_HELD = 8192
+export const MAX_REVOCATION_BYTES_HELD = 5 * 1024 * 1024
+/** How long it may take until a revocation is written down, in ms. */
+export const REVOCATIONS_KEPT_MS = 1000
+/** Between two times at which an agent says what the rotation service lacks, in ms. */
+export const SHARE_REVOCATIONS_EVERY_MS = 60_000
 export const MAX_NONCES_PER_TICK = 64
 export const MAX_STATEMENTS_PER_PAGE = 100
 export const DEFAULT_MAX_INSTANCES = 16

@@ -34,7 +34,7 @@ const ROTATES_AND_REVOKES: readonly Role[] = ['rotator', 'revoker']
 export class Pins {
   readonly #realm: string
   readonly #byName: ReadonlyMap<string, Grant>
-  /** For each pinned name, the last other key that announced itself by it. */
+  /** For each pinned name, the last other key that has signed a token for it. */
   readonly #mismatches = new Map<string, string>()
 
   /** @throws TypeError or SubrosaError ERR_KEY_INVALID, ERR_TOKEN_INVALID when a name, key or rule has the wrong form */
@@ -45,7 +45,8 @@ export class Pins {
   }
 
   /**
-   * What a self-signed token is worth here: the claims with the permissions and roles that the pins give.
+   * What a self-signed token is worth here, whose signature holds: the claims with the permissions and roles that the pins
+   * give. That another key came by a pinned name is remembered.
    *
    * @throws SubrosaError ERR_NOT_PINNED, ERR_PIN_MISMATCH
    */
@@ -53,7 +54,11 @@ export class Pins {
     const { name, identity } = claims
     const pin = this.#byName.get(name)
     // The rotation service needs no name: its key is that of the realm.
-    if (!this.matches(claims)) throw pin === undefined ? notPinned(name) : mismatch(name, pin.key, identity)
+    if (pin === undefined && identity !== this.#realm) throw notPinned(name)
+    if (pin !== undefined && pin.key !== identity) {
+      this.#mismatches.set(name, identity)
+      throw mismatch(name, pin.key, identity)
+    }
     return {
       ...claims,
       roles: identity === this.#realm ? ROTATES_AND_REVOKES : [],
@@ -62,12 +67,12 @@ export class Pins {
     }
   }
 
-  /** Whether these claims are of a pinned key. That another key came by a pinned name is remembered. */
-  matches({ name, identity }: IdentityClaims): boolean {
-    const pin = this.#byName.get(name)
-    if (pin === undefined) return identity === this.#realm
-    if (pin.key !== identity) this.#mismatches.set(name, identity)
-    return pin.key === identity
+  /**
+   * Whether a token with these claims is worth a signature check: of a pinned key, or the first of another key under a pinned
+   * name. People are told of that one, and not of a key that somebody has only written down.
+   */
+  mayMatter({ name, identity }: IdentityClaims): boolean {
+    return this.#byName.has(name) ? this.#mismatches.get(name) !== identity : identity === this.#realm
   }
 
   /**
@@ -76,7 +81,8 @@ export class Pins {
    * @throws SubrosaError ERR_PIN_MISMATCH when they name another key for it
    */
   static withOwn(trust: PinTrust, own: { readonly name: string; readonly publicKey: string }): PinTrust {
-    const pin = trust.pins[own.name]
+    // An agent may be called as what every object has.
+    const pin = Object.hasOwn(trust.pins, own.name) ? trust.pins[own.name] : undefined
     if (pin === undefined) return { ...trust, pins: { ...trust.pins, [own.name]: own.publicKey } }
     const { key } = toGrant(own.name, pin)
     if (key !== own.publicKey) throw mismatch(own.name, key, own.publicKey)

@@ -93,14 +93,14 @@ export class Trust {
   }
 
   /**
-   * Whether the token names somebody who is trusted as its signer: an authority, or a pinned key. Its signature is not
-   * checked.
+   * Whether the token names somebody who is trusted as its signer, so that its signature is worth a check: an authority, or a
+   * key under a pinned name.
    *
    * @throws SubrosaError ERR_TOKEN_INVALID when it is malformed
    */
   claimsTrust(token: string): boolean {
     const claims = readClaims(token)
-    return this.#pins === undefined ? this.authorities.includes(claims.issuer) : this.#pins.matches(claims)
+    return this.#pins === undefined ? this.authorities.includes(claims.issuer) : this.#pins.mayMatter(claims)
   }
 
   /** Whether verifying this token costs no signature check. */

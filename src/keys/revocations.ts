@@ -1,6 +1,12 @@
 import { compareBytes, concat, hex, samePublic } from '../base/bytes.ts'
 import { type Latest, unconfirmed } from '../base/clock.ts'
-import { CLOCK_WINDOW_MS, MAX_REVOCATION_BYTES, MAX_REVOCATIONS } from '../base/limits.ts'
+import {
+  CLOCK_WINDOW_MS,
+  MAX_REVOCATION_BYTES,
+  MAX_REVOCATION_BYTES_HELD,
+  MAX_REVOCATIONS,
+  MAX_REVOCATIONS_HELD,
+} from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { decodeNkey } from '../identity/nkey.ts'
@@ -40,6 +46,9 @@ export class RevocationSet {
   readonly #byHash = new Map<string, VerifiedRevocation>()
   /** The same by identity: it is asked for every message. */
   readonly #byIdentity = new Map<string, readonly VerifiedRevocation[]>()
+  #bytes = 0
+  /** The set of the rotation service that was taken in last: all of it is held here too. */
+  #adopted: RevocationSet | undefined
 
   /** @param latest by it a revocation that comes is over, and a revoker's token expired, where it is ahead of the clock */
   constructor(engine: CryptoEngine, trust: Trust, latest: Latest = unconfirmed) {
@@ -52,22 +61,27 @@ export class RevocationSet {
    * Verifies a revocation and takes it in.
    *
    * @returns the revocation where it is new and acts, `undefined` where it is known, over, or not to be believed:
-   *   badly signed, by a revoker without the role or itself revoked, or dated more than 120 s ahead.
+   *   badly signed, by a revoker without the role or itself revoked, dated more than 120 s ahead, or one too many.
    */
   add(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
     const notBeforeMs = Math.max(nowMs, this.#latest())
     const revokerKey = (token: string): Uint8Array => this.#revokerKey(token, nowMs, notBeforeMs)
-    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs, revokerKey }))
+    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs, revokerKey }), (one) =>
+      this.#hasRoomAtDoor(one),
+    )
   }
 
   /**
    * Takes in a revocation that an accepted epoch carries, or the record of the rotation service: its revoker could
    * revoke when it did, and that its token has ended since does not undo it. Whether it is over is judged by `nowMs` alone:
-   * whoever names it goes by that time too, and one that is over and held does no harm.
+   * whoever names it goes by that time too, and one that is over and held does no harm. Shares are for whoever lets one in,
+   * and not for what is agreed: two that heard of the same ones in another order would hold different sets.
    */
   addCarried(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
     const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
-    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey }))
+    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey }), (one) =>
+      this.#hasRoom(one),
+    )
   }
 
   /**
@@ -83,28 +97,55 @@ export class RevocationSet {
     const set = new RevocationSet(this.#engine, this.#trust)
     for (const bytes of statements) set.addCarried(bytes, tick.now)
     if (!samePublic(set.hash(tick.now), tick.revocationsHash)) return []
-    return statements.flatMap((bytes) => this.addCarried(bytes, tick.now) ?? [])
+    const added = statements.flatMap((bytes) => this.addCarried(bytes, tick.now) ?? [])
+    if ([...set.#byHash.keys()].every((key) => this.#byHash.has(key))) this.#adopted = set
+    return added
   }
 
-  #take(verified: VerifiedRevocation | undefined): VerifiedRevocation | undefined {
+  /** Whether every revocation that a verified tick names is held. What is held beyond them does not matter. */
+  holds(tick: { readonly now: number; readonly revocationsHash: Uint8Array }): boolean {
+    const isNamed = (set: RevocationSet): boolean => samePublic(set.hash(tick.now), tick.revocationsHash)
+    return isNamed(this) || (this.#adopted !== undefined && isNamed(this.#adopted))
+  }
+
+  /** Those in force that a verified tick, all of whose revocations are held, does not name. */
+  beyond(tick: {
+    readonly now: number
+    readonly revocationsHash: Uint8Array
+  }): readonly VerifiedRevocation[] {
+    const adopted = this.#adopted
+    if (adopted === undefined || samePublic(this.hash(tick.now), tick.revocationsHash)) return []
+    return this.inForce(tick.now).filter(({ hash }) => !adopted.#byHash.has(hex(hash)))
+  }
+
+  #take(
+    verified: VerifiedRevocation | undefined,
+    hasRoom: (verified: VerifiedRevocation) => boolean,
+  ): VerifiedRevocation | undefined {
     if (verified === undefined) return undefined
     const key = hex(verified.hash)
     const known = this.#byHash.get(key)
-    if (known === undefined && !this.#hasRoom(verified)) return undefined
+    if (known === undefined && !hasRoom(verified)) return undefined
     // A revoker that repeats an authority's words must not take the place of the authority's signature.
     if (known !== undefined && (known.byAuthority || !verified.byAuthority)) return undefined
     this.#byHash.set(key, verified)
+    this.#bytes += verified.bytes.length - (known?.bytes.length ?? 0)
     const { identity } = verified.revocation
     this.#byIdentity.set(identity, [...(this.#byIdentity.get(identity) ?? []), verified])
     return verified
   }
 
   /** All of them must fit into an epoch, and a revoker that goes wild must leave room for the authority. */
-  #hasRoom({ byAuthority, bytes }: VerifiedRevocation): boolean {
+  #hasRoomAtDoor({ byAuthority, bytes }: VerifiedRevocation): boolean {
     const share = byAuthority ? 1 : 0.5
-    let held = bytes.length
-    for (const known of this.#byHash.values()) held += known.bytes.length
-    return this.#byHash.size < MAX_REVOCATIONS * share && held <= MAX_REVOCATION_BYTES * share
+    const isSmall = this.#bytes + bytes.length <= MAX_REVOCATION_BYTES * share
+    return isSmall && this.#byHash.size < MAX_REVOCATIONS * share
+  }
+
+  /** More than any honest list has. */
+  #hasRoom({ bytes }: VerifiedRevocation): boolean {
+    const isSmall = this.#bytes + bytes.length <= MAX_REVOCATION_BYTES_HELD
+    return isSmall && this.#byHash.size < MAX_REVOCATIONS_HELD
   }
 
   /** Whether every token that an authority issued to this identity until then (seconds since 1970) is refused. */
@@ -137,9 +178,10 @@ export class RevocationSet {
 
   /** Forgets what is long over, by the latest time: a clock that is ahead for a moment lifts no revocation. */
   prune(latestMs: number): void {
-    for (const [key, { revocation }] of this.#byHash) {
+    for (const [key, { revocation, bytes }] of this.#byHash) {
       if (revocation.until + CLOCK_WINDOW_MS >= latestMs) continue
       this.#byHash.delete(key)
+      this.#bytes -= bytes.length
       const others = (this.#byIdentity.get(revocation.identity) ?? []).filter(({ hash }) => hex(hash) !== key)
       this.#byIdentity.set(revocation.identity, others)
       if (others.length === 0) this.#byIdentity.delete(revocation.identity)

@@ -6,6 +6,8 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
+  statSync,
   writeSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -13,13 +15,15 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fromHex, hex } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { MAX_NAMES_REMEMBERED } from '../base/limits.ts'
+import { MAX_NAMES_REMEMBERED, MAX_REVOCATIONS_HELD } from '../base/limits.ts'
 import { isAgentName } from '../identity/token.ts'
 import type { EpochFloor } from './epochs.ts'
 import type { NameOwner } from './name-owners.ts'
 import type { AgentState, FormerInstance } from './state.ts'
 
 const MAX_SLOTS = 1024
+const WRITE_BY_OTHERS = 0o022
+const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
 const FORMAT = 1
 
 /** Whose state it is, and where. */
@@ -34,6 +38,7 @@ interface StoredState {
   readonly floor: EpochFloor | undefined
   readonly instances: readonly FormerInstance[]
   readonly owners: ReadonlyMap<string, NameOwner>
+  readonly revocations: readonly Uint8Array[]
 }
 
 /**
@@ -52,6 +57,7 @@ export function openStateFolder(options: StateFolderOptions): AgentState {
       hint: "set state to a folder that can be written, or to 'memory'",
     })
   }
+  for (const path of [join(folder, '..'), folder]) checkFolder(path)
   const { slot, release } = lockSlot(folder)
   try {
     return new SlotState(slot, sharedState(folder), release)
@@ -88,6 +94,14 @@ class SlotState implements AgentState {
     this.#write({ ...this.#stored, owners })
   }
 
+  get revocations(): readonly Uint8Array[] {
+    return this.#stored.revocations
+  }
+
+  keepRevocations(revocations: readonly Uint8Array[]): void {
+    this.#write({ ...this.#stored, revocations })
+  }
+
   get floor(): EpochFloor | undefined {
     return this.#stored.floor
   }
@@ -109,7 +123,7 @@ class SlotState implements AgentState {
   }
 
   #write(stored: StoredState): void {
-    const { floor, instances, owners } = stored
+    const { floor, instances, owners, revocations } = stored
     const json = JSON.stringify({
       format: FORMAT,
       floor: floor === undefined ? undefined : { number: floor.number, hash: hex(floor.hash) },
@@ -122,6 +136,7 @@ class SlotState implements AgentState {
         isOver,
         at,
       ]),
+      revocations: revocations.map((bytes) => Buffer.from(bytes).toString('base64')),
     })
     writeDurably(statePath(this.#slot), json)
     this.#stored = stored
@@ -132,7 +147,9 @@ class SlotState implements AgentState {
 export function writeDurably(path: string, text: string): void {
   const temporary = `${path}.new`
   try {
-    const file = openSync(temporary, 'w', 0o600)
+    // What a crash has left, or a link that somebody has put there, is not written to.
+    rmSync(temporary, { force: true })
+    const file = openSync(temporary, 'wx', 0o600)
     try {
       writeSync(file, text)
       fsyncSync(file)
@@ -144,6 +161,18 @@ export function writeDurably(path: string, text: string): void {
   } catch (cause) {
     throw new SubrosaError('ERR_STATE', `cannot write ${path}`, { cause })
   }
+}
+
+/** Whoever can write to a folder can put an older state there. @throws SubrosaError ERR_STATE */
+function checkFolder(path: string): void {
+  // Windows has no such bits: there the folder's access list decides.
+  if (process.platform === 'win32') return
+  const { uid, mode } = statSync(path)
+  const isOwn = uid === 0 || uid === process.getuid?.()
+  if (isOwn && (mode & WRITE_BY_OTHERS) === 0) return
+  throw new SubrosaError('ERR_STATE', `others can write to the state folder ${path}`, {
+    hint: `see what is in it; then make it your own, and chmod go-w ${path}`,
+  })
 }
 
 function syncFolder(path: string): void {
@@ -175,6 +204,7 @@ function lockSlot(folder: string): { readonly slot: string; readonly release: ()
   for (let number = 0; number < MAX_SLOTS; number++) {
     const slot = join(folder, String(number))
     mkdirSync(slot, { recursive: true, mode: 0o700 })
+    checkFolder(slot)
     const release = lockFile(join(slot, 'lock'))
     if (release !== undefined) return { slot, release }
   }
@@ -196,10 +226,11 @@ function loadLock(): (file: number) => boolean {
   }
 }
 
-/** What all processes of this agent know: the highest floor, and of each owner what was decided last. */
+/** What all processes of this agent know: the highest floor, all revocations, and of each owner what was decided last. */
 function sharedState(folder: string): Omit<StoredState, 'instances'> {
   let highest: EpochFloor | undefined
   const owners = new Map<string, NameOwner>()
+  const revocations = new Map<string, Uint8Array>()
   for (const slot of readdirSync(folder)) {
     const stored = readState(join(folder, slot))
     if (stored === undefined) continue
@@ -207,8 +238,9 @@ function sharedState(folder: string): Omit<StoredState, 'instances'> {
     if (floor !== undefined && (highest === undefined || floor.number > highest.number)) highest = floor
     for (const [name, owner] of stored.owners)
       if (owner.at > (owners.get(name)?.at ?? Number.NEGATIVE_INFINITY)) owners.set(name, owner)
+    for (const bytes of stored.revocations) revocations.set(hex(bytes), bytes)
   }
-  return { floor: highest, owners }
+  return { floor: highest, owners, revocations: [...revocations.values()] }
 }
 
 function statePath(slot: string): string {
@@ -236,15 +268,17 @@ function readState(slot: string): StoredState | undefined {
 
 function parseState(text: string): StoredState | undefined {
   try {
-    const { format, floor, instances, owners: listed } = JSON.parse(text) as Record<string, unknown>
+    const parsed = JSON.parse(text) as Record<string, unknown>
+    const { format, floor, instances } = parsed
     if (format !== FORMAT || !Array.isArray(instances) || !instances.every(isFormer)) return undefined
-    const owners = parseOwners(listed)
-    if (owners === undefined) return undefined
-    if (floor === undefined) return { floor: undefined, instances, owners }
+    const owners = parseOwners(parsed['owners'])
+    const revocations = parseRevocations(parsed['revocations'])
+    if (owners === undefined || revocations === undefined) return undefined
+    if (floor === undefined) return { floor: undefined, instances, owners, revocations }
     const { number, hash } = floor as Record<string, unknown>
     if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0) return undefined
     if (typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
-    return { floor: { number, hash: fromHex(hash) }, instances, owners }
+    return { floor: { number, hash: fromHex(hash) }, instances, owners, revocations }
   } catch {
     return undefined
   }
@@ -261,6 +295,13 @@ function parseOwners(listed: unknown = []): ReadonlyMap<string, NameOwner> | und
     owners.set(name, { identity, since, issuedAt, isOver, at })
   }
   return owners
+}
+
+/** @param listed absent in a file of before revocations were kept */
+function parseRevocations(listed: unknown = []): readonly Uint8Array[] | undefined {
+  if (!Array.isArray(listed) || listed.length > MAX_REVOCATIONS_HELD) return undefined
+  if (!listed.every((text) => typeof text === 'string' && BASE64.test(text))) return undefined
+  return listed.map((text: string) => new Uint8Array(Buffer.from(text, 'base64')))
 }
 
 function isFormer(value: unknown): value is FormerInstance {

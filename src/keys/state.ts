@@ -15,6 +15,9 @@ export interface AgentState {
   /** Whose each name was, as far as any process of this agent has seen. */
   readonly owners: ReadonlyMap<string, NameOwner>
   keepOwners(owners: ReadonlyMap<string, NameOwner>): void
+  /** Revocations that any process of this agent has taken in, as they travel. */
+  readonly revocations: readonly Uint8Array[]
+  keepRevocations(revocations: readonly Uint8Array[]): void
   keepFloor(floor: EpochFloor): void
   keepInstance(instance: string): void
   /** The instance has retired: nothing is left to clean up after it. */
@@ -35,6 +38,8 @@ export function memoryState(): AgentState {
     former: [],
     owners: new Map(),
     keepOwners() {},
+    revocations: [],
+    keepRevocations() {},
     keepFloor(next) {
       floor = next
     },

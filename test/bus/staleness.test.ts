@@ -249,6 +249,37 @@ describe('a withheld revocation', () => {
   })
 })
 
+describe('a rotation service that leaves out a revocation', () => {
+  it('un-revokes nobody for an agent that has heard of it, also when that was started again, and is told of it', async () => {
+    const hand = await HandRotator.start(realm)
+    const state = newFolder()
+    const start = (): Promise<SecureConnection> =>
+      passing(clock, realm.agent('bob', {}, { ...PATIENT, state }))
+    const identity = realm.identity('mallory')
+    const over = await realm.connection()
+    await passing(clock, realm.agent(identity, {}, { ...PATIENT, over }))
+    // Without a word: its announcement stands.
+    await over.close()
+    const before = await start()
+    const events = collectStatus(before)
+    const revocation = hand.world.revocation(identity, { since: clock.now() })
+    expect(before.audience('orders.new').map(({ name }) => name)).toContain('mallory')
+    hand.publish('revoke', revocation)
+    await until('bob has heard of it', () => events.some(({ type }) => type === 'revoked'))
+    await passing(clock, before.close())
+
+    const told = await realm.tap(`${realm.root}.revoke`)
+    const bob = await start()
+    expect(bob.audience('orders.new').map(({ name }) => name)).not.toContain('mallory')
+    await passingUntil(clock, 'the service is told', () => told.length > 0)
+    expect(told.every(({ data }) => Buffer.from(data).equals(Buffer.from(revocation)))).toBe(true)
+    // It goes on without it: nobody is stale for knowing more, and it is told once a minute.
+    const statuses = collectStatus(bob)
+    await pass(clock, 50_000)
+    expect([told.length, statuses.filter(({ type }) => type === 'stale')]).toEqual([1, []])
+  })
+})
+
 describe('rollback', () => {
   /** A store, and what a backup of it has. */
   function storeWithBackup() {

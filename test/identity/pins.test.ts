@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { fingerprint } from '../../src/identity/fingerprint.ts'
 import { signJwt } from '../../src/identity/jwt.ts'
 import type { Pins } from '../../src/identity/pins.ts'
 import { generateSigningKey } from '../../src/identity/signing-key.ts'
@@ -129,6 +130,22 @@ describe('trust by pins', () => {
     expect(trust.pinAbsence('bob')).toContain('subrosa pin bob')
   })
 
+  it('tells of no other key than one that has signed a token for the name', () => {
+    const trust = trustOf({ alice: bob.publicKey })
+    const [header, claims] = alice.token.split('.')
+    const [, , signature] = bob.token.split('.')
+    const written = `${header}.${claims}.${signature}`
+    expect(trust.claimsTrust(written)).toBe(true)
+    expect(() => trust.verify(written, NOW)).toThrow(expect.objectContaining({ code: 'ERR_TOKEN_INVALID' }))
+    expect(trust.pinAbsence('alice')).toBeUndefined()
+    expect(() => trust.verify(alice.token, NOW)).toThrow(
+      expect.objectContaining({ code: 'ERR_PIN_MISMATCH' }),
+    )
+    expect(trust.pinAbsence('alice')).toContain(fingerprint(alice.publicKey))
+    // What is known is not verified again.
+    expect(trust.claimsTrust(alice.token)).toBe(false)
+  })
+
   it('refuses the key of the realm under a name that is pinned to another key', () => {
     const posing = selfSigned('alice', { issuedAtMs: NOW - 60_000 })
     const trust = new Trust(engine, { realm: posing.publicKey, pins: { alice: alice.publicKey } })
@@ -154,6 +171,18 @@ describe('trust by pins', () => {
     expect(trust.claimsTrust(bob.token)).toBe(false)
     expect(() => trust.claimsTrust('junk')).toThrow(expect.objectContaining({ code: 'ERR_TOKEN_INVALID' }))
   })
+
+  it.each(['constructor', 'toString', '__proto__'])(
+    'includes its own key, also of an agent called %s',
+    (name) => {
+      const identity = selfSigned(name, { realm, issuedAtMs: NOW - 60_000 })
+      const own = () => ownTrust({ realm, pins: { bob: bob.publicKey } }, identity)
+      expect(own).not.toThrow()
+      const trust = new Trust(engine, own())
+      expect(trust.verify(identity.token, NOW).name).toBe(name)
+      expect(trust.verify(bob.token, NOW).name).toBe('bob')
+    },
+  )
 
   it('includes its own key, unless its pins name another for it', () => {
     const own = { realm, pins: { bob: bob.publicKey } }

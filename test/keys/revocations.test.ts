@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { MAX_REVOCATIONS } from '../../src/base/limits.ts'
+import { MAX_REVOCATIONS, MAX_REVOCATIONS_HELD } from '../../src/base/limits.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import { RevocationSet } from '../../src/keys/revocations.ts'
 import { WireType } from '../../src/wire/preamble.ts'
@@ -129,6 +129,65 @@ describe('what a revocation reaches', () => {
     }
     expect(world.revocations.add(world.revocation(alice, { reason: 'one more' }), T0)).toBeUndefined()
     expect(world.revocations.inForce(T0)).toHaveLength(MAX_REVOCATIONS)
+  })
+})
+
+describe('what is agreed', () => {
+  /** A service's set in which a revoker has taken all that it may, and the authority has added some. */
+  function halfFull(): { readonly set: RevocationSet; readonly all: readonly Uint8Array[] } {
+    const set = new RevocationSet(engine, world.trust)
+    for (let i = 0; i < MAX_REVOCATIONS / 2; i++) set.add(signedByRevoker(alice, { reason: String(i) }), T0)
+    for (let i = 0; i < 10; i++) set.add(world.revocation(world.identity(`bob${i}`)), T0)
+    const all = set.inForce(T0).map(({ bytes }) => bytes)
+    // In bytes it is full before.
+    expect(all.length).toBeGreaterThan(200)
+    return { set, all }
+  }
+
+  it('is taken in whole by whoever comes anew or starts again, in whatever order it comes', {
+    timeout: 30_000,
+  }, () => {
+    const { set, all } = halfFull()
+    const tick = { now: T0, revocationsHash: set.hash(T0) }
+    for (const order of [all, [...all].reverse()]) {
+      const carried = new RevocationSet(engine, world.trust)
+      for (const bytes of order) carried.addCarried(bytes, T0)
+      const adopted = new RevocationSet(engine, world.trust)
+      expect(adopted.adopt(order, tick)).toHaveLength(all.length)
+      expect([carried.hash(T0), adopted.hash(T0)]).toEqual([set.hash(T0), set.hash(T0)])
+    }
+  })
+
+  it('is bounded all the same', { timeout: 60_000 }, () => {
+    const set = new RevocationSet(engine, world.trust)
+    for (let i = 0; i < MAX_REVOCATIONS_HELD; i++)
+      expect(set.addCarried(world.revocation(alice, { reason: String(i) }), T0)).toBeDefined()
+    expect(set.addCarried(world.revocation(alice, { reason: 'one more' }), T0)).toBeUndefined()
+  })
+
+  it('is held by whoever holds it all, and more does not matter', () => {
+    const named = ['a', 'b'].map((reason) => world.revocation(alice, { reason, until: T0 + DAY }))
+    const own = world.revocation(world.identity('mallory'), { until: T0 + DAY })
+    const tickOf = (...all: readonly Uint8Array[]) => {
+      const set = new RevocationSet(engine, world.trust)
+      for (const bytes of all) set.addCarried(bytes, T0)
+      return { now: T0, revocationsHash: set.hash(T0) }
+    }
+    const set = new RevocationSet(engine, world.trust)
+    set.add(own, T0)
+    expect(set.holds(tickOf())).toBe(false)
+    expect(set.adopt([], tickOf())).toEqual([])
+    expect(set.holds(tickOf())).toBe(true)
+    expect(set.beyond(tickOf()).map(({ bytes }) => bytes)).toEqual([own])
+    expect(set.holds(tickOf(...named))).toBe(false)
+    // Not what the tick names.
+    expect(set.adopt(named.slice(0, 1), tickOf(...named))).toEqual([])
+    expect(set.holds(tickOf(...named))).toBe(false)
+    expect(set.adopt(named, tickOf(...named))).toHaveLength(2)
+    expect([set.holds(tickOf(...named)), set.holds(tickOf())]).toEqual([true, false])
+    expect(set.beyond(tickOf(...named)).map(({ bytes }) => bytes)).toEqual([own])
+    expect(set.holds(tickOf(...named, own))).toBe(true)
+    expect(set.beyond(tickOf(...named, own))).toEqual([])
   })
 })
 

@@ -1,4 +1,15 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -139,6 +150,19 @@ describe('owners of names', () => {
   })
 })
 
+describe('revocations', () => {
+  it('are remembered, those of all slots, each once', () => {
+    const [a, b] = [open(), open()]
+    const all = [1, 2, 3].map((n) => Uint8Array.of(n, 250))
+    a.keepRevocations(all.slice(0, 2))
+    b.keepRevocations(all.slice(1))
+    a.keepFloor({ number: 7, hash: hash() })
+    const c = open()
+    expect(c.revocations).toEqual(all)
+    for (const state of [a, b, c]) state.close()
+  })
+})
+
 describe('slots', () => {
   it('give every running instance a folder of its own, and the first free one to the next', () => {
     const [a, b, c] = [open(), open(), open()]
@@ -187,6 +211,47 @@ describe('slots', () => {
   })
 })
 
+describe('a state folder in which others can write', () => {
+  const levels = [
+    ['of the realm', []],
+    ['of the agent', ['alice']],
+    ['of the slot', ['alice', '0']],
+  ] as const
+
+  it.each(levels)('is refused: that %s, by its mode', (_what, below) => {
+    open().close()
+    const folder = join(root, REALM, ...below)
+    for (const mode of [0o720, 0o702]) {
+      chmodSync(folder, mode)
+      expect(codeOf(() => open())).toBe('ERR_STATE')
+    }
+    chmodSync(folder, 0o755)
+    open().close()
+  })
+
+  it.skipIf(process.getuid?.() !== 0).each(levels)('is refused: that %s, by its owner', (_what, below) => {
+    open().close()
+    const folder = join(root, REALM, ...below)
+    chownSync(folder, 12_345, 0)
+    expect(codeOf(() => open())).toBe('ERR_STATE')
+    chownSync(folder, 0, 0)
+    open().close()
+  })
+
+  it('has no link in it that is followed', () => {
+    open().close()
+    const target = join(root, 'target')
+    writeFileSync(target, 'untouched')
+    const path = join(root, REALM, 'alice', '0', 'state.json')
+    symlinkSync(target, `${path}.new`)
+    const state = open()
+    state.keepFloor({ number: 3, hash: hash() })
+    state.close()
+    expect(readFileSync(target, 'utf8')).toBe('untouched')
+    expect(JSON.parse(readFileSync(path, 'utf8')).floor.number).toBe(3)
+  })
+})
+
 describe('a state folder that is not what it was', () => {
   const slot = (): string => join(root, REALM, 'alice', '0')
   const damaged = [
@@ -201,6 +266,9 @@ describe('a state folder that is not what it was', () => {
     `{"format":1,"instances":[],"floor":{"number":1.5,"hash":"${'00'.repeat(32)}"}}`,
     `{"format":1,"instances":[],"floor":{"number":-1,"hash":"${'00'.repeat(32)}"}}`,
     '{"format":1,"instances":[],"floor":null}',
+    '{"format":1,"instances":[],"revocations":{}}',
+    '{"format":1,"instances":[],"revocations":[1]}',
+    '{"format":1,"instances":[],"revocations":["a b"]}',
     '{"format":1,"instances":[],"owners":{}}',
     '{"format":1,"instances":[],"owners":[["a.b","X",1,1,false,1]]}',
     '{"format":1,"instances":[],"owners":[["a",1,1,1,false,1]]}',

@@ -11,6 +11,7 @@ import {
   MAX_LOOKUPS_PER_SECOND,
   QUERY_INTERVAL_MS,
   REFRESH_INTERVAL_MS,
+  SHARE_REVOCATIONS_EVERY_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { Timers } from '../../base/timers.ts'
@@ -18,6 +19,7 @@ import type { Identity } from '../../identity/identity.ts'
 import type { VerifiedClaims } from '../../identity/trust.ts'
 import { Directory } from '../../keys/directory.ts'
 import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
+import { KeptRevocations } from '../../keys/kept-revocations.ts'
 import { Keyring } from '../../keys/keyring.ts'
 import { NameOwners } from '../../keys/name-owners.ts'
 import { RevocationSet } from '../../keys/revocations.ts'
@@ -85,6 +87,7 @@ export class RealmLink {
   readonly #timers: Timers
   readonly #announcer: Announcer
   readonly #owners: NameOwners
+  readonly #keptRevocations: KeptRevocations
   readonly #freshness: FreshnessWatch
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly StandingSubscription[] = []
@@ -106,6 +109,8 @@ export class RealmLink {
   /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
   readonly #reported = new Set<string>()
   #isLookingSoon = false
+  /** When it last published revocations that the rotation service lacks. */
+  #sharedAtMs = Number.NEGATIVE_INFINITY
   #cancelAsking: () => void = () => {}
   #cancelDestroying: () => void = () => {}
   #refreshedAt = Number.NEGATIVE_INFINITY
@@ -126,6 +131,12 @@ export class RealmLink {
       floor: state.floor,
       keepFloor: (floor) => state.keepFloor(floor),
       latest,
+    })
+    this.#keptRevocations = new KeptRevocations({
+      revocations: this.revocations,
+      clock,
+      state,
+      onError: options.onError,
     })
     this.#owners = new NameOwners({
       trust,
@@ -311,6 +322,7 @@ export class RealmLink {
     this.keyring.destroyAll()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#owners.close()
+    this.#keptRevocations.close()
     this.#options.state.close()
   }
 
@@ -418,6 +430,7 @@ export class RealmLink {
   #reportRevocation({ identity, reason }: Revocation): void {
     const { feed, clock } = this.#options
     feed.emit({ type: 'revoked', identity, reason, self: identity === this.#options.identity.publicKey })
+    this.#keptRevocations.changed()
     this.directory.invalidate(clock.now())
     this.#changed()
   }
@@ -497,15 +510,16 @@ export class RealmLink {
     const added = tick === undefined ? [] : this.revocations.adopt(statements, tick)
     for (const { revocation } of added) this.#reportRevocation(revocation)
     for (const statement of statements) this.#takeRevocation(statement)
-    this.#shareRevocations(statements)
   }
 
-  /** Revocations that this agent holds and the rotation service does not: it verifies them, and ticks agree again. */
-  #shareRevocations(theirs: readonly Uint8Array[]): void {
-    const held = new Set(theirs.map(hex))
+  /** Publishes revocations that this agent holds and the rotation service does not: it verifies them. */
+  #shareRevocations(tick: Tick): void {
     const { subjects, clock, onError } = this.#options
-    for (const { bytes } of this.revocations.inForce(clock.now())) {
-      if (!held.has(hex(bytes))) publishSafely(this.#nc, subjects.revoke, { bytes, onError })
+    const nowMs = clock.monotonic()
+    if (nowMs - this.#sharedAtMs < SHARE_REVOCATIONS_EVERY_MS) return
+    for (const { bytes } of this.revocations.beyond(tick)) {
+      this.#sharedAtMs = nowMs
+      publishSafely(this.#nc, subjects.revoke, { bytes, onError })
     }
   }
 
@@ -514,6 +528,7 @@ export class RealmLink {
     const accepted = this.epochs.accept(statements, target, this.#options.clock.now())
     if (before !== undefined && samePublic(accepted.hash, before.hash)) return
     this.directory.invalidate(this.#options.clock.now())
+    if (accepted.revocations.length > 0) this.#keptRevocations.changed()
     if (this.#isJoined) this.#announcer.announceSoon(accepted, before)
     this.#changed()
   }
@@ -541,7 +556,7 @@ export class RealmLink {
       this.#fetchEpochs(tick)
       return false
     }
-    if (!samePublic(this.revocations.hash(tick.now), tick.revocationsHash)) {
+    if (!this.revocations.holds(tick)) {
       this.#fetchRevocations()
       return false
     }
@@ -552,6 +567,7 @@ export class RealmLink {
       return false
     }
     this.#freshness.count(tick, this.#tickCameAt)
+    this.#shareRevocations(tick)
     this.#reported.clear()
     // Timers do not see a suspended machine, nor a wall clock that is set.
     this.#destroyEnded()

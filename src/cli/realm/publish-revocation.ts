@@ -39,16 +39,14 @@ export async function publishRevocation(nc: NatsLike, options: PublishRevocation
       nc.publish(subjects.revoke, statement)
       const statements = await questions.pages(QueryKind.revocations)
       const nowMs = clock.now()
-      const held = new RevocationSet(engine, trust)
       const others = new RevocationSet(engine, trust)
-      for (const bytes of statements) {
-        held.add(bytes, nowMs)
-        // Whoever is being revoked may be the rotator: it can still say that it has heard.
-        if (!samePublic(bytes, statement)) others.add(bytes, nowMs)
-      }
+      // Whoever is being revoked may be the rotator: it can still say that it has heard.
+      for (const bytes of statements) if (!samePublic(bytes, statement)) others.addCarried(bytes, nowMs)
       const { tick } = await questions.tick(others)
-      const isHeld = held.inForce(tick.now).some(({ bytes }) => samePublic(bytes, statement))
-      if (!isHeld || !samePublic(held.hash(tick.now), tick.revocationsHash)) throw unconfirmed()
+      // Judged as agents judge it: that a revoker's token has ended since does not matter.
+      const held = new RevocationSet(engine, trust)
+      held.adopt(statements, tick)
+      if (!held.inForce(tick.now).some(({ bytes }) => samePublic(bytes, statement))) throw unconfirmed()
     })
   } catch (error) {
     if (error instanceof SubrosaError) throw unconfirmed()

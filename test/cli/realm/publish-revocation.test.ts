@@ -1,48 +1,42 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { publishRevocation } from '../../../src/cli/realm/publish-revocation.ts'
-import { signRevocation } from '../../../src/keys/revocations.ts'
+import { ManualClock } from '../../support/clock.ts'
 import { HandRotator } from '../../support/hand-rotator.ts'
+import { passing } from '../../support/passing.ts'
 import { TestRealm } from '../../support/realm.ts'
-import { failure } from '../../support/until.ts'
 
-/** The rotation service of these tests hears revocations, and does with them what the test says. */
-describe('publishing a revocation to a rotation service that', () => {
-  let realm: TestRealm
-  let hand: HandRotator
-  let statement: Uint8Array
-  beforeEach(async () => {
-    realm = await TestRealm.start({ rotation: false })
-    hand = await HandRotator.start(realm)
-    statement = signRevocation(realm.authority, {
-      realm: realm.authority.publicKey,
-      identity: realm.identity('mallory').publicKey,
-      since: realm.clock.now(),
-      until: realm.clock.now() + 3_600_000,
-      reason: '',
-    })
-  })
-  afterEach(() => realm.stop())
+let clock: ManualClock
+let realm: TestRealm
+beforeEach(async () => {
+  clock = new ManualClock()
+  realm = await TestRealm.start({ clock, rotation: false })
+})
+afterEach(() => realm.stop())
 
-  const publish = async () =>
-    publishRevocation(await realm.connection(), { trust: realm.trust, statement, timeoutMs: 700 })
-
-  it('holds it, is confirmed', async () => {
-    hand.revocations = [statement]
-    await publish()
-  })
-
-  it('does not hold it, is not', async () => {
-    expect(await failure(publish)).toMatchObject({ code: 'ERR_NO_ROTATION_SERVICE' })
-  })
-
-  it('hands it out and does not name it, is not', async () => {
-    hand.revocations = [statement]
-    hand.namedRevocations = []
-    expect(await failure(publish)).toMatchObject({ code: 'ERR_NO_ROTATION_SERVICE' })
-  })
-
-  it('names it and does not hand it out, is not', async () => {
-    hand.namedRevocations = [statement]
-    expect(await failure(publish)).toMatchObject({ code: 'ERR_NO_ROTATION_SERVICE' })
+describe('a revocation', () => {
+  it('is confirmed also while another one is in force whose revoker’s token has ended', async () => {
+    const hand = await HandRotator.start(realm)
+    const { world } = hand
+    const guard = realm.identity('guard', { roles: ['revoker'], expiresAtMs: clock.now() + 1000 })
+    const bySomebody = { signer: guard, token: guard.token }
+    const earlier = world.revocation(realm.identity('intern'), { since: clock.now() }, bySomebody)
+    clock.advance(2000)
+    const statement = world.revocation(realm.identity('mallory'), { since: clock.now() })
+    const published = async (): Promise<string> => {
+      const nc = await realm.connection()
+      const options = { trust: realm.trust, statement, clock, timeoutMs: 5000 }
+      const done = publishRevocation(nc, options).then(
+        () => 'confirmed',
+        (error: { readonly code: string }) => error.code,
+      )
+      return passing(clock, done)
+    }
+    hand.revocations = [earlier]
+    expect(await published()).toBe('ERR_NO_ROTATION_SERVICE')
+    hand.revocations = [earlier, statement]
+    expect(await published()).toBe('confirmed')
+    // What a tick does not name is not confirmed by being shown.
+    hand.namedRevocations = [earlier]
+    expect(await published()).toBe('ERR_NO_ROTATION_SERVICE')
   })
 })

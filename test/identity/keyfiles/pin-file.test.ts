@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -64,6 +64,17 @@ describe('a file of pins', () => {
       for (const mode of [0o644, 0o600, 0o444])
         expect(await load({ realm, pins: {} }, mode)).toEqual({ realm, pins: {} })
       await chmod(path, 0o600)
+    },
+  )
+
+  it.skipIf(process.getuid?.() !== 0)(
+    'must be one’s own, or root’s: whoever owns it can change it',
+    async () => {
+      expect(await load({ realm, pins: {} }, 0o644)).toEqual({ realm, pins: {} })
+      await chown(path, 12_345, 0)
+      expect(await failure(() => loadPins(path))).toMatchObject({ code: 'ERR_KEY_FILE_PERMISSIONS' })
+      await chown(path, 0, 0)
+      expect(await loadPins(path)).toEqual({ realm, pins: {} })
     },
   )
 
