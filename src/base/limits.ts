@@ -23,8 +23,12 @@ export const MAX_REVOCATIONS_HELD = 8192
 export const MAX_REVOCATION_BYTES_HELD = 5 * 1024 * 1024
 /** How long it may take until a revocation is written down, in ms. */
 export const REVOCATIONS_KEPT_MS = 1000
-/** Between two times at which an agent says what the rotation service lacks, in ms. */
-export const SHARE_REVOCATIONS_EVERY_MS = 60_000
+/** How long an agent waits at most before it says for the first time what the rotation service lacks, in ms. */
+export const SHARE_REVOCATIONS_MS = 60_000
+/** How often that is doubled: up to about an hour. */
+export const MAX_SHARING_DOUBLINGS = 6
+/** Revocations that it says at once. */
+export const MAX_SHARED_REVOCATIONS = 16
 export const MAX_NONCES_PER_TICK = 64
 export const MAX_STATEMENTS_PER_PAGE = 100
 export const DEFAULT_MAX_INSTANCES = 16
@@ -93,6 +97,10 @@ export const MAX_FAILED_LOOKUPS_CACHED = 4096
 export const MAX_NAMES_REMEMBERED = 65_536
 /** How long it may take until a change of owners is written down, in ms. */
 export const OWNERS_KEPT_MS = 10_000
+/** Former identities that are remembered for a name, and that a token names. */
+export const MAX_FORMER_OWNERS = 8
+/** How long after one that failed the state is written again, in ms. */
+export const WRITE_AGAIN_MS = 60_000
 export const FAILED_LOOKUP_TTL_MS = 10_000
 export const FAILED_OPENS_PER_SECOND = 64
 /** Frames of a session that its key fits and its sender has not signed, before its sender is told to leave it. */

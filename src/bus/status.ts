@@ -51,15 +51,15 @@ export type StatusEvent =
   /** An identity is not trusted any more. `self` where it is one's own. */
   | { readonly type: 'revoked'; readonly identity: string; readonly reason: string; readonly self: boolean }
   /**
-   * A name belongs to another identity (public keys) than before: the former one is revoked, or the new one was issued the
-   * name earlier.
+   * A name belongs to another identity (public keys) than before: the former one is revoked, the authority says that the new
+   * one succeeds it, or the new one was issued the name earlier.
    */
   | {
       readonly type: 'nameMoved'
       readonly name: string
       readonly from: string
       readonly to: string
-      readonly why: 'revoked' | 'earlier'
+      readonly why: 'revoked' | 'succeeded' | 'earlier'
     }
   /** Two processes announced themselves as one instance. */
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }

@@ -1,5 +1,5 @@
 import { SubrosaError } from '../base/errors.ts'
-import { DEFAULT_MAX_INSTANCES, MAX_MAX_INSTANCES } from '../base/limits.ts'
+import { DEFAULT_MAX_INSTANCES, MAX_FORMER_OWNERS, MAX_MAX_INSTANCES } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { isObject, type JsonObject } from '../json/objects.ts'
 import { type DecodedJwt, decodeJwt, invalidToken, signJwt } from './jwt.ts'
@@ -11,7 +11,7 @@ const VERSION = 1
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
 const MAX_ROLES = 8
 /** Most identities have none, and share this list. */
-const NO_ROLES: readonly string[] = Object.freeze([])
+const NONE: readonly string[] = Object.freeze([])
 
 /** What an identity may do besides sending and reading. `rotator` signs epochs and ticks, `revoker` revocations. */
 export type Role = 'rotator' | 'revoker'
@@ -29,6 +29,8 @@ export interface IdentityClaims {
   readonly maxInstances: number
   /** When an authority first issued the name to this identity. */
   readonly since: number
+  /** Identities (`U…`) that had the name before: they have lost it, by the authority's word. */
+  readonly succeeds: readonly string[]
   readonly issuedAt: number
   readonly expiresAt: number
 }
@@ -44,6 +46,8 @@ export interface TokenRequest {
   readonly maxInstances?: number
   /** For a renewal: when the name was first issued to this identity, in seconds since 1970. Default: now. */
   readonly since?: number
+  /** Identities that had the name before. Default: none. */
+  readonly succeeds?: readonly string[]
   readonly expiresAtMs: number
 }
 
@@ -71,7 +75,8 @@ export function issueToken(
   request: TokenRequest,
   options: { readonly signer: Signer; readonly issuedAtMs: number },
 ): string {
-  const { realm, name, identity, roles = [], permissions, maxInstances, since, expiresAtMs } = request
+  const { realm, name, identity, roles = [], permissions, expiresAtMs } = request
+  const { maxInstances, since, succeeds = [] } = request
   if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
   decodeNkey('U', identity)
   return signJwt(
@@ -92,6 +97,7 @@ export function issueToken(
           sub: permissions.sub,
           max_instances: maxInstances ?? DEFAULT_MAX_INSTANCES,
           ...(since === undefined ? {} : { since }),
+          ...(succeeds.length === 0 ? {} : { succeeds }),
         },
       },
     },
@@ -206,9 +212,16 @@ function parseClaims(claims: JsonObject): IdentityClaims {
     permissions: { pub: parseRules(claim['pub']), sub: parseRules(claim['sub']) },
     maxInstances: parseMaxInstances(claim['max_instances']),
     since: parseSince(claim['since'], seconds(claims['iat'])),
+    succeeds: parseSucceeds(claim['succeeds']),
     issuedAt: seconds(claims['iat']),
     expiresAt: seconds(claims['exp']),
   }
+}
+
+function parseSucceeds(value: unknown): readonly string[] {
+  if (value === undefined) return NONE
+  if (!Array.isArray(value) || value.length > MAX_FORMER_OWNERS) throw invalidToken()
+  return value.map((identity) => key('U', identity))
 }
 
 function parseSince(value: unknown, issuedAt: number): number {
@@ -240,9 +253,9 @@ function seconds(value: unknown): number {
 }
 
 function parseRoles(value: unknown): readonly string[] {
-  if (value === undefined) return NO_ROLES
+  if (value === undefined) return NONE
   if (!Array.isArray(value) || value.length > MAX_ROLES) throw invalidToken()
-  if (value.length === 0) return NO_ROLES
+  if (value.length === 0) return NONE
   return value.map(text)
 }
 

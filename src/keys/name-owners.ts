@@ -1,7 +1,8 @@
 import type { Clock } from '../base/clock.ts'
-import { MAX_NAMES_REMEMBERED, OWNERS_KEPT_MS } from '../base/limits.ts'
+import { MAX_FORMER_OWNERS, MAX_NAMES_REMEMBERED, OWNERS_KEPT_MS } from '../base/limits.ts'
 import type { IdentityClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
+import { DelayedWrite } from './delayed-write.ts'
 import type { RevocationSet } from './revocations.ts'
 import type { AgentState } from './state.ts'
 
@@ -12,10 +13,12 @@ export interface NameOwner {
   readonly since: number
   /** The highest `iat` of its tokens that was seen: what a revocation has to reach. */
   readonly issuedAt: number
+  /** Whether its newest token has the role of a rotation service: only an authority's revocation reaches it then. */
+  readonly isRotator: boolean
   /** Whether a revocation covers it: the next identity that proves itself has the name, also when that is forgotten. */
   readonly isOver: boolean
-  /** When this was decided, in ms since 1970: of two processes of one agent the later one knew more. */
-  readonly at: number
+  /** Identities that had the name and lost it, the latest last. */
+  readonly former: readonly string[]
 }
 
 /** A name has another owner than before. */
@@ -23,15 +26,15 @@ export interface NameMoved {
   readonly name: string
   readonly from: string
   readonly to: string
-  /** `revoked`: the former owner is; `earlier`: the new one was issued the name before. */
-  readonly why: 'revoked' | 'earlier'
+  /** `revoked`: the former owner is; `succeeded`: the authority says so; `earlier`: it was issued to the new one before. */
+  readonly why: 'revoked' | 'succeeded' | 'earlier'
 }
 
 /** What is remembered, and how. */
 export interface NameOwnersOptions {
   readonly trust: Pick<Trust, 'isByPins'>
   readonly revocations: Pick<RevocationSet, 'covers'>
-  readonly clock: Pick<Clock, 'now' | 'after'>
+  readonly clock: Pick<Clock, 'after'>
   readonly state: Pick<AgentState, 'owners' | 'keepOwners'>
   readonly onMoved: (moved: NameMoved) => void
   readonly onError: (error: unknown) => void
@@ -44,11 +47,18 @@ export interface NameOwnersOptions {
 export class NameOwners {
   readonly #options: NameOwnersOptions
   readonly #owners: Map<string, NameOwner>
-  #cancelKeeping: (() => void) | undefined
+  readonly #write: DelayedWrite
 
   constructor(options: NameOwnersOptions) {
+    const { trust, state, clock, onError } = options
     this.#options = options
-    this.#owners = new Map(options.trust.isByPins ? [] : options.state.owners)
+    this.#owners = new Map(trust.isByPins ? [] : state.owners)
+    this.#write = new DelayedWrite({
+      clock,
+      delayMs: OWNERS_KEPT_MS,
+      write: () => state.keepOwners(this.#owners),
+      onError,
+    })
   }
 
   /**
@@ -57,23 +67,24 @@ export class NameOwners {
    * @param proved claims of those that have proved themselves, and whose tokens are in force
    */
   ownerOf(name: string, proved: readonly IdentityClaims[]): string | undefined {
-    const earliest = earliestOf(proved)
-    if (this.#options.trust.isByPins) return earliest?.identity
+    if (this.#options.trust.isByPins) return earliestOf(proved)?.identity
     const known = this.#judged(name)
-    if (earliest === undefined) return known?.isOver === true ? undefined : known?.identity
     if (known === undefined) {
-      if (this.#owners.size < MAX_NAMES_REMEMBERED) this.#set(name, earliest, proved)
-      return earliest.identity
+      const first = earliestOf(proved)
+      if (first !== undefined && this.#owners.size < MAX_NAMES_REMEMBERED)
+        this.#set(name, ownerFrom(first, proved, first.succeeds))
+      return first?.identity
     }
-    const isOwner = earliest.identity === known.identity
-    if (!isOwner && !known.isOver && !isEarlier(earliest, known)) return known.identity
-    if (!isOwner || known.isOver || newestOf(earliest.identity, proved) > known.issuedAt)
-      this.#set(name, earliest, proved)
-    if (!isOwner) {
-      const why = known.isOver ? 'revoked' : 'earlier'
-      this.#options.onMoved({ name, from: known.identity, to: earliest.identity, why })
-    }
-    return earliest.identity
+    const best = earliestOf(proved.filter((claims) => mayHave(claims, known)))
+    if (best === undefined) return known.isOver ? undefined : known.identity
+    const why = best.identity === known.identity ? undefined : whyMoved(known, best)
+    if (best.identity !== known.identity && why === undefined) return known.identity
+    const lost = why === undefined || why === 'earlier' ? [] : [known.identity]
+    const next = ownerFrom(best, proved, [...known.former, ...best.succeeds, ...lost])
+    const isNewer = why !== undefined || next.issuedAt >= known.issuedAt
+    this.#set(name, isNewer ? next : { ...known, former: next.former })
+    if (why !== undefined) this.#options.onMoved({ name, from: known.identity, to: best.identity, why })
+    return best.identity
   }
 
   /** Revocations have come: those that cover an owner are noted, since they are forgotten one day. */
@@ -83,48 +94,67 @@ export class NameOwners {
 
   /** Writes down what is not written yet. */
   close(): void {
-    if (this.#cancelKeeping === undefined) return
-    this.#cancelKeeping()
-    this.#keep()
+    this.#write.close()
   }
 
   #judged(name: string): NameOwner | undefined {
     const known = this.#owners.get(name)
-    if (known === undefined || known.isOver) return known
-    if (!this.#options.revocations.covers(known.identity, known.issuedAt)) return known
-    const over = { ...known, isOver: true, at: this.#options.clock.now() }
-    this.#owners.set(name, over)
-    this.#keepSoon()
+    if (known === undefined || known.isOver || !this.#options.revocations.covers(known)) return known
+    const over = { ...known, isOver: true }
+    this.#set(name, over)
     return over
   }
 
-  #set(name: string, { identity, since }: IdentityClaims, proved: readonly IdentityClaims[]): void {
-    const at = this.#options.clock.now()
-    this.#owners.set(name, { identity, since, issuedAt: newestOf(identity, proved), isOver: false, at })
-    this.#keepSoon()
-  }
-
-  /** Many come together: writing all of them for each would take longer than proving them. */
-  #keepSoon(): void {
-    this.#cancelKeeping ??= this.#options.clock.after(OWNERS_KEPT_MS, () => this.#keep())
-  }
-
-  #keep(): void {
-    this.#cancelKeeping = undefined
-    try {
-      this.#options.state.keepOwners(this.#owners)
-    } catch (error) {
-      this.#options.onError(error)
-    }
+  #set(name: string, owner: NameOwner): void {
+    const known = this.#owners.get(name)
+    if (known !== undefined && isSame(known, owner)) return
+    this.#owners.set(name, owner)
+    this.#write.soon()
   }
 }
 
-/** Of several identities that have proved themselves under one name the one to which it was issued first. */
+/**
+ * What two processes of one agent remember of a name, together: as if one of them had seen all of it. No clock is asked.
+ */
+export function mergeOwners(a: NameOwner, b: NameOwner): NameOwner {
+  const former = [...a.former, ...b.former]
+  if (a.identity === b.identity) {
+    const [newer, older] = a.issuedAt >= b.issuedAt ? [a, b] : [b, a]
+    const isOver = newer.isOver || (older.isOver && older.issuedAt === newer.issuedAt)
+    return { ...newer, isOver, former: formerOf(newer.identity, former) }
+  }
+  const [winner, loser] = isBefore(a, b) ? [a, b] : [b, a]
+  const lost = loser.isOver ? [loser.identity] : []
+  return { ...winner, former: formerOf(winner.identity, [...former, ...lost]) }
+}
+
+/** Of several identities that have proved themselves under one name the one that has it. */
 export function earliestOf(proved: readonly IdentityClaims[]): IdentityClaims | undefined {
-  return proved.reduce<IdentityClaims | undefined>(
-    (first, claims) => (first === undefined || isEarlier(claims, first) ? claims : first),
-    undefined,
-  )
+  const isSucceeded = ({ identity }: IdentityClaims): boolean =>
+    proved.some((other) => other.identity !== identity && other.succeeds.includes(identity))
+  return proved.reduce<IdentityClaims | undefined>((first, claims) => {
+    if (isSucceeded(claims)) return first
+    return first === undefined || isEarlier(claims, first) ? claims : first
+  }, undefined)
+}
+
+/** Whoever has lost a name by the authority's word has it again by the authority's word alone. */
+function mayHave({ identity, issuedAt, succeeds }: IdentityClaims, known: NameOwner): boolean {
+  if (succeeds.includes(known.identity)) return true
+  if (identity === known.identity) return !known.isOver || issuedAt > known.issuedAt
+  return !known.former.includes(identity)
+}
+
+function whyMoved(known: NameOwner, best: IdentityClaims): NameMoved['why'] | undefined {
+  if (best.succeeds.includes(known.identity)) return 'succeeded'
+  if (known.isOver) return 'revoked'
+  return isEarlier(best, known) ? 'earlier' : undefined
+}
+
+function isBefore(a: NameOwner, b: NameOwner): boolean {
+  const [hasLost, otherHasLost] = [b.former.includes(a.identity), a.former.includes(b.identity)]
+  if (hasLost !== otherHasLost) return otherHasLost
+  return a.isOver === b.isOver ? isEarlier(a, b) : b.isOver
 }
 
 function isEarlier(
@@ -134,9 +164,29 @@ function isEarlier(
   return a.since < b.since || (a.since === b.since && a.identity < b.identity)
 }
 
-function newestOf(identity: string, proved: readonly IdentityClaims[]): number {
-  return proved.reduce(
-    (newest, claims) => (claims.identity === identity ? Math.max(newest, claims.issuedAt) : newest),
-    0,
+function ownerFrom(
+  { identity, since }: IdentityClaims,
+  proved: readonly IdentityClaims[],
+  former: readonly string[],
+): NameOwner {
+  const own = proved.filter((claims) => claims.identity === identity)
+  const issuedAt = Math.max(...own.map((claims) => claims.issuedAt))
+  const isRotator = own.some((claims) => claims.issuedAt === issuedAt && claims.roles.includes('rotator'))
+  return { identity, since, issuedAt, isRotator, isOver: false, former: formerOf(identity, former) }
+}
+
+function formerOf(identity: string, all: readonly string[]): readonly string[] {
+  return [...new Set(all)].filter((other) => other !== identity).slice(-MAX_FORMER_OWNERS)
+}
+
+function isSame(a: NameOwner, b: NameOwner): boolean {
+  return (
+    a.identity === b.identity &&
+    a.since === b.since &&
+    a.issuedAt === b.issuedAt &&
+    a.isRotator === b.isRotator &&
+    a.isOver === b.isOver &&
+    a.former.length === b.former.length &&
+    a.former.every((identity, i) => identity === b.former[i])
   )
 }

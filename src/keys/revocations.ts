@@ -38,6 +38,28 @@ export function signRevocation(signer: Signer, revocation: Revocation, token?: s
   return encodeStatement(WireType.revocation, { structure, signature, token })
 }
 
+/** How many revocations are held at most, and how long they are together. */
+export interface RevocationLimits {
+  readonly count: number
+  readonly bytes: number
+  /** Which part of either those may have that revokers have signed. */
+  readonly ofRevokers: number
+}
+
+/** Beyond what any honest service has, so that nothing depends on the order in which revocations come. */
+const HELD: RevocationLimits = {
+  count: MAX_REVOCATIONS_HELD,
+  bytes: MAX_REVOCATION_BYTES_HELD,
+  ofRevokers: 0.5,
+}
+
+/** What an epoch can carry, and so a rotation service can hold. */
+export const CARRIED: RevocationLimits = {
+  count: MAX_REVOCATIONS,
+  bytes: MAX_REVOCATION_BYTES,
+  ofRevokers: 1,
+}
+
 /** The revocations that an agent knows, by the hash of each. */
 export class RevocationSet {
   readonly #engine: CryptoEngine
@@ -46,15 +68,22 @@ export class RevocationSet {
   readonly #byHash = new Map<string, VerifiedRevocation>()
   /** The same by identity: it is asked for every message. */
   readonly #byIdentity = new Map<string, readonly VerifiedRevocation[]>()
+  readonly #max: RevocationLimits
   #bytes = 0
+  /** Of those that revokers have signed: the authority's are never kept out by them. */
+  readonly #byRevokers = { count: 0, bytes: 0 }
   /** The set of the rotation service that was taken in last: all of it is held here too. */
   #adopted: RevocationSet | undefined
 
-  /** @param latest by it a revocation that comes is over, and a revoker's token expired, where it is ahead of the clock */
-  constructor(engine: CryptoEngine, trust: Trust, latest: Latest = unconfirmed) {
+  /**
+   * @param latest by it a revocation that comes is over, and a revoker's token expired, where it is ahead of the clock
+   * @param max what is held at most, however it comes. Default: more than any honest service has
+   */
+  constructor(engine: CryptoEngine, trust: Trust, latest: Latest = unconfirmed, max = HELD) {
     this.#engine = engine
     this.#trust = trust
     this.#latest = latest
+    this.#max = max
   }
 
   /**
@@ -64,6 +93,7 @@ export class RevocationSet {
    *   badly signed, by a revoker without the role or itself revoked, dated more than 120 s ahead, or one too many.
    */
   add(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
+    if (this.knows(bytes)) return undefined
     const notBeforeMs = Math.max(nowMs, this.#latest())
     const revokerKey = (token: string): Uint8Array => this.#revokerKey(token, nowMs, notBeforeMs)
     return this.#take(this.#verify(bytes, { nowMs, notBeforeMs, revokerKey }), (one) =>
@@ -82,6 +112,39 @@ export class RevocationSet {
     return this.#take(this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey }), (one) =>
       this.#hasRoom(one),
     )
+  }
+
+  /**
+   * Takes in what another replica of the rotation service has let in, as {@link addCarried}, within the shares of the door: all
+   * replicas hear of it in one order.
+   */
+  addVouched(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
+    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
+    const verified = this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey })
+    return this.#take(verified, (one) => this.#hasRoomAtDoor(one))
+  }
+
+  /** Takes in what was held before, whatever the clock says: it may be wrong when a process starts. */
+  restore(bytes: Uint8Array): void {
+    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
+    const anyTime = { nowMs: Number.MAX_SAFE_INTEGER, notBeforeMs: 0 }
+    this.#take(this.#verify(bytes, { ...anyTime, revokerKey }), (one) => this.#hasRoom(one))
+  }
+
+  /** Whether this very statement is held, or an authority's of the same words: then nothing of it need be verified. */
+  knows(bytes: Uint8Array): boolean {
+    try {
+      const { structure } = decodeStatement(WireType.revocation, bytes)
+      const known = this.#byHash.get(hex(this.#engine.sha256(structure)))
+      return known !== undefined && (known.byAuthority || samePublic(known.bytes, bytes))
+    } catch {
+      return false
+    }
+  }
+
+  /** All that are held, in force or not, in no order. */
+  all(): readonly VerifiedRevocation[] {
+    return [...this.#byHash.values()]
   }
 
   /**
@@ -128,8 +191,9 @@ export class RevocationSet {
     if (known === undefined && !hasRoom(verified)) return undefined
     // A revoker that repeats an authority's words must not take the place of the authority's signature.
     if (known !== undefined && (known.byAuthority || !verified.byAuthority)) return undefined
+    if (known !== undefined) this.#count(known, -1)
     this.#byHash.set(key, verified)
-    this.#bytes += verified.bytes.length - (known?.bytes.length ?? 0)
+    this.#count(verified, 1)
     const { identity } = verified.revocation
     this.#byIdentity.set(identity, [...(this.#byIdentity.get(identity) ?? []), verified])
     return verified
@@ -142,16 +206,27 @@ export class RevocationSet {
     return isSmall && this.#byHash.size < MAX_REVOCATIONS * share
   }
 
-  /** More than any honest list has. */
-  #hasRoom({ bytes }: VerifiedRevocation): boolean {
-    const isSmall = this.#bytes + bytes.length <= MAX_REVOCATION_BYTES_HELD
-    return isSmall && this.#byHash.size < MAX_REVOCATIONS_HELD
+  #hasRoom({ bytes, byAuthority }: VerifiedRevocation): boolean {
+    const { count, bytes: most, ofRevokers } = this.#max
+    const theirs = this.#byRevokers
+    const hasShare = theirs.count < count * ofRevokers && theirs.bytes + bytes.length <= most * ofRevokers
+    return this.#byHash.size < count && this.#bytes + bytes.length <= most && (byAuthority || hasShare)
+  }
+
+  #count({ bytes, byAuthority }: VerifiedRevocation, by: 1 | -1): void {
+    this.#bytes += by * bytes.length
+    if (byAuthority) return
+    this.#byRevokers.count += by
+    this.#byRevokers.bytes += by * bytes.length
   }
 
   /** Whether every token that an authority issued to this identity until then (seconds since 1970) is refused. */
-  covers(identity: string, issuedAt: number): boolean {
+  covers(of: { readonly identity: string; readonly issuedAt: number; readonly isRotator: boolean }): boolean {
+    const { identity, issuedAt, isRotator } = of
     const held = this.#byIdentity.get(identity) ?? []
-    return held.some(({ revocation }) => issuedAt * 1000 <= revocation.since)
+    return held.some(
+      ({ revocation, byAuthority }) => (byAuthority || !isRotator) && issuedAt * 1000 <= revocation.since,
+    )
   }
 
   /** Whether tokens issued to this identity at this time are refused. */
@@ -178,10 +253,11 @@ export class RevocationSet {
 
   /** Forgets what is long over, by the latest time: a clock that is ahead for a moment lifts no revocation. */
   prune(latestMs: number): void {
-    for (const [key, { revocation, bytes }] of this.#byHash) {
+    for (const [key, held] of this.#byHash) {
+      const { revocation } = held
       if (revocation.until + CLOCK_WINDOW_MS >= latestMs) continue
       this.#byHash.delete(key)
-      this.#bytes -= bytes.length
+      this.#count(held, -1)
       const others = (this.#byIdentity.get(revocation.identity) ?? []).filter(({ hash }) => hex(hash) !== key)
       this.#byIdentity.set(revocation.identity, others)
       if (others.length === 0) this.#byIdentity.delete(revocation.identity)

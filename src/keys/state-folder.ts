@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   closeSync,
   fsyncSync,
   mkdirSync,
@@ -7,18 +8,19 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fromHex, hex } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { MAX_NAMES_REMEMBERED, MAX_REVOCATIONS_HELD } from '../base/limits.ts'
+import { MAX_NAMES_REMEMBERED } from '../base/limits.ts'
 import { isAgentName } from '../identity/token.ts'
 import type { EpochFloor } from './epochs.ts'
-import type { NameOwner } from './name-owners.ts'
+import { mergeOwners, type NameOwner } from './name-owners.ts'
 import type { AgentState, FormerInstance } from './state.ts'
 
 const MAX_SLOTS = 1024
@@ -128,13 +130,14 @@ class SlotState implements AgentState {
       format: FORMAT,
       floor: floor === undefined ? undefined : { number: floor.number, hash: hex(floor.hash) },
       instances,
-      owners: [...owners].map(([name, { identity, since, issuedAt, isOver, at }]) => [
+      owners: [...owners].map(([name, { identity, since, issuedAt, isRotator, isOver, former }]) => [
         name,
         identity,
         since,
         issuedAt,
+        isRotator,
         isOver,
-        at,
+        former,
       ]),
       revocations: revocations.map((bytes) => Buffer.from(bytes).toString('base64')),
     })
@@ -143,7 +146,7 @@ class SlotState implements AgentState {
   }
 }
 
-/** Replaces a file so that a crash leaves the old text or the new one, and nothing in between. */
+/** Replaces a file so that a crash, or a disk that is full, leaves the old text or the new one, and nothing in between. */
 export function writeDurably(path: string, text: string): void {
   const temporary = `${path}.new`
   try {
@@ -151,7 +154,8 @@ export function writeDurably(path: string, text: string): void {
     rmSync(temporary, { force: true })
     const file = openSync(temporary, 'wx', 0o600)
     try {
-      writeSync(file, text)
+      // Not writeSync: that may write less than all of it, and says so by a number alone.
+      writeFileSync(file, text)
       fsyncSync(file)
     } finally {
       closeSync(file)
@@ -159,19 +163,31 @@ export function writeDurably(path: string, text: string): void {
     renameSync(temporary, path)
     syncFolder(join(path, '..'))
   } catch (cause) {
+    rmSync(temporary, { force: true })
     throw new SubrosaError('ERR_STATE', `cannot write ${path}`, { cause })
   }
 }
 
-/** Whoever can write to a folder can put an older state there. @throws SubrosaError ERR_STATE */
+/**
+ * Whoever can write to a folder can put an older state there: from now on that is its owner alone.
+ *
+ * @throws SubrosaError ERR_STATE where it belongs to somebody else
+ */
 function checkFolder(path: string): void {
   // Windows has no such bits: there the folder's access list decides.
   if (process.platform === 'win32') return
-  const { uid, mode } = statSync(path)
-  const isOwn = uid === 0 || uid === process.getuid?.()
-  if (isOwn && (mode & WRITE_BY_OTHERS) === 0) return
-  throw new SubrosaError('ERR_STATE', `others can write to the state folder ${path}`, {
-    hint: `see what is in it; then make it your own, and chmod go-w ${path}`,
+  const { mode } = assertOwn(path)
+  if ((mode & WRITE_BY_OTHERS) === 0) return
+  // A volume may be mounted so. What others have put there is told by whose it is.
+  chmodSync(path, mode & ~WRITE_BY_OTHERS)
+}
+
+function assertOwn(path: string): Stats {
+  const stats = statSync(path)
+  const { uid } = stats
+  if (process.platform === 'win32' || uid === 0 || uid === process.getuid?.()) return stats
+  throw new SubrosaError('ERR_STATE', `${path} belongs to somebody else, who can change it`, {
+    hint: 'see what is in it, and then make it your own',
   })
 }
 
@@ -226,7 +242,7 @@ function loadLock(): (file: number) => boolean {
   }
 }
 
-/** What all processes of this agent know: the highest floor, all revocations, and of each owner what was decided last. */
+/** What all processes of this agent know: the highest floor, and all that was seen of revocations and names. */
 function sharedState(folder: string): Omit<StoredState, 'instances'> {
   let highest: EpochFloor | undefined
   const owners = new Map<string, NameOwner>()
@@ -236,8 +252,11 @@ function sharedState(folder: string): Omit<StoredState, 'instances'> {
     if (stored === undefined) continue
     const { floor } = stored
     if (floor !== undefined && (highest === undefined || floor.number > highest.number)) highest = floor
-    for (const [name, owner] of stored.owners)
-      if (owner.at > (owners.get(name)?.at ?? Number.NEGATIVE_INFINITY)) owners.set(name, owner)
+    for (const [name, owner] of stored.owners) {
+      const other = owners.get(name)
+      if (other !== undefined) owners.set(name, mergeOwners(other, owner))
+      else if (owners.size < MAX_NAMES_REMEMBERED) owners.set(name, owner)
+    }
     for (const bytes of stored.revocations) revocations.set(hex(bytes), bytes)
   }
   return { floor: highest, owners, revocations: [...revocations.values()] }
@@ -250,10 +269,12 @@ function statePath(slot: string): string {
 function readState(slot: string): StoredState | undefined {
   let text: string
   try {
+    assertOwn(statePath(slot))
     text = readFileSync(statePath(slot), 'utf8')
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
       return undefined
+    if (cause instanceof SubrosaError) throw cause
     // To go on without the floor would be to accept a rollback.
     throw new SubrosaError('ERR_STATE', `cannot read ${statePath(slot)}`, { cause })
   }
@@ -286,20 +307,22 @@ function parseState(text: string): StoredState | undefined {
 
 /** @param listed absent in a file of before names were remembered */
 function parseOwners(listed: unknown = []): ReadonlyMap<string, NameOwner> | undefined {
-  if (!Array.isArray(listed) || listed.length > MAX_NAMES_REMEMBERED) return undefined
+  if (!Array.isArray(listed)) return undefined
   const owners = new Map<string, NameOwner>()
   for (const entry of listed) {
-    const [name, identity, since, issuedAt, isOver, at] = Array.isArray(entry) ? entry : []
+    const [name, identity, since, issuedAt, isRotator, isOver, former] = Array.isArray(entry) ? entry : []
     if (typeof name !== 'string' || !isAgentName(name) || typeof identity !== 'string') return undefined
-    if (![since, issuedAt, at].every(Number.isSafeInteger) || typeof isOver !== 'boolean') return undefined
-    owners.set(name, { identity, since, issuedAt, isOver, at })
+    if (![since, issuedAt].every(Number.isSafeInteger)) return undefined
+    if (typeof isRotator !== 'boolean' || typeof isOver !== 'boolean') return undefined
+    if (!Array.isArray(former) || !former.every((other) => typeof other === 'string')) return undefined
+    owners.set(name, { identity, since, issuedAt, isRotator, isOver, former })
   }
   return owners
 }
 
 /** @param listed absent in a file of before revocations were kept */
 function parseRevocations(listed: unknown = []): readonly Uint8Array[] | undefined {
-  if (!Array.isArray(listed) || listed.length > MAX_REVOCATIONS_HELD) return undefined
+  if (!Array.isArray(listed)) return undefined
   if (!listed.every((text) => typeof text === 'string' && BASE64.test(text))) return undefined
   return listed.map((text: string) => new Uint8Array(Buffer.from(text, 'base64')))
 }

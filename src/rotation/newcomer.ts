@@ -1,4 +1,3 @@
-import { samePublic } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { QUERY_INTERVAL_MS } from '../base/limits.ts'
@@ -71,10 +70,7 @@ export class Newcomer {
     for (const added of record.adopt(answer.revocations, tick)) onRevoked(added)
     for (const bytes of answer.announcements) onAnnouncement(bytes)
     const { head, revocations } = record
-    const isInStep =
-      head !== undefined &&
-      namesEpoch(tick, head) &&
-      samePublic(revocations.hash(tick.now), tick.revocationsHash)
+    const isInStep = head !== undefined && namesEpoch(tick, head) && revocations.holds(tick)
     if (isInStep && !record.isBelieved) record.believe()
     return isInStep
   }

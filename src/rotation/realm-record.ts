@@ -1,5 +1,5 @@
 import { hex, samePublic } from '../base/bytes.ts'
-import type { Clock } from '../base/clock.ts'
+import { type Clock, unconfirmed } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
@@ -9,7 +9,7 @@ import type { Trust } from '../identity/trust.ts'
 import type { ParsedAnnouncement } from '../keys/announcements.ts'
 import { Directory } from '../keys/directory.ts'
 import { type AcceptedEpoch, EpochChain, FIRST_PREV_HASH, signEpoch } from '../keys/epochs.ts'
-import { RevocationSet, type VerifiedRevocation } from '../keys/revocations.ts'
+import { CARRIED, RevocationSet, type VerifiedRevocation } from '../keys/revocations.ts'
 import { WireType } from '../wire/preamble.ts'
 import { decodeEpoch, decodeStatement } from '../wire/statements.ts'
 import type { RotationStore } from './store.ts'
@@ -58,7 +58,7 @@ export class RealmRecord {
     const stored = store.load()
     if (stored.isShared && !isShared) throw ofReplica(stored.epochs.at(-1))
     this.#options = options
-    this.revocations = new RevocationSet(engine, trust)
+    this.revocations = new RevocationSet(engine, trust, unconfirmed, CARRIED)
     this.epochs = new EpochChain({
       engine,
       trust,
@@ -184,10 +184,10 @@ export class RealmRecord {
     return this.#added(statements.flatMap((bytes) => this.revocations.add(bytes, nowMs) ?? []))
   }
 
-  /** Takes in revocations for which a replica or an epoch vouches. @returns those that are new */
+  /** Takes in revocations for which another replica vouches. @returns those that are new */
   addCarried(statements: readonly Uint8Array[]): readonly VerifiedRevocation[] {
     const nowMs = this.#options.clock.now()
-    return this.#added(statements.flatMap((bytes) => this.revocations.addCarried(bytes, nowMs) ?? []))
+    return this.#added(statements.flatMap((bytes) => this.revocations.addVouched(bytes, nowMs) ?? []))
   }
 
   /** Takes in the whole set of the replica that leads, where a tick names it. @returns those that are new */

@@ -1,6 +1,6 @@
 // Over 300 lines: one service in its two forms, alone and as a replica, best read side by side.
 
-import { hex, samePublic } from '../base/bytes.ts'
+import { hex } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { type Logger, warningLog } from '../base/logger.ts'
@@ -417,10 +417,7 @@ export class RotationService {
       this.#clock.now(),
     )
     this.#record.heardTick(tick.now)
-    const isInStep =
-      head !== undefined &&
-      namesEpoch(tick, head) &&
-      samePublic(revocations.hash(tick.now), tick.revocationsHash)
+    const isInStep = head !== undefined && namesEpoch(tick, head) && revocations.holds(tick)
     if (isInStep) return
     this.#replica?.poke()
     if (head === undefined || tick.number !== head.number || namesEpoch(tick, head)) return

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { MAX_MAX_INSTANCES, MAX_TOKEN_BYTES } from '../base/limits.ts'
+import { MAX_FORMER_OWNERS, MAX_MAX_INSTANCES, MAX_TOKEN_BYTES } from '../base/limits.ts'
 import { isPattern } from '../base/subject.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { fingerprint } from '../identity/fingerprint.ts'
@@ -47,6 +47,11 @@ export interface AgentRequest {
   readonly expiresInMs?: number
   /** Gives an agent that is there a new token and a new login. Its identity key stays. */
   readonly renew?: boolean
+  /**
+   * Gives the name to a new identity. Called when everything else is checked, and before anything is written: it has to
+   * revoke the one that has it, see {@link revokeAgent}.
+   */
+  readonly succeed?: () => Promise<unknown>
   readonly clock?: Clock
 }
 
@@ -84,6 +89,7 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
   const rights = requestedRights(request, request.renew ? former : undefined)
   // Whoever was issued the name first has it: a renewal must not make anybody later.
   const since = request.renew ? former?.claims.since : undefined
+  const succeeds = request.renew ? former?.claims.succeeds : await formerIdentities(realm, name, former)
   const { roles, permissions } = rights
   const brokerPermissions = agentBrokerPermissions({ realm: realm.key, name, roles, permissions })
   const token = issueToken(
@@ -93,7 +99,8 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
       name,
       identity: key.identity,
       ...rights,
-      ...(since === undefined ? {} : { since }),
+      ...(since !== undefined && { since }),
+      ...(succeeds !== undefined && { succeeds }),
       expiresAtMs,
     },
     { signer: await loadAuthority(realm), issuedAtMs },
@@ -112,6 +119,8 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
     { signer: await loadAccount(realm), issuedAtMs },
   )
 
+  await request.succeed?.()
+
   const paths = agentPaths(realm.dir, name)
   const write = former === undefined ? createFile : replaceFile
   const earlier = request.renew ? unexpired(former, issuedAtMs) : []
@@ -126,6 +135,18 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
   return { ...added, identityPath: key.file && paths.identity }
 }
 
+/** The identities that had this name before: agents that were away then learn from the new token that they have lost it. */
+async function formerIdentities(
+  realm: Realm,
+  name: string,
+  former: AgentRecord | undefined,
+): Promise<readonly string[]> {
+  const recorded = (await listRevocations(realm, 0)).filter((revocation) => revocation.name === name)
+  const all = recorded.sort((a, b) => a.since - b.since).map(({ identity }) => identity)
+  const before = former === undefined ? [] : [...former.claims.succeeds, former.claims.identity]
+  return [...new Set([...all, ...before])].slice(-MAX_FORMER_OWNERS)
+}
+
 /** An identity key that a token can be issued to. */
 interface AgentKey {
   /** The public key, `U…`. */
@@ -136,11 +157,12 @@ interface AgentKey {
 
 async function keyToAdd(
   realm: Realm,
-  { name, key }: AgentRequest,
+  { name, key, succeed }: AgentRequest,
   former: AgentRecord | undefined,
 ): Promise<AgentKey> {
   const path = agentPaths(realm.dir, name).identity
-  const isTaken = former === undefined ? (await readFileIfAny(path)) !== undefined : !former.revocation
+  const isHeld = former !== undefined && former.revocation === undefined && succeed === undefined
+  const isTaken = former === undefined ? (await readFileIfAny(path)) !== undefined : isHeld
   if (isTaken) {
     throw new SubrosaError('ERR_SETUP', `there is an agent ${name} already`, {
       hint: `to give it a new token: subrosa agent add ${name} --renew; to give its name to a new identity: --succeed`,
@@ -195,7 +217,7 @@ async function keyToRenew(
       'ERR_SETUP',
       `the key of ${name} is ${fingerprint(known)}, and ${fingerprint(key)} is another one`,
       {
-        hint: `to give the name another key: subrosa agent revoke ${name}, and then agent add without --renew`,
+        hint: `to give the name another key: subrosa agent add ${name} --succeed --key …`,
       },
     )
   }

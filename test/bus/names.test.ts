@@ -86,9 +86,10 @@ describe('a name that an authority has issued twice', () => {
     const first = realm.identity('billing', { issuedAtMs: Date.now() - 3 * HOUR })
     const second = realm.identity('billing', { issuedAtMs: Date.now() - 2 * HOUR })
     const place = { root: folder, realm: realm.authority.publicKey, agent: 'bob' }
-    const [since, at] = [Math.floor(Date.now() / 1000) - 3 * 3600, Date.now()]
+    const since = Math.floor(Date.now() / 1000) - 3 * 3600
     const state = openStateFolder(place)
-    const owner = { identity: first.publicKey, since, issuedAt: since, isOver: false, at }
+    const seen = { since, issuedAt: since, isRotator: false, isOver: false, former: [] }
+    const owner = { identity: first.publicKey, ...seen }
     state.keepOwners(new Map([['billing', owner]]))
     state.close()
     const reader = await bob()

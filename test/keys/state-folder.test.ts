@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { hex } from '../../src/base/bytes.ts'
 import { memoryState } from '../../src/keys/state.ts'
@@ -21,6 +23,7 @@ import { engine } from '../support/identities.ts'
 import { codeOf } from '../support/statements.ts'
 
 const REALM = 'REALM'
+const MODULE = fileURLToPath(new URL('../../src/keys/state-folder.ts', import.meta.url))
 let root: string
 const children: Child[] = []
 
@@ -101,7 +104,14 @@ describe('what an agent remembers', () => {
 })
 
 describe('owners of names', () => {
-  const owner = (identity: string, at: number) => ({ identity, since: 5, issuedAt: 6, isOver: false, at })
+  const owner = (identity: string, since: number) => ({
+    identity,
+    since,
+    issuedAt: 6,
+    isRotator: false,
+    isOver: false,
+    former: [],
+  })
 
   it('are remembered, whatever they are called', () => {
     const first = open()
@@ -118,24 +128,24 @@ describe('owners of names', () => {
     second.close()
   })
 
-  it('are those of all slots: of one name the one that was decided last', () => {
+  it('are those of all slots: of one name the one that was issued it first', () => {
     const [a, b] = [open(), open()]
     a.keepOwners(
       new Map([
         ['billing', owner('X', 1)],
-        ['orders', owner('O', 9)],
+        ['orders', owner('O', 2)],
       ]),
     )
     b.keepOwners(
       new Map([
         ['billing', owner('Y', 2)],
-        ['orders', owner('P', 8)],
+        ['orders', owner('P', 1)],
       ]),
     )
     const c = open()
     expect([...c.owners].map(([name, { identity }]) => [name, identity])).toEqual([
-      ['billing', 'Y'],
-      ['orders', 'O'],
+      ['billing', 'X'],
+      ['orders', 'P'],
     ])
     for (const state of [a, b, c]) state.close()
   })
@@ -160,6 +170,52 @@ describe('revocations', () => {
     const c = open()
     expect(c.revocations).toEqual(all)
     for (const state of [a, b, c]) state.close()
+  })
+})
+
+describe('a state file', () => {
+  it.skipIf(process.platform === 'win32')('stays as it was where the disk takes no more', () => {
+    const state = open()
+    state.keepFloor({ number: 3, hash: hash() })
+    state.close()
+    const slot = join(root, REALM, 'alice', '0')
+    const before = readFileSync(join(slot, 'state.json'), 'utf8')
+    // No file may be longer than 8 KiB there: the operating system writes a part of it, and then refuses.
+    const program = `
+      const { openStateFolder } = await import(${JSON.stringify(MODULE)})
+      const state = openStateFolder(${JSON.stringify({ root, realm: REALM, agent: 'alice' })})
+      try {
+        state.keepRevocations(Array.from({ length: 1000 }, () => new Uint8Array(60)))
+        console.log('kept')
+      } catch (error) {
+        console.log(error.code)
+      }`
+    const node = [
+      process.execPath,
+      '--import',
+      'tsx',
+      '--conditions',
+      'subrosa-source',
+      '--input-type=module',
+    ]
+    const { stdout } = spawnSync('sh', ['-c', 'ulimit -f 16; exec "$@"', 'sh', ...node, '-e', program], {
+      encoding: 'utf8',
+    })
+    expect(stdout.trim()).toBe('ERR_STATE')
+    expect(readFileSync(join(slot, 'state.json'), 'utf8')).toBe(before)
+    expect(readdirSync(slot).sort()).toEqual(['lock', 'state.json'])
+  })
+
+  it('is read however much is in it', () => {
+    const [a, b] = [open(), open()]
+    for (const [i, state] of [a, b].entries())
+      state.keepRevocations(Array.from({ length: 5000 }, (_, n) => Uint8Array.of(i, n >> 8, n & 255)))
+    const c = open()
+    c.keepInstance('00112233445566aa')
+    for (const state of [a, b, c]) state.close()
+    const d = open()
+    expect(d.revocations).toHaveLength(10_000)
+    d.close()
   })
 })
 
@@ -218,15 +274,22 @@ describe('a state folder in which others can write', () => {
     ['of the slot', ['alice', '0']],
   ] as const
 
-  it.each(levels)('is refused: that %s, by its mode', (_what, below) => {
+  it.each(levels)('is not writable by them from the next start on: that %s', (_what, below) => {
     open().close()
     const folder = join(root, REALM, ...below)
-    for (const mode of [0o720, 0o702]) {
+    for (const mode of [0o770, 0o777]) {
       chmodSync(folder, mode)
-      expect(codeOf(() => open())).toBe('ERR_STATE')
+      open().close()
+      expect(statSync(folder).mode & 0o022).toBe(0)
     }
-    chmodSync(folder, 0o755)
-    open().close()
+  })
+
+  it.skipIf(process.getuid?.() !== 0)('is refused where they have written the state', () => {
+    const state = open()
+    state.keepFloor({ number: 3, hash: hash() })
+    state.close()
+    chownSync(join(root, REALM, 'alice', '0', 'state.json'), 12_345, 0)
+    expect(codeOf(() => open())).toBe('ERR_STATE')
   })
 
   it.skipIf(process.getuid?.() !== 0).each(levels)('is refused: that %s, by its owner', (_what, below) => {
@@ -270,10 +333,11 @@ describe('a state folder that is not what it was', () => {
     '{"format":1,"instances":[],"revocations":[1]}',
     '{"format":1,"instances":[],"revocations":["a b"]}',
     '{"format":1,"instances":[],"owners":{}}',
-    '{"format":1,"instances":[],"owners":[["a.b","X",1,1,false,1]]}',
-    '{"format":1,"instances":[],"owners":[["a",1,1,1,false,1]]}',
-    '{"format":1,"instances":[],"owners":[["a","X","1",1,false,1]]}',
-    '{"format":1,"instances":[],"owners":[["a","X",1,1,0,1]]}',
+    '{"format":1,"instances":[],"owners":[["a.b","X",1,1,false,false,[]]]}',
+    '{"format":1,"instances":[],"owners":[["a",1,1,1,false,false,[]]]}',
+    '{"format":1,"instances":[],"owners":[["a","X","1",1,false,false,[]]]}',
+    '{"format":1,"instances":[],"owners":[["a","X",1,1,0,false,[]]]}',
+    '{"format":1,"instances":[],"owners":[["a","X",1,1,false,false,[1]]]}',
   ]
 
   it.each(damaged)('is refused, and not taken for a new one: %j', (text) => {

@@ -237,7 +237,10 @@ describe('an agent whose key was made elsewhere', () => {
     }
     const other = newKey()
     const error = await failure(() => addAgent(realm, { name: 'billing', key: other, renew: true, clock }))
-    expect(error).toMatchObject({ code: 'ERR_SETUP', hint: expect.stringContaining('agent revoke billing') })
+    expect(error).toMatchObject({
+      code: 'ERR_SETUP',
+      hint: expect.stringContaining('agent add billing --succeed'),
+    })
     expect(error.message).toContain(fingerprint(key))
     expect(error.message).toContain(fingerprint(other))
     expect(await exists(paths('billing').identity)).toBe(false)
@@ -339,6 +342,39 @@ describe('revokeAgent', () => {
     expect(later.until).toBe(clock.now() + 400 * DAY_MS)
     // Its name is free.
     expect((await addAgent(realm, { name: 'intern', clock })).claims.identity).not.toBe(long.identity)
+  })
+
+  test('leaves the name to a new identity whose tokens say so, also when they are renewed', async () => {
+    const { claims: first } = await addAgent(realm, { name: 'intern', clock })
+    await revokeAgent(realm, { name: 'intern', clock })
+    const { claims: second } = await addAgent(realm, { name: 'intern', clock })
+    expect(second.succeeds).toEqual([first.identity])
+    const succeed = () => revokeAgent(realm, { name: 'intern', clock })
+    const { claims: third } = await addAgent(realm, { name: 'intern', succeed, clock })
+    expect(third.succeeds).toEqual([first.identity, second.identity])
+    const renewed = await addAgent(realm, { name: 'intern', renew: true, clock })
+    expect(renewed.claims.succeeds).toEqual(third.succeeds)
+    expect((await addAgent(realm, { name: 'other', clock })).claims.succeeds).toEqual([])
+  })
+
+  test('is not asked for before everything else about a successor is right', async () => {
+    await addAgent(realm, { name: 'intern', clock })
+    const other = await addAgent(realm, { name: 'other', clock })
+    let asked = 0
+    const succeed = async () => {
+      asked++
+    }
+    const pub = Array.from({ length: 2000 }, (_, i) => `subject.${i}`)
+    for (const wrong of [{ key: other.claims.identity }, { pub }]) {
+      const error = await failure(() => addAgent(realm, { name: 'intern', succeed, clock, ...wrong }))
+      expect(error).toMatchObject({ code: 'ERR_SETUP' })
+    }
+    expect(asked).toBe(0)
+    const before = await identity('intern')
+    const failed = new Error('the broker is not there')
+    const refused = { name: 'intern', clock, succeed: () => Promise.reject(failed) }
+    expect(await failure(() => addAgent(realm, refused))).toBe(failed)
+    expect((await identity('intern')).publicKey).toBe(before.publicKey)
   })
 
   test('keeps the key from being renewed, and frees the name for a new one', async () => {

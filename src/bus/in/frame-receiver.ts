@@ -1,5 +1,6 @@
 import { hex, readUint } from '../../base/bytes.ts'
 import {
+  LOOKUP_TIMEOUT_MS,
   MAX_FORGERIES,
   MAX_FREE_HEADER_BYTES,
   MAX_HANDSHAKE_INBOXES,
@@ -110,12 +111,28 @@ export class FrameReceiver {
 
   #open(held: HeldSession, at: Arrived): void {
     const { arrival } = at
+    if (this.#isShut(held)) return this.#turnBack(held, at)
     if (this.#isFree(held, at)) return this.#decrypt(held, at)
     // A forged frame costs a signature, and long headers are parsed before it: they are opened from the budget of all.
     arrival.line.admit({
       open: () => this.#decrypt(held, at),
       wait: () => this.#waiting(at),
     })
+  }
+
+  /**
+   * Whether somebody goes on forging in a session that its sender was told to leave, and has had the time to. What is under
+   * way is opened until then, and when the forging has stopped: the sender may not have heard.
+   */
+  #isShut({ toldAtMs, forgedAtMs }: HeldSession): boolean {
+    if (toldAtMs === undefined) return false
+    const nowMs = this.#options.clock.monotonic()
+    return nowMs - toldAtMs >= LOOKUP_TIMEOUT_MS && nowMs - forgedAtMs < SUSPECT_SESSION_MS
+  }
+
+  #turnBack(held: HeldSession, { delivered }: Arrived): void {
+    this.#options.sessions.complain(held)
+    this.#options.reject('session', delivered)
   }
 
   /**
@@ -160,7 +177,10 @@ export class FrameReceiver {
     )
     // Only whoever has the session's key, and is not its sender, gets as far as a signature that does not hold.
     if (wanted === 'signature') held.forged(clock.monotonic())
-    if (held.forgeries >= MAX_FORGERIES && held.recipients <= MAX_HANDSHAKE_INBOXES) sessions.complain(held)
+    if (held.forgeries >= MAX_FORGERIES && held.recipients <= MAX_HANDSHAKE_INBOXES) {
+      held.toldAtMs ??= clock.monotonic()
+      sessions.complain(held)
+    }
     if (typeof wanted === 'string') {
       if (wanted === 'signature' || wanted === 'headers') arrival.line.spend(clock.work() - startedAt)
       return reject(wanted, delivered)

@@ -33,6 +33,8 @@ export class HeldSession {
   forgeries = 0
   /** When the last one of them came, by the monotonic clock. */
   forgedAtMs = 0
+  /** When its sender was first told to leave it. */
+  toldAtMs: number | undefined
   /** Frames that are opened only to find a clone. Anybody can make one that looks like it. */
   readonly suspicions = new RateLimit(FAILED_OPENS_PER_SECOND)
   /** As of which change of the directory the sender was looked up. */

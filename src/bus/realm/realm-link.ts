@@ -11,7 +11,6 @@ import {
   MAX_LOOKUPS_PER_SECOND,
   QUERY_INTERVAL_MS,
   REFRESH_INTERVAL_MS,
-  SHARE_REVOCATIONS_EVERY_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { Timers } from '../../base/timers.ts'
@@ -22,7 +21,7 @@ import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
 import { KeptRevocations } from '../../keys/kept-revocations.ts'
 import { Keyring } from '../../keys/keyring.ts'
 import { NameOwners } from '../../keys/name-owners.ts'
-import { RevocationSet } from '../../keys/revocations.ts'
+import { RevocationSet, type VerifiedRevocation } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
 import { clockSkew, namesEpoch, verifyTick } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
@@ -33,7 +32,6 @@ import {
   NONCE_BYTES,
   type Query,
   QueryKind,
-  type Revocation,
   type Tick,
   writeCursor,
 } from '../../wire/statements.ts'
@@ -46,6 +44,7 @@ import { Announcer } from './announcer.ts'
 import { AskedPages } from './asked-pages.ts'
 import { FreshnessWatch } from './freshness-watch.ts'
 import { noRotationService } from './questions.ts'
+import { RevocationSharing } from './revocation-sharing.ts'
 
 /** What a link is made of. */
 export interface RealmLinkOptions extends Context {
@@ -88,6 +87,7 @@ export class RealmLink {
   readonly #announcer: Announcer
   readonly #owners: NameOwners
   readonly #keptRevocations: KeptRevocations
+  readonly #sharing: RevocationSharing
   readonly #freshness: FreshnessWatch
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly StandingSubscription[] = []
@@ -109,8 +109,6 @@ export class RealmLink {
   /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
   readonly #reported = new Set<string>()
   #isLookingSoon = false
-  /** When it last published revocations that the rotation service lacks. */
-  #sharedAtMs = Number.NEGATIVE_INFINITY
   #cancelAsking: () => void = () => {}
   #cancelDestroying: () => void = () => {}
   #refreshedAt = Number.NEGATIVE_INFINITY
@@ -162,6 +160,11 @@ export class RealmLink {
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
     this.#timers = new Timers(clock, (error) => this.#note(error))
     this.#asked = new AskedPages(engine)
+    this.#sharing = new RevocationSharing({
+      engine,
+      timers: this.#timers,
+      publish: (bytes) => publishSafely(nc, options.subjects.revoke, { bytes, onError: options.onError }),
+    })
     this.#freshness = new FreshnessWatch({
       clock,
       feed,
@@ -421,15 +424,21 @@ export class RealmLink {
   }
 
   #takeRevocation(bytes: Uint8Array): void {
+    this.#sharing.heard(bytes)
     const added = this.revocations.add(bytes, this.#options.clock.now())
     if (added === undefined) return
-    this.#reportRevocation(added.revocation)
+    this.#reportRevocations([added])
     this.#settle()
   }
 
-  #reportRevocation({ identity, reason }: Revocation): void {
-    const { feed, clock } = this.#options
-    feed.emit({ type: 'revoked', identity, reason, self: identity === this.#options.identity.publicKey })
+  /** Together: looking at everybody for each of many takes long. */
+  #reportRevocations(added: readonly VerifiedRevocation[]): void {
+    if (added.length === 0) return
+    const { feed, clock, identity: own } = this.#options
+    for (const { revocation } of added) {
+      const { identity, reason } = revocation
+      feed.emit({ type: 'revoked', identity, reason, self: identity === own.publicKey })
+    }
     this.#keptRevocations.changed()
     this.directory.invalidate(clock.now())
     this.#changed()
@@ -508,19 +517,9 @@ export class RealmLink {
     this.#missing = undefined
     if (statements === undefined) return
     const added = tick === undefined ? [] : this.revocations.adopt(statements, tick)
-    for (const { revocation } of added) this.#reportRevocation(revocation)
-    for (const statement of statements) this.#takeRevocation(statement)
-  }
-
-  /** Publishes revocations that this agent holds and the rotation service does not: it verifies them. */
-  #shareRevocations(tick: Tick): void {
-    const { subjects, clock, onError } = this.#options
-    const nowMs = clock.monotonic()
-    if (nowMs - this.#sharedAtMs < SHARE_REVOCATIONS_EVERY_MS) return
-    for (const { bytes } of this.revocations.beyond(tick)) {
-      this.#sharedAtMs = nowMs
-      publishSafely(this.#nc, subjects.revoke, { bytes, onError })
-    }
+    const nowMs = this.#options.clock.now()
+    const single = statements.flatMap((statement) => this.revocations.add(statement, nowMs) ?? [])
+    this.#reportRevocations([...added, ...single])
   }
 
   #accept(statements: readonly Uint8Array[], target: EpochFloor): void {
@@ -567,7 +566,7 @@ export class RealmLink {
       return false
     }
     this.#freshness.count(tick, this.#tickCameAt)
-    this.#shareRevocations(tick)
+    this.#sharing.lacks(this.revocations.beyond(tick))
     this.#reported.clear()
     // Timers do not see a suspended machine, nor a wall clock that is set.
     this.#destroyEnded()

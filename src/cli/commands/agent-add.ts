@@ -22,7 +22,7 @@ import {
 } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 
-/** Agents that were away for longer than this after a name has changed hands refuse the one that has it now. */
+/** The revoked identity is refused for so long: far longer than any of its tokens lasts that this folder does not know of. */
 const SUCCEEDED_MS = 400 * 86_400_000
 
 interface AgentAddOptions {
@@ -105,12 +105,16 @@ async function add(terminal: Terminal, name: string, options: AgentAddOptions): 
       hint: 'it is never overwritten: name another file, or remove it',
     })
   const key = options.key === undefined ? undefined : await resolvePublicKey(options.key)
-  if (options.succeed === true) {
+  const succeed = async (): Promise<void> => {
     const request = { name, reason: 'another identity has its name', lastsMs: SUCCEEDED_MS }
     await revokeAndPublish(realm, request, options.server)
     note(terminal, `the identity that was ${name} is revoked: the rotation service holds it`)
   }
-  const { claims, identityPath } = await addAgent(realm, { ...toRequest(name, options), ...(key && { key }) })
+  const { claims, identityPath } = await addAgent(realm, {
+    ...toRequest(name, options),
+    ...(key && { key }),
+    ...(options.succeed && { succeed }),
+  })
   const { creds, tokens } = agentPaths(realm.dir, name)
   terminal.data(claims.identity)
   const until = new Date(claims.expiresAt * 1000).toISOString()

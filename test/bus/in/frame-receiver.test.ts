@@ -5,6 +5,7 @@ import {
   CLOCK_WINDOW_MS,
   FAILED_OPENING_MS_PER_SECOND,
   FAILED_OPENS_PER_SECOND,
+  LOOKUP_TIMEOUT_MS,
   MAX_FORGERIES,
   MAX_FREE_HEADER_BYTES,
   MAX_HANDSHAKE_INBOXES,
@@ -94,6 +95,26 @@ describe('a co-recipient', () => {
     await all.realm.settled()
     expect(refusals()).toBe(2)
     expect(all.bob.rejections()).toEqual({ signature: MAX_FORGERIES })
+  })
+
+  it('that goes on forging has frames of the session turned away two seconds after its sender was told, while it does', async () => {
+    const session = all.openSession(await all.join('alice'), { to: [all.toBob, mary] })
+    const { secretKey: messageKey } = engine.ed25519KeyPair()
+    await flood(Array.from({ length: MAX_FORGERIES }, () => session.frame({ messageKey })))
+    all.clock.advance(LOOKUP_TIMEOUT_MS - 1)
+    await all.expectDelivered(session.frame())
+    await all.expectRejected(session.frame({ messageKey }), 'signature')
+    all.clock.advance(1001)
+    const heard = await all.realm.tap(`${all.realm.root}.session.${hex(session.secrets.sid)}`)
+    const decryptions = vi.spyOn(engine, 'xaeadOpen')
+    await all.expectRejected(session.frame({ messageKey }), 'session')
+    await all.expectRejected(session.frame(), 'session')
+    expect(decryptions).not.toHaveBeenCalled()
+    await all.realm.settled()
+    expect(heard).toHaveLength(1)
+    // The forging has stopped, and the sender may not have heard of it.
+    all.clock.advance(SUSPECT_SESSION_MS)
+    await all.expectDelivered(session.frame())
   })
 
   it('that forges slowly finds its session in want of budget at last', async () => {

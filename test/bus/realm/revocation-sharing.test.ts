@@ -1,0 +1,86 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import {
+  MAX_SHARED_REVOCATIONS,
+  MAX_SHARING_DOUBLINGS,
+  SHARE_REVOCATIONS_MS,
+} from '../../../src/base/limits.ts'
+import { RevocationSharing } from '../../../src/bus/realm/revocation-sharing.ts'
+import { ManualClock } from '../../support/clock.ts'
+
+/** As many statements, each other than the next. */
+const statements = (count: number) => Array.from({ length: count }, (_, i) => ({ bytes: Uint8Array.of(i) }))
+
+let clock: ManualClock
+let said: number[]
+/** Which part of the longest time is waited, in 256ths. */
+let draw: number
+let sharing: RevocationSharing
+
+beforeEach(() => {
+  clock = new ManualClock()
+  said = []
+  draw = 128
+  sharing = new RevocationSharing({
+    engine: { randomBytes: () => Uint8Array.of(draw, 0) },
+    timers: clock,
+    publish: (bytes) => said.push(bytes[0] ?? -1),
+  })
+})
+
+describe('an agent that holds revocations which the rotation service does not name', () => {
+  it('says so after a random time, and not again with each tick', () => {
+    for (let i = 0; i < 3; i++) sharing.lacks(statements(2))
+    clock.advance(SHARE_REVOCATIONS_MS / 2 - 1)
+    expect(said).toEqual([])
+    clock.advance(1)
+    expect(said).toEqual([0, 1])
+    clock.advance(SHARE_REVOCATIONS_MS)
+    expect(said).toEqual([0, 1])
+  })
+
+  it('says nothing that somebody else has said meanwhile, or that the service names by then', () => {
+    sharing.lacks(statements(3))
+    sharing.heard(Uint8Array.of(1))
+    clock.advance(SHARE_REVOCATIONS_MS)
+    expect(said).toEqual([0, 2])
+    sharing.lacks(statements(3))
+    sharing.lacks([])
+    clock.advance(100 * SHARE_REVOCATIONS_MS)
+    expect(said).toEqual([0, 2])
+  })
+
+  it('says a few at once, and others the next time', () => {
+    const all = statements(2 * MAX_SHARED_REVOCATIONS)
+    for (let i = 0; i < 2; i++) {
+      sharing.lacks(all)
+      clock.advance(2 * SHARE_REVOCATIONS_MS)
+    }
+    expect(said.slice(0, MAX_SHARED_REVOCATIONS)).toHaveLength(MAX_SHARED_REVOCATIONS)
+    expect([...said].sort((a, b) => a - b)).toEqual(all.map((_, i) => i))
+  })
+
+  it('waits for twice as long after each time, up to an hour, until the service names all of them', () => {
+    draw = 255
+    const waits: number[] = []
+    for (let round = 0; round < MAX_SHARING_DOUBLINGS + 3; round++) {
+      sharing.lacks(statements(1))
+      const before = said.length
+      let waited = 0
+      while (said.length === before) {
+        clock.advance(1000)
+        waited += 1000
+      }
+      waits.push(waited)
+    }
+    const longest = (round: number): number =>
+      SHARE_REVOCATIONS_MS * 2 ** Math.min(round, MAX_SHARING_DOUBLINGS)
+    for (const [round, waited] of waits.entries()) {
+      expect(waited).toBeLessThanOrEqual(longest(round))
+      expect(waited).toBeGreaterThan(longest(round) / 2)
+    }
+    sharing.lacks([])
+    sharing.lacks(statements(1))
+    clock.advance(SHARE_REVOCATIONS_MS)
+    expect(said).toHaveLength(waits.length + 1)
+  })
+})
