@@ -30,6 +30,9 @@ export interface NameMoved {
   readonly why: 'revoked' | 'succeeded' | 'earlier'
 }
 
+/** Most names have had one owner, and share this list. */
+const NOBODY: readonly string[] = Object.freeze([])
+
 /** What is remembered, and how. */
 export interface NameOwnersOptions {
   readonly trust: Pick<Trust, 'isByPins'>
@@ -176,6 +179,7 @@ function ownerFrom(
 }
 
 function formerOf(identity: string, all: readonly string[]): readonly string[] {
+  if (all.length === 0) return NOBODY
   return [...new Set(all)].filter((other) => other !== identity).slice(-MAX_FORMER_OWNERS)
 }
 
