@@ -15,7 +15,9 @@ const HAND_OVER_MS = 5000
 const CRASH = `
 const [child] = require('node:fs').readFileSync('/proc/1/task/1/children', 'utf8').split(' ')
 console.log(new Date().toISOString())
-process.kill(Number(child), 'SIGKILL')`
+// A second later: with it the container ends, and whatever runs in it.
+const kill = ['-c', 'sleep 1; kill -KILL ' + Number(child)]
+require('node:child_process').spawn('sh', kill, { detached: true, stdio: 'ignore' }).unref()`
 const LEADS = /"event":"leading"/
 const FOLLOWS = /"event":"following"/
 
