@@ -737,7 +737,7 @@ export async function selfTest(checks, build) {
   let missed = 0
   let total = 0
   for (const check of checks) {
-    const looking = await Looking.begin(check, build)
+    const looking = new Looking(check, build)
     try {
       const result = await tryAll(check, looking)
       total += result.total
@@ -783,16 +783,6 @@ class Looking {
   #check
   #build
   #copy
-
-  /**
-   * @param {import('./checks/run.mjs').Check} check
-   * @param {import('./checks/run.mjs').Check} build
-   */
-  static async begin(check, build) {
-    const looking = new Looking(check, build)
-    await looking.#prepare()
-    return looking
-  }
 
   /**
    * @param {import('./checks/run.mjs').Check} check

@@ -108,10 +108,7 @@ export class RevocationSet {
    * and not for what is agreed: two that heard of the same ones in another order would hold different sets.
    */
   addCarried(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
-    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
-    return this.#take(this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey }), (one) =>
-      this.#hasRoom(one),
-    )
+    return this.#take(this.#verifyFormer(bytes, nowMs), (one) => this.#hasRoom(one))
   }
 
   /**
@@ -119,16 +116,12 @@ export class RevocationSet {
    * replicas hear of it in one order.
    */
   addVouched(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
-    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
-    const verified = this.#verify(bytes, { nowMs, notBeforeMs: nowMs, revokerKey })
-    return this.#take(verified, (one) => this.#hasRoomAtDoor(one))
+    return this.#take(this.#verifyFormer(bytes, nowMs), (one) => this.#hasRoomAtDoor(one))
   }
 
   /** Takes in what was held before, whatever the clock says: it may be wrong when a process starts. */
   restore(bytes: Uint8Array): void {
-    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
-    const anyTime = { nowMs: Number.MAX_SAFE_INTEGER, notBeforeMs: 0 }
-    this.#take(this.#verify(bytes, { ...anyTime, revokerKey }), (one) => this.#hasRoom(one))
+    this.#take(this.#verifyFormer(bytes, Number.MAX_SAFE_INTEGER, 0), (one) => this.#hasRoom(one))
   }
 
   /** Whether this very statement is held, or an authority's of the same words: then nothing of it need be verified. */
@@ -160,7 +153,7 @@ export class RevocationSet {
     const set = new RevocationSet(this.#engine, this.#trust)
     for (const bytes of statements) set.addCarried(bytes, tick.now)
     if (!samePublic(set.hash(tick.now), tick.revocationsHash)) return []
-    const added = statements.flatMap((bytes) => this.addCarried(bytes, tick.now) ?? [])
+    const added = set.all().flatMap((verified) => this.#take(verified, (one) => this.#hasRoom(one)) ?? [])
     if ([...set.#byHash.keys()].every((key) => this.#byHash.has(key))) this.#adopted = set
     return added
   }
@@ -262,6 +255,12 @@ export class RevocationSet {
       this.#byIdentity.set(revocation.identity, others)
       if (others.length === 0) this.#byIdentity.delete(revocation.identity)
     }
+  }
+
+  /** As of the issue of the revoker's token: it could revoke when it did. */
+  #verifyFormer(bytes: Uint8Array, nowMs: number, notBeforeMs = nowMs): VerifiedRevocation | undefined {
+    const revokerKey = (token: string): Uint8Array => this.#formerRevokerKey(token)
+    return this.#verify(bytes, { nowMs, notBeforeMs, revokerKey })
   }
 
   #verify(

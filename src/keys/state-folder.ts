@@ -62,7 +62,7 @@ export function openStateFolder(options: StateFolderOptions): AgentState {
   for (const path of [join(folder, '..'), folder]) checkFolder(path)
   const { slot, release } = lockSlot(folder)
   try {
-    return new SlotState(slot, sharedState(folder), release)
+    return new SlotState(slot, readStates(folder, slot), release)
   } catch (error) {
     release()
     throw error
@@ -81,10 +81,10 @@ class SlotState implements AgentState {
   readonly #release: () => void
   #stored: StoredState
 
-  constructor(slot: string, shared: Omit<StoredState, 'instances'>, release: () => void) {
+  constructor(slot: string, stored: StoredState, release: () => void) {
     this.#slot = slot
     this.#release = release
-    this.#stored = { ...shared, instances: readState(slot)?.instances ?? [] }
+    this.#stored = stored
     this.former = this.#stored.instances
   }
 
@@ -242,15 +242,18 @@ function loadLock(): (file: number) => boolean {
   }
 }
 
-/** What all processes of this agent know: the highest floor, and all that was seen of revocations and names. */
-function sharedState(folder: string): Omit<StoredState, 'instances'> {
+/** What all processes of this agent know: the highest floor, all that was seen of revocations and names; instances of a slot. */
+function readStates(folder: string, own: string): StoredState {
   let highest: EpochFloor | undefined
   const owners = new Map<string, NameOwner>()
   const revocations = new Map<string, Uint8Array>()
-  for (const slot of readdirSync(folder)) {
-    const stored = readState(join(folder, slot))
+  let instances: readonly FormerInstance[] = []
+  for (const name of readdirSync(folder)) {
+    const slot = join(folder, name)
+    const stored = readState(slot)
     if (stored === undefined) continue
     const { floor } = stored
+    if (slot === own) instances = stored.instances
     if (floor !== undefined && (highest === undefined || floor.number > highest.number)) highest = floor
     for (const [name, owner] of stored.owners) {
       const other = owners.get(name)
@@ -259,7 +262,7 @@ function sharedState(folder: string): Omit<StoredState, 'instances'> {
     }
     for (const bytes of stored.revocations) revocations.set(hex(bytes), bytes)
   }
-  return { floor: highest, owners, revocations: [...revocations.values()] }
+  return { floor: highest, instances, owners, revocations: [...revocations.values()] }
 }
 
 function statePath(slot: string): string {

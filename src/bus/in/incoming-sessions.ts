@@ -167,6 +167,8 @@ export class IncomingSessions {
 
   /** Somebody forges in a session: its sender is told, and goes on in messages. What is under way in it is still taken. */
   complain(held: HeldSession): void {
+    // Every frame of the session comes here, and its tag costs more than the look at it.
+    if (this.#refusals.isPublished(held.session.sid)) return
     const refusal = this.#refusalOf(held, RefusalReason.forged)
     if (refusal !== undefined) this.#refusals.refuse(refusal)
   }

@@ -65,10 +65,15 @@ export class SessionRefusals {
       .find(({ announcement }) => hex(announcement.epochHash) === wanted)?.hash
   }
 
+  /** Whether a refusal of this session (its sid in hexadecimal) would not be published yet: then none need be made. */
+  isPublished(sid: string): boolean {
+    return this.#published.get(sid) === true
+  }
+
   /** Publishes a refusal: now, or when its turn comes. */
   refuse(refusal: OwnRefusal): void {
     const sid = hex(refusal.sid)
-    if (this.#published.get(sid) === true || !this.#turns.add(refusal.sender, sid)) return
+    if (this.isPublished(sid) || !this.#turns.add(refusal.sender, sid)) return
     // What a tombstone says stands in memory that is used again.
     this.#waiting.set(sid, { ...refusal, sid: fromHex(sid), tag: refusal.tag.slice() })
     this.#publish()
