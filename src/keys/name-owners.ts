@@ -78,7 +78,9 @@ export class NameOwners {
         this.#set(name, ownerFrom(first, proved, first.succeeds))
       return first?.identity
     }
-    const best = earliestOf(proved.filter((claims) => mayHave(claims, known)))
+    // The authority's word about this owner comes before all others.
+    const successor = earliestOf(proved.filter(({ succeeds }) => succeeds.includes(known.identity)))
+    const best = successor ?? earliestOf(proved.filter((claims) => mayHave(claims, known)))
     if (best === undefined) return known.isOver ? undefined : known.identity
     const why = best.identity === known.identity ? undefined : whyMoved(known, best)
     if (best.identity !== known.identity && why === undefined) return known.identity
@@ -142,8 +144,7 @@ export function earliestOf(proved: readonly IdentityClaims[]): IdentityClaims | 
 }
 
 /** Whoever has lost a name by the authority's word has it again by the authority's word alone. */
-function mayHave({ identity, issuedAt, succeeds }: IdentityClaims, known: NameOwner): boolean {
-  if (succeeds.includes(known.identity)) return true
+function mayHave({ identity, issuedAt }: IdentityClaims, known: NameOwner): boolean {
   if (identity === known.identity) return !known.isOver || issuedAt > known.issuedAt
   return !known.former.includes(identity)
 }

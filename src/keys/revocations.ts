@@ -193,10 +193,11 @@ export class RevocationSet {
   }
 
   /** All of them must fit into an epoch, and a revoker that goes wild must leave room for the authority. */
-  #hasRoomAtDoor({ byAuthority, bytes }: VerifiedRevocation): boolean {
-    const share = byAuthority ? 1 : 0.5
-    const isSmall = this.#bytes + bytes.length <= MAX_REVOCATION_BYTES * share
-    return isSmall && this.#byHash.size < MAX_REVOCATIONS * share
+  #hasRoomAtDoor(one: VerifiedRevocation): boolean {
+    // What revokers have signed may fill the door of an agent by way of the service: the authority's word comes in all the same.
+    if (one.byAuthority) return this.#hasRoom(one)
+    const isSmall = this.#bytes + one.bytes.length <= MAX_REVOCATION_BYTES / 2
+    return isSmall && this.#byHash.size < MAX_REVOCATIONS / 2
   }
 
   #hasRoom({ bytes, byAuthority }: VerifiedRevocation): boolean {

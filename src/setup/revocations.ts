@@ -51,6 +51,14 @@ export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise
     })
   }
   const since = clock.now()
+  if (since < agent.claims.issuedAt * 1000)
+    throw new SubrosaError(
+      'ERR_SETUP',
+      `the clock is behind the issue of ${name}'s token: a revocation would not reach it`,
+      {
+        hint: 'set the clock of this machine right',
+      },
+    )
   const until = Math.max(agent.lastExpiresAt * 1000, since + lastsMs)
   if (until <= since)
     throw new SubrosaError('ERR_SETUP', `every token of ${name} has expired: there is nothing to revoke`)

@@ -142,6 +142,16 @@ describe('a name', () => {
     expect(other.moved).toEqual([])
   })
 
+  it('goes to the successor of its owner, and not to a third identity that is earlier than that one', () => {
+    for (const isOver of [false, true]) {
+      const { owners, revoked } = setting()
+      owners.ownerOf('billing', [claims('K', 10)])
+      if (isOver) revoked.set('K', 10)
+      const s = claims('S', 30, 30, { succeeds: ['K'] })
+      expect(owners.ownerOf('billing', [claims('E', 20), s])).toBe('S')
+    }
+  })
+
   it('of a rotation service is not freed by what does not reach it, and nothing is written again and again', () => {
     const { owners, revoked, clock, kept } = setting()
     const rotator = claims('X', 100, 100, { roles: ['rotator'] })

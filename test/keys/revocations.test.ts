@@ -192,6 +192,15 @@ describe('what is agreed', () => {
     }
   })
 
+  it('keeps the authority’s word from no agent, however full it is of what revokers have signed', () => {
+    const set = new RevocationSet(engine, world.trust)
+    const reason = 'x'.repeat(256)
+    for (let i = 0; i < 900; i++) set.addCarried(signedByRevoker(alice, { reason, until: T0 + DAY + i }), T0)
+    expect(set.add(signedByRevoker(alice, { reason: 'by itself' }), T0)).toBeUndefined()
+    expect(set.add(world.revocation(world.rotator), T0)).toBeDefined()
+    expect(set.isRevoked(world.rotator.claims)).toBe(true)
+  })
+
   it('is what an epoch can carry, where a rotation service holds it', { timeout: 30_000 }, () => {
     const set = new RevocationSet(engine, world.trust, undefined, CARRIED)
     for (let i = 0; i < MAX_REVOCATIONS; i++)

@@ -357,6 +357,14 @@ describe('revokeAgent', () => {
     expect((await addAgent(realm, { name: 'other', clock })).claims.succeeds).toEqual([])
   })
 
+  test('is not signed while the clock is behind the token that it has to reach', async () => {
+    await addAgent(realm, { name: 'intern', clock })
+    const behind = new ManualClock(clock.now() - DAY_MS)
+    const error = await failure(() => revokeAgent(realm, { name: 'intern', clock: behind }))
+    expect(error).toMatchObject({ code: 'ERR_SETUP', hint: expect.stringContaining('clock') })
+    expect(await listRevocations(realm, 0)).toEqual([])
+  })
+
   test('is not asked for before everything else about a successor is right', async () => {
     await addAgent(realm, { name: 'intern', clock })
     const other = await addAgent(realm, { name: 'other', clock })

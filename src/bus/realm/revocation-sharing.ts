@@ -53,7 +53,11 @@ export class RevocationSharing {
 
   /** Somebody has published this revocation. */
   heard(bytes: Uint8Array): void {
-    if (this.#cancel !== undefined && this.#lacking.length > 0) this.#heard.add(hex(bytes))
+    if (this.#cancel === undefined) return
+    const said = hex(bytes)
+    // Nothing else is remembered: anybody can say anything.
+    if (this.#lacking.some((lacking) => lacking.bytes.length === bytes.length && hex(lacking.bytes) === said))
+      this.#heard.add(said)
   }
 
   #say(): void {

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   MAX_SHARED_REVOCATIONS,
   MAX_SHARING_DOUBLINGS,
@@ -47,6 +47,16 @@ describe('an agent that holds revocations which the rotation service does not na
     sharing.lacks([])
     clock.advance(100 * SHARE_REVOCATIONS_MS)
     expect(said).toEqual([0, 2])
+  })
+
+  it('remembers nothing but what it would say itself', () => {
+    sharing.lacks(statements(1))
+    const before = vi.spyOn(Set.prototype, 'add')
+    for (let i = 1; i < 200; i++) sharing.heard(Uint8Array.of(i, i))
+    expect(before).not.toHaveBeenCalled()
+    before.mockRestore()
+    clock.advance(SHARE_REVOCATIONS_MS)
+    expect(said).toEqual([0])
   })
 
   it('says a few at once, and others the next time', () => {
