@@ -194,10 +194,12 @@ export class RevocationSet {
 
   /** All of them must fit into an epoch, and a revoker that goes wild must leave room for the authority. */
   #hasRoomAtDoor(one: VerifiedRevocation): boolean {
-    // What revokers have signed may fill the door of an agent by way of the service: the authority's word comes in all the same.
-    if (one.byAuthority) return this.#hasRoom(one)
-    const isSmall = this.#bytes + one.bytes.length <= MAX_REVOCATION_BYTES / 2
-    return isSmall && this.#byHash.size < MAX_REVOCATIONS / 2
+    const share = one.byAuthority ? 1 : 0.5
+    // What revokers have signed may fill the door of an agent by way of the service: it takes nothing from the authority's share.
+    const others = one.byAuthority ? this.#byRevokers : { count: 0, bytes: 0 }
+    const bytes = this.#bytes - others.bytes + one.bytes.length
+    const isFew = this.#byHash.size - others.count < MAX_REVOCATIONS * share
+    return isFew && bytes <= MAX_REVOCATION_BYTES * share && this.#hasRoom(one)
   }
 
   #hasRoom({ bytes, byAuthority }: VerifiedRevocation): boolean {

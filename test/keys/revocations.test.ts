@@ -135,12 +135,12 @@ describe('what a revocation reaches', () => {
     expect(world.revocations.isRevoked(alice.claims)).toBe(false)
   })
 
-  it('takes in a bounded number, from the authority too', { timeout: 60_000 }, () => {
-    for (let i = 0; i < MAX_REVOCATIONS_HELD; i++) {
+  it('takes in a bounded number', { timeout: 30_000 }, () => {
+    for (let i = 0; i < MAX_REVOCATIONS; i++) {
       expect(world.revocations.add(world.revocation(alice, { reason: String(i) }), T0)).toBeDefined()
     }
     expect(world.revocations.add(world.revocation(alice, { reason: 'one more' }), T0)).toBeUndefined()
-    expect(world.revocations.inForce(T0)).toHaveLength(MAX_REVOCATIONS_HELD)
+    expect(world.revocations.inForce(T0)).toHaveLength(MAX_REVOCATIONS)
   })
 })
 
