@@ -1,4 +1,4 @@
-import { hex } from '../../base/bytes.ts'
+import { hex, samePublic } from '../../base/bytes.ts'
 import { MAX_SHARED_REVOCATIONS, MAX_SHARING_DOUBLINGS, SHARE_REVOCATIONS_MS } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
@@ -54,10 +54,8 @@ export class RevocationSharing {
   /** Somebody has published this revocation. */
   heard(bytes: Uint8Array): void {
     if (this.#cancel === undefined) return
-    const said = hex(bytes)
     // Nothing else is remembered: anybody can say anything.
-    if (this.#lacking.some((lacking) => lacking.bytes.length === bytes.length && hex(lacking.bytes) === said))
-      this.#heard.add(said)
+    if (this.#lacking.some((lacking) => samePublic(lacking.bytes, bytes))) this.#heard.add(hex(bytes))
   }
 
   #say(): void {
