@@ -136,7 +136,13 @@ describe('replicas', () => {
     const tampered = { takeLease: async () => true }
     const both = await Promise.all([replicas.replica({ tampered }), replicas.replica({ tampered })])
     expect(both.map(({ service }) => service.role)).toEqual(['leader', 'leader'])
-    for (let round = 0; round < 10; round++) await Promise.all(both.map(({ service }) => service.rotate()))
+    const failures: unknown[] = []
+    for (let round = 0; round < 10; round++) {
+      await Promise.all(
+        both.map(({ service }) => service.rotate().catch((error: unknown) => failures.push(error))),
+      )
+    }
+    expect(failures).toEqual([])
     await until('both have all', () => both[0].service.epoch === both[1].service.epoch)
     const [one = [], other] = both.map(({ store }) => store.load().epochs)
     expect(one).toEqual(other)
