@@ -4,23 +4,34 @@
 // it then has the built library (dist) compute the same messages on both engines, and writes nothing where one byte
 // differs: npm run build && node scripts/write-vectors.mjs
 
-import {
-  createCipheriv,
-  createHash,
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  diffieHellman,
-  sign as signWith,
-} from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import {
+  base32,
+  bigEndian,
+  ed25519,
+  fixed,
+  hchacha20,
+  hexBytes,
+  hmac,
+  labelled,
+  merklePath,
+  merkleRoot,
+  pack,
+  seal,
+  sha256,
+  signer,
+  uint64,
+  wire,
+  withBytes,
+  x25519,
+} from './vectors/primitives.mjs'
+import { directoryRootOf, makePlans, makeQueries, makeTicks } from './vectors/trust.mjs'
 
 const FOLDER = new URL('../test/vectors/subrosa/', import.meta.url)
 const SUITE = 1
-const EPOCH_MS = 3_600_000
 const START_MS = 1_800_000_000_000
-const EXPIRES_S = 1_900_000_000
+const EXPIRES_S = 1_830_000_000
 
 /** Published on, it would be a command of whoever publishes. */
 const INJECTION = 'x 0\r\n\r\nPUB vault.open 4\r\nopen\r\nPUB y'
@@ -42,6 +53,21 @@ export function makeVectors() {
   const world = makeStatements()
   return {
     'statements.json': json(world.file),
+    'plans.json': json({
+      comment:
+        "Plans of subrosa/1, what they say of time, and the epochs that everybody derives from them: structure is the MessagePack array of the fields, a schedule is [first, origin, period_ms, lead_ms, grace_ms, suites, salt]. list holds the revocations that travel beside the plan. The seeds are those of statements.json; the last plan is its realm's own. Bytes are hexadecimal; null is nil.",
+      plans: Object.values(world.plans),
+    }),
+    'ticks.json': json({
+      comment:
+        'Ticks of subrosa/1, under the second plan of plans.json, which names the revocations of statements.json: each asker gets the signature and the path of its own nonce. leaf is the hash of the nonce in the tree. Bytes are hexadecimal; null is nil.',
+      ticks: world.ticks,
+    }),
+    'queries.json': json({
+      comment:
+        'Queries of subrosa/1 with the subjects on which they are published, pages that answer them, and the buckets of a directory with these hashes: empty is the hash of a bucket with nothing in it, buckets are those with something. Bytes are hexadecimal; null is nil.',
+      ...world.queries,
+    }),
     'sealed-message.json': json(makeSealedMessages(world)),
     'sessions.json': json(makeSessions(world)),
     'negative.json': json(makeNegative(world)),
@@ -58,8 +84,9 @@ function json(value) {
 function makeStatements() {
   const authority = signer('A', 'authority')
   const realm = authority.public
+  const services = ['rotator', 'second rotator', 'third rotator', 'fourth rotator', 'fifth rotator']
   const identities = Object.fromEntries(
-    ['rotator', 'revoker', 'alice', 'bob', 'carol', 'dave', 'mallory'].map((name) => [
+    [...services, 'revoker', 'alice', 'bob', 'carol', 'dave', 'mallory'].map((name) => [
       name,
       signer('U', name),
     ]),
@@ -70,66 +97,53 @@ function makeStatements() {
   }
   for (const name of ['alice', 'bob', 'carol', 'dave']) {
     const rules = { allow: ['orders.>', '_INBOX.>'], deny: ['orders.secret'] }
-    tokens[name] = token(authority, identities[name], { name, pub: rules, sub: rules })
+    tokens[name] = token(authority, identities[name], { name, pub: rules, sub: rules, plan: 1 })
   }
-  tokens.renewed = token(authority, identities.dave, { name: 'dave', since: START_MS / 1000 - 90 * 86_400 })
+  tokens.renewed = token(authority, identities.dave, {
+    name: 'dave',
+    since: START_MS / 1000 - 90 * 86_400,
+    plan: 3,
+  })
 
-  const revocationOf = (reason) => ({
+  const revocationOf = (reason, past) => ({
     realm,
     identity: identities.mallory.public,
     since: START_MS - 1000,
     until: EXPIRES_S * 1000,
     reason,
+    past,
   })
-  const signedBy = { authority: [authority, undefined], rotator: [identities.rotator, tokens.rotator.text] }
-  const byAuthority = statement('revocation by the authority', revocationOf('laptop lost'), {
-    type: 5,
-    label: 'rev',
-    signer: signedBy.authority,
+  const revoke = { type: 5, label: 'rev' }
+  const byAuthority = statement('revocation by the authority', revocationOf('laptop lost', 0), {
+    ...revoke,
+    signer: [authority, undefined],
   })
-  const byRevoker = statement('revocation by a revoker', revocationOf(''), {
-    type: 5,
-    label: 'rev',
-    signer: [identities.revoker, tokens.revoker.text],
-  })
-  const epochFields = (number, prevHash, revocations) => ({
-    realm,
-    number,
-    prev_hash: prevHash,
-    not_before: START_MS + (number - 1) * (EPOCH_MS - 300_000),
-    not_after: START_MS + (number - 1) * (EPOCH_MS - 300_000) + EPOCH_MS,
-    grace_ms: 300_000,
-    suites: [SUITE],
-    revocations,
-  })
-  const epochLabel = { type: 3, label: 'epo', signer: signedBy.rotator }
-  const first = statement('the first epoch', epochFields(1, Buffer.alloc(32), []), epochLabel)
-  const second = statement(
-    'the second epoch, with a revocation',
-    epochFields(2, first.hash, [byAuthority.wire]),
-    epochLabel,
+  const byRevoker = statement(
+    'revocation by a revoker, after which what was stored before stays good',
+    revocationOf('', 1),
+    { ...revoke, signer: [identities.revoker, tokens.revoker.text] },
   )
-  const anchor = statement('an epoch signed by the authority', epochFields(3, second.hash, []), {
-    ...epochLabel,
-    signer: signedBy.authority,
-  })
-  const tick = statement(
-    'a tick',
-    {
-      realm,
-      number: 2,
-      epoch_hash: second.hash,
-      revocations_hash: sha256(byAuthority.hash),
-      now: second.fields.not_before + 15_000,
-      nonces: [fixed('nonce', 16)],
-    },
-    { type: 4, label: 'tic', signer: signedBy.rotator },
-  )
-  const orderFields = { realm, number: 2, epoch_hash: second.hash }
-  const orderLabel = { type: 10, label: 'rot' }
+  const rotators = services.map((name) => identities[name])
+  const plans = makePlans({ startMs: START_MS, authority, rotators, revocations: [byAuthority, byRevoker] })
+  const [, second] = plans.one.epochs
+  const notice = (name, plan, index, key) =>
+    statement(
+      name,
+      { epoch: plan.epochs[index].structure, plan_version: plan.fields.version, rotator: key.public },
+      { type: 3, label: 'ntc', signer: [key, undefined] },
+    )
+  const notices = [
+    notice('a notice of an epoch', plans.one, 1, identities.rotator),
+    notice('a notice of the first epoch of a second schedule', plans.three, 2, identities['second rotator']),
+  ]
+  const orderFields = { realm, number: 2, epoch_hash: second.hash, at: second.fields.not_before + 60_000 }
+  const order = { type: 10, label: 'rot' }
   const orders = [
-    statement('an order by the authority', orderFields, { ...orderLabel, signer: signedBy.authority }),
-    statement('an order by a rotator', orderFields, { ...orderLabel, signer: signedBy.rotator }),
+    statement('an order by the authority', orderFields, { ...order, signer: [authority, undefined] }),
+    statement('an order by a rotation service', orderFields, {
+      ...order,
+      signer: [identities.rotator, undefined],
+    }),
   ]
   const announce = (name) =>
     announcement(name, { epoch: second, realm, identity: identities[name], token: tokens[name].text })
@@ -137,10 +151,34 @@ function makeStatements() {
     ['alice', 'bob', 'carol', 'dave'].map((name) => [name, announce(name)]),
   )
   const retirement = retire(announcements.dave, identities.dave)
+  const hashes = [...Object.values(announcements), retirement].map(({ hash }) => hash)
+  // One more in the bucket of the first: a bucket is hashed in order.
+  hashes.push(Buffer.concat([hashes[0].subarray(0, 1), fixed('a neighbour', 31)]))
+  const ticks = makeTicks({
+    rotator: identities['second rotator'],
+    plan: plans.three,
+    revocations: [byAuthority, byRevoker],
+    directoryRoot: directoryRootOf(hashes),
+    nowMs: second.fields.not_before + 15_000,
+  })
+  const queries = makeQueries({
+    realm,
+    asker: { name: 'alice', instance: announcements.alice.fields.instance },
+    rotator: identities['second rotator'],
+    plan: plans.three,
+    announcement: announcements.alice,
+    hashes,
+  })
 
   return {
     epoch: second,
+    plans,
+    ticks,
+    queries,
     announcements,
+    identities,
+    authority,
+    statements: [byAuthority, byRevoker, ...notices, ...orders],
     file: {
       comment:
         'Statements of subrosa/1: structure is the MessagePack array of the fields, signed is the label and the structure, wire is C1 01 type and [structure, signatures…, token or nil]. Bytes are hexadecimal.',
@@ -152,7 +190,7 @@ function makeStatements() {
         public: key,
       })),
       tokens: Object.values(tokens),
-      statements: [byAuthority, byRevoker, first, second, anchor, tick, ...orders],
+      statements: [byAuthority, byRevoker, ...notices, ...orders],
       announcements: [...Object.values(announcements), retirement],
     },
   }
@@ -239,9 +277,9 @@ function retire(announced, identity) {
   }
 }
 
-function token(authority, identity, { name, roles = [], pub = NO_RULES, sub = NO_RULES, since }) {
+function token(authority, identity, { name, roles = [], pub = NO_RULES, sub = NO_RULES, since, plan }) {
   const header = { typ: 'JWT', alg: 'ed25519-nkey' }
-  const claim = { v: 1, realm: authority.public, name, roles, pub, sub, max_instances: 16, since }
+  const claim = { v: 1, realm: authority.public, name, roles, pub, sub, max_instances: 16, since, plan }
   const body = {
     sub: identity.public,
     name,
@@ -617,33 +655,6 @@ function frameSteps(content, { key, auth, padding, plaintext: bend }) {
   }
 }
 
-/** RFC 6962, section 2.1, over leaves that are hashed already. */
-function merkleRoot(leaves) {
-  if (leaves.length === 1) return leaves[0]
-  const left = largestPowerBelow(leaves.length)
-  return sha256(Buffer.of(1), merkleRoot(leaves.slice(0, left)), merkleRoot(leaves.slice(left)))
-}
-
-function merklePath(index, leaves) {
-  if (leaves.length === 1) return []
-  const left = largestPowerBelow(leaves.length)
-  return index < left
-    ? [...merklePath(index, leaves.slice(0, left)), merkleRoot(leaves.slice(left))]
-    : [...merklePath(index - left, leaves.slice(left)), merkleRoot(leaves.slice(0, left))]
-}
-
-function largestPowerBelow(count) {
-  let power = 1
-  while (power * 2 < count) power *= 2
-  return power
-}
-
-function bigEndian(size, value) {
-  const bytes = Buffer.alloc(size)
-  for (let i = size - 1, rest = BigInt(value); i >= 0; i--, rest >>= 8n) bytes[i] = Number(rest & 0xffn)
-  return bytes
-}
-
 // What must be refused
 
 function makeNegative(world) {
@@ -656,33 +667,13 @@ function makeNegative(world) {
   }
 }
 
-/** The encoding of an array in which one item is replaced by these bytes. */
-function withBytes(fields, place, bytes) {
-  const [head] = pack(fields)
-  return Buffer.concat([Buffer.of(head), ...fields.map((field, i) => (i === place ? bytes : pack(field)))])
-}
-
-function hexBytes(text) {
-  return Buffer.from(text, 'hex')
-}
-
-/** An integer as uint 64, which is never written. */
-function uint64(value) {
-  const bytes = Buffer.alloc(9, 0xcf)
-  bytes.writeBigUInt64BE(BigInt(value), 1)
-  return bytes
-}
-
-function badStructures({ epoch, announcements: { alice }, file }) {
-  const tick = file.statements.find(({ type }) => type === 4)
+function badStructures({ announcements: { alice } }) {
   const [sid, kid, tag] = ['a sid', 'a kid', 'a tag'].map((name) => fixed(name, 16))
   const fields = {
     handshake: [0, 2 ** 20, 900_000],
     content: [alice.hash, 1, 'orders.new', undefined, undefined, 0, [], [], Buffer.from('x')],
     'frame content': [0, 'orders.new', undefined, undefined, [], [], Buffer.from('x')],
     header: [0, 1, 2 ** 32, fixed('mid', 16), fixed('enc', 32), fixed('wraps', 64)],
-    tick: Object.values(tick.fields),
-    epoch: Object.values(epoch.fields),
     'session request': [sid],
     refusal: [sid, kid, 1, tag],
   }
@@ -703,8 +694,6 @@ function badStructures({ epoch, announcements: { alice }, file }) {
     [structure, 'a byte behind it', Buffer.concat([encoded(structure, array), Buffer.of(0)])],
     [structure, 'a byte too few', encoded(structure, array).subarray(0, -1)],
   ])
-  const { now } = tick.fields
-  const { not_before: notBefore } = epoch.fields
   return [
     ...common,
     ['handshake', 'the field scope of a former draft, nil', pack([undefined, ...fields.handshake])],
@@ -750,14 +739,11 @@ function badStructures({ epoch, announcements: { alice }, file }) {
     ['header', 'kids of 8 bytes', changed('header', 5, fixed('wraps', 56))],
     ['header', 'no wrap', changed('header', 5, Buffer.alloc(0))],
     ['header', 'a wrap and a half', changed('header', 5, fixed('wraps', 96))],
-    ['tick', 'its time as uint 64', raw('tick', 4, uint64(now))],
-    ['epoch', 'its beginning as uint 64', raw('epoch', 3, uint64(notBefore))],
     ['session request', 'a short sid', changed('session request', 0, sid.subarray(1))],
     ['refusal', 'a kid of 8 bytes', changed('refusal', 1, kid.subarray(8))],
     ['refusal', 'a reason that is not known', changed('refusal', 2, 3)],
     ['refusal', 'a reason in two bytes', raw('refusal', 2, 'cc01')],
     ['refusal', 'a tag that is not cut', changed('refusal', 3, fixed('a tag', 32))],
-    ['refusal', 'the reserved type 11', wire(11, fields.refusal)],
     ['refusal', 'the reserved type 12', wire(12, fields.refusal)],
   ].map(([structure, name, bytes]) => ({ structure, name, reason: 'malformed', bytes }))
 }
@@ -900,152 +886,6 @@ function badSessions(world) {
       },
     ],
   }
-}
-
-// Encodings
-
-function wire(type, fields) {
-  return Buffer.concat([Buffer.of(0xc1, 0x01, type), pack(fields)])
-}
-
-function pack(value) {
-  if (value === undefined) return Buffer.of(0xc0)
-  if (typeof value === 'number') return packUint(value)
-  if (typeof value === 'string') {
-    const text = Buffer.from(value, 'utf8')
-    const head = text.length < 32 ? Buffer.of(0xa0 | text.length) : sized(text.length, [0xd9, 0xda])
-    return Buffer.concat([head, text])
-  }
-  if (Buffer.isBuffer(value)) return Buffer.concat([sized(value.length, [0xc4, 0xc5, 0xc6]), value])
-  const head =
-    value.length < 16 ? Buffer.of(0x90 | value.length) : Buffer.of(0xdc, value.length >> 8, value.length)
-  return Buffer.concat([head, ...value.map(pack)])
-}
-
-function packUint(value) {
-  if (value < 0x80) return Buffer.of(value)
-  if (value < 2 ** 32) return sized(value, [0xcc, 0xcd, 0xce])
-  const bytes = Buffer.alloc(9, 0xd3)
-  bytes.writeBigInt64BE(BigInt(value), 1)
-  return bytes
-}
-
-function sized(value, [one, two, four]) {
-  if (value < 2 ** 8) return Buffer.of(one, value)
-  const bytes = Buffer.alloc(value < 2 ** 16 ? 3 : 5, value < 2 ** 16 ? two : four)
-  if (value < 2 ** 16) bytes.writeUInt16BE(value, 1)
-  else bytes.writeUInt32BE(value, 1)
-  return bytes
-}
-
-function nkey(kind, key) {
-  const raw = Buffer.concat([Buffer.of({ A: 0, U: 20 << 3 }[kind]), key])
-  let crc = 0
-  for (const byte of raw) {
-    crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit++) crc = ((crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0)) & 0xffff
-  }
-  return base32(Buffer.concat([raw, Buffer.of(crc & 0xff, crc >> 8)]))
-}
-
-function base32(bytes) {
-  let bits = ''
-  for (const byte of bytes) bits += byte.toString(2).padStart(8, '0')
-  let text = ''
-  for (let at = 0; at < bits.length; at += 5) {
-    text += 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567'[Number.parseInt(bits.slice(at, at + 5).padEnd(5, '0'), 2)]
-  }
-  return text
-}
-
-// Primitives
-
-/** Bytes that are fixed for good: SHA-256 of a name and a counter. */
-function fixed(name, length) {
-  const blocks = []
-  for (let i = 0; blocks.length * 32 < length; i++)
-    blocks.push(sha256(Buffer.from(`subrosa vector ${name} ${i}`)))
-  return Buffer.concat(blocks).subarray(0, length)
-}
-
-function labelled(name) {
-  return Buffer.from(`subrosa/1 ${name}\0`)
-}
-
-function sha256(...parts) {
-  return createHash('sha256').update(Buffer.concat(parts)).digest()
-}
-
-function hmac(key, data) {
-  return createHmac('sha256', key).update(data).digest()
-}
-
-function seal({ key, nonce, aad, plaintext }) {
-  const cipher = createCipheriv('chacha20-poly1305', key, nonce, { authTagLength: 16 })
-  cipher.setAAD(aad, { plaintextLength: plaintext.length })
-  return Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()])
-}
-
-/** HChaCha20 (draft-irtf-cfrg-xchacha, section 2.2): the rounds of ChaCha20 (RFC 8439) without the last addition. */
-function hchacha20(key, nonce) {
-  const state = new Uint32Array(16)
-  state.set([0x61707865, 0x3320646e, 0x79622d32, 0x6b206574])
-  for (let i = 0; i < 8; i++) state[4 + i] = key.readUInt32LE(4 * i)
-  for (let i = 0; i < 4; i++) state[12 + i] = nonce.readUInt32LE(4 * i)
-  const mix = (a, b, c, bits) => {
-    state[a] += state[b]
-    const mixed = state[c] ^ state[a]
-    state[c] = (mixed << bits) | (mixed >>> (32 - bits))
-  }
-  const quarter = (a, b, c, d) => {
-    mix(a, b, d, 16)
-    mix(c, d, b, 12)
-    mix(a, b, d, 8)
-    mix(c, d, b, 7)
-  }
-  for (let round = 0; round < 10; round++) {
-    for (let i = 0; i < 4; i++) quarter(i, 4 + i, 8 + i, 12 + i)
-    for (let i = 0; i < 4; i++) quarter(i, 4 + ((i + 1) % 4), 8 + ((i + 2) % 4), 12 + ((i + 3) % 4))
-  }
-  const subkey = Buffer.alloc(32)
-  for (let i = 0; i < 4; i++) {
-    subkey.writeUInt32LE(state[i], 4 * i)
-    subkey.writeUInt32LE(state[12 + i], 16 + 4 * i)
-  }
-  return subkey
-}
-
-function signer(kind, name) {
-  const key = ed25519(fixed(`${name} identity`, 32))
-  return { ...key, public: nkey(kind, key.public) }
-}
-
-function ed25519(seed) {
-  const key = privateKey('302e020100300506032b657004220420', seed)
-  return { seed, public: rawPublicKey(key), sign: (message) => signWith(null, message, key) }
-}
-
-function x25519(secret) {
-  const key = privateKey('302e020100300506032b656e04220420', secret)
-  const agree = (publicKey) =>
-    diffieHellman({
-      privateKey: key,
-      publicKey: createPublicKey({
-        key: Buffer.concat([Buffer.from('302a300506032b656e032100', 'hex'), publicKey]),
-        format: 'der',
-        type: 'spki',
-      }),
-    })
-  return { secret, public: rawPublicKey(key), agree }
-}
-
-function privateKey(derPrefix, secret) {
-  const key = Buffer.concat([Buffer.from(derPrefix, 'hex'), secret])
-  return createPrivateKey({ key, format: 'der', type: 'pkcs8' })
-}
-
-function rawPublicKey(key) {
-  return createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32)
 }
 
 // The program
