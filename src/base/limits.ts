@@ -3,8 +3,7 @@
 // Sizes, in bytes.
 export const MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 export const MAX_STATEMENT_BYTES = 64 * 1024
-export const MAX_EPOCH_BYTES = 1024 * 1024
-/** Of all revocations that are held: they travel in every epoch. */
+/** Of all revocations signed by revokers, and as many signed by authorities, while single ones are let in. */
 export const MAX_REVOCATION_BYTES = 512 * 1024
 export const MAX_TOKEN_BYTES = 16 * 1024
 export const MAX_SUBJECT_BYTES = 1024
@@ -17,19 +16,43 @@ export const MIN_PADDED_BYTES = 128
 export const MAX_RECIPIENTS = 16_384
 export const MAX_HEADERS = 256
 export const MAX_SUITES = 16
-export const MAX_REVOCATIONS = 2048
-/** Revocations that are held at most, when others agree on more of them than one service lets in. */
+/** Revocations signed by revokers, and as many signed by authorities, while single ones are let in. */
+export const MAX_REVOCATIONS = 1024
+/** Revocations in force that name one identity, of one kind of signer, while single ones are let in. */
+export const MAX_REVOCATIONS_PER_IDENTITY = 16
+/**
+ * Revocations in one list, and in one set: what seven services let in of revokers, each other ones, and what one lets in of
+ * authorities. So no honest list is ever refused.
+ */
 export const MAX_REVOCATIONS_HELD = 8192
 export const MAX_REVOCATION_BYTES_HELD = 5 * 1024 * 1024
+/** Lists of rotation services that an agent holds beside its own set: those of a plan and of the one before it. */
+export const MAX_REVOCATION_LISTS = 14
+/** Working time for single revocations that come to nothing: a twentieth of a core. */
+export const FAILED_REVOCATION_MS_PER_SECOND = 50
+/** For how long no further list of a rotation service is proved, for each millisecond that the last one took. */
+export const LIST_REST_PER_MS = 4
 /** How long it may take until a revocation is written down, in ms. */
 export const REVOCATIONS_KEPT_MS = 1000
 /** How long an agent waits at most before it says for the first time what the rotation service lacks, in ms. */
 export const SHARE_REVOCATIONS_MS = 60_000
 /** How often that is doubled: up to about an hour. */
 export const MAX_SHARING_DOUBLINGS = 6
-/** Revocations that it says at once. */
+/** Revocations that it says in one round, at most one in each {@link SHARED_REVOCATION_MS}. */
 export const MAX_SHARED_REVOCATIONS = 16
-export const MAX_NONCES_PER_TICK = 64
+export const SHARED_REVOCATION_MS = 1000
+/** Rotation services that a plan names. */
+export const MAX_ROTATORS = 7
+/** Nonces that one tick answers. */
+export const MAX_TICK_LEAVES = 4096
+/** Hashes in one query for announcements. */
+export const MAX_HASHES_PER_QUERY = 64
+/** Buckets in one query for what is in them. */
+export const MAX_BUCKETS_PER_QUERY = 16
+/** Nothing that is counted from it leaves the integers that every language reads. */
+export const MAX_FIRST_EPOCH = 2 ** 48
+/** Orders for fresh keys that an instance follows in one epoch: a directory holds as many announcements of it, and its first. */
+export const MAX_ORDERS_PER_EPOCH = 3
 export const MAX_STATEMENTS_PER_PAGE = 100
 export const DEFAULT_MAX_INSTANCES = 16
 export const MAX_MAX_INSTANCES = 1024
@@ -45,13 +68,20 @@ export const MAX_SESSION_BYTES = 256 * 1024 * 1024
 
 // The clock, in milliseconds.
 export const CLOCK_WINDOW_MS = 120_000
+/** How far ahead a revocation may end when it is named, or let in. */
+export const MAX_REVOCATION_MS = 400 * 24 * 3_600_000
 export const STALE_AFTER_MS = 90_000
 export const DEFAULT_TICK_MS = 15_000
-export const DEFAULT_EPOCH_MS = 3_600_000
+/** From the beginning of one epoch to that of the next. */
+export const DEFAULT_EPOCH_PERIOD_MS = 55 * 60_000
 export const DEFAULT_LEAD_MS = 300_000
+export const MIN_LEAD_MS = 1000
 export const DEFAULT_GRACE_MS = 300_000
+/** Of an epoch, its lead included. */
 export const MAX_EPOCH_MS = 24 * 3_600_000
 export const MAX_GRACE_MS = 15 * 60_000
+/** Between a plan's making and its end. */
+export const MAX_PLAN_MS = 400 * 24 * 3_600_000
 /** How long after sending a message may be delivered, at most: 49 days. Other rules end sooner today. */
 export const MAX_TTL_MS = 2 ** 32 - 1
 export const MAX_SESSION_MS = 15 * 60_000
@@ -74,11 +104,74 @@ export const MIN_RESUBSCRIBE_MS = 1000
 export const MAX_RESUBSCRIBE_MS = 60_000
 /** How long a connection that ends waits for the server before its keys are wiped. */
 export const MAX_CLOSING_MS = 10_000
-/** Between an epoch and one that is ordered. */
-export const MIN_ROTATION_MS = 1000
+/** Between two orders for fresh keys in one epoch that an instance follows. */
+export const MIN_ORDER_INTERVAL_MS = 60_000
 export const DEFAULT_LEASE_MS = 3000
 export const MIN_LEASE_MS = 300
 export const MAX_LEASE_MS = 60_000
+
+// An agent that follows rotation services.
+/** Between two pings of an agent whose newest one was answered: this, and up to {@link PING_SPREAD_MS} more. */
+export const PING_INTERVAL_MS = 45_000
+export const PING_SPREAD_MS = 15_000
+/** Between two pings while the newest one is not answered: six tries before an agent is stale. */
+export const PING_AGAIN_MS = 4000
+export const PING_AGAIN_SPREAD_MS = 2000
+/** The same of an agent that joins, with up to {@link JOIN_PING_SPREAD_MS} more. */
+export const JOIN_PING_MS = 1000
+export const JOIN_PING_SPREAD_MS = 255
+/** Over how long agents spread their pings when all of them have a reason to ask at once. */
+export const PING_TOGETHER_SPREAD_MS = 2000
+/** Between two pings of which broadcasts are the reason. */
+export const HINTED_PING_MS = 5000
+/** Pings whose answers may still come. */
+export const MAX_PINGS_REMEMBERED = 128
+/** Broadcasts of rotation services that differ from what is held and are verified. */
+export const MAX_HINTED_TICKS_PER_SECOND = 4
+/** Working time for statements of each kind, of which anybody can send any number: a fortieth of a core. */
+export const STATEMENT_MS_PER_SECOND = 25
+/** What one fetch collects. */
+export const MAX_FETCHED_BYTES = 16 * 1024 * 1024
+export const MAX_FETCHED_PAGES = 64
+export const MAX_FETCH_MS = 10_000
+/** How long a page may take, before it is asked for again. */
+export const PAGE_TIMEOUT_MS = 2000
+/** How long an agent leaves a rotation service alone that did not deliver what it names: twice as long each time. */
+export const MIN_FETCH_AGAIN_MS = 5000
+export const MAX_FETCH_AGAIN_MS = 60_000
+/** How long an agent without a plan waits for a newer one than the first that came. */
+export const PLAN_CHOICE_MS = 200
+/** Plans of which an agent without one chooses, and pages that bring them. */
+export const MAX_PLAN_CHOICES = 8
+export const MAX_PLAN_ANSWERS = 32
+/** Between two times that an agent publishes its plan for those who name an older one. */
+export const PLAN_REPEAT_MS = 10_000
+/** How long before a plan ends agents warn, once a day. */
+export const PLAN_ENDING_MS = 30 * 24 * 3_600_000
+export const PLAN_ENDING_REPEAT_MS = 24 * 3_600_000
+/** Between two reports of a notice that differs, of one rotation service and epoch. */
+export const NOTICE_REPORT_MS = 3_600_000
+/** Between two orders for fresh keys in one epoch. The directory holds four announcements of an instance. */
+export const MIN_ORDER_INTERVAL_MS = 60_000
+export const MAX_ORDERS_PER_EPOCH = 3
+/** After which times an instance asks whether its announcement is held: the last one again and again. */
+export const HAND_OVER_AFTER_MS = [2000, 4000, 8000, 16_000, 30_000] as const
+/** Over how long agents spread what all of them ask a rotation service that has just started. */
+export const RESTARTED_SPREAD_MS = 30_000
+/** Over how long agents spread what they ask when a directory has changed. */
+export const RECONCILE_SPREAD_MS = 15_000
+/** Between two times that an agent compares its directory with that of one rotation service. */
+export const RECONCILE_INTERVAL_MS = 30_000
+/** Announcements that it asks for each time. */
+export const MAX_RECONCILED = 8192
+/** After how long an instance is missed in the directory of a rotation service that does not list it. */
+export const OWN_LISTED_MS = 60_000
+/** Announcements by hash that wait for their turn. */
+export const MAX_HASHES_WANTED = 1024
+/** How long one rotation service may take for the directory, before another one is asked for it too. */
+export const LISTING_HEDGE_MS = 3000
+/** Up to so many announcements an agent that has missed something asks for all, in place of comparing buckets. */
+export const MAX_SMALL_DIRECTORY = 512
 
 // Replay, lookups and floods.
 export const REPLAY_WINDOW = 4096
@@ -99,6 +192,10 @@ export const MAX_NAMES_REMEMBERED = 65_536
 export const OWNERS_KEPT_MS = 10_000
 /** Former identities that are remembered for a name, and that a token names. */
 export const MAX_FORMER_OWNERS = 8
+/** The file with an agent's state. */
+export const MAX_STATE_BYTES = 16 * 1024 * 1024
+/** Of that, what the plan and all revocations may take. Owners of names have the rest. */
+export const MAX_STATE_REVOCATION_BYTES = 8 * 1024 * 1024
 /** How long after one that failed the state is written again, in ms. */
 export const WRITE_AGAIN_MS = 60_000
 export const FAILED_LOOKUP_TTL_MS = 10_000
