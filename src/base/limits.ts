@@ -106,9 +106,6 @@ export const MAX_RESUBSCRIBE_MS = 60_000
 export const MAX_CLOSING_MS = 10_000
 /** Between two orders for fresh keys in one epoch that an instance follows. */
 export const MIN_ORDER_INTERVAL_MS = 60_000
-export const DEFAULT_LEASE_MS = 3000
-export const MIN_LEASE_MS = 300
-export const MAX_LEASE_MS = 60_000
 
 // An agent that follows rotation services.
 /** Between two pings of an agent whose newest one was answered: this, and up to {@link PING_SPREAD_MS} more. */
@@ -151,9 +148,6 @@ export const PLAN_ENDING_MS = 30 * 24 * 3_600_000
 export const PLAN_ENDING_REPEAT_MS = 24 * 3_600_000
 /** Between two reports of a notice that differs, of one rotation service and epoch. */
 export const NOTICE_REPORT_MS = 3_600_000
-/** Between two orders for fresh keys in one epoch. The directory holds four announcements of an instance. */
-export const MIN_ORDER_INTERVAL_MS = 60_000
-export const MAX_ORDERS_PER_EPOCH = 3
 /** After which times an instance asks whether its announcement is held: the last one again and again. */
 export const HAND_OVER_AFTER_MS = [2000, 4000, 8000, 16_000, 30_000] as const
 /** Over how long agents spread what all of them ask a rotation service that has just started. */
@@ -172,6 +166,35 @@ export const MAX_HASHES_WANTED = 1024
 export const LISTING_HEDGE_MS = 3000
 /** Up to so many announcements an agent that has missed something asks for all, in place of comparing buckets. */
 export const MAX_SMALL_DIRECTORY = 512
+
+// A rotation service.
+/** Signatures of ticks. */
+export const MAX_TICKS_PER_SECOND = 10
+/** Pings that wait for a tick, and those of one asker. */
+export const MAX_PINGS_WAITING = 65_536
+export const MAX_PINGS_PER_ASKER_PER_SECOND = 4
+/** Orders for fresh keys that a rotation service verifies. */
+export const MAX_ORDERS_PER_SECOND = 16
+export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
+/** Pages for one asker, and for one that has just come. */
+export const MAX_PAGE_BYTES_PER_ASKER_PER_SECOND = 2 * 1024 * 1024
+export const FIRST_PAGE_BYTES = 8 * 1024 * 1024
+export const FIRST_PAGES_MS = 10_000
+/** Pages for all askers together. */
+export const MAX_PAGE_BYTES_PER_SECOND = 64 * 1024 * 1024
+/** How long an announcement is held before a rotation service lists it, and between two changes of its list. */
+export const LISTED_AFTER_MS = 15_000
+/** How long an instance is listed after its last ping. */
+export const SILENT_INSTANCE_MS = 200_000
+/** Announcements that a rotation service keeps over a restart. */
+export const MAX_DIRECTORY_CACHE_BYTES = 64 * 1024 * 1024
+/** How long after its end a revocation leaves the record of a rotation service. */
+export const FORGOTTEN_AFTER_MS = 30 * 24 * 3_600_000
+/** Between two pings of rotation services because of the broadcast of one of them. */
+export const PEER_PING_MS = 1000
+/** Between two reports that another rotation service differs, and how long its directory has differed then. */
+export const PEER_REPORT_MS = 60_000
+export const PEER_DIFFERS_MS = 120_000
 
 // Replay, lookups and floods.
 export const REPLAY_WINDOW = 4096
@@ -258,14 +281,6 @@ export const MAX_HANDSHAKE_INBOXES = 32
 /** Subjects of one session on which its handshake is published before the first frame there. */
 export const MAX_HANDSHAKE_SUBJECTS = 64
 export const MAX_HINTS_PER_SECOND = 64
-export const MAX_TICKS_PER_SECOND = 10
-/** Orders to rotate that the rotation service verifies. */
-export const MAX_ORDERS_PER_SECOND = 16
-export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
-export const MAX_QUERIES_PER_SECOND = 1000
-/** What is read of a log at once: a broker can fill it with junk. */
-export const MAX_LOG_ENTRIES = 1_048_576
-export const MAX_LOG_BYTES = 512 * 1024 * 1024
 
 // MCP.
 /** The longest message that either side may take. */

@@ -52,6 +52,28 @@ export function merklePathLength(leaves: number, index: number): number {
   return length
 }
 
+/** The root to which the path of one leaf leads. The path must have its length by {@link merklePathLength}. */
+export function merkleRoot(
+  engine: CryptoEngine,
+  leaf: {
+    readonly hash: Uint8Array
+    readonly index: number
+    /** How many leaves the tree has. */
+    readonly leaves: number
+    readonly path: Uint8Array
+  },
+): Uint8Array {
+  let { hash, index } = leaf
+  let at = 0
+  for (let width = leaf.leaves; width > 1; width = Math.ceil(width / 2), index >>>= 1) {
+    if ((index ^ 1) >= width) continue
+    const sibling = leaf.path.subarray(at, at + HASH_BYTES)
+    at += HASH_BYTES
+    hash = index % 2 === 0 ? merkleNode(engine, hash, sibling) : merkleNode(engine, sibling, hash)
+  }
+  return hash
+}
+
 /** The hash of an inner node. */
 function merkleNode(engine: CryptoEngine, left: Uint8Array, right: Uint8Array): Uint8Array {
   nodeInput.set(left, 1)

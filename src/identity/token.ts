@@ -13,7 +13,7 @@ const MAX_ROLES = 8
 /** Most identities have none, and share this list. */
 const NONE: readonly string[] = Object.freeze([])
 
-/** What an identity may do besides sending and reading. `rotator` signs epochs and ticks, `revoker` revocations. */
+/** What an identity may do besides sending and reading: a `revoker` signs revocations, and a `rotator` is one that only an authority may revoke. */
 export type Role = 'rotator' | 'revoker'
 
 /** The claims of an identity token, parsed. Times are seconds since 1970. */
@@ -31,6 +31,8 @@ export interface IdentityClaims {
   readonly since: number
   /** Identities (`U…`) that had the name before: they have lost it, by the authority's word. */
   readonly succeeds: readonly string[]
+  /** The version of the realm's plan when it was issued: its owner acts on no lower one. */
+  readonly plan: number | undefined
   readonly issuedAt: number
   readonly expiresAt: number
 }
@@ -48,6 +50,8 @@ export interface TokenRequest {
   readonly since?: number
   /** Identities that had the name before. Default: none. */
   readonly succeeds?: readonly string[]
+  /** The version of the realm's newest plan, which the agent must reach. Default: the token names none. */
+  readonly plan?: number
   readonly expiresAtMs: number
 }
 
@@ -76,7 +80,7 @@ export function issueToken(
   options: { readonly signer: Signer; readonly issuedAtMs: number },
 ): string {
   const { realm, name, identity, roles = [], permissions, expiresAtMs } = request
-  const { maxInstances, since, succeeds = [] } = request
+  const { maxInstances, since, succeeds = [], plan } = request
   if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
   decodeNkey('U', identity)
   return signJwt(
@@ -98,6 +102,7 @@ export function issueToken(
           max_instances: maxInstances ?? DEFAULT_MAX_INSTANCES,
           ...(since === undefined ? {} : { since }),
           ...(succeeds.length === 0 ? {} : { succeeds }),
+          ...(plan === undefined ? {} : { plan }),
         },
       },
     },
@@ -213,6 +218,7 @@ function parseClaims(claims: JsonObject): IdentityClaims {
     maxInstances: parseMaxInstances(claim['max_instances']),
     since: parseSince(claim['since'], seconds(claims['iat'])),
     succeeds: parseSucceeds(claim['succeeds']),
+    plan: parsePlan(claim['plan']),
     issuedAt: seconds(claims['iat']),
     expiresAt: seconds(claims['exp']),
   }
@@ -228,6 +234,13 @@ function parseSince(value: unknown, issuedAt: number): number {
   const since = value === undefined ? issuedAt : seconds(value)
   if (since > issuedAt) throw invalidToken('the identity token says that its name was first issued after it')
   return since
+}
+
+function parsePlan(value: unknown): number | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value < 1)
+    throw invalidToken('the plan in the identity token is no version: a whole number, 1 or more')
+  return value
 }
 
 function text(value: unknown): string {

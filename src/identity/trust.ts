@@ -113,6 +113,11 @@ export class Trust {
     return this.authorities.map((key) => decodeNkey('A', key))
   }
 
+  /** The public keys in bytes of those whose signature makes a plan: the authorities, under pins the realm itself. */
+  planKeys(): readonly Uint8Array[] {
+    return this.isByPins ? [decodeNkey('U', this.realm)] : this.authorityKeys()
+  }
+
   #cacheKey(token: string): string {
     return hex(this.#engine.sha256(utf8(token)))
   }

@@ -1,5 +1,5 @@
 import { concat } from '../base/bytes.ts'
-import { unconfirmed } from '../base/clock.ts'
+import { type Latest, unconfirmed } from '../base/clock.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { isLowOrder } from '../crypto/low-order.ts'
@@ -14,7 +14,7 @@ import {
 } from '../envelope/keys.ts'
 import type { Identity } from '../identity/identity.ts'
 import { decodeNkey } from '../identity/nkey.ts'
-import type { VerifiedClaims } from '../identity/trust.ts'
+import type { Trust, VerifiedClaims } from '../identity/trust.ts'
 import {
   type Announcement,
   decodeAnnouncement,
@@ -23,8 +23,9 @@ import {
   encodeSignedAnnouncement,
   type SignedAnnouncement,
 } from '../wire/statements.ts'
-import type { AcceptedEpoch, AroundSigner, EpochFloor } from './epochs.ts'
+import type { Epoch } from './epochs.ts'
 import type { KeyMemory } from './key-memory.ts'
+import type { RevocationSet } from './revocations.ts'
 
 declare const verified: unique symbol
 
@@ -82,7 +83,7 @@ export function signAnnouncement(
 /** The wire message with which an identity retires one of its instances: an announcement without keys. */
 export function signRetirement(
   identity: Identity,
-  epoch: EpochFloor,
+  epoch: Pick<Epoch, 'number' | 'hash'>,
   retired: {
     readonly instance: Uint8Array
     readonly seq: number
@@ -117,10 +118,18 @@ export type AnnouncementFault = 'unproved' | LeftOutReason
 
 /** What a verification works with: the announcement's epoch, and the time. */
 interface VerifiedAt {
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
   readonly nowMs: number
   /** Keeps the bytes of what is proved. Default: they stay where they are. */
   readonly memory?: KeyMemory
+}
+
+/** By what the signer of an announcement is judged. */
+export interface AroundSigner {
+  readonly trust: Trust
+  readonly revocations: RevocationSet
+  /** By it a token has expired where it is ahead of the clock. */
+  readonly latest?: Latest
 }
 
 /** What an announcement is verified against. */
@@ -188,7 +197,7 @@ export function verifyAnnouncer(
   return isRetirement || provesPossession(engine, parsed) ? claims : undefined
 }
 
-function fitsEpoch(announcement: Announcement, epoch: AcceptedEpoch): boolean {
+function fitsEpoch(announcement: Announcement, epoch: Epoch): boolean {
   const { realm, notBefore, notAfter, keys } = announcement
   if (realm !== epoch.realm || announcement.epoch !== epoch.number) return false
   if (notBefore < epoch.notBefore || notAfter > epoch.notAfter || notBefore >= notAfter) return false

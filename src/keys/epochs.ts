@@ -1,325 +1,293 @@
-// Over 300 lines: what may follow what in a chain of epochs is one rule, best read in one place.
-import { concat, hex, samePublic } from '../base/bytes.ts'
+import { hex, samePublic } from '../base/bytes.ts'
 import { type Latest, unconfirmed } from '../base/clock.ts'
-import { SubrosaError } from '../base/errors.ts'
-import { CLOCK_WINDOW_MS, MAX_EPOCH_MS, MAX_GRACE_MS } from '../base/limits.ts'
+import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
-import { decodeNkey } from '../identity/nkey.ts'
-import type { Signer } from '../identity/signing-key.ts'
-import type { Trust } from '../identity/trust.ts'
-import { WireType } from '../wire/preamble.ts'
-import {
-  decodeEpoch,
-  decodeRevocation,
-  decodeStatement,
-  type Epoch,
-  encodeEpoch,
-  encodeStatement,
-} from '../wire/statements.ts'
-import type { RevocationSet } from './revocations.ts'
+import { type EpochTerms, encodeEpoch, type Plan, type Schedule } from '../wire/plans.ts'
 
-/** `prev_hash` of the first epoch. */
-export const FIRST_PREV_HASH = new Uint8Array(32)
-
-/** An epoch that the chain has accepted. Only {@link EpochChain} makes them. */
-export interface AcceptedEpoch extends Epoch {
-  readonly hash: Uint8Array
-  readonly bytes: Uint8Array
-  readonly byAuthority: boolean
-}
-
-/** The highest epoch that an agent has acted on. */
-export interface EpochFloor {
-  readonly number: number
+/** A numbered span of time, as a plan has it. {@link Epochs} makes one object for each. */
+export interface Epoch extends EpochTerms {
+  /** `epoch_hash` of SPEC. */
   readonly hash: Uint8Array
 }
 
-/** What the chain needs around it. */
-export interface EpochChainOptions {
+/** What of a plan says which epochs there are. */
+export type EpochPlan = Pick<Plan, 'realm' | 'schedules'>
+
+/**
+ * The epoch of a number: nothing but the plan and the number goes into it. SPEC, "Epochs".
+ *
+ * @throws RangeError for a number before the plan's first
+ */
+export function deriveEpoch(engine: CryptoEngine, { realm, schedules }: EpochPlan, number: number): Epoch {
+  const schedule = schedules.findLast(({ first }) => first <= number)
+  if (schedule === undefined) throw new RangeError(`the plan begins after epoch ${number}`)
+  const { periodMs, leadMs, graceMs, suites, salt } = schedule
+  const notBefore = beginning(schedule, number)
+  const terms = { realm, number, notBefore, notAfter: notBefore + periodMs + leadMs, graceMs, suites, salt }
+  return { ...terms, hash: epochHash(engine, terms) }
+}
+
+/** The number of the epoch that has begun last at a time (ms since 1970); before all of them, of the first. */
+export function numberAt({ schedules }: Pick<Plan, 'schedules'>, atMs: number): number {
+  const [earliest] = schedules
+  const schedule = schedules.findLast(({ originMs }) => originMs <= atMs)
+  if (schedule === undefined) return earliest?.first ?? 0
+  return schedule.first + Math.floor((atMs - schedule.originMs) / schedule.periodMs)
+}
+
+/** The hash of an epoch, by which everything names it. */
+export function epochHash(engine: CryptoEngine, terms: EpochTerms): Uint8Array {
+  return engine.sha256(labels.epoch, encodeEpoch(terms))
+}
+
+/** What holding epochs takes. */
+export interface EpochsOptions {
   readonly engine: CryptoEngine
-  readonly trust: Trust
-  readonly revocations: RevocationSet
-  readonly floor: EpochFloor | undefined
-  /** Called with the new floor before an epoch is acted on. It must be durable when it returns. */
-  readonly keepFloor: (floor: EpochFloor) => void
-  /** By it an epoch is over, and a rotator's token expired, where it is ahead of the clock. */
+  /** The latest confirmed time: by it epochs are forgotten, and are over where it is ahead of the clock. Default: none was. */
   readonly latest?: Latest
 }
 
-/** Signs an epoch. `token` is the rotator's own; without one the signer is an authority, which re-anchors. */
-export function signEpoch(signer: Signer, epoch: Epoch, token?: string): Uint8Array {
-  const structure = encodeEpoch(epoch)
-  return encodeStatement(WireType.epoch, {
-    structure,
-    signature: signer.sign(concat(labels.epoch, structure)),
-    token,
-  })
+/** Epochs in which one may seal, and for how long that stays so. */
+interface CurrentEpochs {
+  readonly epochs: readonly Epoch[]
+  /** As long as the wall clock is within these. */
+  readonly begun: Span
+  /** And the time that it is at least within these. */
+  readonly ended: Span
 }
 
-/** The epochs of a realm as one agent has come to believe them: a hash chain that only grows. SPEC, "Rollback". */
-export class EpochChain {
-  readonly #options: EpochChainOptions
-  readonly #byHash = new Map<string, AcceptedEpoch>()
-  #floor: EpochFloor | undefined
+/** From a time on (included) until another one (excluded), in ms since 1970. */
+interface Span {
+  readonly fromMs: number
+  readonly toMs: number
+}
 
-  constructor(options: EpochChainOptions) {
-    this.#options = options
-    this.#floor = options.floor
-  }
+const NEVER: Span = { fromMs: Number.POSITIVE_INFINITY, toMs: Number.NEGATIVE_INFINITY }
+const NONE: CurrentEpochs = { epochs: [], begun: NEVER, ended: NEVER }
 
-  /** The highest epoch acted on, by this process or a former one. */
-  get floor(): EpochFloor | undefined {
-    return this.#floor
-  }
+/**
+ * The epochs by which one agent or rotation service goes: those that its plan has around now. Each is derived once, and is
+ * the same object for as long as it is held.
+ *
+ * Nothing that anybody sends goes into them but the plan. An epoch is forgotten by the latest confirmed time: with it go
+ * its announcements, retirements and replay windows, so that no clock may go back behind that. Until a time is confirmed nothing
+ * was opened, and the wall clock is good enough.
+ */
+export class Epochs {
+  readonly #engine: CryptoEngine
+  readonly #latest: Latest
+  readonly #byHash = new Map<string, Epoch>()
+  /** Those of them that the plan has, by number. */
+  readonly #byNumber = new Map<number, Epoch>()
+  #plan: EpochPlan | undefined
+  /** Newest first. */
+  #all: readonly Epoch[] = []
+  #current = NONE
+  /** The wall clock, as it was when it was last told. */
+  #nowMs = 0
+  /** While the time is within this, no epoch comes into reach and none leaves it. */
+  #settled = NEVER
+  /** When the first one that is held is over. */
+  #firstEndMs = Number.POSITIVE_INFINITY
 
-  /** The highest accepted epoch, once there is one. */
-  get head(): AcceptedEpoch | undefined {
-    return this.#floor === undefined ? undefined : this.byHash(this.#floor.hash)
-  }
-
-  byHash(hash: Uint8Array): AcceptedEpoch | undefined {
-    return this.#byHash.get(hex(hash))
+  constructor({ engine, latest = unconfirmed }: EpochsOptions) {
+    this.#engine = engine
+    this.#latest = latest
   }
 
   /**
-   * The epochs in which a message may be sealed now, newest first. One that begins in a moment by this clock has
-   * begun by the clock of the rotation service.
+   * Goes by this plan from now on. Epochs that it has too stay the same objects. Of the others those stay that began before
+   * its first schedule, until they are over.
    */
-  current(nowMs: number): readonly AcceptedEpoch[] {
-    const { latest = unconfirmed } = this.#options
-    const notBeforeMs = Math.max(nowMs, latest())
-    return [...this.#byHash.values()]
-      .filter(({ notBefore, notAfter }) => notBefore - CLOCK_WINDOW_MS <= nowMs && notBeforeMs < notAfter)
-      .sort((a, b) => b.number - a.number)
-  }
-
-  /** Every accepted epoch that is not over, newest first. */
-  all(): readonly AcceptedEpoch[] {
-    return [...this.#byHash.values()].sort((a, b) => b.number - a.number)
+  adopt(plan: EpochPlan): void {
+    this.#plan = plan
+    this.#byNumber.clear()
+    this.#forget((epoch) => !agrees(this.#engine, plan, epoch))
+    this.#settled = NEVER
+    this.hold(this.#nowMs)
   }
 
   /**
-   * Forgets epochs of which no message can arrive any more, but never the head and its predecessor. With an epoch go its
-   * announcements, retirements and replay windows, so it is the latest time that counts: one that no clock goes back behind.
+   * The epochs in which a message may be sealed now, newest first. One that begins in a moment by this clock has begun by
+   * the clocks of others.
+   */
+  current(nowMs: number): readonly Epoch[] {
+    this.hold(nowMs)
+    const endMs = Math.max(nowMs, this.#latest())
+    const { epochs, begun, ended } = this.#current
+    if (isWithin(begun, nowMs) && isWithin(ended, endMs)) return epochs
+    this.#current = currentAmong(this.#all, nowMs, endMs)
+    return this.#current.epochs
+  }
+
+  /**
+   * The epoch in which sealing looks for recipients first: of those that are current the one that has begun last.
+   * `undefined` without any.
+   */
+  at(nowMs: number): Epoch | undefined {
+    const current = this.current(nowMs)
+    return current.find(({ notBefore }) => notBefore <= nowMs) ?? current.at(-1)
+  }
+
+  /** The epoch with this hash, where it is held. It is asked for every message, and for junk. */
+  byHash(hash: Uint8Array): Epoch | undefined {
+    const key = hex(hash)
+    const held = this.#byHash.get(key)
+    if (held !== undefined) return held
+    return this.hold(this.#nowMs) ? this.#byHash.get(key) : undefined
+  }
+
+  /**
+   * Every epoch that is held, newest first: also those that are over, of which messages can still come, and those that are
+   * about to begin.
+   */
+  all(): readonly Epoch[] {
+    return this.#all
+  }
+
+  /**
+   * Derives the epochs that have come into reach, and forgets those that are out of it. It costs next to nothing where
+   * there are none.
+   *
+   * @param nowMs the wall clock
+   * @returns whether anything has changed
+   */
+  hold(nowMs: number): boolean {
+    this.#nowMs = nowMs
+    const latestMs = this.#latest()
+    const atMs = Math.max(nowMs, latestMs)
+    const forgetMs = latestMs > 0 ? latestMs : atMs
+    if (isWithin(this.#settled, atMs) && forgetMs <= this.#firstEndMs) return false
+    return this.#plan !== undefined && this.#update(this.#plan, atMs, forgetMs)
+  }
+
+  /**
+   * Forgets the epochs of which no message can come any more by the latest confirmed time. {@link hold} does so too.
    *
    * @returns whether there was any
    */
   prune(latestMs: number): boolean {
-    const head = this.head
+    return this.#forget((epoch) => endOfUse(epoch) < latestMs)
+  }
+
+  #update(plan: EpochPlan, atMs: number, forgetMs: number): boolean {
+    const aheadMs = reachMs(plan)
+    // Nothing can have been opened in one that begins later: it came into reach by a clock that was wrong.
+    const isForgotten = this.#forget(
+      (epoch) => endOfUse(epoch) < forgetMs || epoch.notBefore > atMs + aheadMs,
+    )
+    let isDerived = false
+    let [fromMs, toMs] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]
+    for (const [i, schedule] of plan.schedules.entries()) {
+      const { numbers, span } = inReach(schedule, plan.schedules[i + 1], { atMs, aheadMs })
+      for (const number of numbers) isDerived = this.#take(plan, number) || isDerived
+      fromMs = Math.max(fromMs, span.fromMs)
+      toMs = Math.min(toMs, span.toMs)
+    }
+    if (isDerived) this.#list()
+    const [newest] = this.#all
+    // One that was held goes as soon as the time goes back behind its reach.
+    this.#settled = { fromMs: Math.max(fromMs, (newest?.notBefore ?? 0) - aheadMs), toMs }
+    this.#firstEndMs = Math.min(...this.#all.map(endOfUse))
+    return isForgotten || isDerived
+  }
+
+  /** @returns whether it was not held */
+  #take(plan: EpochPlan, number: number): boolean {
+    if (this.#byNumber.has(number)) return false
+    const derived = deriveEpoch(this.#engine, plan, number)
+    const key = hex(derived.hash)
+    const held = this.#byHash.get(key)
+    this.#byNumber.set(number, held ?? derived)
+    if (held === undefined) this.#byHash.set(key, derived)
+    return held === undefined
+  }
+
+  #forget(isOver: (epoch: Epoch) => boolean): boolean {
     const before = this.#byHash.size
     for (const [key, epoch] of this.#byHash) {
-      const isOver = epoch.notAfter + epoch.graceMs + CLOCK_WINDOW_MS < latestMs
-      if (isOver && head !== undefined && epoch.number < head.number - 1) this.#byHash.delete(key)
+      if (!isOver(epoch)) continue
+      this.#byHash.delete(key)
+      if (this.#byNumber.get(epoch.number) === epoch) this.#byNumber.delete(epoch.number)
     }
-    return this.#byHash.size < before
+    if (this.#byHash.size === before) return false
+    this.#settled = NEVER
+    this.#list()
+    return true
   }
 
-  /**
-   * Accepts the epoch `target` from a set of statements: it is verified in full, and those between it and the floor
-   * by hash and number. Without a floor the caller vouches for the target: a tick with its own nonce has named it.
-   *
-   * @returns the accepted target
-   * @throws SubrosaError ERR_ROLLBACK (below the floor, or another epoch of the same number), ERR_EPOCH_INVALID
-   *   (signature, role, chain, or something that not even a rotator may do), ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED,
-   *   ERR_UNKNOWN_AUTHORITY, ERR_MALFORMED
-   */
-  accept(statements: readonly Uint8Array[], target: EpochFloor, nowMs: number): AcceptedEpoch {
-    const known = this.byHash(target.hash)
-    if (known !== undefined) return known
-    const offered = new Map<string, Uint8Array>()
-    for (const bytes of statements) offered.set(hex(this.#hash(bytes)), bytes)
-    const { chain, anchor } = this.#anchored(this.#chain(offered, target))
-    const [newest] = chain
-    if (newest === undefined) throw invalid('the epoch that the tick names is not among the statements')
-    this.#verifySignature(newest, nowMs)
-    if (newest.number !== target.number) throw invalid('the epoch has another number than the tick says')
-    this.#checkFloor(newest, chain, anchor)
-    for (const [i, epoch] of chain.entries()) {
-      // Those between too: the one before the newest may still run, and what one drops stays dropped.
-      checkTimes(epoch, nowMs)
-      this.#checkRevocations(epoch, chain[i + 1] ?? this.byHash(epoch.prevHash), nowMs)
-    }
-    for (const bytes of newest.revocations) this.#options.revocations.addCarried(bytes, nowMs)
-    const floor = this.#floor
-    const isReplacement = newest === anchor && newest.number === floor?.number
-    if (floor === undefined || newest.number > floor.number || isReplacement) this.#raise(newest, anchor)
-    for (const epoch of chain) this.#byHash.set(hex(epoch.hash), epoch)
-    return newest
-  }
-
-  /** Number, hash and beginning of the epoch in a statement, unverified. @throws SubrosaError ERR_MALFORMED */
-  peek(bytes: Uint8Array): EpochFloor & { readonly notBefore: number } {
-    const { structure } = decodeStatement(WireType.epoch, bytes)
-    const { number, notBefore } = decodeEpoch(structure)
-    return { number, notBefore, hash: this.#options.engine.sha256(structure) }
-  }
-
-  #hash(bytes: Uint8Array): Uint8Array {
-    return this.#options.engine.sha256(decodeStatement(WireType.epoch, bytes).structure)
-  }
-
-  /** From the target back along `prev_hash`, as far as the offered statements reach. */
-  #chain(offered: ReadonlyMap<string, Uint8Array>, target: EpochFloor): readonly AcceptedEpoch[] {
-    const chain: AcceptedEpoch[] = []
-    let wanted = target.hash
-    let number = target.number
-    for (;;) {
-      const bytes = offered.get(hex(wanted))
-      if (bytes === undefined || this.#byHash.has(hex(wanted))) return chain
-      const statement = decodeStatement(WireType.epoch, bytes)
-      const epoch = decodeEpoch(statement.structure)
-      if (epoch.realm !== this.#options.trust.realm) throw invalid('the epoch is of another realm')
-      if (epoch.number !== number) {
-        // What an authority anchors need not follow anything.
-        if (chain.at(-1)?.byAuthority === true) return chain
-        throw invalid('the numbers of the epochs do not follow each other')
-      }
-      chain.push({
-        ...epoch,
-        hash: wanted,
-        bytes: new Uint8Array(bytes),
-        byAuthority: statement.token === undefined,
-      })
-      // The floor's predecessor is welcome; what lies below it is of no use.
-      if (this.#floor !== undefined && epoch.number < this.#floor.number) return chain
-      wanted = epoch.prevHash
-      number--
-    }
-  }
-
-  /** As much of a chain as counts: what lies before an epoch that an authority signed does not. */
-  #anchored(chain: readonly AcceptedEpoch[]): {
-    readonly chain: readonly AcceptedEpoch[]
-    readonly anchor: AcceptedEpoch | undefined
-  } {
-    const index = chain.findIndex(
-      (epoch) => epoch.byAuthority && this.#isSignedBy(epoch, this.#authorities()),
-    )
-    return index < 0
-      ? { chain, anchor: undefined }
-      : { chain: chain.slice(0, index + 1), anchor: chain[index] }
-  }
-
-  #verifySignature(epoch: AcceptedEpoch, nowMs: number): void {
-    const { token } = decodeStatement(WireType.epoch, epoch.bytes)
-    const keys = token === undefined ? this.#authorities() : [rotatorKey(this.#options, token, nowMs)]
-    if (!this.#isSignedBy(epoch, keys)) throw invalid('the signature of the epoch does not fit')
-  }
-
-  #authorities(): readonly Uint8Array[] {
-    return this.#options.trust.authorityKeys()
-  }
-
-  #isSignedBy({ bytes }: AcceptedEpoch, keys: readonly Uint8Array[]): boolean {
-    const { structure, signature } = decodeStatement(WireType.epoch, bytes)
-    const message = concat(labels.epoch, structure)
-    return keys.some((key) => this.#options.engine.verify(key, message, signature))
-  }
-
-  /** The new epoch must reach the floor, unless an authority re-anchors the chain at or above it. */
-  #checkFloor(
-    newest: AcceptedEpoch,
-    chain: readonly AcceptedEpoch[],
-    anchor: AcceptedEpoch | undefined,
-  ): void {
-    const floor = this.#floor
-    if (floor === undefined) return
-    const head = this.head
-    if (newest.number < floor.number) {
-      if (newest.number === floor.number - 1 && head !== undefined && samePublic(head.prevHash, newest.hash))
-        return
-      throw new SubrosaError(
-        'ERR_ROLLBACK',
-        `epoch ${newest.number} is older than epoch ${floor.number}, which was seen before`,
-      )
-    }
-    const isFloor = newest.number === floor.number && samePublic(newest.hash, floor.hash)
-    if (isFloor) return
-    const isEquivocal = anchor?.number === floor.number && head?.byAuthority === true
-    if (anchor !== undefined && anchor.number >= floor.number && !isEquivocal) return
-    if (newest.number === floor.number)
-      throw new SubrosaError('ERR_ROLLBACK', `there are two epochs ${newest.number}`)
-    const oldest = chain.find(({ number }) => number === floor.number + 1)
-    if (oldest === undefined || !samePublic(oldest.prevHash, floor.hash)) {
-      throw new SubrosaError(
-        'ERR_ROLLBACK',
-        `epoch ${newest.number} does not follow from epoch ${floor.number}, which was seen before`,
-        {
-          hint: 'an epoch signed by the authority re-anchors a chain whose gap is lost',
-        },
-      )
-    }
-  }
-
-  /** A revocation that the previous epoch carried stays until it is over. */
-  #checkRevocations(newest: AcceptedEpoch, previous: AcceptedEpoch | undefined, nowMs: number): void {
-    if (previous !== undefined && isSameList(newest.revocations, previous.revocations)) return
-    const { engine } = this.#options
-    const read = (bytes: Uint8Array) => {
-      const { structure } = decodeStatement(WireType.revocation, bytes)
-      return { key: hex(engine.sha256(structure)), revocation: decodeRevocation(structure) }
-    }
-    const carried = new Set<string>()
-    for (const { key, revocation } of newest.revocations.map(read)) {
-      if (revocation.since > nowMs + CLOCK_WINDOW_MS) throw invalid('a revocation lies in the future')
-      carried.add(key)
-    }
-    for (const { key, revocation } of (previous?.revocations ?? []).map(read)) {
-      if (revocation.until > newest.notBefore && !carried.has(key))
-        throw invalid('the epoch drops a revocation that is in force')
-    }
-  }
-
-  #raise(epoch: AcceptedEpoch, anchor: AcceptedEpoch | undefined): void {
-    const floor = { number: epoch.number, hash: epoch.hash }
-    this.#options.keepFloor(floor)
-    // What an authority re-anchors, it replaces.
-    const replaced = anchor?.number ?? epoch.number
-    for (const [key, { number }] of this.#byHash) if (number >= replaced) this.#byHash.delete(key)
-    this.#floor = floor
+  #list(): void {
+    this.#all = [...this.#byHash.values()].sort((a, b) => b.notBefore - a.notBefore)
+    this.#current = NONE
   }
 }
 
-/** By what a statement's signer is judged. */
-export interface AroundSigner {
-  readonly trust: Trust
-  readonly revocations: RevocationSet
-  /** By it a token has expired where it is ahead of the clock. */
-  readonly latest?: Latest
+function beginning({ first, originMs, periodMs }: Schedule, number: number): number {
+  return originMs + (number - first) * periodMs
 }
 
-/**
- * The key of a token that may sign epochs and ticks.
- *
- * @throws SubrosaError ERR_EPOCH_INVALID without the role `rotator`, ERR_REVOKED, and what {@link Trust.verify} throws.
- */
-export function rotatorKey(
-  { trust, revocations, latest = unconfirmed }: AroundSigner,
-  token: string,
-  nowMs: number,
-): Uint8Array {
-  const claims = trust.verify(token, nowMs, Math.max(nowMs, latest()))
-  if (!claims.roles.includes('rotator')) throw invalid(`${claims.name} is no rotation service`)
-  if (revocations.isRevoked(claims))
-    throw new SubrosaError('ERR_REVOKED', `the rotation service ${claims.name} is revoked`)
-  return decodeNkey('U', claims.identity)
+/** When no message of an epoch can come any more, by whatever clock. */
+function endOfUse({ notAfter, graceMs }: Epoch): number {
+  return notAfter + graceMs + CLOCK_WINDOW_MS
 }
 
-function isSameList(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
-  const isSame = (bytes: Uint8Array, other: Uint8Array | undefined): boolean =>
-    other !== undefined && samePublic(bytes, other)
-  return a.length === b.length && a.every((bytes, i) => isSame(bytes, b[i]))
+/** How long before it begins an epoch is held: others announce for it before it has begun by this clock. */
+function reachMs({ schedules }: EpochPlan): number {
+  return CLOCK_WINDOW_MS + Math.max(...schedules.map(({ leadMs }) => leadMs))
 }
 
-function checkTimes({ notBefore, notAfter, graceMs, suites }: Epoch, nowMs: number): void {
-  if (notBefore > nowMs + MAX_EPOCH_MS) throw invalid('the epoch begins more than 24 hours ahead')
-  if (notAfter <= notBefore || notAfter - notBefore > MAX_EPOCH_MS)
-    throw invalid('an epoch lasts 24 hours at most')
-  if (graceMs > MAX_GRACE_MS) throw invalid('the grace of an epoch is 15 minutes at most')
-  if (suites.length === 0) throw invalid('the epoch allows no suite')
+/** Whether an epoch is one that the plan has, or began before all of them. */
+function agrees(engine: CryptoEngine, plan: EpochPlan, { realm, number, notBefore, hash }: Epoch): boolean {
+  const [first] = plan.schedules
+  if (realm !== plan.realm || first === undefined) return false
+  if (notBefore < first.originMs) return true
+  return number >= first.first && samePublic(deriveEpoch(engine, plan, number).hash, hash)
 }
 
-function invalid(message: string): SubrosaError {
-  return new SubrosaError('ERR_EPOCH_INVALID', message)
+/** The numbers of a schedule whose epochs can be of use, and while the time is within what span these are all. */
+function inReach(
+  schedule: Schedule,
+  next: Schedule | undefined,
+  { atMs, aheadMs }: { readonly atMs: number; readonly aheadMs: number },
+): { readonly numbers: readonly number[]; readonly span: Span } {
+  const { first, originMs, periodMs, leadMs, graceMs } = schedule
+  const end = next?.first ?? Number.POSITIVE_INFINITY
+  // From the beginning of an epoch to the end of its use, and just not over.
+  const useMs = periodMs + leadMs + graceMs + CLOCK_WINDOW_MS
+  const from = Math.max(first, first + Math.ceil((atMs - originMs - useMs) / periodMs))
+  const to = Math.min(end - 1, first + Math.floor((atMs - originMs + aheadMs) / periodMs))
+  const numbers: number[] = []
+  for (let number = from; number <= to; number++) numbers.push(number)
+  return {
+    numbers,
+    span: {
+      fromMs:
+        from > first ? beginning(schedule, Math.min(from, end) - 1) + useMs + 1 : Number.NEGATIVE_INFINITY,
+      toMs: to + 1 < end ? beginning(schedule, Math.max(to + 1, first)) - aheadMs : Number.POSITIVE_INFINITY,
+    },
+  }
+}
+
+/** @param endMs the time that it is at least */
+function currentAmong(all: readonly Epoch[], nowMs: number, endMs: number): CurrentEpochs {
+  const begins = all.map(({ notBefore }) => notBefore - CLOCK_WINDOW_MS)
+  const ends = all.map(({ notAfter }) => notAfter)
+  return {
+    epochs: all.filter(({ notBefore, notAfter }) => notBefore - CLOCK_WINDOW_MS <= nowMs && endMs < notAfter),
+    begun: spanAround(nowMs, begins),
+    ended: spanAround(endMs, ends),
+  }
+}
+
+/** From the last of these times that has been reached to the next one that has not. */
+function spanAround(atMs: number, times: readonly number[]): Span {
+  return {
+    fromMs: Math.max(...times.filter((time) => time <= atMs)),
+    toMs: Math.min(...times.filter((time) => time > atMs)),
+  }
+}
+
+function isWithin({ fromMs, toMs }: Span, atMs: number): boolean {
+  return fromMs <= atMs && atMs < toMs
 }

@@ -4,17 +4,19 @@ import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
 import { type KeyResolver, KeyUse, keyId, type OwnKey, SUITE_X25519, wrapContext } from '../envelope/keys.ts'
 import type { Identity } from '../identity/identity.ts'
 import { type ParsedAnnouncement, signAnnouncement } from './announcements.ts'
-import type { AcceptedEpoch } from './epochs.ts'
+import type { Epoch } from './epochs.ts'
 
-/** An instance's keys for one epoch. They live in memory only. */
-interface EpochKeys {
-  readonly epoch: AcceptedEpoch
+/** An instance's keys, announced together for one epoch. They live in memory only. */
+interface AnnouncedKeys {
+  readonly epoch: Epoch
   readonly message: KeyPair
   readonly recipient: OwnKey
   readonly announcement: ParsedAnnouncement
-  /** When the grace of the epoch has ended by what has passed since they were made, on the clock that counts that. */
-  readonly endsAtLateMs: number
   nextSeq: number
+  /** When they end, in ms since 1970: with the grace of the epoch, or with that of their own once others take their place. */
+  endsAtMs: number
+  /** The same by what has passed since they were made, on the clock that counts that. */
+  endsAtLateMs: number
 }
 
 /** When keys are made. */
@@ -23,6 +25,13 @@ export interface MakingTime {
   readonly notBeforeMs: number
   /** The most that can have passed since an arbitrary start, in ms. */
   readonly lateMs: number
+}
+
+/** Of which announcement fresh keys are, and since when. */
+export interface Renewal {
+  readonly at: MakingTime
+  /** Above that of the announcement in use. */
+  readonly seq: number
 }
 
 /** What sealing in an epoch takes from the keyring. */
@@ -34,13 +43,15 @@ export interface SendingKeys {
 
 /**
  * The keys of one instance: for each epoch a fresh message key and a fresh live key, destroyed when the epoch's
- * grace is over. Destroying is best effort in JavaScript: copies that the engine made are out of reach.
+ * grace is over, or as much time after fresh ones took their place within it. Destroying is best effort in JavaScript: copies that
+ * the engine made are out of reach.
  */
 export class Keyring implements KeyResolver {
   readonly instance: Uint8Array
   readonly #engine: CryptoEngine
   readonly #identity: Identity
-  readonly #byEpoch = new Map<string, EpochKeys>()
+  /** Newest last: those to seal with. */
+  readonly #byEpoch = new Map<string, readonly AnnouncedKeys[]>()
   #recipients: readonly OwnKey[] = []
 
   constructor(engine: CryptoEngine, identity: Identity, instance: Uint8Array) {
@@ -50,26 +61,30 @@ export class Keyring implements KeyResolver {
   }
 
   /**
-   * Makes keys for an epoch and signs their announcement; for an epoch that has keys, the announcement made before.
+   * Makes keys for an epoch and signs their announcement; for an epoch that has keys, the announcement in use.
    *
    * @throws SubrosaError ERR_SUITE when the epoch allows no suite that this version has: it never falls back.
    */
-  announce(epoch: AcceptedEpoch, at: MakingTime): ParsedAnnouncement {
-    const known = this.#byEpoch.get(hex(epoch.hash))
-    if (known !== undefined) return known.announcement
-    if (!epoch.suites.includes(SUITE_X25519)) {
-      throw new SubrosaError(
-        'ERR_SUITE',
-        `epoch ${epoch.number} allows only suites that this version does not have`,
-        {
-          hint: `the epoch allows ${epoch.suites.join(', ')}, this version has ${SUITE_X25519}`,
-        },
-      )
+  announce(epoch: Epoch, at: MakingTime): ParsedAnnouncement {
+    return this.#newest(epoch.hash)?.announcement ?? this.#add(epoch, { at, seq: 1 })
+  }
+
+  /**
+   * Makes fresh keys for an epoch and signs their announcement. Those before go on opening for as long as the epoch's grace
+   * lasts.
+   *
+   * @returns the announcement; where that in use has this `seq` or a higher one, `undefined`: then nothing changes
+   * @throws SubrosaError ERR_SUITE
+   */
+  renew(epoch: Epoch, { at, seq }: Renewal): ParsedAnnouncement | undefined {
+    const before = this.#newest(epoch.hash)
+    if (before !== undefined && before.announcement.announcement.seq >= seq) return undefined
+    const announcement = this.#add(epoch, { at, seq })
+    if (before !== undefined) {
+      before.endsAtMs = Math.min(before.endsAtMs, at.notBeforeMs + epoch.graceMs)
+      before.endsAtLateMs = Math.min(before.endsAtLateMs, at.lateMs + epoch.graceMs)
     }
-    const keys = this.#make(epoch, at)
-    this.#byEpoch.set(hex(epoch.hash), keys)
-    this.#listRecipients()
-    return keys.announcement
+    return announcement
   }
 
   /** The own keys that a wrap may be for: of every epoch whose grace lasts. */
@@ -84,7 +99,7 @@ export class Keyring implements KeyResolver {
 
   /** The keys to seal with in this epoch, and the next sequence number; `undefined` without keys for it. */
   sending(epochHash: Uint8Array): SendingKeys | undefined {
-    const keys = this.#byEpoch.get(hex(epochHash))
+    const keys = this.#newest(epochHash)
     if (keys === undefined) return undefined
     return {
       messageKey: keys.message.secretKey,
@@ -93,17 +108,17 @@ export class Keyring implements KeyResolver {
     }
   }
 
-  /** The announcements of every epoch that has keys, oldest first. */
+  /** The announcements in use, one for every epoch that has keys, oldest first. */
   announcements(): readonly ParsedAnnouncement[] {
-    return [...this.#byEpoch.values()].map(({ announcement }) => announcement)
+    return [...this.#byEpoch.values()].flatMap((keys) => keys.at(-1)?.announcement ?? [])
   }
 
   /**
-   * Wipes the keys of every epoch whose grace is over: by the latest confirmed time, or by what can have passed since the
+   * Wipes the keys of every epoch whose grace is over, and those that fresh ones have replaced for so long: by the latest confirmed time, or by what can have passed since the
    * keys were made, whichever is first. A clock that is set back keeps no keys alive, and one that is ahead for a moment
    * wipes none.
    *
-   * @returns the numbers of those epochs
+   * @returns the numbers of the epochs that have no keys any more
    */
   destroyEnded({
     latestMs,
@@ -112,22 +127,20 @@ export class Keyring implements KeyResolver {
     readonly latestMs: number
     readonly lateMs: number
   }): readonly number[] {
-    const ended = [...this.#byEpoch.values()].filter(
-      ({ epoch, endsAtLateMs }) => endOf(epoch) <= latestMs || endsAtLateMs <= lateMs,
-    )
-    for (const keys of ended) this.#destroy(keys)
-    return ended.map(({ epoch }) => epoch.number)
+    const isOver = ({ endsAtMs, endsAtLateMs: endsLate }: AnnouncedKeys): boolean =>
+      endsAtMs <= latestMs || endsLate <= lateMs
+    return this.#destroy(isOver)
   }
 
   /** When the next keys end by what has passed, on the clock that counts it; `undefined` without keys. */
   get endsAtLateMs(): number | undefined {
-    const ends = [...this.#byEpoch.values()].map(({ endsAtLateMs }) => endsAtLateMs)
+    const ends = [...this.#byEpoch.values()].flat().map(({ endsAtLateMs }) => endsAtLateMs)
     return ends.length === 0 ? undefined : Math.min(...ends)
   }
 
   /** Wipes everything. */
   destroyAll(): void {
-    for (const keys of [...this.#byEpoch.values()]) this.#destroy(keys)
+    this.#destroy(() => true)
   }
 
   toJSON(): { readonly instance: string } {
@@ -138,7 +151,28 @@ export class Keyring implements KeyResolver {
     return `Keyring { instance: '${hex(this.instance)}', epochs: ${this.#byEpoch.size}, keys: [secret] }`
   }
 
-  #make(epoch: AcceptedEpoch, { notBeforeMs, lateMs }: MakingTime): EpochKeys {
+  #newest(epochHash: Uint8Array): AnnouncedKeys | undefined {
+    return this.#byEpoch.get(hex(epochHash))?.at(-1)
+  }
+
+  #add(epoch: Epoch, renewal: Renewal): ParsedAnnouncement {
+    if (!epoch.suites.includes(SUITE_X25519)) {
+      throw new SubrosaError(
+        'ERR_SUITE',
+        `epoch ${epoch.number} allows only suites that this version does not have`,
+        {
+          hint: `the epoch allows ${epoch.suites.join(', ')}, this version has ${SUITE_X25519}`,
+        },
+      )
+    }
+    const keys = this.#make(epoch, renewal)
+    const key = hex(epoch.hash)
+    this.#byEpoch.set(key, [...(this.#byEpoch.get(key) ?? []), keys])
+    this.#listRecipients()
+    return keys.announcement
+  }
+
+  #make(epoch: Epoch, { at: { notBeforeMs, lateMs }, seq }: Renewal): AnnouncedKeys {
     const engine = this.#engine
     const identity = this.#identity
     const message = engine.ed25519KeyPair()
@@ -157,7 +191,7 @@ export class Keyring implements KeyResolver {
         notBefore: Math.min(Math.max(epoch.notBefore, notBeforeMs), epoch.notAfter - 1),
         notAfter: epoch.notAfter,
         storedMs: 0,
-        seq: 1,
+        seq,
         token: identity.token,
       },
       { identity, messageKey: message.secretKey },
@@ -172,22 +206,30 @@ export class Keyring implements KeyResolver {
       epoch: epoch.number,
       epochHash: epoch.hash,
     }
-    const endsAtLateMs = lateMs + endOf(epoch) - notBeforeMs
-    return { epoch, message, recipient, announcement, endsAtLateMs, nextSeq: 1 }
+    const endsAtMs = epoch.notAfter + epoch.graceMs
+    const endsAtLateMs = lateMs + endsAtMs - notBeforeMs
+    return { epoch, message, recipient, announcement, endsAtMs, endsAtLateMs, nextSeq: 1 }
   }
 
-  #destroy(keys: EpochKeys): void {
-    this.#engine.wipe(keys.message.secretKey, keys.recipient.secretKey)
-    this.#byEpoch.delete(hex(keys.epoch.hash))
+  /** @returns the numbers of the epochs that have no keys any more */
+  #destroy(isOver: (keys: AnnouncedKeys) => boolean): readonly number[] {
+    const emptied: number[] = []
+    for (const [key, all] of this.#byEpoch) {
+      const over = all.filter(isOver)
+      if (over.length === 0) continue
+      for (const { message, recipient } of over) this.#engine.wipe(message.secretKey, recipient.secretKey)
+      const left = all.filter((keys) => !over.includes(keys))
+      if (left.length > 0) this.#byEpoch.set(key, left)
+      else {
+        this.#byEpoch.delete(key)
+        emptied.push(...over.slice(0, 1).map(({ epoch }) => epoch.number))
+      }
+    }
     this.#listRecipients()
+    return emptied
   }
 
   #listRecipients(): void {
-    this.#recipients = [...this.#byEpoch.values()].map(({ recipient }) => recipient)
+    this.#recipients = [...this.#byEpoch.values()].flat().map(({ recipient }) => recipient)
   }
-}
-
-/** When the grace of an epoch is over, in ms since 1970. */
-function endOf({ notAfter, graceMs }: AcceptedEpoch): number {
-  return notAfter + graceMs
 }

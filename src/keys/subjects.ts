@@ -1,16 +1,28 @@
-import { hex } from '../base/bytes.ts'
+import { hex, utf8 } from '../base/bytes.ts'
 import { isSubject } from '../base/subject.ts'
+import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Announcement } from '../wire/statements.ts'
 
 /** The subjects of the protocol in one realm. SPEC, "Subjects". */
 export interface ProtocolSubjects {
   readonly root: string
+  /** Where rotation services say which epoch begins. */
   readonly epoch: string
   readonly tick: string
   readonly revoke: string
-  readonly query: string
+  /** Where plans are told to those that have an older one. */
+  readonly plan: string
+  /** Where orders for fresh keys are given. */
   readonly rotate: string
   readonly announcements: string
+  /** All pings, for rotation services. */
+  readonly pings: string
+  /** Where one instance of an agent asks all rotation services for ticks. */
+  ping(name: string, instance: Uint8Array): string
+  /** Where one instance of an agent asks one rotation service, by its {@link rid}. */
+  query(rid: string, name: string, instance: Uint8Array): string
+  /** All queries to one rotation service. */
+  queriesTo(rid: string): string
   announce(agent: string, instance: Uint8Array): string
   inbox(instance: Uint8Array): string
   /** Where the handshake of a session is asked for, by its sid. */
@@ -20,6 +32,33 @@ export interface ProtocolSubjects {
 }
 
 const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
+
+const RID_BYTES = 8
+const INSTANCE = /^[0-9a-f]{16}$/
+
+/** The name under which those ask who have no identity: operators that look at a realm, and tools. */
+export const OBSERVER_NAME = '_'
+
+/** Who asks on a subject of {@link ProtocolSubjects.ping} or {@link ProtocolSubjects.query}: the broker lets nobody else publish there. */
+export interface Asker {
+  readonly name: string
+  /** In hexadecimal. */
+  readonly instance: string
+  /** Its inbox, where alone it may be answered. */
+  readonly inbox: string
+}
+
+/** What a rotation service is called in subjects. */
+export function rid(engine: CryptoEngine, rotator: string): string {
+  return hex(engine.sha256(utf8(rotator)).subarray(0, RID_BYTES))
+}
+
+/** Who asks on this subject; `undefined` where it does not end as one on which somebody asks. */
+export function askerOf({ root }: Pick<ProtocolSubjects, 'root'>, subject: string): Asker | undefined {
+  const [name, instance] = subject.split('.').slice(-2)
+  if (name === undefined || instance === undefined || !INSTANCE.test(instance)) return undefined
+  return { name, instance, inbox: `${root}.inbox.${instance}` }
+}
 
 /** Whether a subject is the one on which an instance of an agent announces itself, in whatever realm. */
 export function isAnnouncedOn(
@@ -38,9 +77,13 @@ export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT
     epoch: `${root}.epoch`,
     tick: `${root}.tick`,
     revoke: `${root}.revoke`,
-    query: `${root}.query`,
+    plan: `${root}.plan`,
     rotate: `${root}.rotate`,
     announcements: `${root}.announce.*.*`,
+    pings: `${root}.ping.*.*`,
+    ping: (name, instance) => `${root}.ping.${name}.${hex(instance)}`,
+    query: (to, name, instance) => `${root}.query.${to}.${name}.${hex(instance)}`,
+    queriesTo: (to) => `${root}.query.${to}.*.*`,
     announce: (agent, instance) => `${root}.announce.${agent}.${hex(instance)}`,
     inbox: (instance) => `${root}.inbox.${hex(instance)}`,
     session: (sid) => `${root}.session.${hex(sid)}`,

@@ -1,56 +1,69 @@
-import { concat, hex, samePublic } from '../base/bytes.ts'
+import { concat, samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { CLOCK_WINDOW_MS, MAX_NONCES_PER_TICK } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
+import { merklePathLength, merkleRoot } from '../crypto/merkle.ts'
+import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
-import type { Trust, VerifiedClaims } from '../identity/trust.ts'
-import { WireType } from '../wire/preamble.ts'
-import { decodeStatement, decodeTick, encodeStatement, encodeTick, type Tick } from '../wire/statements.ts'
-import { type AroundSigner, rotatorKey } from './epochs.ts'
+import { HASH_BYTES } from '../wire/fields.ts'
+import type { Plan } from '../wire/plans.ts'
+import { decodeSignedTick, decodeTick, encodeTick, type SignedTick, type Tick } from '../wire/ticks.ts'
 
-/** Signs a tick with a rotator's key and token. */
-export function signTick(signer: Signer, tick: Tick, token: string): Uint8Array {
+const LEAF_PREFIX = Uint8Array.of(0)
+
+/** A tick in parts, as it was received: nothing of it is proved. */
+export interface ParsedTick {
+  readonly tick: Tick
+  readonly signed: SignedTick
+  /** SHA-256 of the signed structure: the same for all whom it answers. */
+  readonly hash: Uint8Array
+}
+
+/** Signs a tick with the key of a rotation service, once for all whom it answers. */
+export function signTick(signer: Signer, tick: Tick): Pick<SignedTick, 'structure' | 'signature'> {
   const structure = encodeTick(tick)
-  return encodeStatement(WireType.tick, {
-    structure,
-    signature: signer.sign(concat(labels.tick, structure)),
-    token,
-  })
+  return { structure, signature: signer.sign(concat(labels.tick, structure)) }
+}
+
+/** Reads a tick. @throws SubrosaError ERR_MALFORMED */
+export function readTick(engine: CryptoEngine, wire: Uint8Array): ParsedTick {
+  const signed = decodeSignedTick(wire)
+  return { tick: decodeTick(signed.structure), signed, hash: engine.sha256(signed.structure) }
+}
+
+/** The hash of a nonce as a leaf of the tree whose root a tick signs. */
+export function nonceLeaf(engine: CryptoEngine, nonce: Uint8Array): Uint8Array {
+  return engine.sha256(LEAF_PREFIX, labels.ping, nonce)
+}
+
+/** Whether a tick was made after this nonce: its root, which is signed, is that of a tree in which the nonce stands. */
+export function provesNonce(
+  engine: CryptoEngine,
+  { tick, signed }: Pick<ParsedTick, 'tick' | 'signed'>,
+  nonce: Uint8Array,
+): boolean {
+  const { index, path } = signed
+  if (index === undefined || path === undefined || index >= tick.leaves) return false
+  if (path.length !== HASH_BYTES * merklePathLength(tick.leaves, index)) return false
+  const leaf = { hash: nonceLeaf(engine, nonce), index, leaves: tick.leaves, path }
+  return samePublic(merkleRoot(engine, leaf), tick.nonceRoot)
 }
 
 /**
- * Reads a tick that a rotator of this realm signed.
- *
- * @throws SubrosaError ERR_MALFORMED, ERR_EPOCH_INVALID, ERR_REVOKED, ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED,
- *   ERR_UNKNOWN_AUTHORITY
+ * Whether a rotation service of the plan has signed the tick, of this realm. Whether it counts is another question: its version,
+ * standing, time, nonce and revocations are not looked at.
  */
 export function verifyTick(
-  around: AroundSigner & { readonly engine: CryptoEngine },
-  bytes: Uint8Array,
-  nowMs: number,
-): Tick {
-  const { engine, trust } = around
-  const { structure, signature, token } = decodeStatement(WireType.tick, bytes)
-  const tick = decodeTick(structure)
-  if (tick.realm !== trust.realm || token === undefined)
-    throw new SubrosaError('ERR_EPOCH_INVALID', 'the tick is of another realm')
-  const key = rotatorKey(around, token, nowMs)
-  if (!engine.verify(key, concat(labels.tick, structure), signature)) {
-    throw new SubrosaError('ERR_EPOCH_INVALID', 'the signature of the tick does not fit')
-  }
-  return tick
-}
-
-/** The rotation service that signed a tick which {@link verifyTick} has verified. */
-export function tickSigner(trust: Trust, bytes: Uint8Array, nowMs: number): VerifiedClaims {
-  const { token = '' } = decodeStatement(WireType.tick, bytes)
-  return trust.verify(token, nowMs)
+  { engine, plan }: { readonly engine: CryptoEngine; readonly plan: Pick<Plan, 'realm' | 'rotators'> },
+  { tick, signed }: Pick<ParsedTick, 'tick' | 'signed'>,
+): boolean {
+  if (tick.realm !== plan.realm || !plan.rotators.includes(tick.rotator)) return false
+  return engine.verify(decodeNkey('U', tick.rotator), concat(labels.tick, signed.structure), signed.signature)
 }
 
 /** The error for clocks that differ by more than is tolerated. */
-export function clockSkew(tick: Tick, nowMs: number): SubrosaError {
-  const seconds = Math.round((nowMs - tick.now) / 1000)
+export function clockSkew({ now }: Pick<Tick, 'now'>, nowMs: number): SubrosaError {
+  const seconds = Math.round((nowMs - now) / 1000)
   return new SubrosaError(
     'ERR_CLOCK_SKEW',
     `the clocks of this agent and of the rotation service are ${seconds} s apart`,
@@ -58,56 +71,4 @@ export function clockSkew(tick: Tick, nowMs: number): SubrosaError {
       hint: 'at most 120 s are tolerated: synchronise the clocks',
     },
   )
-}
-
-/** How a tick stands to what was seen before. */
-export type TickStanding = 'counts' | 'old' | 'skewed'
-
-/**
- * Which ticks count. Whether one has counted lately, the clock of the connection knows. SPEC, "Freshness".
- */
-export class TickOrder {
-  readonly #nonces = new Set<string>()
-  #lastTickNow = 0
-
-  /** Remembers a nonce of one's own: a tick that carries it was made after it. */
-  expect(nonce: Uint8Array): void {
-    this.#nonces.add(hex(nonce))
-    const [oldest] = this.#nonces
-    if (this.#nonces.size > MAX_NONCES_PER_TICK && oldest !== undefined) this.#nonces.delete(oldest)
-  }
-
-  /** Forgets every nonce of one's own: what was made before now is of no use any more. */
-  expectNone(): void {
-    this.#nonces.clear()
-  }
-
-  /** Whether the tick answers a nonce of one's own. */
-  answers(tick: Tick): boolean {
-    return tick.nonces.some((nonce) => this.#nonces.has(hex(nonce)))
-  }
-
-  /**
-   * Whether the tick would count, by its time. One with an own nonce counts in any order.
-   *
-   * @param nowMs the wall clock, both ways: that a tick is no old one, its order or its nonce shows, and no clock has to
-   */
-  standing(tick: Tick, nowMs: number): TickStanding {
-    if (Math.abs(nowMs - tick.now) > CLOCK_WINDOW_MS) return 'skewed'
-    return tick.now > this.#lastTickNow || this.answers(tick) ? 'counts' : 'old'
-  }
-
-  /** Counts a tick that names the epoch and the revocations that this agent holds. */
-  count(tick: Tick): void {
-    this.#lastTickNow = Math.max(this.#lastTickNow, tick.now)
-    for (const nonce of tick.nonces) this.#nonces.delete(hex(nonce))
-  }
-}
-
-/** Whether a tick names exactly this epoch. */
-export function namesEpoch(
-  tick: Tick,
-  epoch: { readonly number: number; readonly hash: Uint8Array },
-): boolean {
-  return tick.number === epoch.number && samePublic(tick.epochHash, epoch.hash)
 }

@@ -9,7 +9,7 @@ export const WireType = {
   sealed: 0,
   handshake: 1,
   frame: 2,
-  epoch: 3,
+  notice: 3,
   tick: 4,
   revocation: 5,
   announcement: 6,
@@ -17,7 +17,8 @@ export const WireType = {
   page: 8,
   sessionRequest: 9,
   order: 10,
-  // 11 and 12 are reserved for later versions.
+  plan: 11,
+  // 12 is reserved for later versions.
   refusal: 13,
 } as const
 

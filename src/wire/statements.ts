@@ -1,44 +1,19 @@
-// Over 300 lines: every statement with its reader and its writer, side by side, and nothing else.
 import { copy } from '../base/bytes.ts'
-import {
-  MAX_EPOCH_BYTES,
-  MAX_NONCES_PER_TICK,
-  MAX_REVOCATIONS,
-  MAX_STATEMENT_BYTES,
-  MAX_STATEMENTS_PER_PAGE,
-  MAX_SUITES,
-  MAX_TOKEN_BYTES,
-} from '../base/limits.ts'
+import { MAX_STATEMENT_BYTES, MAX_TOKEN_BYTES } from '../base/limits.ts'
+import { HASH_BYTES, readNkey, SIGNATURE_BYTES } from './fields.ts'
 import { type FieldReader, malformed, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody } from './preamble.ts'
 
-const HASH_BYTES = 32
 const KEY_BYTES = 32
-const SIGNATURE_BYTES = 64
 export const INSTANCE_BYTES = 8
-export const NONCE_BYTES = 16
 const MAX_NAME_BYTES = 64
-const NKEY_BYTES = 56
 const MAX_REASON_BYTES = 256
-const MAX_CURSOR_BYTES = 64
-export const CURSOR_BYTES = 8
 const MAX_KEM_KEY_BYTES = 1216
 const MAX_KEYS = 8
 
 // As SPEC calls them.
-const EPOCH_FIELDS = [
-  'realm',
-  'number',
-  'prev_hash',
-  'not_before',
-  'not_after',
-  'grace_ms',
-  'suites',
-  'revocations',
-]
-const TICK_FIELDS = ['realm', 'number', 'epoch_hash', 'revocations_hash', 'now', 'nonces']
-const REVOCATION_FIELDS = ['realm', 'identity', 'since', 'until', 'reason']
-const ORDER_FIELDS = ['realm', 'number', 'epoch_hash']
+const REVOCATION_FIELDS = ['realm', 'identity', 'since', 'until', 'reason', 'past']
+const ORDER_FIELDS = ['realm', 'number', 'epoch_hash', 'at']
 const ANNOUNCEMENT_FIELDS = [
   'realm',
   'agent',
@@ -60,31 +35,8 @@ const KEY_FIELDS = ['suite', 'use', 'public_key']
 export interface SignedStatement {
   readonly structure: Uint8Array
   readonly signature: Uint8Array
-  /** `undefined` where the signer is an authority itself. */
+  /** Of a revoker's revocation, and of nothing else: who signed the rest is found by trying the keys that may. */
   readonly token: string | undefined
-}
-
-/** E of SPEC: a numbered span of time. Times are milliseconds since 1970. */
-export interface Epoch {
-  readonly realm: string
-  readonly number: number
-  readonly prevHash: Uint8Array
-  readonly notBefore: number
-  readonly notAfter: number
-  readonly graceMs: number
-  readonly suites: readonly number[]
-  /** The wire bytes of every revocation in force. */
-  readonly revocations: readonly Uint8Array[]
-}
-
-/** T of SPEC: what the rotation service says is newest, and when. */
-export interface Tick {
-  readonly realm: string
-  readonly number: number
-  readonly epochHash: Uint8Array
-  readonly revocationsHash: Uint8Array
-  readonly now: number
-  readonly nonces: readonly Uint8Array[]
 }
 
 /** R of SPEC: tokens of `identity` issued up to `since` are refused until `until`. */
@@ -94,13 +46,20 @@ export interface Revocation {
   readonly since: number
   readonly until: number
   readonly reason: string
+  /** Of what was stored before `since`: 0 nothing is believed, 1 it stays good. Of live traffic both refuse the same. */
+  readonly past: RevokedPast
 }
 
-/** O of SPEC: the order to rotate now. It holds for as long as this epoch is the newest. */
+/** Whether what a revoked identity has stored before stays good. */
+export type RevokedPast = 0 | 1
+
+/** O of SPEC: the order to make fresh keys now, in this epoch. */
 export interface Order {
   readonly realm: string
   readonly number: number
   readonly epochHash: Uint8Array
+  /** When it was given, in ms since 1970: `seq` of the announcements that it brings about. */
+  readonly at: number
 }
 
 /** One public key that an instance announces. */
@@ -136,85 +95,10 @@ export interface SignedAnnouncement {
   readonly proof: Uint8Array | undefined
 }
 
-/** What a query asks for. SPEC, "Statements". */
-export const QueryKind = {
-  /** Only a tick that carries the nonce. */
-  tick: 0,
-  /** Epochs from the number in the cursor on. */
-  epochs: 1,
-  /** Every announcement in use. */
-  announcements: 2,
-  /** Every revocation in force. */
-  revocations: 3,
-  /** The one announcement whose hash is the cursor. */
-  announcement: 4,
-} as const
-
-export type QueryKind = (typeof QueryKind)[keyof typeof QueryKind]
-
-/** A question to the rotation service. */
-export interface Query {
-  /** Random: the tick, or the page, that answers bears it. */
-  readonly nonce: Uint8Array
-  readonly kind: QueryKind
-  readonly cursor: Uint8Array | undefined
-}
-
-/** Which query a page answers. */
-export type PageHead = Pick<Query, 'nonce' | 'kind'>
-
-/** One page of an answer: whole wire statements, and where the next page starts. */
-export interface Page extends PageHead {
-  readonly statements: readonly Uint8Array[]
-  readonly next: Uint8Array | undefined
-}
-
-/** The bytes of E that are signed and hashed. */
-export function encodeEpoch(epoch: Epoch): Uint8Array {
-  const { realm, number, prevHash, notBefore, notAfter, graceMs, suites, revocations } = epoch
-  return pack([realm, number, prevHash, notBefore, notAfter, graceMs, suites, revocations])
-}
-
-/** Reads E. @throws SubrosaError ERR_MALFORMED */
-export function decodeEpoch(bytes: Uint8Array): Epoch {
-  const fields = unpack(bytes, 'epoch', EPOCH_FIELDS)
-  const epoch: Epoch = {
-    realm: readNkey(fields),
-    number: fields.uint(),
-    prevHash: copy(fields.bytes(HASH_BYTES)),
-    notBefore: fields.uint(),
-    notAfter: fields.uint(),
-    graceMs: fields.uint(),
-    suites: fields.list(MAX_SUITES, (reader) => reader.uint(255)),
-    revocations: fields.list(MAX_REVOCATIONS, (reader) => copy(reader.bytesUpTo(MAX_STATEMENT_BYTES))),
-  }
-  fields.end()
-  return epoch
-}
-
-/** The bytes of T that are signed. */
-export function encodeTick(tick: Tick): Uint8Array {
-  return pack([tick.realm, tick.number, tick.epochHash, tick.revocationsHash, tick.now, tick.nonces])
-}
-
-/** Reads T. @throws SubrosaError ERR_MALFORMED */
-export function decodeTick(bytes: Uint8Array): Tick {
-  const fields = unpack(bytes, 'tick', TICK_FIELDS)
-  const tick: Tick = {
-    realm: readNkey(fields),
-    number: fields.uint(),
-    epochHash: copy(fields.bytes(HASH_BYTES)),
-    revocationsHash: copy(fields.bytes(HASH_BYTES)),
-    now: fields.uint(),
-    nonces: fields.list(MAX_NONCES_PER_TICK, (reader) => copy(reader.bytes(NONCE_BYTES))),
-  }
-  fields.end()
-  return tick
-}
-
 /** The bytes of R that are signed and hashed. */
 export function encodeRevocation(revocation: Revocation): Uint8Array {
-  return pack([revocation.realm, revocation.identity, revocation.since, revocation.until, revocation.reason])
+  const { realm, identity, since, until, reason, past } = revocation
+  return pack([realm, identity, since, until, reason, past])
 }
 
 /** Reads R. @throws SubrosaError ERR_MALFORMED */
@@ -226,6 +110,7 @@ export function decodeRevocation(bytes: Uint8Array): Revocation {
     since: fields.uint(),
     until: fields.uint(),
     reason: fields.string(MAX_REASON_BYTES),
+    past: fields.uint(1) === 0 ? 0 : 1,
   }
   fields.end()
   return revocation
@@ -233,7 +118,7 @@ export function decodeRevocation(bytes: Uint8Array): Revocation {
 
 /** The bytes of O that are signed. */
 export function encodeOrder(order: Order): Uint8Array {
-  return pack([order.realm, order.number, order.epochHash])
+  return pack([order.realm, order.number, order.epochHash, order.at])
 }
 
 /** Reads O. @throws SubrosaError ERR_MALFORMED */
@@ -243,6 +128,7 @@ export function decodeOrder(bytes: Uint8Array): Order {
     realm: readNkey(fields),
     number: fields.uint(),
     epochHash: copy(fields.bytes(HASH_BYTES)),
+    at: fields.uint(),
   }
   fields.end()
   return order
@@ -306,33 +192,32 @@ function readKey(reader: FieldReader): AnnouncedKey {
   return key
 }
 
-function readNkey(fields: FieldReader): string {
-  const key = fields.string(NKEY_BYTES)
-  if (key.length !== NKEY_BYTES) throw fields.malformed()
-  return key
-}
-
 type SignedType =
-  | typeof WireType.epoch
-  | typeof WireType.tick
+  | typeof WireType.notice
   | typeof WireType.revocation
   | typeof WireType.order
+  | typeof WireType.plan
 
-/** The wire message of an epoch, a tick, a revocation or an order. */
+/** The wire message of a notice, a revocation, an order or a plan. */
 export function encodeStatement(type: SignedType, statement: SignedStatement): Uint8Array {
   return encodeWire(type, [statement.structure, statement.signature, statement.token])
 }
 
-/** Reads the wire message of an epoch, a tick, a revocation or an order. @throws SubrosaError ERR_MALFORMED */
+/**
+ * Reads the wire message of a notice, a revocation, an order or a plan. Of these a revocation alone can name its signer by a token.
+ *
+ * @throws SubrosaError ERR_MALFORMED
+ */
 export function decodeStatement(type: SignedType, bytes: Uint8Array): SignedStatement {
-  const maxBytes = type === WireType.epoch ? MAX_EPOCH_BYTES : MAX_STATEMENT_BYTES
   const what = 'signed statement'
-  const fields = unpack(wireBody(bytes, type, maxBytes, what), what, ['structure', 'signature', 'token'])
+  const body = wireBody(bytes, type, MAX_STATEMENT_BYTES, what)
+  const fields = unpack(body, what, ['structure', 'signature', 'token'])
   const statement: SignedStatement = {
-    structure: copy(fields.bytesUpTo(maxBytes)),
+    structure: copy(fields.bytesUpTo(MAX_STATEMENT_BYTES)),
     signature: copy(fields.bytes(SIGNATURE_BYTES)),
     token: fields.optional((reader) => reader.string(MAX_TOKEN_BYTES)),
   }
+  if (statement.token !== undefined && type !== WireType.revocation) throw fields.malformed()
   fields.end()
   return statement
 }
@@ -356,85 +241,4 @@ export function decodeSignedAnnouncement(bytes: Uint8Array): SignedAnnouncement 
   if (fields.optional((reader) => reader.string(0)) !== undefined) throw fields.malformed()
   fields.end()
   return signed
-}
-
-/** The wire message of a query. */
-export function encodeQuery(query: Query): Uint8Array {
-  return encodeWire(WireType.query, [query.nonce, query.kind, query.cursor])
-}
-
-/** Reads a query. @throws SubrosaError ERR_MALFORMED */
-export function decodeQuery(bytes: Uint8Array): Query {
-  const body = wireBody(bytes, WireType.query, MAX_STATEMENT_BYTES, 'query')
-  const fields = unpack(body, 'query', ['nonce', 'kind', 'cursor'])
-  const query: Query = {
-    nonce: copy(fields.bytes(NONCE_BYTES)),
-    kind: readKind(fields),
-    cursor: fields.optional((reader) => copy(reader.bytesUpTo(MAX_CURSOR_BYTES))),
-  }
-  fields.end()
-  return query
-}
-
-/** The wire message of a page. */
-export function encodePage(page: Page): Uint8Array {
-  return encodeWire(WireType.page, [page.nonce, page.kind, page.statements, page.next])
-}
-
-/** Reads a page. Its statements are views into `bytes`. @throws SubrosaError ERR_MALFORMED */
-export function decodePage(bytes: Uint8Array): Page {
-  const fields = pageFields(bytes)
-  return restOfPage(fields, pageHead(fields))
-}
-
-/**
- * Reads a page that was asked for. Of any other one no more is read than what shows that: anybody can send pages.
- *
- * @returns the page; `undefined` where it answers nothing
- * @throws SubrosaError ERR_MALFORMED
- */
-export function decodeAnswer(bytes: Uint8Array, isAsked: (head: PageHead) => boolean): Page | undefined {
-  const fields = pageFields(bytes)
-  const head = pageHead(fields)
-  return isAsked(head) ? restOfPage(fields, head) : undefined
-}
-
-function pageFields(bytes: Uint8Array): FieldReader {
-  const maxBytes = MAX_EPOCH_BYTES + MAX_STATEMENTS_PER_PAGE * MAX_STATEMENT_BYTES
-  const body = wireBody(bytes, WireType.page, maxBytes, 'page')
-  return unpack(body, 'page', ['nonce', 'kind', 'statements', 'next'])
-}
-
-function pageHead(fields: FieldReader): PageHead {
-  return { nonce: copy(fields.bytes(NONCE_BYTES)), kind: readKind(fields) }
-}
-
-function restOfPage(fields: FieldReader, head: PageHead): Page {
-  const page: Page = {
-    ...head,
-    statements: fields.list(MAX_STATEMENTS_PER_PAGE, (reader) => reader.bytesUpTo(MAX_EPOCH_BYTES)),
-    next: fields.optional((reader) => copy(reader.bytesUpTo(MAX_CURSOR_BYTES))),
-  }
-  fields.end()
-  return page
-}
-
-function readKind(fields: FieldReader): QueryKind {
-  const value = fields.uint(255)
-  const kind = Object.values(QueryKind).find((known) => known === value)
-  if (kind === undefined) throw fields.malformed()
-  return kind
-}
-
-/** Where a page of numbered statements starts: eight bytes, big-endian. Anything else means the beginning. */
-export function readCursor(cursor: Uint8Array | undefined): number {
-  if (cursor === undefined || cursor.length !== CURSOR_BYTES) return 0
-  return Number(new DataView(cursor.buffer, cursor.byteOffset).getBigUint64(0))
-}
-
-/** The cursor of a page that starts at this place. */
-export function writeCursor(place: number): Uint8Array {
-  const cursor = new Uint8Array(CURSOR_BYTES)
-  new DataView(cursor.buffer).setBigUint64(0, BigInt(place))
-  return cursor
 }

@@ -1,7 +1,7 @@
 import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Epoch } from '../../keys/epochs.ts'
 import type { IncomingSession } from '../../session/incoming.ts'
 import { type SubscriptionWindows, windowFor } from './replay.ts'
 
@@ -17,7 +17,7 @@ export const SESSION_BYTES = 3072
 /** Of whom a session comes: its sender, proved by its handshake. */
 export interface SessionOrigin {
   readonly sender: VerifiedAnnouncement
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
   readonly recipients: number
 }
 
@@ -25,7 +25,7 @@ export interface SessionOrigin {
 export class HeldSession {
   readonly session: IncomingSession
   readonly sender: VerifiedAnnouncement
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
   readonly recipients: number
   /** When the rule of time refuses its frames and its handshake, in ms since 1970. */
   readonly until: number

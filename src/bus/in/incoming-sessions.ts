@@ -7,7 +7,7 @@ import {
 } from '../../base/limits.ts'
 import type { Unsealed } from '../../envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Epoch } from '../../keys/epochs.ts'
 import { IncomingSession } from '../../session/incoming.ts'
 import { frameSid, isFrameOf } from '../../wire/frame.ts'
 import { decodeHandshake, SessionMode } from '../../wire/handshake.ts'
@@ -39,7 +39,7 @@ export interface IncomingSessionsOptions
 /** Where a session comes from: its proved sender. */
 export interface Origin {
   readonly sender: VerifiedAnnouncement
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
 }
 
 /** Why the frame of a session that is not held is not kept waiting. */

@@ -1,6 +1,6 @@
 import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Epoch } from '../../keys/epochs.ts'
 import { clearHeadersMatch } from '../messages/headers.ts'
 import type { Opened } from '../messages/opened.ts'
 import type { NatsMessage } from '../nats-like.ts'
@@ -14,7 +14,7 @@ import type { SubjectPolicy } from './subject-policy.ts'
 export interface Candidate {
   readonly opened: Opened
   readonly sender: VerifiedAnnouncement
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
   /** How long after it was sent it may be delivered, in ms; 0 for no limit of its own. */
   readonly ttlMs: number
   /** Its replay window (of an announcement, or of a session, in hexadecimal), and its number there, from 1. */
@@ -98,7 +98,7 @@ export function judge(candidate: Candidate, court: Court): RejectReason | undefi
 /** Whether what was sent at this time, in this epoch, may still be delivered. */
 function isInTime(
   sentAtMs: number,
-  epoch: AcceptedEpoch,
+  epoch: Epoch,
   { ttlMs, now }: { readonly ttlMs: number; readonly now: Moment },
 ): boolean {
   if (!isRecent(sentAtMs, now) || !isOfEpoch(sentAtMs, epoch)) return false
@@ -115,6 +115,6 @@ export function isRecent(sentAtMs: number, { nowMs, notBeforeMs }: Moment, lifet
 }
 
 /** Whether this time lies in the epoch, give or take the difference of two clocks. */
-export function isOfEpoch(sentAtMs: number, { notBefore, notAfter }: AcceptedEpoch): boolean {
+export function isOfEpoch(sentAtMs: number, { notBefore, notAfter }: Epoch): boolean {
   return sentAtMs >= notBefore - CLOCK_WINDOW_MS && sentAtMs <= notAfter + CLOCK_WINDOW_MS
 }

@@ -4,7 +4,7 @@ import { sessionId } from '../../envelope/keys.ts'
 import { type Addressed, openSealed, readSealed, type Unsealed, verifySender } from '../../envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
 import type { SenderStanding } from '../../keys/directory.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Epoch } from '../../keys/epochs.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import type { Context } from '../context.ts'
 import { clearHeadersMatch } from '../messages/headers.ts'
@@ -232,7 +232,7 @@ export class SealedReceiver {
   #deliver(
     decrypted: Decrypted,
     arrival: Arrival,
-    { sender, epoch }: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
+    { sender, epoch }: { readonly sender: VerifiedAnnouncement; readonly epoch: Epoch },
   ): void {
     const { clock, policy, reject, windows } = this.#options
     const { message, delivered, line, workMs, commitment } = decrypted
@@ -260,7 +260,7 @@ export class SealedReceiver {
   /** A handshake says nothing to anybody: what its frames say is judged frame by frame. */
   #openSession(
     decrypted: Decrypted,
-    of: { readonly sender: VerifiedAnnouncement; readonly epoch: AcceptedEpoch },
+    of: { readonly sender: VerifiedAnnouncement; readonly epoch: Epoch },
   ): void {
     const { clock, sessions, reject } = this.#options
     const { message, delivered, line, workMs } = decrypted

@@ -2,7 +2,7 @@ import { fromHex, hex } from '../../base/bytes.ts'
 import { MAX_REFUSALS_PER_SECOND, MAX_SIDS_REMEMBERED } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { Turns } from '../../base/turns.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Epoch } from '../../keys/epochs.ts'
 import { encodeRefusal, type RefusalReason } from '../../wire/refusal.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
@@ -58,7 +58,7 @@ export class SessionRefusals {
   }
 
   /** Own announcement of this epoch: what a tag is made with. `undefined` once its keys are wiped. */
-  announcementHash({ hash }: Pick<AcceptedEpoch, 'hash'>): Uint8Array | undefined {
+  announcementHash({ hash }: Pick<Epoch, 'hash'>): Uint8Array | undefined {
     const wanted = hex(hash)
     return this.#options.link.keyring
       .announcements()

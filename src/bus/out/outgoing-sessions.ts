@@ -9,7 +9,7 @@ import {
 } from '../../base/limits.ts'
 import type { Padding } from '../../crypto/padding.ts'
 import type { AudienceMember } from '../../keys/directory.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
+import type { Epoch } from '../../keys/epochs.ts'
 import { OutgoingSession } from '../../session/outgoing.ts'
 import { encodeHandshake, type SessionMode } from '../../wire/handshake.ts'
 import { WireType } from '../../wire/preamble.ts'
@@ -35,7 +35,7 @@ export interface OutgoingSessionsOptions extends Context {
 
 /** Whom a session is for. */
 export interface SessionAudience {
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
   readonly members: readonly AudienceMember[]
 }
 
