@@ -1,25 +1,35 @@
-/** What the rotation service must not lose. Statements are whole wire messages. */
+import type { KeptPlan } from '../keys/plan-book.ts'
+
+/** What a rotation service must not lose. Statements are whole wire messages. */
 export interface RotationRecord {
-  /** Every epoch ever published, oldest first. */
-  readonly epochs: readonly Uint8Array[]
+  /** Every revocation that it has ever taken in, but for those that are long over. */
   readonly revocations: readonly Uint8Array[]
-  /** No tick at or before this time may be signed again. */
-  readonly tickedUntil: number
-  /** The next epoch, signed and perhaps seen by others, of which it is not known yet whether it counts. */
-  readonly pending?: Uint8Array | undefined
-  /** Whether this is the record of a replica: then others may have published since. */
-  readonly isShared?: boolean | undefined
+  /** The newest plan that it has taken up, with its list. */
+  readonly plan: KeptPlan | undefined
+  /** The newest version of the plan under which it was complete; 0 where it never was. */
+  readonly completeUnder: number
 }
 
-/** Where a rotation service keeps its record. Writes are durable when they return. */
+/**
+ * Where a rotation service keeps its record. What is written is durable when the call returns; where it throws, nothing of it
+ * is there.
+ */
 export interface RotationStore {
-  /** What was saved last; the record of a service that has published nothing, where there is none. */
-  load(): RotationRecord
-  /** Replaces the record. */
-  save(record: RotationRecord): void
-  /** Announcements that were taken in: convenience, so that a restarted service knows the directory. */
+  /** What is kept; `undefined` where no record was ever begun, or it is lost. */
+  load(): RotationRecord | undefined
+  /** Adds revocations. */
+  append(revocations: readonly Uint8Array[]): void
+  /** Replaces all revocations: some of them are long over. */
+  replace(revocations: readonly Uint8Array[]): void
+  /** Adds a plan of a version that is higher than all before. */
+  keepPlan(version: number, plan: KeptPlan): void
+  /** A plan that was kept, the newest one or an earlier one. */
+  planOf(version: number): KeptPlan | undefined
+  /** The service is complete under this version of the plan. */
+  keepComplete(version: number): void
+  /** Announcements that were taken in: a cache, so that a restarted service knows the directory. */
   loadAnnouncements(): readonly Uint8Array[]
-  /** Adds one announcement. */
+  /** Adds one announcement. It need not be durable. */
   addAnnouncement(bytes: Uint8Array): void
   /** Replaces all announcements. */
   setAnnouncements(all: readonly Uint8Array[]): void
@@ -27,17 +37,10 @@ export interface RotationStore {
   close(): void
 }
 
-/** The record of a service that has published nothing. */
-export const EMPTY_RECORD: RotationRecord = { epochs: [], revocations: [], tickedUntil: 0 }
-
-/**
- * Makes the record of a replica that of a service which runs alone. Whoever calls this has stopped every other replica
- * for good: two services without a common log fork the realm.
- *
- * @throws SubrosaError ERR_STATE
- */
-export function leaveReplicas(store: RotationStore): void {
-  store.save({ ...store.load(), isShared: undefined })
+/** How {@link memoryRotationStore} begins. */
+export interface MemoryStoreOptions {
+  /** Whether the record has been begun, as by `subrosa rotator begin`. Default: it has. */
+  readonly isBegun?: boolean
 }
 
 /**
@@ -45,16 +48,29 @@ export function leaveReplicas(store: RotationStore): void {
  *
  * @example
  * ```ts
- * const service = await startRotationService(nc, { identity, trust, store: memoryRotationStore() })
+ * const service = await startRotationService(nc, { identity, trust, plan, store: memoryRotationStore() })
  * ```
  */
-export function memoryRotationStore(): RotationStore {
-  let record = EMPTY_RECORD
+export function memoryRotationStore({ isBegun = true }: MemoryStoreOptions = {}): RotationStore {
+  let revocations: readonly Uint8Array[] = []
+  const plans = new Map<number, KeptPlan>()
+  let completeUnder = 0
   let announcements: Uint8Array[] = []
   return {
-    load: () => record,
-    save(next) {
-      record = next
+    load: () =>
+      isBegun ? { revocations, plan: plans.get(Math.max(...plans.keys())), completeUnder } : undefined,
+    append(added) {
+      revocations = [...revocations, ...added]
+    },
+    replace(remaining) {
+      revocations = [...remaining]
+    },
+    keepPlan(version, plan) {
+      plans.set(version, plan)
+    },
+    planOf: (version) => plans.get(version),
+    keepComplete(version) {
+      completeUnder = version
     },
     loadAnnouncements: () => [...announcements],
     addAnnouncement(bytes) {

@@ -1,1 +1,0 @@
-export { type JetStreamLogOptions, jetStreamRotationLog } from './rotation/jetstream-log.ts'

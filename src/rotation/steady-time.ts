@@ -1,0 +1,56 @@
+import type { HouseClock } from '../base/house-clock.ts'
+
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+
+interface Reading {
+  readonly hour: number
+  /** By how much the wall clock was ahead of the elapsed time, at least, in that hour. */
+  leadMs: number
+}
+
+/**
+ * The time by which a rotation service forgets: what its wall clock has shown for a whole day. A clock that is ahead for less than
+ * that has nothing forgotten by it; one that was behind has it forgotten a day later.
+ *
+ * @example
+ * ```ts
+ * const steady = new SteadyTime(clock)
+ * steady.look()
+ * directory.prune(steady.lowest())
+ * ```
+ */
+export class SteadyTime {
+  readonly #clock: Pick<HouseClock, 'now' | 'early'>
+  /** Of the last day, oldest first. */
+  #readings: readonly Reading[] = []
+  readonly #since: number
+
+  constructor(clock: Pick<HouseClock, 'now' | 'early'>) {
+    this.#clock = clock
+    this.#since = clock.early()
+    this.look()
+  }
+
+  /** Reads the clocks. It is to be called again and again. */
+  look(): void {
+    const elapsedMs = this.#clock.early()
+    const leadMs = this.#clock.now() - elapsedMs
+    const hour = Math.floor(elapsedMs / HOUR_MS)
+    const readings = this.#readings.filter((reading) => reading.hour > hour - DAY_MS / HOUR_MS - 1)
+    const last = readings.at(-1)
+    if (last?.hour === hour) last.leadMs = Math.min(last.leadMs, leadMs)
+    else readings.push({ hour, leadMs })
+    this.#readings = readings
+  }
+
+  /** The lowest time that the wall clock has shown in the last day, or since the start, carried on to now. */
+  lowest(): number {
+    return this.#clock.early() + Math.min(...this.#readings.map(({ leadMs }) => leadMs))
+  }
+
+  /** The same, once the clock was looked at for a day. */
+  ofWholeDay(): number | undefined {
+    return this.#clock.early() - this.#since >= DAY_MS ? this.lowest() : undefined
+  }
+}
