@@ -26,7 +26,15 @@ import {
   withBytes,
   x25519,
 } from './vectors/primitives.mjs'
-import { directoryRootOf, makePlans, makeQueries, makeTicks } from './vectors/trust.mjs'
+import {
+  badPlans,
+  badTicks,
+  badTrustStructures,
+  directoryRootOf,
+  makePlans,
+  makeQueries,
+  makeTicks,
+} from './vectors/trust.mjs'
 
 const FOLDER = new URL('../test/vectors/subrosa/', import.meta.url)
 const SUITE = 1
@@ -660,14 +668,17 @@ function frameSteps(content, { key, auth, padding, plaintext: bend }) {
 function makeNegative(world) {
   return {
     comment:
-      'Bytes of subrosa/1 that must be refused, and why. structures are encodings by themselves; sealed are whole messages to bob of statements.json, with the reason of SPEC, "Opening"; frames and refusals belong to the sessions of sessions.json that they name; names are what no session may be known by. Bytes are hexadecimal.',
+      'Bytes of subrosa/1 that must be refused, and why. structures are encodings by themselves; sealed are whole messages to bob of statements.json, with the reason of SPEC, "Opening"; plans come with their lists, at the time now of somebody who holds the plan of plans.json that held names; ticks come to somebody who holds its second plan and has asked with this nonce; frames and refusals belong to the sessions of sessions.json that they name; names are what no session may be known by. Bytes are hexadecimal.',
     structures: badStructures(world),
     sealed: badSealed(world),
+    plans: badPlans(world),
+    ticks: badTicks(world),
     ...badSessions(world),
   }
 }
 
-function badStructures({ announcements: { alice } }) {
+function badStructures(world) {
+  const { alice } = world.announcements
   const [sid, kid, tag] = ['a sid', 'a kid', 'a tag'].map((name) => fixed(name, 16))
   const fields = {
     handshake: [0, 2 ** 20, 900_000],
@@ -745,6 +756,7 @@ function badStructures({ announcements: { alice } }) {
     ['refusal', 'a reason in two bytes', raw('refusal', 2, 'cc01')],
     ['refusal', 'a tag that is not cut', changed('refusal', 3, fixed('a tag', 32))],
     ['refusal', 'the reserved type 12', wire(12, fields.refusal)],
+    ...badTrustStructures(world),
   ].map(([structure, name, bytes]) => ({ structure, name, reason: 'malformed', bytes }))
 }
 

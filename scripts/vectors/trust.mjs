@@ -3,13 +3,16 @@
 import {
   bigEndian,
   fixed,
+  hexBytes,
   labelled,
   merklePath,
   merkleRoot,
   pack,
   sha256,
   signer,
+  uint64,
   wire,
+  withBytes,
 } from './primitives.mjs'
 
 const MINUTE_MS = 60_000
@@ -233,6 +236,11 @@ export function makeQueries({ realm, asker, rotator, plan: { wire: planWire, lis
   const revocations = query('the revocations that the tick names', { kind: 3 })
   const some = query('announcements by their hashes', { kind: 4, cursor: Buffer.concat(hashes.slice(0, 2)) })
   const newest = query('the newest plan and its list', { kind: 5 })
+  const older = query('a plan by its version', { kind: 5, cursor: bigEndian(8, 1) })
+  const rest = query('the rest of its list', {
+    kind: 5,
+    cursor: Buffer.concat([bigEndian(8, 2), bigEndian(8, 1)]),
+  })
   const buckets = query('the hashes of all buckets', { kind: 6 })
   const two = query('what is in two buckets', {
     kind: 6,
@@ -241,13 +249,15 @@ export function makeQueries({ realm, asker, rotator, plan: { wire: planWire, lis
   const given = query('a hand-over of the own announcement', { kind: 7, cursor: announcement.wire })
   return {
     rids: [rotator].map((key) => ({ rotator: key.public, rid: ridOf(key.public) })),
-    queries: [ping, watched, all, further, revocations, some, newest, buckets, two, given],
+    queries: [ping, watched, all, further, revocations, some, newest, older, rest, buckets, two, given],
     pages: [
       page(all, [announcement.wire], bigEndian(8, 100)),
       page(further, []),
       page(revocations, list),
       page(some, [announcement.wire]),
-      page(newest, [planWire, ...list]),
+      page(newest, [planWire, list[0]], rest.fields.cursor),
+      page(older, []),
+      page(rest, list.slice(1)),
       page(buckets, [Buffer.concat(directory.all)]),
       page(
         two,
@@ -278,4 +288,209 @@ function emptyBucket() {
 
 function ridOf(rotator) {
   return sha256(Buffer.from(rotator)).subarray(0, 8).toString('hex')
+}
+
+// What must be refused
+
+/** Encodings of structures by themselves, as [structure, name, bytes]. */
+export function badTrustStructures({ plans: { three }, ticks, queries: { queries, pages }, statements }) {
+  const ofType = (type) => Object.values(statements.find((made) => made.type === type).fields)
+  const fields = {
+    plan: Object.values(three.fields),
+    epoch: Object.values(three.epochs[0].fields),
+    notice: ofType(3),
+    tick: Object.values(ticks[0].fields),
+    revocation: ofType(5),
+    order: ofType(10),
+    'signed tick': [ticks[1].structure, ticks[1].signature, 4, ticks[1].answers[4].path],
+    query: Object.values(queries.find(({ fields: { kind } }) => kind === 2).fields),
+    page: Object.values(pages[0].fields),
+  }
+  const types = { 'signed tick': 4, query: 7, page: 8 }
+  const encoded = (structure, array) => (structure in types ? wire(types[structure], array) : pack(array))
+  const changed = (structure, place, value) => encoded(structure, fields[structure].with(place, value))
+  const raw = (structure, place, bytes) => {
+    const array = withBytes(fields[structure], place, bytes)
+    return structure in types ? Buffer.concat([Buffer.of(0xc1, 0x01, types[structure]), array]) : array
+  }
+  const common = Object.entries(fields).flatMap(([structure, array]) => [
+    [structure, 'a field too many', encoded(structure, [...array, null])],
+    [structure, 'a field too few', encoded(structure, array.slice(0, -1))],
+    [structure, 'a byte behind it', Buffer.concat([encoded(structure, array), Buffer.of(0)])],
+    [structure, 'a byte too few', encoded(structure, array).subarray(0, -1)],
+  ])
+  const [, , made, , rotators, , former, schedules] = fields.plan
+  const [hourly] = schedules
+  const query = (kind, cursor) => wire(7, [fixed('a nonce', 16), kind, cursor])
+  return [
+    ...common,
+    ['plan', 'its making as uint 64', raw('plan', 2, uint64(made))],
+    ['plan', 'no rotation service', changed('plan', 4, [])],
+    ['plan', 'eight rotation services', changed('plan', 4, Array(8).fill(rotators[0]))],
+    ['plan', 'a rotation service of 55 characters', changed('plan', 4, [rotators[0].slice(1)])],
+    ['plan', 'a threshold of 8', changed('plan', 5, 8)],
+    ['plan', 'former services without a threshold', changed('plan', 6, former.slice(0, 2))],
+    ['plan', 'no schedule', changed('plan', 7, [])],
+    ['plan', 'three schedules', changed('plan', 7, [...schedules, hourly])],
+    ['plan', 'a schedule without a suite', changed('plan', 7, [hourly.with(5, [])])],
+    ['plan', 'a schedule with 17 suites', changed('plan', 7, [hourly.with(5, Array(17).fill(1))])],
+    ['plan', 'a suite of two bytes', changed('plan', 7, [hourly.with(5, [256])])],
+    ['plan', 'a salt of 15 bytes', changed('plan', 7, [hourly.with(6, Buffer.alloc(15))])],
+    ['plan', 'a short hash of revocations', changed('plan', 8, Buffer.alloc(31))],
+    ['epoch', 'its beginning as uint 64', raw('epoch', 2, uint64(fields.epoch[2]))],
+    ['epoch', 'the form of a former draft', pack([fields.epoch[0], 1, Buffer.alloc(32), 0, 1, 0, [1], []])],
+    ['tick', 'its time as uint 64', raw('tick', 5, uint64(fields.tick[5]))],
+    ['tick', 'a standing that is not known', changed('tick', 3, 2)],
+    ['tick', 'a standing that is a boolean', raw('tick', 3, hexBytes('c3'))],
+    ['tick', 'a short process', changed('tick', 4, Buffer.alloc(7))],
+    ['tick', '4097 nonces', changed('tick', 9, 4097)],
+    ['signed tick', 'a place and no path', changed('signed tick', 3, null)],
+    ['signed tick', 'a path and no place', changed('signed tick', 2, null)],
+    ['signed tick', 'a place of 4096', changed('signed tick', 2, 4096)],
+    ['signed tick', 'a path of 13 hashes', changed('signed tick', 3, Buffer.alloc(13 * HASH_BYTES))],
+    ['revocation', 'the form of a former draft, without past', pack(fields.revocation.slice(0, 5))],
+    ['revocation', 'a past that is not known', changed('revocation', 5, 2)],
+    ['order', 'the form of a former draft, without a time', pack(fields.order.slice(0, 3))],
+    ['query', 'the kind 1 of a former draft', query(1, null)],
+    ['query', 'a kind that is not known', query(8, null)],
+    ['query', 'a cursor for a tick', query(0, Buffer.alloc(8))],
+    ['query', 'a place of nine bytes', query(2, Buffer.alloc(9))],
+    ['query', '65 hashes', query(4, Buffer.alloc(65 * HASH_BYTES))],
+    ['query', '17 buckets', query(6, Buffer.alloc(17))],
+    ['query', 'a nonce of 15 bytes', wire(7, [Buffer.alloc(15), 2, null])],
+    ['page', 'the kind 1 of a former draft', changed('page', 1, 1)],
+    ['page', '101 statements', changed('page', 2, Array(101).fill(Buffer.alloc(1)))],
+  ]
+}
+
+/** Plans that nobody acts on: whole messages with their lists, and why. */
+export function badPlans({ authority, identities, plans: { one, three, lost, underPins }, statements }) {
+  const [byAuthority, byRevoker] = statements
+  const { made, rotators, schedules } = three.fields
+  const [hourly, frequent] = schedules
+  const sign = (fields, key = authority, label = 'pln') => {
+    const structure = pack(Object.values(fields))
+    return wire(11, [structure, key.sign(Buffer.concat([labelled(label), structure])), null])
+  }
+  const bad = (name, reason, changes, { key, label, list = three.list, held = null, now = made } = {}) => ({
+    name,
+    reason,
+    held,
+    now,
+    list,
+    wire: sign({ ...three.fields, ...changes }, key, label),
+  })
+  const rotator = identities.rotator.public
+  return [
+    bad('the version 0', 'form', { version: 0, former: null }),
+    bad('an end that is its making', 'form', { until: made }),
+    bad('services in descending order', 'form', { rotators: rotators.toReversed() }),
+    bad('a service twice', 'form', { rotators: [rotators[0], rotators[0], rotators[1]] }),
+    bad('a service that is an authority', 'form', { rotators: [authority.public], threshold: 1 }),
+    bad('a threshold of 0', 'form', { threshold: 0 }),
+    bad('a threshold of half', 'form', { rotators: rotators.slice(0, 2), threshold: 1 }),
+    bad('a threshold above the number of services', 'form', { threshold: 4 }),
+    bad('a former plan of the same version', 'form', { former: [2, [rotator], 1] }),
+    bad('former services in descending order', 'form', { former: [1, rotators.toReversed(), 2] }),
+    bad('a former threshold of half', 'form', { former: [1, rotators.slice(0, 2), 1] }),
+    bad('a lead of 999 ms', 'form', { schedules: [hourly.with(3, 999)] }),
+    bad('a lead that is longer than the period', 'form', { schedules: [hourly.with(2, 299_999)] }),
+    bad('epochs of more than a day', 'form', { schedules: [hourly.with(2, DAY_MS)] }),
+    bad('a grace of more than 15 minutes', 'form', { schedules: [hourly.with(4, 15 * MINUTE_MS + 1)] }),
+    bad('schedules in descending order', 'form', { schedules: [frequent, hourly] }),
+    bad('a second schedule beside a boundary of the first', 'form', {
+      schedules: [hourly, frequent.with(1, frequent[1] + 1)],
+    }),
+    bad('a second schedule that repeats a number', 'form', {
+      schedules: [hourly, frequent.with(0, SECOND_FIRST - 1)],
+    }),
+    bad('a second schedule with a period below the lead of the first', 'form', {
+      schedules: [hourly, frequent.with(2, 299_999)],
+    }),
+    bad('the key of another realm', 'realm', { realm: underPins.fields.realm }),
+    bad('the signature of a rotation service', 'signature', {}, { key: identities.rotator }),
+    bad('a signature under the label of a tick', 'signature', {}, { label: 'tic' }),
+    bad('a life of more than 400 days', 'until', { until: made + 400 * DAY_MS + 1 }),
+    bad('a making more than 120 s ahead', 'made', {}, { now: made - 120_001 }),
+    bad('no list', 'list', {}, { list: [] }),
+    bad('a list with one revocation too few', 'list', {}, { list: [byAuthority.wire] }),
+    bad(
+      'a list with a revocation twice',
+      'list',
+      {},
+      { list: [byAuthority.wire, byRevoker.wire, byRevoker.wire] },
+    ),
+    bad(
+      'a list with a revocation that nobody has signed',
+      'list',
+      {},
+      {
+        list: [byAuthority.wire, wire(5, [byRevoker.structure, Buffer.alloc(64), byRevoker.token])],
+      },
+    ),
+    bad(
+      'another content than the plan that is held',
+      'conflict',
+      { until: made + DAY_MS },
+      { held: three.name },
+    ),
+    {
+      name: 'a version below the one that is held',
+      reason: 'floor',
+      held: lost.name,
+      now: made,
+      list: three.list,
+      wire: three.wire,
+    },
+    {
+      name: 'the first version, where a later one is held',
+      reason: 'floor',
+      held: three.name,
+      now: made,
+      list: one.list,
+      wire: one.wire,
+    },
+  ]
+}
+
+/** Ticks that count for nobody who has the second plan and this nonce, and why. */
+export function badTicks({ authority, identities, plans: { three }, ticks }) {
+  const [single, five] = ticks
+  const answer = five.answers[4]
+  const [sibling] = five.answers
+  const bad = (
+    name,
+    reason,
+    { fields = {}, key = identities['second rotator'], label = 'tic', ...changes } = {},
+  ) => {
+    const structure = pack(Object.values({ ...five.fields, ...fields }))
+    const { nonce, index, path } = { ...answer, ...changes }
+    const signature = key.sign(Buffer.concat([labelled(label), structure]))
+    return { name, reason, nonce, wire: wire(4, [structure, signature, index, path]) }
+  }
+  const outsider = identities['fourth rotator']
+  return [
+    bad('another nonce', 'nonce', { nonce: sibling.nonce }),
+    bad('the place of another nonce', 'nonce', { index: 0 }),
+    bad('a place that is not in the tree', 'nonce', { index: 5 }),
+    bad('the path of another nonce', 'nonce', { path: sibling.path }),
+    bad('a path that is too long', 'nonce', { path: Buffer.concat([answer.path, Buffer.alloc(HASH_BYTES)]) }),
+    bad('a path that is too short', 'nonce', { path: Buffer.alloc(0) }),
+    bad('a leaf for a root', 'nonce', {
+      fields: { leaves: 1, nonce_root: sha256(labelled('png'), answer.nonce) },
+      index: 0,
+      path: Buffer.alloc(0),
+    }),
+    bad('the root of another tick', 'nonce', { fields: { nonce_root: single.fields.nonce_root } }),
+    bad('no leaves', 'nonce', { fields: { leaves: 0 } }),
+    bad('a service that is not in the plan', 'service', {
+      fields: { rotator: outsider.public },
+      key: outsider,
+    }),
+    bad('the signature of another service of the plan', 'signature', { key: identities.rotator }),
+    bad('the signature of the authority', 'signature', { key: authority }),
+    bad('a signature under the label of a notice', 'signature', { label: 'ntc' }),
+    bad('the version of a former plan', 'version', { fields: { plan_version: three.fields.version - 1 } }),
+    bad('the version of a later plan', 'version', { fields: { plan_version: three.fields.version + 1 } }),
+  ]
 }

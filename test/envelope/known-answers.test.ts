@@ -30,9 +30,12 @@ describe('the files of known answers', () => {
     const written = makeVectors()
     expect(Object.keys(written).sort()).toEqual([
       'negative.json',
+      'plans.json',
+      'queries.json',
       'sealed-message.json',
       'sessions.json',
       'statements.json',
+      'ticks.json',
     ])
     for (const [name, text] of Object.entries(written)) {
       const file = new URL(`../vectors/subrosa/${name}`, import.meta.url)

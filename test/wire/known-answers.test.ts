@@ -3,29 +3,26 @@ import { concat, fromHex, hex } from '../../src/base/bytes.ts'
 import { labels } from '../../src/crypto/labels.ts'
 import { KeyUse, keyId } from '../../src/envelope/keys.ts'
 import { decodeNkey, encodeNkey } from '../../src/identity/nkey.ts'
+import { decodeNotice, encodeNotice } from '../../src/wire/plans.ts'
 import { WireType } from '../../src/wire/preamble.ts'
 import {
   type Announcement,
   decodeAnnouncement,
-  decodeEpoch,
   decodeOrder,
   decodeRevocation,
   decodeSignedAnnouncement,
   decodeStatement,
-  decodeTick,
   encodeAnnouncement,
-  encodeEpoch,
   encodeOrder,
   encodeRevocation,
   encodeSignedAnnouncement,
   encodeStatement,
-  encodeTick,
 } from '../../src/wire/statements.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
 
 interface StatementVector {
   readonly name: string
-  readonly type: 3 | 4 | 5 | 10
+  readonly type: 3 | 5 | 10
   readonly fields: Readonly<Record<string, unknown>>
   readonly structure: string
   readonly hash: string
@@ -78,15 +75,10 @@ const file = readVectors<Statements>('subrosa/statements.json')
 
 /** For each type its label, and decoding and encoding of its structure. */
 const kinds = {
-  [WireType.epoch]: {
-    label: labels.epoch,
-    again: (structure: Uint8Array) => encodeEpoch(decodeEpoch(structure)),
-    fields: (structure: Uint8Array) => decodeEpoch(structure),
-  },
-  [WireType.tick]: {
-    label: labels.tick,
-    again: (structure: Uint8Array) => encodeTick(decodeTick(structure)),
-    fields: (structure: Uint8Array) => decodeTick(structure),
+  [WireType.notice]: {
+    label: labels.notice,
+    again: (structure: Uint8Array) => encodeNotice(decodeNotice(structure)),
+    fields: (structure: Uint8Array) => decodeNotice(structure),
   },
   [WireType.revocation]: {
     label: labels.revocation,
@@ -101,16 +93,14 @@ const kinds = {
 }
 
 describe('the known answers of statements', () => {
-  it('cover epochs, ticks, revocations, orders, announcements and a retirement', () => {
-    expect(file.statements.map(({ type }) => type)).toEqual([5, 5, 3, 3, 3, 4, 10, 10])
-    expect(file.statements.map(({ token }) => token === null)).toEqual([
-      true,
-      false,
-      false,
+  it('cover revocations, notices, orders, announcements and a retirement', () => {
+    expect(file.statements.map(({ type }) => type)).toEqual([5, 5, 3, 3, 10, 10])
+    expect(file.statements.map(({ token }) => token !== null)).toEqual([
       false,
       true,
       false,
-      true,
+      false,
+      false,
       false,
     ])
     expect(file.announcements.map(({ fields }) => fields.keys.length)).toEqual([2, 2, 2, 2, 0])

@@ -7,9 +7,12 @@ import { IncomingSession } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
 import { decodeFrameContent, isFrameOf, readFrameHeader } from '../../src/wire/frame.ts'
 import { decodeHandshake, decodeSessionRequest } from '../../src/wire/handshake.ts'
+import { decodeEpoch, decodeNotice, decodePlan } from '../../src/wire/plans.ts'
+import { decodePage, decodeQuery } from '../../src/wire/queries.ts'
 import { decodeRefusal } from '../../src/wire/refusal.ts'
 import { decodeContent, decodeSealed, encodeSealed } from '../../src/wire/sealed.ts'
-import { decodeEpoch, decodeTick } from '../../src/wire/statements.ts'
+import { decodeOrder, decodeRevocation } from '../../src/wire/statements.ts'
+import { decodeSignedTick, decodeTick } from '../../src/wire/ticks.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
 import { keyring } from '../envelope/forge.ts'
 import { recipientKey, type SealedVector } from '../envelope/sealed-vectors.ts'
@@ -54,8 +57,15 @@ const readers: Readonly<Record<string, (bytes: Uint8Array) => unknown>> = {
   content: decodeContent,
   'frame content': decodeFrameContent,
   header: (bytes) => decodeSealed(encodeSealed(0, bytes, new Uint8Array(116))),
-  tick: decodeTick,
+  plan: decodePlan,
   epoch: decodeEpoch,
+  notice: decodeNotice,
+  tick: decodeTick,
+  'signed tick': decodeSignedTick,
+  revocation: decodeRevocation,
+  order: decodeOrder,
+  query: decodeQuery,
+  page: decodePage,
   'session request': decodeSessionRequest,
   refusal: decodeRefusal,
 }
@@ -72,7 +82,7 @@ it('the negative vectors hold something for each structure and each kind', () =>
   )
   const { structures, sealed, frames, refusals, names } = negative
   expect([structures, sealed, frames, refusals, names].map(({ length }) => length)).toEqual([
-    112, 36, 11, 4, 1,
+    173, 36, 11, 4, 1,
   ])
 })
 
