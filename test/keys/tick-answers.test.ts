@@ -60,7 +60,7 @@ it('has ticks for one, five and 4096 nonces, one that hands over, and a broadcas
 })
 
 describe.each(ticks)('the known answer "$name"', (vector) => {
-  const { fields, structure, hash, signer, signed, signature, answers, broadcast } = vector
+  const { structure, hash, signer, signed, signature, answers, broadcast } = vector
   const wires = [...answers.map(({ wire }) => wire), ...(broadcast === null ? [] : [broadcast])]
 
   it('has the fields that it says', () => {
