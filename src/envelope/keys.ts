@@ -37,7 +37,7 @@ export interface OwnKey extends RecipientKey {
 
 /** The own secret keys that a wrap may be for. */
 export interface KeyResolver {
-  /** All of them: one for each epoch whose grace lasts, so a few. Nothing is computed in it: each message asks. */
+  /** All of them: one for each epoch whose grace lasts, and those that fresh ones have just replaced, so a few. Nothing is computed in it: each message asks. */
   ownKeys(): readonly OwnKey[]
 }
 

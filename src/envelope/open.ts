@@ -51,6 +51,8 @@ export interface Unsealed {
   readonly epochHash: Uint8Array
   readonly mid: Uint8Array
   readonly sentAtMs: number
+  /** `kid` of the own key to which it was sealed. */
+  readonly kid: Uint8Array
   /** How many keys the message was sealed to. */
   readonly recipients: number
   readonly signature: Uint8Array
@@ -192,6 +194,7 @@ function openBody(
       epochHash: own.key.epochHash,
       mid: new Uint8Array(mid),
       sentAtMs,
+      kid: own.key.kid,
       recipients: recipientCount(sealed.header),
       signature: plaintext.subarray(0, SIGNATURE_BYTES),
       toVerify: signedBytes(type, suite, hashes),

@@ -1,4 +1,4 @@
-import { hex } from '../base/bytes.ts'
+import { hex, samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 import type { CryptoEngine, KeyPair } from '../crypto/engine.ts'
 import { type KeyResolver, KeyUse, keyId, type OwnKey, SUITE_X25519, wrapContext } from '../envelope/keys.ts'
@@ -53,6 +53,7 @@ export class Keyring implements KeyResolver {
   /** Newest last: those to seal with. */
   readonly #byEpoch = new Map<string, readonly AnnouncedKeys[]>()
   #recipients: readonly OwnKey[] = []
+  #renewals = 0
 
   constructor(engine: CryptoEngine, identity: Identity, instance: Uint8Array) {
     this.#engine = engine
@@ -81,6 +82,7 @@ export class Keyring implements KeyResolver {
     if (before !== undefined && before.announcement.announcement.seq >= seq) return undefined
     const announcement = this.#add(epoch, { at, seq })
     if (before !== undefined) {
+      this.#renewals++
       before.endsAtMs = Math.min(before.endsAtMs, at.notBeforeMs + epoch.graceMs)
       before.endsAtLateMs = Math.min(before.endsAtLateMs, at.lateMs + epoch.graceMs)
     }
@@ -90,6 +92,19 @@ export class Keyring implements KeyResolver {
   /** The own keys that a wrap may be for: of every epoch whose grace lasts. */
   ownKeys(): readonly OwnKey[] {
     return this.#recipients
+  }
+
+  /** The hash of the announcement of an own key, by its kid; `undefined` once it is wiped. */
+  announcementOf(kid: Uint8Array): Uint8Array | undefined {
+    for (const keys of this.#byEpoch.values())
+      for (const { recipient, announcement } of keys)
+        if (samePublic(recipient.kid, kid)) return announcement.hash
+    return undefined
+  }
+
+  /** How often fresh keys have taken the place of others within their epoch: what was begun with those is to end. */
+  get renewals(): number {
+    return this.#renewals
   }
 
   /** Whether keys for this epoch have been announced. */

@@ -1,3 +1,4 @@
+import { readUint } from '../../base/bytes.ts'
 import { CLOCK_WINDOW_MS, FAILED_OPENS_PER_SECOND } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { VerifiedAnnouncement } from '../../keys/announcements.ts'
@@ -6,6 +7,8 @@ import type { IncomingSession } from '../../session/incoming.ts'
 import { type SubscriptionWindows, windowFor } from './replay.ts'
 
 const RECENT_FRAMES = 64
+/** Of a kid: as many as a number holds exactly. */
+const NAME_BYTES = 6
 /** What the numbers of recent frames take, in bytes: two arrays of 64 numbers. */
 const RECENT_BYTES = 1536
 /**
@@ -19,6 +22,13 @@ export interface SessionOrigin {
   readonly sender: VerifiedAnnouncement
   readonly epoch: Epoch
   readonly recipients: number
+  /** Of the own key to which the handshake was sealed. */
+  readonly kid: Uint8Array
+}
+
+/** What an own key is called where there is no room for its kid: an instance has a handful of them. */
+export function ownKeyName(kid: Uint8Array): number {
+  return readUint(kid, 0, NAME_BYTES)
 }
 
 /** A session with what is known of its sender. */
@@ -27,6 +37,8 @@ export class HeldSession {
   readonly sender: VerifiedAnnouncement
   readonly epoch: Epoch
   readonly recipients: number
+  /** Of the own key to which the handshake was sealed. */
+  readonly kid: Uint8Array
   /** When the rule of time refuses its frames and its handshake, in ms since 1970. */
   readonly until: number
   /** Frames that the key fits and the sender has not signed: only somebody else with the key makes them. */
@@ -52,11 +64,12 @@ export class HeldSession {
   /** Counters and salts of the last frames, once there are any: most sessions that are held at once are silent. */
   #recent: { readonly counters: Float64Array; readonly salts: Float64Array } | undefined
 
-  constructor(session: IncomingSession, { sender, epoch, recipients }: SessionOrigin) {
+  constructor(session: IncomingSession, { sender, epoch, recipients, kid }: SessionOrigin) {
     this.session = session
     this.sender = sender
     this.epoch = epoch
     this.recipients = recipients
+    this.kid = kid
     this.until = Math.min(session.endsAtMs + CLOCK_WINDOW_MS, epoch.notAfter + epoch.graceMs)
   }
 

@@ -16,7 +16,7 @@ import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { HandshakeSearch, type HandshakeSearchOptions } from './handshake-search.ts'
-import { HeldSession } from './held-session.ts'
+import { HeldSession, ownKeyName } from './held-session.ts'
 import { Lookups } from './lookups.ts'
 import { Recent } from './recent.ts'
 import { SessionPool, type SessionPoolOptions } from './session-pool.ts'
@@ -69,8 +69,8 @@ export class IncomingSessions {
       clock,
       random: engine.randomBytes(SEED_BYTES),
       ...(maxBytes === undefined ? {} : { maxBytes }),
-      tagOf: ({ session, epoch }) => {
-        const hash = this.#refusals.announcementHash(epoch)
+      tagOf: ({ session, kid }) => {
+        const hash = options.link.keyring.announcementOf(kid)
         return hash && session.refusalTag(RefusalReason.ended, hash)
       },
       onGone: (sids) => onForgotten(sids),
@@ -132,7 +132,7 @@ export class IncomingSessions {
    */
   accept(message: Unsealed, { sender, epoch }: Origin): 'content' | 'time' | 'session' | 'flood' | undefined {
     const { engine, clock } = this.#options
-    const { session: secrets, content, sentAtMs, recipients } = message
+    const { session: secrets, content, sentAtMs, recipients, kid } = message
     if (secrets === undefined) return 'content'
     if (this.isSettled(secrets.sid)) {
       engine.wipe(secrets.key)
@@ -146,7 +146,7 @@ export class IncomingSessions {
     }
     const { messageKey } = sender.announcement
     const session = new IncomingSession(engine, { secrets, handshake, sentAtMs, messageKey })
-    const held = new HeldSession(session, { sender, epoch, recipients })
+    const held = new HeldSession(session, { sender, epoch, recipients, kid })
     const { nowMs, notBeforeMs } = clock.moment()
     if (sentAtMs > nowMs + CLOCK_WINDOW_MS || notBeforeMs >= held.until) {
       session.end()
@@ -240,11 +240,11 @@ export class IncomingSessions {
     return admittance === 'ended' ? 'session' : 'flood'
   }
 
-  #refusalOf({ session, epoch, sender }: HeldSession, reason: RefusalReason): OwnRefusal | undefined {
-    const hash = this.#refusals.announcementHash(epoch)
+  #refusalOf({ session, kid, sender }: HeldSession, reason: RefusalReason): OwnRefusal | undefined {
+    const hash = this.#options.link.keyring.announcementOf(kid)
     if (hash === undefined) return undefined
     const tag = session.refusalTag(reason, hash)
-    return { sid: fromHex(session.sid), tag, reason, epoch: epoch.number, sender: sender.claims.name }
+    return { sid: fromHex(session.sid), tag, reason, key: ownKeyName(kid), sender: sender.claims.name }
   }
 
   #isKnown(name: string): boolean {
@@ -259,9 +259,9 @@ export class IncomingSessions {
   #refuseEnded(sid: Uint8Array): boolean {
     const tombstone = this.#pool.tombstone(sid)
     if (tombstone === undefined) return false
-    const { tag, epoch, holder } = tombstone
+    const { tag, key, holder } = tombstone
     if (tag !== undefined)
-      this.#refusals.refuse({ sid, tag, epoch, reason: RefusalReason.ended, sender: holder })
+      this.#refusals.refuse({ sid, tag, key, reason: RefusalReason.ended, sender: holder })
     return true
   }
 

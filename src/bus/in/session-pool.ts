@@ -1,7 +1,7 @@
 import { fromHex } from '../../base/bytes.ts'
 import type { HouseClock } from '../../base/house-clock.ts'
 import { MAX_SESSION_BYTES, SILENT_SESSION_MS } from '../../base/limits.ts'
-import type { HeldSession } from './held-session.ts'
+import { type HeldSession, ownKeyName } from './held-session.ts'
 import { TOMBSTONE_BYTES, type Tombstone, Tombstones } from './tombstones.ts'
 import { waterLevel } from './water-level.ts'
 
@@ -288,9 +288,15 @@ export class SessionPool {
   #bury(held: HeldSession): void {
     const holder = this.#holderOf(held)
     const tag = this.#options.tagOf(held)
-    const { until, epoch, session } = held
+    const { until, kid, session } = held
     this.#remove(held)
-    this.#tombstones.add({ sid: fromHex(session.sid), tag, until, epoch: epoch.number, owner: holder.number })
+    this.#tombstones.add({
+      sid: fromHex(session.sid),
+      tag,
+      until,
+      key: ownKeyName(kid),
+      owner: holder.number,
+    })
     holder.tombstones++
     holder.newestBuried = Math.max(holder.newestBuried, session.startsAtMs)
     holder.lastBuriedUntil = Math.max(holder.lastBuriedUntil, until)

@@ -2,13 +2,13 @@ import { fromHex, hex } from '../../base/bytes.ts'
 import { MAX_REFUSALS_PER_SECOND, MAX_SIDS_REMEMBERED } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import { Turns } from '../../base/turns.ts'
-import type { Epoch } from '../../keys/epochs.ts'
 import { encodeRefusal, type RefusalReason } from '../../wire/refusal.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
 import type { RealmLink } from '../realm/realm-link.ts'
 import { publishSafely } from '../safely.ts'
 import { sessionRefusal } from '../status.ts'
+import { ownKeyName } from './held-session.ts'
 import { Recent } from './recent.ts'
 
 /** Between two refusals of one session: whoever repeats a frame has them published no faster. */
@@ -24,8 +24,8 @@ export interface OwnRefusal {
   readonly sid: Uint8Array
   readonly tag: Uint8Array
   readonly reason: RefusalReason
-  /** Of the session: its number. */
-  readonly epoch: number
+  /** By {@link ownKeyName} the own key to which its handshake was sealed. */
+  readonly key: number
   /** The agent whose session it is. */
   readonly sender: string
 }
@@ -55,14 +55,6 @@ export class SessionRefusals {
     this.#options = options
     this.#published = new Recent(clock, { ttlMs: REFUSE_AGAIN_MS, max: MAX_SIDS_REMEMBERED })
     this.#told = new Recent(clock, { ttlMs: TELL_AGAIN_MS, max: MAX_SIDS_REMEMBERED })
-  }
-
-  /** Own announcement of this epoch: what a tag is made with. `undefined` once its keys are wiped. */
-  announcementHash({ hash }: Pick<Epoch, 'hash'>): Uint8Array | undefined {
-    const wanted = hex(hash)
-    return this.#options.link.keyring
-      .announcements()
-      .find(({ announcement }) => hex(announcement.epochHash) === wanted)?.hash
   }
 
   /** Whether a refusal of this session (its sid in hexadecimal) would not be published yet: then none need be made. */
@@ -103,9 +95,9 @@ export class SessionRefusals {
     })
   }
 
-  #send({ sid, tag, reason, epoch, sender }: OwnRefusal): void {
+  #send({ sid, tag, reason, key, sender }: OwnRefusal): void {
     const { link, subjects, feed, onError } = this.#options
-    const own = link.keyring.ownKeys().find((key) => key.epoch === epoch)
+    const own = link.keyring.ownKeys().find(({ kid }) => ownKeyName(kid) === key)
     if (own === undefined) return
     const bytes = encodeRefusal({ sid, kid: own.kid, reason, tag })
     if (!publishSafely(this.#nc, subjects.session(sid), { bytes, onError })) return

@@ -9,14 +9,14 @@ export interface Tombstone {
   readonly tag: Uint8Array | undefined
   /** When the rule of time refuses its handshake, in ms since 1970. */
   readonly until: number
-  /** The number of its epoch. */
-  readonly epoch: number
+  /** By {@link ownKeyName} the own key to which its handshake was sealed. */
+  readonly key: number
   /** The number of the one whose session it was, from 1. */
   readonly owner: number
 }
 
 const NAME_BYTES = SID_BYTES + REFUSAL_TAG_BYTES
-/** With `until`, `epoch` and `owner`. */
+/** With `until`, `key` and `owner`. */
 const RECORD_BYTES = NAME_BYTES + 8 + 8 + 4
 const FIRST_SLOTS = 16
 /** Of the slots at most so many are taken; with more, looking for one takes long. */
@@ -38,7 +38,7 @@ export class Tombstones {
   readonly #seeds: readonly [number, number]
   #names: Uint8Array
   #until: Float64Array
-  #epochs: Float64Array
+  #keys: Float64Array
   /** 0 in an empty slot. */
   #owners: Uint32Array
   #size = 0
@@ -49,7 +49,7 @@ export class Tombstones {
     const slots = FIRST_SLOTS
     this.#names = new Uint8Array(NAME_BYTES * slots)
     this.#until = new Float64Array(slots)
-    this.#epochs = new Float64Array(slots)
+    this.#keys = new Float64Array(slots)
     this.#owners = new Uint32Array(slots)
   }
 
@@ -95,18 +95,18 @@ export class Tombstones {
       sid: this.#names.subarray(start, start + SID_BYTES),
       tag: tag.every((byte) => byte === 0) ? undefined : tag,
       until: this.#until[slot] ?? 0,
-      epoch: this.#epochs[slot] ?? 0,
+      key: this.#keys[slot] ?? 0,
       owner: this.#owners[slot] ?? 0,
     }
   }
 
-  #put(slot: number, { sid, tag, until, epoch, owner }: Tombstone): void {
+  #put(slot: number, { sid, tag, until, key, owner }: Tombstone): void {
     const start = slot * NAME_BYTES
     this.#names.set(sid, start)
     if (tag === undefined) this.#names.fill(0, start + SID_BYTES, start + NAME_BYTES)
     else this.#names.set(tag, start + SID_BYTES)
     this.#until[slot] = until
-    this.#epochs[slot] = epoch
+    this.#keys[slot] = key
     this.#owners[slot] = owner
   }
 
@@ -153,10 +153,10 @@ export class Tombstones {
   }
 
   #resize(slots: number): void {
-    const [names, until, epochs, owners] = [this.#names, this.#until, this.#epochs, this.#owners]
+    const [names, until, keys, owners] = [this.#names, this.#until, this.#keys, this.#owners]
     this.#names = new Uint8Array(NAME_BYTES * slots)
     this.#until = new Float64Array(slots)
-    this.#epochs = new Float64Array(slots)
+    this.#keys = new Float64Array(slots)
     this.#owners = new Uint32Array(slots)
     for (let slot = 0; slot < owners.length; slot++) {
       const owner = owners[slot] ?? 0
@@ -164,7 +164,7 @@ export class Tombstones {
       const start = slot * NAME_BYTES
       const sid = names.subarray(start, start + SID_BYTES)
       const tag = names.subarray(start + SID_BYTES, start + NAME_BYTES)
-      this.#put(this.#find(sid), { sid, tag, until: until[slot] ?? 0, epoch: epochs[slot] ?? 0, owner })
+      this.#put(this.#find(sid), { sid, tag, until: until[slot] ?? 0, key: keys[slot] ?? 0, owner })
     }
   }
 }

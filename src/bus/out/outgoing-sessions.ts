@@ -55,6 +55,8 @@ interface Open extends SessionTo {
   readonly handshake: HandshakeOut
   /** When its life is over by what has passed since it was opened, whatever becomes of the wall clock. */
   readonly endsAtLateMs: number
+  /** How many times the own keys had been renewed: those that sign it are wiped soon after the next time. */
+  readonly renewals: number
   /** The recipients that have refused it, by their instances. */
   readonly refusers: Set<string>
 }
@@ -97,7 +99,7 @@ export class OutgoingSessions {
   get(audience: SessionAudience, mode: SessionMode, at: At): SessionTo | undefined {
     const key = this.#keyOf(audience)
     const last = key.last[mode]
-    const open = last !== undefined && this.#isOpen(last, at) ? last : this.#find(audience, mode, at)
+    const open = last !== undefined && this.#isOpenAt(last, at) ? last : this.#find(audience, mode, at)
     if (open === undefined) return undefined
     key.last[mode] = open
     open.handshake.precede(at.subject)
@@ -113,7 +115,7 @@ export class OutgoingSessions {
     const lateMs = clock.late()
     const notBeforeMs = clock.notBefore()
     for (const [key, open] of this.#byAudience)
-      if (!open.session.isOpen(notBeforeMs) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
+      if (!this.#isOpen(open, notBeforeMs) || lateMs >= open.endsAtLateMs) this.#retire(key, open)
     for (const key of [...this.#refused.keys()]) this.#isRefused(key)
   }
 
@@ -141,7 +143,7 @@ export class OutgoingSessions {
     const { nowMs } = at
     const key = `${mode} ${this.#keyOf(audience).text}`
     const known = this.#byAudience.get(key)
-    if (known !== undefined && this.#isOpen(known, at)) return known
+    if (known !== undefined && this.#isOpenAt(known, at)) return known
     if (known !== undefined) this.#retire(key, known)
     const { latest } = this.#options.clock
     if (Math.max(nowMs, latest) >= audience.epoch.notAfter || this.#isRefused(key)) return undefined
@@ -152,8 +154,12 @@ export class OutgoingSessions {
   }
 
   /** By the time that the next frame will state, and by the latest one: what is over stays over. */
-  #isOpen({ session }: Open, { nowMs }: Pick<At, 'nowMs'>): boolean {
-    return session.isOpen(Math.max(nowMs, this.#options.clock.latest))
+  #isOpenAt(open: Open, { nowMs }: Pick<At, 'nowMs'>): boolean {
+    return this.#isOpen(open, Math.max(nowMs, this.#options.clock.latest))
+  }
+
+  #isOpen({ session, renewals }: Open, notBeforeMs: number): boolean {
+    return session.isOpen(notBeforeMs) && renewals === this.#options.link.keyring.renewals
   }
 
   #isRefused(key: string): boolean {
@@ -243,7 +249,14 @@ export class OutgoingSessions {
       const expiresAtMs = nowMs + lifetimeMs
       const { messageKey } = keys
       const session = new OutgoingSession(engine, { secrets, mode, maxFrames, expiresAtMs, messageKey })
-      return { session, handshake, members, endsAtLateMs: clock.late() + lifetimeMs, refusers: new Set() }
+      return {
+        session,
+        handshake,
+        members,
+        endsAtLateMs: clock.late() + lifetimeMs,
+        renewals: link.keyring.renewals,
+        refusers: new Set(),
+      }
     } catch (error) {
       engine.wipe(secrets.key)
       throw error
