@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { REVOCATIONS_KEPT_MS } from '../base/limits.ts'
 import { DelayedWrite } from './delayed-write.ts'
 import type { RevocationSet } from './revocations.ts'
@@ -18,14 +19,18 @@ export interface KeptRevocationsOptions {
  * starts, and when it writes.
  */
 export class KeptRevocations {
+  readonly #options: KeptRevocationsOptions
   readonly #write: DelayedWrite
+  #hasSaid = false
 
-  constructor({ revocations, state, clock, onError }: KeptRevocationsOptions) {
+  constructor(options: KeptRevocationsOptions) {
+    const { revocations, state, clock, onError } = options
+    this.#options = options
     for (const bytes of state.revocations) revocations.restore(bytes)
     this.#write = new DelayedWrite({
       clock,
       delayMs: REVOCATIONS_KEPT_MS,
-      write: () => state.keepRevocations(revocations.all().map(({ bytes }) => bytes)),
+      write: () => this.#keep(),
       onError,
     })
   }
@@ -38,5 +43,17 @@ export class KeptRevocations {
   /** Writes down what is not written yet. */
   close(): void {
     this.#write.close()
+  }
+
+  #keep(): void {
+    const { revocations, state, onError } = this.#options
+    const leftOut = state.keepRevocations(revocations.all().map(({ bytes }) => bytes))
+    if (leftOut === 0 || this.#hasSaid) return
+    this.#hasSaid = true
+    onError(
+      new SubrosaError('ERR_STATE', `${leftOut} revocations by revokers have no room in the state`, {
+        hint: 'rotation services name them again after a restart; find out which revoker has signed so many, and revoke it',
+      }),
+    )
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { SubrosaError } from '../base/errors.ts'
 import { MAX_FORMER_OWNERS, MAX_NAMES_REMEMBERED, OWNERS_KEPT_MS } from '../base/limits.ts'
 import type { IdentityClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
@@ -51,6 +52,7 @@ export class NameOwners {
   readonly #options: NameOwnersOptions
   readonly #owners: Map<string, NameOwner>
   readonly #write: DelayedWrite
+  #hasSaid = false
 
   constructor(options: NameOwnersOptions) {
     const { trust, state, clock, onError } = options
@@ -59,7 +61,7 @@ export class NameOwners {
     this.#write = new DelayedWrite({
       clock,
       delayMs: OWNERS_KEPT_MS,
-      write: () => state.keepOwners(this.#owners),
+      write: () => this.#keep(),
       onError,
     })
   }
@@ -100,6 +102,18 @@ export class NameOwners {
   /** Writes down what is not written yet. */
   close(): void {
     this.#write.close()
+  }
+
+  #keep(): void {
+    const { state, onError } = this.#options
+    const leftOut = state.keepOwners(this.#owners)
+    if (leftOut === 0 || this.#hasSaid) return
+    this.#hasSaid = true
+    onError(
+      new SubrosaError('ERR_STATE', `the owners of ${leftOut} names have no room in the state`, {
+        hint: 'after a restart the name of each of them is whose announcement is seen first: revoke what must not have it',
+      }),
+    )
   }
 
   #judged(name: string): NameOwner | undefined {

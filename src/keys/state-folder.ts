@@ -15,18 +15,15 @@ import {
 import { createRequire } from 'node:module'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { fromHex, hex } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { MAX_NAMES_REMEMBERED } from '../base/limits.ts'
-import { isAgentName } from '../identity/token.ts'
-import type { EpochFloor } from './epochs.ts'
+import { MAX_NAMES_REMEMBERED, MAX_STATE_BYTES } from '../base/limits.ts'
 import { mergeOwners, type NameOwner } from './name-owners.ts'
+import type { KeptPlan } from './plan-book.ts'
 import type { AgentState, FormerInstance } from './state.ts'
+import { type FormattedState, formatState, parseState, type StoredState, versionOf } from './stored-state.ts'
 
 const MAX_SLOTS = 1024
 const WRITE_BY_OTHERS = 0o022
-const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/
-const FORMAT = 1
 
 /** Whose state it is, and where. */
 export interface StateFolderOptions {
@@ -36,16 +33,9 @@ export interface StateFolderOptions {
   readonly root?: string
 }
 
-interface StoredState {
-  readonly floor: EpochFloor | undefined
-  readonly instances: readonly FormerInstance[]
-  readonly owners: ReadonlyMap<string, NameOwner>
-  readonly revocations: readonly Uint8Array[]
-}
-
 /**
  * Opens the first slot of this agent that no running process holds. The lock is the operating system's and ends with
- * the process, however it ends. The floor is the highest of all slots.
+ * the process, however it ends. The plan is the newest one of all slots.
  *
  * @throws SubrosaError ERR_STATE when the folder cannot be used or holds damaged state.
  */
@@ -88,28 +78,30 @@ class SlotState implements AgentState {
     this.former = this.#stored.instances
   }
 
+  get plan(): KeptPlan | undefined {
+    return this.#stored.plan
+  }
+
+  keepPlan(plan: KeptPlan): void {
+    const { plan: before, revocations } = this.#stored
+    // What stands beside a plan is not written a second time: that of the one before must not go with it.
+    this.#write({ ...this.#stored, plan, revocations: distinct([...(before?.list ?? []), ...revocations]) })
+  }
+
   get owners(): ReadonlyMap<string, NameOwner> {
     return this.#stored.owners
   }
 
-  keepOwners(owners: ReadonlyMap<string, NameOwner>): void {
-    this.#write({ ...this.#stored, owners })
+  keepOwners(owners: ReadonlyMap<string, NameOwner>): number {
+    return this.#write({ ...this.#stored, owners }).ownersLeftOut
   }
 
   get revocations(): readonly Uint8Array[] {
     return this.#stored.revocations
   }
 
-  keepRevocations(revocations: readonly Uint8Array[]): void {
-    this.#write({ ...this.#stored, revocations })
-  }
-
-  get floor(): EpochFloor | undefined {
-    return this.#stored.floor
-  }
-
-  keepFloor(floor: EpochFloor): void {
-    this.#write({ ...this.#stored, floor })
+  keepRevocations(revocations: readonly Uint8Array[]): number {
+    return this.#write({ ...this.#stored, revocations }).revocationsLeftOut
   }
 
   keepInstance(instance: string): void {
@@ -124,25 +116,17 @@ class SlotState implements AgentState {
     this.#release()
   }
 
-  #write(stored: StoredState): void {
-    const { floor, instances, owners, revocations } = stored
-    const json = JSON.stringify({
-      format: FORMAT,
-      floor: floor === undefined ? undefined : { number: floor.number, hash: hex(floor.hash) },
-      instances,
-      owners: [...owners].map(([name, { identity, since, issuedAt, isRotator, isOver, former }]) => [
-        name,
-        identity,
-        since,
-        issuedAt,
-        isRotator,
-        isOver,
-        former,
-      ]),
-      revocations: revocations.map((bytes) => Buffer.from(bytes).toString('base64')),
-    })
-    writeDurably(statePath(this.#slot), json)
+  #write(stored: StoredState): FormattedState {
+    const path = statePath(this.#slot)
+    const formatted = formatState(stored)
+    if (formatted === undefined) {
+      throw new SubrosaError('ERR_STATE', `the plan and its list have no room in ${path}`, {
+        hint: `a state has at most ${MAX_STATE_BYTES} bytes: make a plan with a shorter list of revocations`,
+      })
+    }
+    writeDurably(path, formatted.text)
     this.#stored = stored
+    return formatted
   }
 }
 
@@ -242,27 +226,32 @@ function loadLock(): (file: number) => boolean {
   }
 }
 
-/** What all processes of this agent know: the highest floor, all that was seen of revocations and names; instances of a slot. */
+/** What all processes of this agent know: the newest plan, all that was seen of revocations and names; instances of a slot. */
 function readStates(folder: string, own: string): StoredState {
-  let highest: EpochFloor | undefined
+  let newest: KeptPlan | undefined
   const owners = new Map<string, NameOwner>()
-  const revocations = new Map<string, Uint8Array>()
+  const revocations: Uint8Array[] = []
   let instances: readonly FormerInstance[] = []
   for (const name of readdirSync(folder)) {
     const slot = join(folder, name)
     const stored = readState(slot)
     if (stored === undefined) continue
-    const { floor } = stored
+    const { plan } = stored
     if (slot === own) instances = stored.instances
-    if (floor !== undefined && (highest === undefined || floor.number > highest.number)) highest = floor
+    if (plan !== undefined && (newest === undefined || versionOf(plan) > versionOf(newest))) newest = plan
     for (const [name, owner] of stored.owners) {
       const other = owners.get(name)
       if (other !== undefined) owners.set(name, mergeOwners(other, owner))
       else if (owners.size < MAX_NAMES_REMEMBERED) owners.set(name, owner)
     }
-    for (const bytes of stored.revocations) revocations.set(hex(bytes), bytes)
+    // Its list too: another slot may have a newer plan, whose list has not all of them.
+    for (const bytes of [...(plan?.list ?? []), ...stored.revocations]) revocations.push(bytes)
   }
-  return { floor: highest, instances, owners, revocations: [...revocations.values()] }
+  return { plan: newest, instances, owners, revocations: distinct(revocations) }
+}
+
+function distinct(all: readonly Uint8Array[]): readonly Uint8Array[] {
+  return [...new Map(all.map((bytes) => [Buffer.from(bytes).toString('latin1'), bytes])).values()]
 }
 
 function statePath(slot: string): string {
@@ -270,67 +259,29 @@ function statePath(slot: string): string {
 }
 
 function readState(slot: string): StoredState | undefined {
+  const path = statePath(slot)
   let text: string
   try {
-    assertOwn(statePath(slot))
-    text = readFileSync(statePath(slot), 'utf8')
+    if (assertOwn(path).size > MAX_STATE_BYTES) throw tooLarge(path)
+    text = readFileSync(path, 'utf8')
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && (cause.code === 'ENOENT' || cause.code === 'ENOTDIR'))
       return undefined
     if (cause instanceof SubrosaError) throw cause
-    // To go on without the floor would be to accept a rollback.
-    throw new SubrosaError('ERR_STATE', `cannot read ${statePath(slot)}`, { cause })
+    // To go on without the plan would be to accept a rollback.
+    throw new SubrosaError('ERR_STATE', `cannot read ${path}`, { cause })
   }
   const stored = parseState(text)
   if (stored === undefined) {
-    throw new SubrosaError('ERR_STATE', `${statePath(slot)} is damaged`, {
-      hint: 'it guards against being shown old epochs: find out why, and delete it only then',
+    throw new SubrosaError('ERR_STATE', `${path} is damaged, or of another version of this software`, {
+      hint: 'it guards against being shown an old plan, and holds revocations: find out why, and delete it only then',
     })
   }
   return stored
 }
 
-function parseState(text: string): StoredState | undefined {
-  try {
-    const parsed = JSON.parse(text) as Record<string, unknown>
-    const { format, floor, instances } = parsed
-    if (format !== FORMAT || !Array.isArray(instances) || !instances.every(isFormer)) return undefined
-    const owners = parseOwners(parsed['owners'])
-    const revocations = parseRevocations(parsed['revocations'])
-    if (owners === undefined || revocations === undefined) return undefined
-    if (floor === undefined) return { floor: undefined, instances, owners, revocations }
-    const { number, hash } = floor as Record<string, unknown>
-    if (typeof number !== 'number' || !Number.isSafeInteger(number) || number < 0) return undefined
-    if (typeof hash !== 'string' || !/^[0-9a-f]{64}$/.test(hash)) return undefined
-    return { floor: { number, hash: fromHex(hash) }, instances, owners, revocations }
-  } catch {
-    return undefined
-  }
-}
-
-/** @param listed absent in a file of before names were remembered */
-function parseOwners(listed: unknown = []): ReadonlyMap<string, NameOwner> | undefined {
-  if (!Array.isArray(listed)) return undefined
-  const owners = new Map<string, NameOwner>()
-  for (const entry of listed) {
-    const [name, identity, since, issuedAt, isRotator, isOver, former] = Array.isArray(entry) ? entry : []
-    if (typeof name !== 'string' || !isAgentName(name) || typeof identity !== 'string') return undefined
-    if (![since, issuedAt].every(Number.isSafeInteger)) return undefined
-    if (typeof isRotator !== 'boolean' || typeof isOver !== 'boolean') return undefined
-    if (!Array.isArray(former) || !former.every((other) => typeof other === 'string')) return undefined
-    owners.set(name, { identity, since, issuedAt, isRotator, isOver, former })
-  }
-  return owners
-}
-
-/** @param listed absent in a file of before revocations were kept */
-function parseRevocations(listed: unknown = []): readonly Uint8Array[] | undefined {
-  if (!Array.isArray(listed)) return undefined
-  if (!listed.every((text) => typeof text === 'string' && BASE64.test(text))) return undefined
-  return listed.map((text: string) => new Uint8Array(Buffer.from(text, 'base64')))
-}
-
-function isFormer(value: unknown): value is FormerInstance {
-  if (typeof value !== 'object' || value === null || !('instance' in value)) return false
-  return typeof value.instance === 'string' && /^[0-9a-f]{16}$/.test(value.instance)
+function tooLarge(path: string): SubrosaError {
+  return new SubrosaError('ERR_STATE', `${path} is longer than ${MAX_STATE_BYTES} bytes`, {
+    hint: 'nothing that this agent has to remember is as long: find out who has made it so, and delete it only then',
+  })
 }
