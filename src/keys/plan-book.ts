@@ -1,7 +1,7 @@
-import { hex, samePublic } from '../base/bytes.ts'
+import { samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { invalidPlan } from '../wire/plans.ts'
-import { type AroundPlan, type HeldPlan, listHash, revocationHash, verifyPlan } from './plan.ts'
+import { type AroundPlan, type HeldPlan, listHash, verifyPlan } from './plan.ts'
 import type { RevocationSet } from './revocations.ts'
 
 /** A plan as it is kept and handed on: always together with its list. */
@@ -15,7 +15,7 @@ export interface KeptPlan {
 /** What a plan book needs around it. */
 export interface PlanBookOptions extends AroundPlan {
   /** Takes in the lists. */
-  readonly revocations: Pick<RevocationSet, 'take' | 'all'>
+  readonly revocations: Pick<RevocationSet, 'holdPlan'>
   /** The version below which no plan is acted on: the highest that the state, the bundle and the own token name. */
   readonly floor: number
   /** What an earlier process has kept, or what came with the identity. */
@@ -122,11 +122,14 @@ export class PlanBook {
   /** Takes in the whole list that the plan names, as what is agreed already. */
   #takeList(plan: HeldPlan, list: readonly Uint8Array[]): void {
     const { engine, revocations } = this.#options
+    // The very list, and nothing beside it: it is kept, and handed on.
     if (!samePublic(listHash(engine, list), plan.revocationsHash)) throw otherList()
-    // All of it was in force when the plan was made: later it may be over, and does no harm.
-    for (const bytes of list) revocations.take(bytes, plan.made)
-    const held = new Set(revocations.all().map(({ hash }) => hex(hash)))
-    if (!list.every((bytes) => held.has(hex(revocationHash(engine, bytes))))) throw otherList()
+    if (!revocations.holdPlan(list, plan).isHeld) {
+      throw invalidPlan(
+        'a revocation beside it is not signed by anybody who may revoke',
+        'the authority makes a plan of a higher version, with a list that holds: subrosa plan renew',
+      )
+    }
   }
 
   #act(plan: HeldPlan, kept: KeptPlan): void {
