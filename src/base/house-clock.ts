@@ -14,11 +14,12 @@ interface Reading {
   readonly monotonicMs: number
 }
 
-/** The moment of the last tick that counted. */
+/** The moment when enough rotation services had last answered. */
 interface Anchor {
   readonly wallMs: number
   readonly earlyMs: number
-  readonly lateMs: number
+  /** When what they have answered was asked: freshness is counted from there. */
+  readonly askedAtLateMs: number
 }
 
 /**
@@ -29,14 +30,14 @@ interface Anchor {
  *
  * - What is *too new* is judged by the wall clock: {@link now}.
  * - What is *too old* is judged by {@link notBefore}: the wall clock, but never before the highest time that was seen
- *   while the rotation service confirmed it. So what was once too old never becomes young again.
+ *   while enough rotation services confirmed it. So what was once too old never becomes young again.
  * - What *guards against repeats* may be forgotten when {@link latest} says that the rules of time refuse the repeat.
  * - What must *end* (keys, freshness) ends by {@link late}, the most that can have passed.
  *
  * @example
  * ```ts
  * const clock = new HouseClock(systemClock, (error) => console.error(error))
- * clock.counted()
+ * clock.counted(clock.late())
  * clock.latest === clock.now()
  * ```
  */
@@ -119,14 +120,15 @@ export class HouseClock implements Clock {
   }
 
   /**
-   * Whether a tick has counted within the last 90 s, by the most that can have passed, and no gap has come since. It is
-   * as of the last reading: each costs about as much as anything else that is done for a message.
+   * Whether enough rotation services have answered what was asked within the last 90 s, by the most that can have passed,
+   * and no gap has come since. It is as of the last reading: each costs about as much as anything else that is done for
+   * a message.
    */
   get isConfirmed(): boolean {
     return !this.#hasGap && this.#left() >= 0
   }
 
-  /** For how much longer the last tick that counted is good, in ms; 0 where it is not good any more, or none counted. */
+  /** For how much longer what was answered last is good, in ms; 0 where it is not good any more, or nothing was answered. */
   confirmedFor(): number {
     this.sample()
     return this.isConfirmed ? this.#left() : 0
@@ -161,19 +163,30 @@ export class HouseClock implements Clock {
   }
 
   /**
-   * A tick of the rotation service has just counted: the wall clock is confirmed, as far as the tick's bounds go.
+   * Enough rotation services have just answered: the wall clock is confirmed, as far as the bounds of their ticks go.
    *
-   * @param cameAt when it came, as {@link late} said then, if that was before: it is good for no longer because it waited
+   * @param askedAtLateMs when the oldest of what they have answered was asked, as {@link late} said then: an answer that was
+   *   held back is good for no longer. What was reached before stands, unless a gap has come since.
    */
-  counted(cameAt?: number): void {
+  counted(askedAtLateMs: number): void {
     this.sample()
     this.#countSuspended()
-    this.#anchor = { wallMs: this.#last.wallMs, earlyMs: this.#early, lateMs: cameAt ?? this.#late }
+    const reached = this.#hasGap ? undefined : this.#anchor?.askedAtLateMs
+    this.#anchor = {
+      wallMs: this.#last.wallMs,
+      earlyMs: this.#early,
+      askedAtLateMs: Math.max(askedAtLateMs, reached ?? askedAtLateMs),
+    }
     this.#hasGap = false
     this.#judge(this.#last.wallMs)
   }
 
-  /** Whether wall clock and elapsed time have parted since the last tick that counted: freshness is void. */
+  /** What was answered counts no more: a rotation service that has answered is revoked. */
+  discount(): void {
+    this.#anchor = undefined
+  }
+
+  /** Whether wall clock and elapsed time have parted since enough rotation services had answered: freshness is void. */
   hasGap(): boolean {
     this.sample()
     return this.#hasGap
@@ -187,9 +200,9 @@ export class HouseClock implements Clock {
     if (this.isConfirmed && wallMs > this.#latest) this.#latest = wallMs
   }
 
-  /** Milliseconds until the last tick that counted is too long ago; below 0 once it is, and where none counted. */
+  /** Milliseconds until what was answered last was asked too long ago; below 0 once it was, and where nothing was answered. */
   #left(): number {
-    return this.#anchor === undefined ? -1 : this.#anchor.lateMs + STALE_AFTER_MS - this.#late
+    return this.#anchor === undefined ? -1 : this.#anchor.askedAtLateMs + STALE_AFTER_MS - this.#late
   }
 
   /**

@@ -121,6 +121,8 @@ export const JOIN_PING_SPREAD_MS = 255
 export const PING_TOGETHER_SPREAD_MS = 2000
 /** Between two pings of which broadcasts are the reason. */
 export const HINTED_PING_MS = 5000
+/** Answers that come before there is a plan by which to judge them. */
+export const MAX_EARLY_TICKS = 32
 /** Pings whose answers may still come. */
 export const MAX_PINGS_REMEMBERED = 128
 /** Broadcasts of rotation services that differ from what is held and are verified. */

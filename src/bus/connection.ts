@@ -252,6 +252,11 @@ export class SecureConnection {
     return Math.max(0, ...this.#link.keyring.announcements().map(({ announcement }) => announcement.epoch))
   }
 
+  /** The version of the realm's plan that this agent acts on; 0 before there is one. */
+  get planVersion(): number {
+    return this.#link.planVersion
+  }
+
   /**
    * Seals a payload to every live agent that may read `subject`, or to those in `to`, and publishes it. Synchronous,
    * so that the order of publishes is kept.
@@ -467,7 +472,7 @@ export class SecureConnection {
   }
 
   /**
-   * What happens to this connection, from now on: epochs, rejections with their reasons, staleness, revocations, and
+   * What happens to this connection, from now on: plans, epochs, rejections with their reasons, staleness, revocations, and
    * the events of the NATS connection. A reader that falls behind loses the oldest events.
    */
   status(): AsyncIterableIterator<StatusEvent> {

@@ -83,10 +83,10 @@ export class EventLog {
       case 'stale':
         return log.warn(
           { event: 'stale' },
-          'no word from the rotation service: nothing is sent and nothing is opened',
+          'too few rotation services have answered lately: nothing is sent and nothing is opened',
         )
       case 'fresh':
-        return log.info({ event: 'fresh' }, 'the rotation service is heard again')
+        return log.info({ event: 'fresh' }, 'enough rotation services are heard again')
       case 'revoked':
         return log.warn(
           { event: 'revoked', identity: event.identity, reason: event.reason, self: event.self },
@@ -116,6 +116,21 @@ export class EventLog {
         return log.warn(
           { event: 'refused-session', sender: event.sender, reason: event.reason },
           'a session of another agent is refused',
+        )
+      case 'plan':
+        return log.info(
+          { event: 'plan', version: event.version, until: event.until },
+          'a newer plan of the realm is acted on',
+        )
+      case 'planEnding':
+        return log.warn(
+          { event: 'plan-ending', until: event.until },
+          'the plan of the realm ends soon, and nothing is sent or opened after it: subrosa plan renew',
+        )
+      case 'epochDiffers':
+        return log.warn(
+          { event: 'epoch-differs', rotator: event.rotator, number: event.number },
+          'a rotation service has published another epoch than the plan has',
         )
       case 'rollback':
         return log.error({ event: 'rollback' }, event.message)

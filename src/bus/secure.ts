@@ -20,11 +20,11 @@ export interface SecureOptions {
   /** Whom it trusts to say who the others are. */
   readonly trust: TrustOptions
   /**
-   * A folder where it remembers the newest epoch between runs, so that nobody can show it an old one. Default
+   * A folder where it remembers the newest plan and revocations between runs, so that nobody can show it older ones. Default
    * `$XDG_STATE_HOME/subrosa` or `~/.local/state/subrosa`. `'memory'` does without, and has to be asked for.
    */
   readonly state?: string
-  /** Milliseconds in which the rotation service must answer. Default 10,000. */
+  /** Milliseconds in which enough rotation services must answer. Default 10,000. */
   readonly timeout?: number
   /** Default: libsodium where it loads, or what the environment variable `SUBROSA_ENGINE` says. */
   readonly engine?: EngineName
@@ -58,11 +58,12 @@ const DEFAULT_INBOX_PREFIX = '_INBOX'
 
 /**
  * Wraps a NATS connection so that everything on it is sealed. Resolves when this agent has announced its keys, its
- * directory is in step and a fresh tick of the rotation service has come.
+ * directory is in step and enough rotation services have answered.
  *
  * @param nc an open connection of `nats` 2.29, of `@nats-io/transport-node` 3.4, or of `wsconnect()`
  * @throws SubrosaError ERR_TOKEN_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ERR_NOT_PINNED, ERR_PIN_MISMATCH,
- *   ERR_CONNECTION, ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_REVOKED, ERR_SUITE, ERR_STATE, ERR_ENGINE
+ *   ERR_CONNECTION, ERR_NO_ROTATION_SERVICE, ERR_PLAN_INVALID, ERR_PLAN_EXPIRED, ERR_ROLLBACK, ERR_CLOCK_SKEW, ERR_REVOKED,
+ *   ERR_SUITE, ERR_STATE, ERR_ENGINE
  * @throws TypeError, RangeError when the connection or an option is none
  *
  * @example

@@ -39,13 +39,13 @@ export function sessionRefusal(reason: RefusalReason): SessionRefusal {
 
 /** What a sealed connection reports. Events of the NATS connection underneath pass through as `nats`. */
 export type StatusEvent =
-  /** New keys of this instance are announced for this epoch. */
+  /** New keys of this instance are announced for this epoch: at its beginning, and by order within it. */
   | { readonly type: 'rotated'; readonly epoch: number }
   /** The keys of an ended epoch are wiped. */
   | { readonly type: 'destroyed'; readonly epoch: number }
   /** Something that arrived on a subject was not delivered. */
   | { readonly type: 'rejected'; readonly reason: RejectReason; readonly subject: string }
-  /** No word from the rotation service for too long: nothing is sent and nothing is opened. */
+  /** Too few rotation services have answered lately: nothing is sent and nothing is opened. */
   | { readonly type: 'stale' }
   | { readonly type: 'fresh' }
   /** An identity is not trusted any more. `self` where it is one's own. */
@@ -86,7 +86,13 @@ export type StatusEvent =
       readonly sender: string
       readonly reason: SessionRefusal
     }
-  /** The rotation service, or somebody in its place, named an epoch that cannot follow what was seen. */
+  /** A newer plan of the realm is acted on: its version, and when it ends, in ms since 1970. */
+  | { readonly type: 'plan'; readonly version: number; readonly until: number }
+  /** The plan ends in less than 30 days, and with it the realm: `subrosa plan renew`. Once a day. */
+  | { readonly type: 'planEnding'; readonly until: number }
+  /** A rotation service has published another epoch of this number than the plan has. Nothing is believed because of it. */
+  | { readonly type: 'epochDiffers'; readonly rotator: string; readonly number: number }
+  /** Somebody answers with a plan that is older than one that was seen before. */
   | { readonly type: 'rollback'; readonly message: string }
   /** More messages of a subscription are unread than its option `slow` allows. */
   | { readonly type: 'slowConsumer'; readonly subject: string; readonly pending: number }

@@ -1,17 +1,10 @@
 import { fromHex, hex } from '../../base/bytes.ts'
-import {
-  MAX_JITTER_MS,
-  MAX_REPEAT_INTERVAL_MS,
-  REPEAT_INTERVAL_MS,
-  REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT,
-} from '../../base/limits.ts'
-import type { Timers } from '../../base/timers.ts'
-import type { CryptoEngine } from '../../crypto/engine.ts'
+import { OWN_LISTED_MS } from '../../base/limits.ts'
 import type { Identity } from '../../identity/identity.ts'
-import { signRetirement } from '../../keys/announcements.ts'
+import { type ParsedAnnouncement, signRetirement } from '../../keys/announcements.ts'
 import type { Directory } from '../../keys/directory.ts'
-import type { AcceptedEpoch } from '../../keys/epochs.ts'
-import type { Keyring } from '../../keys/keyring.ts'
+import type { Epoch } from '../../keys/epochs.ts'
+import type { Keyring, MakingTime } from '../../keys/keyring.ts'
 import type { AgentState } from '../../keys/state.ts'
 import type { Context } from '../context.ts'
 import type { NatsLike } from '../nats-like.ts'
@@ -21,10 +14,9 @@ import { publishSafely } from '../safely.ts'
 export interface AnnouncerOptions extends Context {
   readonly identity: Identity
   readonly keyring: Keyring
-  readonly directory: Directory
+  readonly directory: Pick<Directory, 'add'>
   readonly state: AgentState
-  readonly timers: Timers
-  /** Called when the keys of an epoch have been announced. */
+  /** Called when keys have been announced. */
   readonly onAnnounced: () => void
 }
 
@@ -32,6 +24,8 @@ export interface AnnouncerOptions extends Context {
 export class Announcer {
   readonly #nc: NatsLike
   readonly #options: AnnouncerOptions
+  /** When each announcement in use was published, by the monotonic clock. */
+  readonly #publishedAt = new WeakMap<ParsedAnnouncement, number>()
   #isRetired = false
   #isClosed = false
 
@@ -46,46 +40,36 @@ export class Announcer {
   }
 
   /** Makes and announces keys for an epoch, once, and none after it has retired. @throws SubrosaError ERR_SUITE */
-  announce(epoch: AcceptedEpoch): void {
-    if (this.#isRetired) return
-    const { clock, feed, keyring, directory, onAnnounced } = this.#options
+  announce(epoch: Epoch): void {
+    const at = this.#makingTime()
+    const { keyring } = this.#options
     // A clock that was set back must not give an epoch that is over new keys, nor keys a longer life.
-    const at = { notBeforeMs: clock.notBefore(), lateMs: clock.late() }
-    if (at.notBeforeMs >= epoch.notAfter || keyring.has(epoch.hash)) return
-    const { bytes } = keyring.announce(epoch, at)
-    directory.add(bytes, clock.now())
-    this.#publish(bytes)
-    feed.emit({ type: 'rotated', epoch: epoch.number })
-    onAnnounced()
-  }
-
-  /** Early in the overlap with the epoch before, with jitter, so that a realm does not announce all at once. */
-  announceSoon(epoch: AcceptedEpoch, before: AcceptedEpoch | undefined): void {
-    const { clock, engine, timers } = this.#options
-    const overlap = Math.max(0, (before?.notAfter ?? 0) - Math.max(epoch.notBefore, clock.now()))
-    timers.after(Math.min(overlap / 4, MAX_JITTER_MS) * randomShare(engine), () => this.announce(epoch))
-  }
-
-  /** Publishes the announcements in use again: somebody may have missed them. */
-  repeat(): void {
-    if (this.#isRetired) return
-    for (const { bytes } of this.#options.keyring.announcements()) this.#publish(bytes)
+    if (this.#isRetired || at.notBeforeMs >= epoch.notAfter || keyring.has(epoch.hash)) return
+    this.#publishNew(keyring.announce(epoch, at))
   }
 
   /**
-   * Repeats them again and again from now on: what the broker has lost or withheld of an announcement, to the rotation service
-   * or to one agent, is mended so, since nobody can miss whom they have not heard of.
+   * Makes and announces fresh keys for an epoch that has some.
+   *
+   * @param seq above that of the announcement in use; otherwise nothing happens
    */
-  keepRepeating(): void {
-    const { directory, engine, timers } = this.#options
-    const intervalMs = Math.max(
-      REPEAT_INTERVAL_MS,
-      REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT * directory.sizeAtLeast,
-    )
-    timers.after(Math.min(intervalMs, MAX_REPEAT_INTERVAL_MS) * (1 + randomShare(engine) / 2), () => {
-      this.keepRepeating()
-      this.repeat()
-    })
+  renew(epoch: Epoch, seq: number): void {
+    const at = this.#makingTime()
+    const { keyring } = this.#options
+    if (this.#isRetired || at.notBeforeMs >= epoch.notAfter || !keyring.has(epoch.hash)) return
+    const announcement = keyring.renew(epoch, { at, seq })
+    if (announcement !== undefined) this.#publishNew(announcement)
+  }
+
+  /** The hashes of own announcements that are old enough to be in the directory of every rotation service. */
+  established(): readonly Uint8Array[] {
+    const { clock, keyring } = this.#options
+    if (this.#isRetired) return []
+    const beforeMs = clock.monotonic() - OWN_LISTED_MS
+    return keyring
+      .announcements()
+      .filter((announcement) => (this.#publishedAt.get(announcement) ?? Number.POSITIVE_INFINITY) <= beforeMs)
+      .map(({ hash }) => hash)
   }
 
   /**
@@ -118,7 +102,7 @@ export class Announcer {
   }
 
   /** Retires the instances of earlier processes that did not come to it. */
-  retireFormer(epoch: AcceptedEpoch): void {
+  retireFormer(epoch: Epoch): void {
     const { identity, state, clock, directory, keyring } = this.#options
     if (state.former.length === 0) return
     const { notBefore, notAfter } = epoch
@@ -133,14 +117,23 @@ export class Announcer {
     state.keepInstance(hex(keyring.instance))
   }
 
+  #makingTime(): MakingTime {
+    const { clock } = this.#options
+    return { notBeforeMs: clock.notBefore(), lateMs: clock.late() }
+  }
+
+  #publishNew(parsed: ParsedAnnouncement): void {
+    const { clock, feed, directory, onAnnounced } = this.#options
+    directory.add(parsed.bytes, clock.now())
+    this.#publish(parsed.bytes)
+    this.#publishedAt.set(parsed, clock.monotonic())
+    feed.emit({ type: 'rotated', epoch: parsed.announcement.epoch })
+    onAnnounced()
+  }
+
   /** @returns whether it was published */
   #publish(bytes: Uint8Array, instance = this.#options.keyring.instance): boolean {
     const { identity, subjects, onError } = this.#options
     return publishSafely(this.#nc, subjects.announce(identity.name, instance), { bytes, onError })
   }
-}
-
-/** At random from 0 up to 1. */
-function randomShare(engine: CryptoEngine): number {
-  return (engine.randomBytes(1)[0] ?? 0) / 256
 }

@@ -1,24 +1,31 @@
 import { STALE_AFTER_MS } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
-import { TickOrder, type TickStanding } from '../../keys/ticks.ts'
-import type { Tick } from '../../wire/statements.ts'
+import { type HeldPlan, isExpired } from '../../keys/plan.ts'
+import { TickCount } from '../../keys/tick-count.ts'
 import type { Context } from '../context.ts'
 
 /** What a freshness watch works with. */
 export interface FreshnessWatchOptions extends Pick<Context, 'clock' | 'feed'> {
   readonly timers: Timers
-  /** Called once whenever freshness is lost, and once for each gap of the clocks: only a new tick helps. */
-  readonly onLost: () => void
+  /**
+   * Called once whenever freshness is lost, and once for each gap of the clocks: only new answers help.
+   *
+   * @param isGap whether the clocks have parted: what was asked before is of no use any more
+   */
+  readonly onLost: (isGap: boolean) => void
 }
 
 /**
- * Whether the rotation service was heard lately, and who hears of it when it was not: SPEC, "Freshness". The clock says
- * how long ago, a suspended machine's time included, and whether it was set since. Nobody waits for a timer: staleness is
- * noticed by the first message, the first publish or the first tick that comes.
+ * Whether enough rotation services have answered lately, and who hears of it when they have not: SPEC, "Freshness". The clock
+ * says how long ago, a suspended machine's time included, and whether it was set since. Nobody waits for a timer: staleness
+ * is noticed by the first message, the first publish or the first tick that comes.
  */
 export class FreshnessWatch {
   readonly #options: FreshnessWatchOptions
-  readonly #order = new TickOrder()
+  #count = new TickCount()
+  /** When the newest question was asked that each rotation service of the plan has answered, by the clock's `late`. */
+  readonly #answered = new Map<string, number>()
+  #plan: HeldPlan | undefined
   #hasCounted = false
   #wasStale = false
   /** Whether the gap that voids freshness now has been noticed. */
@@ -29,35 +36,35 @@ export class FreshnessWatch {
     this.#options = options
   }
 
-  /** Remembers a nonce of one's own: a tick that carries it was made after it. */
-  expect(nonce: Uint8Array): void {
-    this.#order.expect(nonce)
-  }
-
-  /** Whether the tick answers a nonce of one's own. */
-  answers(tick: Tick): boolean {
-    return this.#order.answers(tick)
-  }
-
-  /** How the tick stands to those before it. After a gap one without an own nonce is old: it may be from before. */
-  standing(tick: Tick, nowMs: number): TickStanding {
-    const standing = this.#order.standing(tick, nowMs)
-    const isUnasked = this.#options.clock.hasGap() && !this.#order.answers(tick)
-    return standing === 'counts' && isUnasked ? 'old' : standing
-  }
-
-  /** Whether a tick that came then, by the clock's `late`, and waited for what it names, counts now. */
-  stillCounts(tick: Tick, cameAt: number): boolean {
-    const { clock } = this.#options
-    return clock.late() - cameAt < STALE_AFTER_MS && this.standing(tick, clock.now()) === 'counts'
+  /** Ticks of the plan before count for nothing any more; what was reached by them stands until it ends. */
+  adopt(plan: HeldPlan): void {
+    this.#plan = plan
+    this.#count.adopt(plan)
+    this.#answered.clear()
   }
 
   /** Whether nothing may be sealed or opened, as of the last reading of the clock. */
   get isStale(): boolean {
-    return !this.#options.clock.isConfirmed
+    return !this.#options.clock.isConfirmed || this.isPlanOver
   }
 
-  /** Notices that freshness is lost, where it is: it is said once, and a new tick is called for. */
+  /** Whether the plan has ended by the latest confirmed time: no rotation service counts under it. */
+  get isPlanOver(): boolean {
+    return this.#plan !== undefined && isExpired(this.#plan, this.#options.clock.latest)
+  }
+
+  /** When the newest question was asked that this rotation service has answered, by the clock's `late`. */
+  newestOf(rotator: string): number | undefined {
+    return this.#answered.get(rotator)
+  }
+
+  /** The rotation services that have answered what was asked in the last 90 s. */
+  answering(): readonly string[] {
+    const sinceMs = this.#options.clock.late() - STALE_AFTER_MS
+    return [...this.#answered].flatMap(([rotator, askedAtMs]) => (askedAtMs >= sinceMs ? [rotator] : []))
+  }
+
+  /** Notices that freshness is lost, where it is: it is said once, and new answers are called for. */
   look(): void {
     const { clock, feed, onLost } = this.#options
     // This reads the boot clock too: a suspended machine whose wall clock was set back shows here, with the next tick.
@@ -66,25 +73,29 @@ export class FreshnessWatch {
     if (!this.#hasCounted || !this.isStale || (this.#wasStale && !isGapNew)) return
     if (isGapNew) {
       this.#isGapNoticed = true
-      // What was asked before the clocks parted may have been answered then, and held back since.
-      this.#order.expectNone()
+      this.#countAnew()
     }
     if (!this.#wasStale) {
       this.#wasStale = true
       feed.emit({ type: 'stale' })
     }
-    onLost()
+    onLost(isGapNew)
   }
 
   /**
-   * Counts a tick that names the epoch and the revocations that this agent holds.
+   * Counts a tick whose revocations are all held.
    *
-   * @param cameAt when it came, by the clock's `late`: it may have waited for what it names
+   * @param askedAtLateMs when the question was asked that it answers: it may have been held back, or have waited
+   * @returns since when enough rotation services have answered, where they have
    */
-  count(tick: Tick, cameAt: number): void {
+  count(rotator: string, askedAtLateMs: number): number | undefined {
     const { clock, feed } = this.#options
-    this.#order.count(tick)
-    clock.counted(cameAt)
+    this.#count.count(rotator, askedAtLateMs)
+    this.#answered.set(rotator, Math.max(askedAtLateMs, this.#answered.get(rotator) ?? askedAtLateMs))
+    const freshFrom = this.#freshFrom()
+    if (freshFrom === undefined) return undefined
+    clock.counted(freshFrom)
+    if (this.isStale) return undefined
     this.#hasCounted = true
     this.#isGapNoticed = false
     if (this.#wasStale) {
@@ -92,6 +103,30 @@ export class FreshnessWatch {
       feed.emit({ type: 'fresh' })
     }
     this.#watch()
+    return freshFrom
+  }
+
+  /** What this rotation service has answered counts no more: an authority has revoked it. The others may be enough. */
+  discount(rotator: string): void {
+    const { clock } = this.#options
+    this.#count.drop(rotator)
+    this.#answered.delete(rotator)
+    if (clock.hasGap()) return
+    clock.discount()
+    const freshFrom = this.#freshFrom()
+    if (freshFrom !== undefined) clock.counted(freshFrom)
+    this.look()
+  }
+
+  /** What was asked before the clocks parted may have been answered then, and held back since. */
+  #countAnew(): void {
+    this.#count = new TickCount()
+    this.#answered.clear()
+    if (this.#plan !== undefined) this.#count.adopt(this.#plan)
+  }
+
+  #freshFrom(): number | undefined {
+    return this.#plan && this.#count.freshFrom(this.#plan.threshold)
   }
 
   /** A timer stands still with a suspended machine: this one is for an agent to which nothing comes. */

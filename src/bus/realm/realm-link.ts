@@ -1,15 +1,10 @@
-// Over 300 lines: joining, following and judging the realm's statements share one small state, and one order.
-
-import { copy, hex, samePublic } from '../../base/bytes.ts'
+// Over 300 lines: this is where the parts of a link meet, and most of it is who is told of what.
+import { hex } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
-  LOOKUP_TIMEOUT_MS,
-  MAX_FETCHED_EPOCH_BYTES,
-  MAX_FETCHED_REVOCATION_BYTES,
-  MAX_FETCHED_STATEMENTS,
-  MAX_FETCHES_PER_SECOND,
+  MAX_EARLY_TICKS,
   MAX_LOOKUPS_PER_SECOND,
-  QUERY_INTERVAL_MS,
+  MAX_SMALL_DIRECTORY,
   REFRESH_INTERVAL_MS,
 } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
@@ -17,34 +12,54 @@ import { Timers } from '../../base/timers.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { VerifiedClaims } from '../../identity/trust.ts'
 import { Directory } from '../../keys/directory.ts'
-import { EpochChain, type EpochFloor } from '../../keys/epochs.ts'
+import { Epochs } from '../../keys/epochs.ts'
 import { KeptRevocations } from '../../keys/kept-revocations.ts'
 import { Keyring } from '../../keys/keyring.ts'
 import { NameOwners } from '../../keys/name-owners.ts'
+import { expiredPlan, type HeldPlan, isExpired } from '../../keys/plan.ts'
+import { PlanBook } from '../../keys/plan-book.ts'
 import { RevocationSet, type VerifiedRevocation } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
-import { clockSkew, namesEpoch, verifyTick } from '../../keys/ticks.ts'
+import { rid } from '../../keys/subjects.ts'
+import { clockSkew } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
-import {
-  decodeAnswer,
-  encodeQuery,
-  INSTANCE_BYTES,
-  NONCE_BYTES,
-  type Query,
-  QueryKind,
-  type Tick,
-  writeCursor,
-} from '../../wire/statements.ts'
+import { encodeQuery, type Query, QueryKind } from '../../wire/queries.ts'
+import { INSTANCE_BYTES } from '../../wire/statements.ts'
 import type { Context } from '../context.ts'
 import { LeftOutReports } from '../left-out.ts'
 import type { NatsLike, NatsMessage } from '../nats-like.ts'
 import { publishSafely } from '../safely.ts'
 import { StandingSubscription } from '../standing-subscription.ts'
 import { Announcer } from './announcer.ts'
-import { AskedPages } from './asked-pages.ts'
+import { DirectoryListing } from './directory-listing.ts'
+import { DirectorySync } from './directory-sync.ts'
+import { EpochWatch } from './epoch-watch.ts'
+import { FreshKeys } from './fresh-keys.ts'
 import { FreshnessWatch } from './freshness-watch.ts'
-import { noRotationService } from './questions.ts'
+import { HandOver } from './hand-over.ts'
+import { HashLookups } from './hash-lookups.ts'
+import { Joining } from './joining.ts'
+import { KeyEnds } from './key-ends.ts'
+import { NamedSets } from './named-sets.ts'
+import { noRotationService } from './no-rotation-service.ts'
+import { PageFetches } from './page-fetches.ts'
+import { Pings } from './pings.ts'
+import { PlanFollower } from './plan-follower.ts'
+import { randomDelay } from './random.ts'
 import { RevocationSharing } from './revocation-sharing.ts'
+import { ServiceClocks } from './service-clocks.ts'
+import { ServiceLacks } from './service-lacks.ts'
+import { type AnsweredTick, TickJudge } from './tick-judge.ts'
+
+/** In place of the name of one rotation service: each of them answers for its plan there. */
+const ANY_SERVICE = 'any'
+/** What is wrong for as long as nobody does anything about it. */
+const LASTING: ReadonlySet<string> = new Set([
+  'ERR_CLOCK_SKEW',
+  'ERR_SUITE',
+  'ERR_PLAN_CONFLICT',
+  'ERR_STATE',
+])
 
 /** What a link is made of. */
 export interface RealmLinkOptions extends Context {
@@ -56,26 +71,16 @@ export interface RealmLinkOptions extends Context {
   readonly onHandshake: (message: NatsMessage) => void
   /** Called when announcements of ended epochs have been forgotten. */
   readonly onForgotten: () => void
-  /** Called with every tick that counts, at the end of an epoch and while this is stale, before keys are destroyed. */
+  /** Called with every tick that counts, at the end of an epoch and when freshness is lost, before keys are destroyed. */
   readonly onTime: () => void
 }
 
-/** Statements that come in several pages, and since when they are asked for. */
-interface Fetch {
-  readonly statements: Uint8Array[]
-  /** What may still come: a rotation service sends no more. */
-  statementsLeft: number
-  bytesLeft: number
-  /** When the last page was asked for, or came. */
-  since: number
-}
-
 /**
- * One instance's place in its realm: it follows epochs, ticks, revocations and announcements, announces its own keys,
- * and knows whether all that is fresh. Everything that arrives is judged here, and nothing that arrives can throw.
+ * One instance's place in its realm: it follows plans, epochs, ticks, revocations and announcements, announces its own keys,
+ * and knows whether all that is fresh. Everything that arrives is judged by its parts, and nothing that arrives can throw.
  */
 export class RealmLink {
-  readonly epochs: EpochChain
+  readonly epochs: Epochs
   readonly revocations: RevocationSet
   readonly directory: Directory
   readonly keyring: Keyring
@@ -84,119 +89,245 @@ export class RealmLink {
   readonly #options: RealmLinkOptions
   readonly #listeners = new Set<() => void>()
   readonly #timers: Timers
-  readonly #announcer: Announcer
+  readonly #book: PlanBook
   readonly #owners: NameOwners
   readonly #keptRevocations: KeptRevocations
-  readonly #sharing: RevocationSharing
+  readonly #pings: Pings
+  readonly #judge: TickJudge
   readonly #freshness: FreshnessWatch
+  readonly #fetches: PageFetches
+  readonly #plans: PlanFollower
+  readonly #named: NamedSets
+  readonly #sharing: RevocationSharing
+  readonly #lacks: ServiceLacks
+  readonly #epochWatch: EpochWatch
+  readonly #freshKeys: FreshKeys
+  readonly #keyEnds: KeyEnds
+  readonly #announcer: Announcer
+  readonly #hashLookups: HashLookups
+  readonly #handOver: HandOver
+  readonly #sync: DirectorySync
+  readonly #listing: DirectoryListing
+  readonly #joining: Joining
+  readonly #clocks = new ServiceClocks()
   readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly StandingSubscription[] = []
-  /** The newest tick that is proved but not counted yet: its epoch or its revocations are still being fetched. */
-  #tick: Tick | undefined
-  /** When it came, by the clock's `late`. */
-  #tickCameAt = 0
-  /** Pages that are being fetched: of epochs, and of revocations. */
-  readonly #fetches = new RateLimit(MAX_FETCHES_PER_SECOND)
-  readonly #asked: AskedPages
-  #gap: Fetch | undefined
-  #missing: Fetch | undefined
-  /** When the directory was asked for, or its last page came. */
-  #listing: Pick<Fetch, 'since'> | undefined
+  /** Answers that came before there was a plan by which to judge them. */
+  #early: readonly Uint8Array[] = []
   #hasDirectory = false
-  #isJoined = false
   #isClosed = false
-  #trouble: SubrosaError | undefined
-  /** What has been reported since the last tick that counted: what lasts is said once, however often it shows. */
+  /** What has been reported since freshness was counted last: what lasts is said once, however often it shows. */
   readonly #reported = new Set<string>()
+  /** Revocations that are new in the set, and were not acted on yet. */
+  readonly #news = new Map<string, VerifiedRevocation>()
   #isLookingSoon = false
-  #cancelAsking: () => void = () => {}
-  #cancelDestroying: () => void = () => {}
   #refreshedAt = Number.NEGATIVE_INFINITY
   #cancelRefresh: (() => void) | undefined
-  #failJoin: (error: SubrosaError) => void = () => {}
 
   constructor(nc: NatsLike, options: RealmLinkOptions) {
-    const { engine, trust, state, identity, feed, clock } = options
+    const { engine, trust, state, identity, claims, feed, clock, subjects, onError } = options
     const latest = (): number => clock.latest
+    const plan = (): HeldPlan | undefined => this.#book.plan
     this.#nc = nc
     this.#options = options
+    this.#timers = new Timers(clock, (error) => this.#note(error))
+    const timers = this.#timers
     this.leftOut = new LeftOutReports(options)
-    this.revocations = new RevocationSet(engine, trust, latest)
-    this.epochs = new EpochChain({
+    this.#joining = new Joining(clock)
+    this.epochs = new Epochs({ engine, latest })
+    this.revocations = new RevocationSet({
       engine,
       trust,
-      revocations: this.revocations,
-      floor: state.floor,
-      keepFloor: (floor) => state.keepFloor(floor),
       latest,
-    })
-    this.#keptRevocations = new KeptRevocations({
-      revocations: this.revocations,
       clock,
-      state,
-      onError: options.onError,
+      keep: (added) => {
+        for (const one of added) this.#news.set(hex(one.hash), one)
+        this.#keptRevocations.changed()
+      },
+    })
+    const { revocations, epochs } = this
+    this.#keptRevocations = new KeptRevocations({ revocations, clock, state, onError })
+    this.#book = new PlanBook({
+      engine,
+      trust,
+      revocations,
+      floor: claims.plan ?? 0,
+      kept: state.plan,
+      keep: (kept) => state.keepPlan(kept),
     })
     this.#owners = new NameOwners({
       trust,
-      revocations: this.revocations,
+      revocations,
       clock,
       state,
       onMoved: (moved) => feed.emit({ type: 'nameMoved', ...moved }),
-      onError: options.onError,
+      onError,
     })
     this.directory = new Directory({
       engine,
       trust,
-      epochs: this.epochs,
-      revocations: this.revocations,
+      epochs,
+      revocations,
       latest,
       owners: this.#owners,
-      monotonic: () => clock.monotonic(),
+      clock,
+      plan,
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
-      onClone: ({ claims, announcement }) =>
-        feed.emit({ type: 'clone', name: claims.name, instance: hex(announcement.instance) }),
+      onClone: ({ claims: { name }, announcement }) =>
+        feed.emit({ type: 'clone', name, instance: hex(announcement.instance) }),
       onRefused: (refused) => this.leftOut.report(refused),
+      onClaims: (held) => this.#plans.claimed(held.plan ?? 0),
     })
+    const { directory } = this
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
-    this.#timers = new Timers(clock, (error) => this.#note(error))
-    this.#asked = new AskedPages(engine)
-    this.#sharing = new RevocationSharing({
+    const { keyring } = this
+    this.#freshness = new FreshnessWatch({ clock, feed, timers, onLost: (isGap) => this.#lost(isGap) })
+    this.#pings = new Pings({ engine, clock, timers, send: (nonce) => this.#ping(nonce) })
+    this.#judge = new TickJudge({
       engine,
-      timers: this.#timers,
-      publish: (bytes) => publishSafely(nc, options.subjects.revoke, { bytes, onError: options.onError }),
+      clock,
+      trust,
+      revocations,
+      plan,
+      open: () => this.#pings.open(),
+      newestOf: (rotator) => this.#freshness.newestOf(rotator),
+      isKnownRoot: (rotator, root) => this.#sync.isKnownRoot(rotator, root),
     })
-    this.#freshness = new FreshnessWatch({
+    this.#fetches = new PageFetches({
+      engine,
+      clock,
+      timers,
+      ask: (rotator, query) => this.#query(rid(engine, rotator), query),
+    })
+    const fetches = this.#fetches
+    this.#plans = new PlanFollower({
+      engine,
+      trust,
       clock,
       feed,
-      timers: this.#timers,
-      onLost: () => {
-        this.#destroyEnded()
-        this.#askForTick()
-      },
+      book: this.#book,
+      revocations,
+      fetches,
+      timers,
+      askAll: (nonce) => this.#query(ANY_SERVICE, { nonce, kind: QueryKind.plan, cursor: undefined }),
+      publish: (bytes) => void publishSafely(nc, subjects.plan, { bytes, onError }),
+      onPlan: (taken) => this.#adopt(taken),
+      onTrouble: (error) => this.#note(error),
+    })
+    this.#named = new NamedSets({
+      clock,
+      revocations,
+      fetches,
+      onHeld: (answered) => this.#count(answered),
+      onAdded: (added) => this.#revoked(added),
+    })
+    this.#sharing = new RevocationSharing({
+      engine,
+      timers,
+      publish: (bytes) => void publishSafely(nc, subjects.revoke, { bytes, onError }),
+    })
+    this.#lacks = new ServiceLacks((lacking) => this.#sharing.lacks(lacking))
+    this.#epochWatch = new EpochWatch({
+      engine,
+      clock,
+      feed,
+      timers,
+      epochs,
+      plan,
+      onChanged: () => this.#epochsChanged(),
+      onBegun: (epoch) => this.#joining.isJoined && this.#announcer.announce(epoch),
+    })
+    this.#keyEnds = new KeyEnds({
+      clock,
+      feed,
+      timers,
+      keyring,
+      onTime: options.onTime,
+      onDestroyed: () => this.#invalidate(),
     })
     this.#announcer = new Announcer(nc, {
       ...options,
-      keyring: this.keyring,
-      directory: this.directory,
-      timers: this.#timers,
+      keyring,
+      directory,
       onAnnounced: () => {
-        this.#destroyInTime()
+        this.#keyEnds.lookInTime()
+        this.#handOver.announced()
         this.#changed()
       },
     })
+    this.#freshKeys = new FreshKeys({
+      engine,
+      trust,
+      clock,
+      timers,
+      epochs,
+      revocations,
+      plan,
+      hasKeys: (epoch) => keyring.has(epoch.hash),
+      renew: (epoch, at) => this.#announcer.renew(epoch, at),
+    })
+    const rotators = (): readonly string[] => this.#answering()
+    const take = (bytes: Uint8Array): void => void directory.add(bytes, clock.now(), { isAsked: true })
+    this.#hashLookups = new HashLookups({
+      fetches,
+      rotators,
+      isHeld: (hash) => directory.has(hash),
+      onStatement: (bytes) => {
+        take(bytes)
+        this.#changed()
+      },
+    })
+    const lookups = this.#hashLookups
+    this.#handOver = new HandOver({
+      engine,
+      timers,
+      fetches,
+      lookups,
+      rotators,
+      own: () => (this.#announcer.isRetired ? [] : keyring.announcements()),
+    })
+    this.#sync = new DirectorySync({
+      engine,
+      clock,
+      timers,
+      fetches,
+      lookups,
+      handOver: this.#handOver,
+      directory,
+      rotators: () => plan()?.rotators ?? [],
+      own: () => this.#announcer.established(),
+      onChanged: () => this.#changed(),
+    })
+    this.#listing = new DirectoryListing({
+      timers,
+      fetches,
+      rotators,
+      onStatement: take,
+      onChanged: () => this.#changed(),
+      onWhole: () => {
+        this.#hasDirectory = true
+        this.#completeJoin()
+      },
+    })
+    if (this.#book.plan !== undefined) this.#adopt(this.#book.plan)
   }
 
-  /** The subject on which this instance is answered by the rotation service. */
+  /** The subject on which this instance is answered. */
   get inbox(): string {
     return this.#options.subjects.inbox(this.keyring.instance)
   }
 
+  /** The version of the plan that is acted on; 0 before there is one. */
+  get planVersion(): number {
+    return this.#book.plan?.version ?? 0
+  }
+
   /**
-   * Subscribes, asks, and resolves when the directory is in step, a tick with an own nonce has come, and this
-   * instance's keys are announced.
+   * Subscribes, asks, and resolves when enough rotation services have answered under the newest plan, the directory is in
+   * step, and this instance's keys are announced.
    *
-   * @throws SubrosaError ERR_NO_ROTATION_SERVICE, or what stood in the way: ERR_CLOCK_SKEW, ERR_ROLLBACK, ERR_SUITE,
-   *   ERR_REVOKED, ERR_EPOCH_INVALID, ...
+   * @throws SubrosaError ERR_NO_ROTATION_SERVICE, or what stood in the way: ERR_PLAN_INVALID, ERR_PLAN_EXPIRED, ERR_ROLLBACK,
+   *   ERR_CLOCK_SKEW, ERR_SUITE, ERR_REVOKED, ERR_STATE, ...
    */
   async join(timeoutMs: number): Promise<void> {
     const { subjects, clock, reject, onError } = this.#options
@@ -212,31 +343,18 @@ export class RealmLink {
         onRenewed: () => this.refresh(),
       })
     this.#subscriptions = [
-      follow(subjects.tick, ({ data }) => this.#takeTick(data)),
-      follow(subjects.epoch, ({ data }) => this.#takeEpoch(data)),
+      follow(subjects.tick, ({ data }) => this.#takeHint(data)),
+      follow(subjects.epoch, ({ data }) => this.#epochWatch.notice(data)),
+      follow(subjects.plan, ({ data }) => this.#plans.heard(data)),
       follow(subjects.revoke, ({ data }) => this.#takeRevocation(data)),
+      follow(subjects.rotate, ({ data }) => this.#freshKeys.take(data)),
       follow(subjects.announcements, (message) => this.#takeAnnouncement(message)),
-      follow(this.inbox, (message) => {
-        if (wireType(message.data) === WireType.page) this.#takePage(message.data)
-        else this.#options.onHandshake(message)
-      }),
+      follow(this.inbox, (message) => this.#takeInbox(message)),
     ]
     await this.#nc.flush()
-    this.#askForTick()
-    await new Promise<void>((resolve, reject) => {
-      this.#failJoin = (error) => finish(() => reject(error))
-      const settle = () => {
-        if (this.#isJoined) finish(resolve)
-      }
-      const finish = (end: () => void) => {
-        this.#failJoin = () => {}
-        this.#listeners.delete(settle)
-        cancel()
-        end()
-      }
-      const cancel = clock.after(timeoutMs, () => finish(() => reject(this.#joinError())))
-      this.#listeners.add(settle)
-    })
+    this.#plans.begin()
+    this.#pings.now()
+    await this.#joining.wait(timeoutMs, () => this.#joinError())
   }
 
   /** Calls `listener` after every change of epochs, revocations or announcements. @returns how to stop it */
@@ -257,27 +375,29 @@ export class RealmLink {
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
     if (Math.max(nowMs, clock.latest) >= claims.expiresAt * 1000)
       throw new SubrosaError('ERR_TOKEN_EXPIRED', `the identity token of ${identity.name} has expired`)
-    if (this.#freshness.isStale) {
-      this.#lookSoon()
-      throw new SubrosaError(
-        'ERR_STALE',
-        'no fresh word from the rotation service: nothing is sealed or opened',
-        {
-          hint: 'check that the rotation service runs and that this agent can reach it',
-        },
-      )
-    }
+    if (!this.#freshness.isStale) return
+    this.#lookSoon()
+    const { plan } = this.#book
+    if (plan !== undefined && this.#freshness.isPlanOver) throw expiredPlan(plan)
+    throw new SubrosaError(
+      'ERR_STALE',
+      'too few rotation services have answered lately: nothing is sealed or opened',
+      {
+        hint: 'check that the rotation services run and that this agent can reach them: subrosa rotate status',
+      },
+    )
   }
 
-  /** Whether too long has passed since the last tick that counted, or the clocks of this machine have parted since. */
+  /** Whether too few rotation services have answered lately, or the clocks of this machine have parted since. */
   isStale(): boolean {
     this.#options.clock.sample()
     return this.#freshness.isStale
   }
 
-  /** The NATS connection is a new one: what was announced meanwhile was missed, and others may have missed this instance. */
+  /** The NATS connection is a new one: what was published meanwhile was missed. */
   reconnected(): void {
     for (const subscription of this.#subscriptions) subscription.renew()
+    this.#handOver.announced()
     this.refresh()
   }
 
@@ -298,17 +418,18 @@ export class RealmLink {
       return
     }
     this.#refreshedAt = clock.monotonic()
-    this.#askForTick()
-    this.#askFor(QueryKind.announcements)
-    this.#announcer.repeat()
+    this.#pings.soon()
+    if (!this.#joining.isJoined) return
+    const [rotator] = this.#answering()
+    if (this.directory.sizeAtLeast <= MAX_SMALL_DIRECTORY) this.#listing.begin()
+    else if (rotator !== undefined) this.#sync.refresh(rotator)
   }
 
   /** Asks for one announcement by its hash, within a budget. @returns whether it was asked for */
   lookUp(hash: Uint8Array): boolean {
     // A budget: the wall clock would refill it whenever it is set.
-    if (!this.#lookups.take(this.#options.clock.monotonic())) return false
-    this.#askFor(QueryKind.announcement, hash)
-    return true
+    if (this.#isClosed || !this.#lookups.take(this.#options.clock.monotonic())) return false
+    return this.#hashLookups.want(hash)
   }
 
   /** Tells everyone that this instance takes no more messages. */
@@ -331,37 +452,44 @@ export class RealmLink {
 
   /** Malformed and unproved statements are what a hostile broker sends: only what tells a user something is kept. */
   #note(error: unknown): void {
-    if (!(error instanceof SubrosaError)) {
-      this.#options.feed.emit({ type: 'error', error })
-      return
-    }
+    const { feed } = this.#options
+    if (!(error instanceof SubrosaError)) return feed.emit({ type: 'error', error })
     if (error.code === 'ERR_MALFORMED') return
-    this.#trouble = error
-    const isLasting = error.code === 'ERR_CLOCK_SKEW' || error.code === 'ERR_SUITE'
-    if (this.#isJoined && isLasting && !this.#reported.has(error.code)) {
-      this.#reported.add(error.code)
-      this.#options.feed.emit({ type: 'error', error })
-    }
-    if (error.code === 'ERR_ROLLBACK') this.#options.feed.emit({ type: 'rollback', message: error.message })
+    this.#joining.hinderedBy(error)
+    if (error.code === 'ERR_ROLLBACK') feed.emit({ type: 'rollback', message: error.message })
+    if (!LASTING.has(error.code) || this.#reported.has(error.code)) return
+    this.#reported.add(error.code)
+    feed.emit({ type: 'error', error })
   }
 
   #joinError(): SubrosaError {
-    // One that has counted is not held any more: then it is the directory that is missing.
-    return this.#trouble ?? noRotationService(this.#tick !== undefined || !this.isStale())
+    const { plan } = this.#book
+    if (plan !== undefined && isExpired(plan, this.#options.clock.notBefore())) return expiredPlan(plan)
+    return noRotationService({ plan, counted: this.#freshness.answering().length })
   }
 
-  #askForTick(): void {
-    const nonce = this.#options.engine.randomBytes(NONCE_BYTES)
-    this.#freshness.expect(nonce)
-    this.#query({ nonce, kind: QueryKind.tick, cursor: undefined })
-    const jitter = this.#options.engine.randomBytes(1)[0] ?? 0
-    this.#cancelAsking()
-    // Again until one has come: core NATS may lose the question or the answer.
-    this.#cancelAsking = this.#timers.after(QUERY_INTERVAL_MS + jitter, () => {
-      const isStale = this.isStale()
-      if (isStale) this.#destroyEnded()
-      if (!this.#isJoined || isStale || this.#tick !== undefined) this.#askForTick()
-    })
+  /** Rotation services that have answered lately, in a random order. */
+  #answering(): readonly string[] {
+    const all = this.#freshness.answering()
+    const start = randomDelay(this.#options.engine, all.length)
+    return [...all.slice(start), ...all.slice(0, start)]
+  }
+
+  #ping(nonce: Uint8Array): void {
+    const { subjects, identity } = this.#options
+    const query = { nonce, kind: QueryKind.tick, cursor: undefined }
+    this.#publishQuery(subjects.ping(identity.name, this.keyring.instance), query)
+  }
+
+  #query(to: string, query: Query): void {
+    const { subjects, identity } = this.#options
+    this.#publishQuery(subjects.query(to, identity.name, this.keyring.instance), query)
+  }
+
+  #publishQuery(subject: string, query: Query): void {
+    const { onError } = this.#options
+    if (this.#isClosed || this.#nc.isClosed()) return
+    publishSafely(this.#nc, subject, { bytes: encodeQuery(query), reply: this.inbox, onError })
   }
 
   /** Whoever publishes, or hands on what has arrived, must not meet what follows from a look in the midst of that. */
@@ -378,255 +506,153 @@ export class RealmLink {
     })
   }
 
-  /** Asks for a page. */
-  #askFor(kind: QueryKind, cursor?: Uint8Array): void {
-    this.#query({ nonce: this.#asked.expect(kind), kind, cursor })
+  /** Freshness is lost: only new answers help. */
+  #lost(isGap: boolean): void {
+    if (isGap) {
+      this.#pings.forget()
+      this.#named.forget()
+    }
+    this.#keyEnds.look()
+    this.#pings.now()
   }
 
-  #query(query: Query): void {
-    if (this.#isClosed || this.#nc.isClosed()) return
-    publishSafely(this.#nc, this.#options.subjects.query, {
-      bytes: encodeQuery(query),
-      reply: this.inbox,
-      onError: this.#options.onError,
-    })
+  #takeInbox(message: NatsMessage): void {
+    const { data } = message
+    switch (wireType(data)) {
+      case WireType.tick:
+        return this.#takeTick(data)
+      case WireType.page:
+        if (!this.#plans.take(data)) this.#fetches.take(data)
+        return this.#act()
+      default:
+        return this.#options.onHandshake(message)
+    }
   }
 
   #takeTick(bytes: Uint8Array): void {
-    const { engine, trust, clock } = this.#options
-    const nowMs = clock.now()
-    const latest = (): number => clock.latest
     // It may be the first that comes after a machine was suspended, or its clock was set.
     this.#freshness.look()
-    const tick = verifyTick({ engine, trust, revocations: this.revocations, latest }, bytes, nowMs)
-    // Until a tick carries an own nonce, any tick may be an old one.
-    if (!this.#isJoined && !this.#freshness.answers(tick)) return
-    const standing = this.#freshness.standing(tick, nowMs)
-    if (standing === 'skewed') {
-      const skewed = clockSkew(tick, nowMs)
-      this.#failJoin(skewed)
+    const { plan } = this.#book
+    if (plan === undefined) {
+      this.#early = [...this.#early, new Uint8Array(bytes)].slice(-MAX_EARLY_TICKS)
+      return
+    }
+    const answer = this.#judge.answer(bytes)
+    if (answer === undefined) return
+    const { tick, verdict } = answer
+    if (verdict === 'counts') this.#named.offer(answer)
+    else if (verdict === 'other plan') this.#plans.named(tick.planVersion, tick.rotator)
+    else if (verdict === 'skewed' && this.#clocks.differs(tick.rotator, plan)) {
+      const skewed = clockSkew(tick, this.#options.clock.now())
+      this.#joining.fail(skewed)
       throw skewed
     }
-    if (standing === 'old') return
-    this.#tick = tick
-    this.#tickCameAt = clock.late()
-    this.#settle()
   }
 
-  #takeEpoch(bytes: Uint8Array): void {
-    // Without a floor only the epoch that a fresh tick names is believed.
-    const head = this.epochs.head
-    const offered = this.epochs.peek(bytes)
-    // An old one that is played again is no news. One that leaves a gap waits until a tick names it.
-    if (head === undefined || offered.number < head.number || offered.number > head.number + 1) return
-    this.#accept([bytes], offered)
-    this.#settle()
+  /** Anybody can repeat a broadcast: it only makes this agent ask. */
+  #takeHint(bytes: Uint8Array): void {
+    this.#freshness.look()
+    const tick = this.#judge.hint(bytes)
+    if (tick === undefined) return
+    const { planVersion, rotator, directoryRoot } = tick
+    if (planVersion !== this.planVersion) {
+      this.#plans.named(planVersion, rotator)
+      return this.#pings.hinted()
+    }
+    if (this.#named.hinted(tick)) this.#pings.hinted()
+    this.#sync.named(rotator, directoryRoot)
   }
 
   #takeRevocation(bytes: Uint8Array): void {
     this.#sharing.heard(bytes)
-    const added = this.revocations.add(bytes, this.#options.clock.now())
-    if (added === undefined) return
-    this.#reportRevocations([added])
-    this.#settle()
-  }
-
-  /** Together: looking at everybody for each of many takes long. */
-  #reportRevocations(added: readonly VerifiedRevocation[]): void {
-    if (added.length === 0) return
-    const { feed, clock, identity: own } = this.#options
-    for (const { revocation } of added) {
-      const { identity, reason } = revocation
-      feed.emit({ type: 'revoked', identity, reason, self: identity === own.publicKey })
-    }
-    this.#keptRevocations.changed()
-    this.directory.invalidate(clock.now())
-    this.#changed()
+    if (this.revocations.add(bytes, this.#options.clock.now()) !== undefined) this.#act()
   }
 
   #takeAnnouncement({ data, subject }: NatsMessage): void {
-    if (this.directory.add(data, this.#options.clock.now(), subject) !== undefined) this.#changed()
+    if (this.directory.add(data, this.#options.clock.now(), { subject }) !== undefined) this.#changed()
   }
 
-  #takePage(bytes: Uint8Array): void {
-    const page = decodeAnswer(bytes, (head) => this.#asked.takes(head))
-    if (page === undefined) return
-    const { kind, statements, next } = page
-    const nowMs = this.#options.clock.now()
-    switch (kind) {
-      case QueryKind.epochs:
-        if (this.#collect(this.#gap, statements) && next !== undefined) this.#askFor(kind, next)
-        else this.#closeGap()
-        break
-      case QueryKind.revocations:
-        if (this.#collect(this.#missing, statements) && next !== undefined) this.#askFor(kind, next)
-        else this.#closeMissing()
-        break
-      case QueryKind.announcements:
-        for (const statement of statements) this.directory.add(statement, nowMs)
-        if (this.#listing !== undefined) this.#listing = { since: this.#options.clock.monotonic() }
-        if (next !== undefined) this.#askFor(kind, next)
-        else this.#hasDirectory = true
-        this.#changed()
-        break
-      case QueryKind.announcement:
-        for (const statement of statements) this.directory.add(statement, nowMs)
-        this.#changed()
-        break
-      case QueryKind.tick:
-        break
+  /** A newer plan, or the first one. */
+  #adopt(plan: HeldPlan): void {
+    this.epochs.adopt(plan)
+    this.#freshness.adopt(plan)
+    this.#sync.adopt()
+    this.#named.forget()
+    this.#lacks.adopt(plan)
+    this.#joining.goesOn()
+    this.#epochWatch.look()
+    this.#act()
+    if (this.#subscriptions.length === 0) return
+    const early = this.#early
+    this.#early = []
+    for (const bytes of early) this.#guard(() => this.#takeTick(bytes))
+    // What was asked before is answered under the former one.
+    if (this.#joining.isJoined) this.#pings.soon()
+  }
+
+  /** Acts on revocations that are new, together: looking at everybody for each of many takes long. */
+  #act(): void {
+    if (this.#news.size > 0) this.#revoked([])
+  }
+
+  #revoked(added: readonly VerifiedRevocation[]): void {
+    const { feed, identity: own } = this.#options
+    // Those that have no room in the own set act all the same.
+    for (const one of added) this.#news.set(hex(one.hash), one)
+    const news = [...this.#news.values()]
+    this.#news.clear()
+    for (const { revocation, byAuthority } of news) {
+      const { identity, reason } = revocation
+      feed.emit({ type: 'revoked', identity, reason, self: identity === own.publicKey })
+      if (byAuthority && this.#book.plan?.rotators.includes(identity)) this.#freshness.discount(identity)
     }
-    if (next === undefined) this.#settle()
+    this.#invalidate()
+    this.#named.changed()
   }
 
-  /** @returns whether another page is of use */
-  #collect(fetch: Fetch | undefined, statements: readonly Uint8Array[]): boolean {
-    if (fetch === undefined) return false
-    fetch.since = this.#options.clock.monotonic()
-    for (const statement of statements) {
-      if (fetch.statementsLeft === 0 || statement.length > fetch.bytesLeft) return false
-      fetch.statementsLeft--
-      fetch.bytesLeft -= statement.length
-      fetch.statements.push(copy(statement))
-    }
-    return statements.length > 0 && fetch.statementsLeft > 0
-  }
-
-  #closeGap(): void {
-    const tick = this.#tick
-    const statements = this.#gap?.statements
-    this.#gap = undefined
-    if (tick === undefined || statements === undefined) return
-    try {
-      this.#accept(statements, { number: tick.number, hash: tick.epochHash })
-    } catch (error) {
-      // It is the very epoch that a fresh tick names: asking again does not mend it.
-      this.#tick = undefined
-      if (error instanceof SubrosaError && error.code === 'ERR_ROLLBACK') this.#failJoin(error)
-      throw error
-    }
-  }
-
-  /**
-   * The rotation service's whole set. Where it is what a tick names, a revoker whose token has ended since is
-   * believed: the service took it in when it had not.
-   */
-  #closeMissing(): void {
-    const tick = this.#tick
-    const statements = this.#missing?.statements
-    this.#missing = undefined
-    if (statements === undefined) return
-    const added = tick === undefined ? [] : this.revocations.adopt(statements, tick)
-    const nowMs = this.#options.clock.now()
-    const single = statements.flatMap((statement) => this.revocations.add(statement, nowMs) ?? [])
-    this.#reportRevocations([...added, ...single])
-  }
-
-  #accept(statements: readonly Uint8Array[], target: EpochFloor): void {
-    const before = this.epochs.head
-    const accepted = this.epochs.accept(statements, target, this.#options.clock.now())
-    if (before !== undefined && samePublic(accepted.hash, before.hash)) return
-    this.directory.invalidate(this.#options.clock.now())
-    if (accepted.revocations.length > 0) this.#keptRevocations.changed()
-    if (this.#isJoined) this.#announcer.announceSoon(accepted, before)
-    this.#changed()
-  }
-
-  /** Counts the newest tick once this agent holds the epoch and the revocations that it names. */
-  #settle(): void {
-    const tick = this.#tick
-    if (tick !== undefined && !this.#count(tick)) return
-    if (!this.#isJoined && !this.isStale()) this.#completeJoin()
-  }
-
-  /** @returns whether the tick counts; where something is missing for that, it has been asked for. */
-  #count(tick: Tick): boolean {
-    const head = this.epochs.head
-    if (head === undefined || !namesEpoch(tick, head)) {
-      if (head !== undefined && tick.number < head.number) {
-        this.#tick = undefined
-        const rollback = new SubrosaError(
-          'ERR_ROLLBACK',
-          `the rotation service names epoch ${tick.number}, and epoch ${head.number} was seen before`,
-        )
-        this.#failJoin(rollback)
-        throw rollback
-      }
-      this.#fetchEpochs(tick)
-      return false
-    }
-    if (!this.revocations.holds(tick)) {
-      this.#fetchRevocations()
-      return false
-    }
-    this.#tick = undefined
-    // Clocks may have moved while it waited for what it names, and it is no newer for that.
-    if (!this.#freshness.stillCounts(tick, this.#tickCameAt)) {
-      this.#askForTick()
-      return false
-    }
-    this.#freshness.count(tick, this.#tickCameAt)
-    this.#sharing.lacks(this.revocations.beyond(tick))
+  /** A tick counts: it answers an own question, and all that it names is held. */
+  #count({ tick, askedAtLateMs }: AnsweredTick): void {
+    const { rotator } = tick
+    this.#clocks.fits(rotator)
+    const freshFrom = this.#freshness.count(rotator, askedAtLateMs)
+    this.#lacks.named(rotator, this.revocations.beyond(tick))
+    this.#sync.counted(tick)
+    if (freshFrom === undefined || this.#freshness.isStale) return
+    this.#pings.answered(freshFrom)
     this.#reported.clear()
-    // Timers do not see a suspended machine, nor a wall clock that is set.
-    this.#destroyEnded()
-    return true
+    // Timers see neither a suspended machine nor a wall clock that is set.
+    this.#keyEnds.look()
+    // By the latest time alone: what guards against repeats goes when no clock makes the repeat young again.
+    this.revocations.prune(this.#options.clock.latest)
+    this.#epochWatch.look()
+    this.#plans.look()
+    this.#completeJoin()
   }
 
-  #fetchEpochs(tick: Tick): void {
-    if (this.#isUnderWay(this.#gap) || !this.#fetches.take(this.#options.clock.monotonic())) return
-    const from = Math.max(0, Math.min(this.epochs.floor?.number ?? tick.number, tick.number) - 1)
-    this.#gap = {
-      statements: [],
-      since: this.#options.clock.monotonic(),
-      statementsLeft: Math.min(MAX_FETCHED_STATEMENTS, tick.number - from + 1),
-      bytesLeft: MAX_FETCHED_EPOCH_BYTES,
-    }
-    this.#asked.giveUp(QueryKind.epochs)
-    this.#askFor(QueryKind.epochs, writeCursor(from))
-  }
-
-  #fetchRevocations(): void {
-    if (this.#isUnderWay(this.#missing) || !this.#fetches.take(this.#options.clock.monotonic())) return
-    this.#missing = {
-      statements: [],
-      since: this.#options.clock.monotonic(),
-      statementsLeft: MAX_FETCHED_STATEMENTS,
-      bytesLeft: MAX_FETCHED_REVOCATION_BYTES,
-    }
-    this.#asked.giveUp(QueryKind.revocations)
-    this.#askFor(QueryKind.revocations)
-  }
-
-  #isUnderWay(fetch: Pick<Fetch, 'since'> | undefined): boolean {
-    return fetch !== undefined && this.#options.clock.monotonic() - fetch.since < LOOKUP_TIMEOUT_MS
+  #epochsChanged(): void {
+    this.directory.prune()
+    this.#options.onForgotten()
+    this.#invalidate()
   }
 
   #completeJoin(): void {
-    if (!this.#hasDirectory) {
-      // The next own tick asks again where a question or its answer is lost. A large directory takes several ticks:
-      // whoever began anew with each of them would ask for more and more, and never be through.
-      if (this.#isUnderWay(this.#listing)) return
-      this.#listing = { since: this.#options.clock.monotonic() }
-      this.#askFor(QueryKind.announcements)
-      return
-    }
-    this.#listing = undefined
-    const current = this.epochs.current(this.#options.clock.now())
+    if (this.#joining.isJoined || this.#freshness.isStale) return
+    if (!this.#hasDirectory) return this.#listing.begin()
+    const epochs = this.#epochWatch.join()
     try {
-      this.#assertMayJoin(current.length)
+      this.#assertMayJoin(epochs.length)
       // Before anybody hears of this instance: whoever comes after a crash retires it.
       this.#options.state.keepInstance(hex(this.keyring.instance))
-      for (const epoch of [...current].reverse()) this.#announcer.announce(epoch)
+      for (const epoch of epochs) this.#announcer.announce(epoch)
     } catch (error) {
-      if (error instanceof SubrosaError) this.#failJoin(error)
+      if (error instanceof SubrosaError) this.#joining.fail(error)
       throw error
     }
-    const [newest] = current
+    const newest = epochs.at(-1)
     if (newest !== undefined) this.#announcer.retireFormer(newest)
-    this.#announcer.keepRepeating()
-    this.#isJoined = true
-    this.#trouble = undefined
+    this.#sync.joined()
+    this.#pings.joined()
+    this.#joining.succeed()
     this.#changed()
   }
 
@@ -635,44 +661,16 @@ export class RealmLink {
     if (this.revocations.isRevoked(claims))
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
     if (epochs === 0) {
-      throw new SubrosaError(
-        'ERR_STALE',
-        'the newest epoch is over, and the rotation service has published no other',
-      )
+      throw new SubrosaError('ERR_STALE', 'no epoch of the plan has begun yet', {
+        hint: 'the plan says when the first one begins: subrosa plan show',
+      })
     }
   }
 
-  /** Wipes the keys whose time is over, and forgets what nothing can be done with any more. */
-  #destroyEnded(): void {
-    const { clock, feed } = this.#options
-    const lateMs = clock.late()
-    const latestMs = clock.latest
-    this.#options.onTime()
-    const destroyed = this.keyring.destroyEnded({ latestMs, lateMs })
-    for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })
-    this.#destroyInTime()
-    // By the latest time alone: what guards against repeats goes when no clock makes the repeat young again.
-    this.revocations.prune(latestMs)
-    const hasForgotten = this.epochs.prune(latestMs)
-    if (hasForgotten) {
-      this.directory.prune()
-      this.#options.onForgotten()
-    }
-    if (destroyed.length === 0 && !hasForgotten) return
-    // Without keys for an epoch nothing is sealed in it.
-    this.directory.invalidate(clock.now())
+  /** Something outside the directory changed who is in an audience. */
+  #invalidate(): void {
+    this.directory.invalidate(this.#options.clock.now())
     this.#changed()
-  }
-
-  /** Sets the timer for the next keys whose grace ends, again each time: one that fires while a clock is behind is not the last. */
-  #destroyInTime(): void {
-    const { clock } = this.#options
-    const endsAtLateMs = this.keyring.endsAtLateMs
-    this.#cancelDestroying()
-    if (endsAtLateMs === undefined || this.#isClosed) return
-    // A millisecond later: timers may fire early.
-    const delayMs = Math.max(0, endsAtLateMs - clock.late()) + 1
-    this.#cancelDestroying = this.#timers.after(delayMs, () => this.#destroyEnded())
   }
 
   #changed(): void {
@@ -683,6 +681,14 @@ export class RealmLink {
         // The others have to hear of it all the same.
         this.#options.feed.emit({ type: 'error', error })
       }
+    }
+  }
+
+  #guard(task: () => void): void {
+    try {
+      task()
+    } catch (error) {
+      this.#note(error)
     }
   }
 }

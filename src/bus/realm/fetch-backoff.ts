@@ -1,0 +1,35 @@
+import { MAX_FETCH_AGAIN_MS, MIN_FETCH_AGAIN_MS } from '../../base/limits.ts'
+
+const MAX_REMEMBERED = 64
+
+interface Failure {
+  readonly waitMs: number
+  readonly until: number
+}
+
+/**
+ * Which rotation services are left alone for a while, since they did not deliver what they had named: for 5 s, and for twice as
+ * long each time, up to a minute. Time is passed in.
+ */
+export class FetchBackoff {
+  readonly #failures = new Map<string, Failure>()
+
+  /** Whether this service may be asked now. */
+  mayAsk(rotator: string, nowMs: number): boolean {
+    return nowMs >= (this.#failures.get(rotator)?.until ?? nowMs)
+  }
+
+  /** It did not deliver. */
+  failed(rotator: string, nowMs: number): void {
+    const before = this.#failures.get(rotator)?.waitMs ?? 0
+    const waitMs = Math.min(MAX_FETCH_AGAIN_MS, Math.max(MIN_FETCH_AGAIN_MS, 2 * before))
+    // Ticks whose signer is not known yet name whom they like.
+    if (this.#failures.size >= MAX_REMEMBERED) this.#failures.clear()
+    this.#failures.set(rotator, { waitMs, until: nowMs + waitMs })
+  }
+
+  /** It has delivered. */
+  succeeded(rotator: string): void {
+    this.#failures.delete(rotator)
+  }
+}
