@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
-import { MAX_FORMER_OWNERS, MAX_MAX_INSTANCES, MAX_TOKEN_BYTES } from '../base/limits.ts'
+import { MAX_FORMER_OWNERS, MAX_MAX_INSTANCES, MAX_REVOCATION_MS, MAX_TOKEN_BYTES } from '../base/limits.ts'
 import { isPattern } from '../base/subject.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { fingerprint } from '../identity/fingerprint.ts'
@@ -15,6 +15,7 @@ import { issueCreds } from './broker-login.ts'
 import { agentBrokerPermissions } from './broker-permissions.ts'
 import { createFile, readFileIfAny, replaceFile } from './files.ts'
 import { agentPaths } from './layout.ts'
+import { findPlan } from './plan-records.ts'
 import type { Realm } from './realm.ts'
 import { listRevocations } from './revocation-records.ts'
 import { loadAccount, loadAuthority } from './signers.ts'
@@ -23,6 +24,8 @@ export { addBrokerUser } from './broker-users.ts'
 export { revokeAgent } from './revocations.ts'
 
 const DEFAULT_LIFETIME_MS = 90 * 86_400_000
+/** No revocation lasts longer, and it must outlast every token. A day less: clocks differ. */
+export const MAX_LIFETIME_MS = MAX_REVOCATION_MS - 86_400_000
 
 /** What an agent may be, and for how long. */
 export interface AgentRequest {
@@ -43,7 +46,7 @@ export interface AgentRequest {
   readonly mcpUse?: readonly string[]
   /** How many instances may be live at once. Default 16; with `renew`, what it had. */
   readonly maxInstances?: number
-  /** How long its token and its login last, in milliseconds. Default 90 days. */
+  /** How long its token and its login last, in milliseconds: at most 399 days. Default 90 days. */
   readonly expiresInMs?: number
   /** Gives an agent that is there a new token and a new login. Its identity key stays. */
   readonly renew?: boolean
@@ -90,6 +93,8 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
   // Whoever was issued the name first has it: a renewal must not make anybody later.
   const since = request.renew ? former?.claims.since : undefined
   const succeeds = request.renew ? former?.claims.succeeds : await formerIdentities(realm, name, former)
+  // Of an agent without state no broker makes one that goes by an older plan.
+  const plan = (await findPlan(realm))?.plan.version
   const { roles, permissions } = rights
   const brokerPermissions = agentBrokerPermissions({ realm: realm.key, name, roles, permissions })
   const token = issueToken(
@@ -101,6 +106,7 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
       ...rights,
       ...(since !== undefined && { since }),
       ...(succeeds !== undefined && { succeeds }),
+      ...(plan !== undefined && { plan }),
       expiresAtMs,
     },
     { signer: await loadAuthority(realm), issuedAtMs },
@@ -302,4 +308,6 @@ function checkRequest(request: AgentRequest): void {
     throw new RangeError(`maxInstances must be 1 to ${MAX_MAX_INSTANCES}`)
   if (!(expiresInMs >= 1000 && Number.isSafeInteger(expiresInMs)))
     throw new RangeError('expiresInMs must be at least 1000')
+  if (expiresInMs > MAX_LIFETIME_MS)
+    throw new RangeError('a token lasts at most 399d: a revocation must outlast it')
 }

@@ -1,9 +1,8 @@
 import { SubrosaError } from '../base/errors.ts'
-import { covers, overlaps } from '../base/subject.ts'
+import { covers } from '../base/subject.ts'
 import type { Permissions } from '../identity/permissions.ts'
 import type { Role } from '../identity/token.ts'
-import { protocolSubjects } from '../keys/subjects.ts'
-import { logNames } from '../rotation/log-names.ts'
+import { OBSERVER_NAME, protocolSubjects } from '../keys/subjects.ts'
 
 const INBOXES = '_INBOX.>'
 /** Where an agent asks which streams capture a subject. It can do without: it then seals every message by itself. */
@@ -35,9 +34,6 @@ export function agentBrokerPermissions(request: BrokerRequest): Permissions {
   const protocol = protocolPatterns(request)
   checkDenied('pub', permissions.pub.deny, protocol.pub)
   checkDenied('sub', permissions.sub.deny, protocol.sub)
-  const reserved = reservedPatterns(request).filter((pattern) =>
-    permissions.pub.allow.some((allowed) => overlaps(allowed, pattern)),
-  )
   return {
     pub: {
       allow: [
@@ -45,7 +41,7 @@ export function agentBrokerPermissions(request: BrokerRequest): Permissions {
         ...protocol.pub,
         ...(roles.includes('rotator') ? [] : [STREAM_NAMES]),
       ],
-      deny: [...permissions.pub.deny, ...reserved],
+      deny: permissions.pub.deny,
     },
     sub: { allow: [...permissions.sub.allow, ...protocol.sub], deny: permissions.sub.deny },
   }
@@ -55,39 +51,21 @@ function protocolPatterns({ realm, name, roles }: BrokerRequest): {
   readonly pub: readonly string[]
   readonly sub: readonly string[]
 } {
-  const { root, query, revoke, epoch, tick, announcements } = protocolSubjects(realm)
+  const { root, revoke, plan, epoch, tick, rotate, announcements } = protocolSubjects(realm)
   if (roles.includes('rotator')) {
     const everything = [`${root}.>`, INBOXES]
-    return { pub: [...everything, ...replicaPatterns(root)], sub: everything }
+    return { pub: everything, sub: everything }
   }
   const sessions = [`${root}.inbox.*`, `${root}.session.*`, `${root}.handshake.*`]
+  // The name in a subject is that of whoever asks, so that nobody spends what another may ask. Observers have a common one.
+  const asking = [name, OBSERVER_NAME].flatMap((asker) => [
+    `${root}.ping.${asker}.*`,
+    `${root}.query.*.${asker}.*`,
+  ])
   return {
-    pub: [`${root}.announce.${name}.*`, query, revoke, ...sessions, INBOXES],
-    sub: [epoch, tick, announcements, revoke, ...sessions, INBOXES],
+    pub: [`${root}.announce.${name}.*`, ...asking, revoke, plan, ...sessions, INBOXES],
+    sub: [epoch, tick, plan, rotate, revoke, announcements, ...sessions, INBOXES],
   }
-}
-
-/** What replicas of the rotation service ask of JetStream: to make their stream and their bucket, and to read them. */
-function replicaPatterns(root: string): readonly string[] {
-  const { stream, bucketStream, lease } = logNames(root)
-  const calls = [stream, bucketStream].flatMap((name) => [
-    `$JS.API.STREAM.CREATE.${name}`,
-    `$JS.API.STREAM.INFO.${name}`,
-    `$JS.API.STREAM.MSG.GET.${name}`,
-  ])
-  return [...calls, lease]
-}
-
-/** What belongs to the replicas alone, however wide the patterns of an agent are. */
-function reservedPatterns({ realm, roles }: BrokerRequest): readonly string[] {
-  if (roles.includes('rotator')) return []
-  const { root } = protocolSubjects(realm)
-  const { stream, bucketStream, bucket } = logNames(root)
-  const calls = [stream, bucketStream].flatMap((name) => [
-    `$JS.API.STREAM.*.${name}`,
-    `$JS.API.STREAM.*.*.${name}`,
-  ])
-  return [...calls, `$KV.${bucket}.>`, `${root}.log.>`, `${root}.reply.>`]
 }
 
 function checkDenied(option: string, deny: readonly string[], needed: readonly string[]): void {

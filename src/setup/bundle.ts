@@ -8,15 +8,18 @@ import { decodeNkey } from '../identity/nkey.ts'
 import { type IdentityClaims, verifyToken } from '../identity/token.ts'
 import { isObject } from '../json/objects.ts'
 import { parseStrictJson } from '../json/strict.ts'
+import type { KeptPlan } from '../keys/plan-book.ts'
 import { findAgent } from './agent-records.ts'
 import { isCreds } from './broker-login.ts'
 import { readFileIfAny } from './files.ts'
 import { agentPaths, realmLayout } from './layout.ts'
+import { formatKeptPlan, newestPlan, parseKeptPlan, verifyKeptPlan } from './plan-records.ts'
 import type { Realm } from './realm.ts'
 
 const TYPE = 'subrosa bundle'
 const VERSION = 1
-const MAX_BUNDLE_BYTES = 256 * 1024
+/** Most of it may be the plan's list of revocations. */
+const MAX_BUNDLE_BYTES = 8 * 1024 * 1024
 const MAX_AUTHORITIES = 16
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g
 /** Nothing but certificates: above all no private key beside them. */
@@ -32,6 +35,9 @@ export interface Bundle {
   readonly server: string
   /** Certificates, in PEM: that of the authority which has signed the broker's. */
   readonly ca: string
+  /** The newest plan of the realm when the bundle was made, with its list. Both were checked. */
+  readonly plan: KeptPlan
+  readonly planVersion: number
   readonly token: string
   /** What the authority says in the token. Its signature was checked. */
   readonly claims: IdentityClaims
@@ -69,6 +75,7 @@ export async function formatBundle(realm: Realm, name: string): Promise<string> 
     authority: realm.authority,
     server: realm.server,
     ca: `${ca.join('\n')}\n`,
+    plan: formatKeptPlan((await newestPlan(realm)).kept),
     ...(hasIdentity ? { identity: await readSecretFile(identityPath) } : { token }),
     creds: await readSecretFile(credsPath),
   }
@@ -83,12 +90,12 @@ export async function formatBundle(realm: Realm, name: string): Promise<string> 
  *
  * @param source what messages call it, such as its path
  * @throws SubrosaError ERR_SETUP when it is none, damaged or of another version, ERR_KEY_INVALID, ERR_TOKEN_INVALID,
- *   ERR_UNKNOWN_AUTHORITY; no message quotes the text
+ *   ERR_UNKNOWN_AUTHORITY, ERR_PLAN_INVALID; no message quotes the text
  */
 export function parseBundle(text: string, source: string): Bundle {
   const fields = utf8(text).length > MAX_BUNDLE_BYTES ? undefined : parseStrictJson(text)
   if (!isObject(fields) || fields['type'] !== TYPE) throw noBundle(source)
-  const { type: _, version, authority, server, ca, identity, token, creds, ...others } = fields
+  const { type: _, version, authority, server, ca, plan, identity, token, creds, ...others } = fields
   if (version !== VERSION) {
     throw new SubrosaError('ERR_SETUP', `${source} is a bundle of another version than ${VERSION}`, {
       hint: 'use the same version of subrosa here and where it was made',
@@ -99,10 +106,12 @@ export function parseBundle(text: string, source: string): Bundle {
   if (typeof ca !== 'string' || !isCertificateAuthority(ca)) throw noBundle(source)
   if (typeof creds !== 'string' || !isCreds(creds)) throw noBundle(source)
   const who = readIdentity(identity, token)
-  if (who === undefined) throw noBundle(source)
+  const kept = parseKeptPlan(plan)
+  if (who === undefined || kept === undefined) throw noBundle(source)
   const claims = verifyToken(engineFor(), who.token, authority)
   if (claims.realm !== authority[0]) throw noBundle(source)
-  return { authority, server, ca, creds, claims, ...who }
+  const { version: planVersion } = verifyKeptPlan(authority, kept, source)
+  return { authority, server, ca, plan: kept, planVersion, creds, claims, ...who }
 }
 
 /** Either the identity file, which has the token in it, or the token of a key that is elsewhere. */

@@ -1,3 +1,4 @@
+import { samePublic } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { engineFor } from '../crypto/engine.ts'
@@ -12,7 +13,8 @@ import {
   type InstalledAgent,
   installedRealmDir,
 } from './installed.ts'
-import { agentPaths, realmLayout } from './layout.ts'
+import { agentPaths, planPath, realmLayout } from './layout.ts'
+import { findPlan, formatPlan, type PlanRecord } from './plan-records.ts'
 import { formatDescription, type Realm } from './realm.ts'
 
 /** How a bundle is installed. */
@@ -30,7 +32,8 @@ export interface InstallOptions {
  *
  * @throws SubrosaError ERR_TOKEN_EXPIRED; ERR_SETUP when the private key is missing or there is one too many, when the
  *   bundle names another broker or authority than is installed of the realm, or an older token; ERR_TOKEN_INVALID when
- *   the key is another one; ERR_KEY_FILE_PERMISSIONS when somebody else could write there
+ *   the key is another one; ERR_PLAN_CONFLICT when another plan of its version is installed; ERR_KEY_FILE_PERMISSIONS
+ *   when somebody else could write there
  *
  * @example
  * ```ts
@@ -56,12 +59,17 @@ export async function installBundle(
   // This looks at who may write there, also where nothing is installed yet.
   const former = await findInstalledRealm(home, key)
   if (former !== undefined && !replace) await refuseChanges(former, bundle)
+  const formerPlan = former && (await findPlan(former))
+  if (formerPlan !== undefined) refuseOtherPlan(formerPlan, bundle)
 
   const paths = agentPaths(dir, name)
   await replaceFile(layout.caCertificate, bundle.ca, { secret: true })
   await replaceFile(paths.identity, identity, { secret: true })
   await replaceFile(paths.creds, bundle.creds, { secret: true })
   await replaceFile(paths.tokens, `${bundle.token}\n`, { secret: true })
+  // An old bundle takes nobody back to an old plan.
+  if (bundle.planVersion > (formerPlan?.plan.version ?? 0))
+    await replaceFile(planPath(dir, bundle.planVersion), formatPlan(bundle.plan), { secret: true })
   // The last file of the realm: with it the realm is whole.
   await replaceFile(layout.description, formatDescription(realm), { secret: true })
   await chooseDefault(home, { realm: key, name })
@@ -107,4 +115,16 @@ async function refuseChanges(former: Realm, bundle: Bundle): Promise<void> {
       hint: 'this bundle is an old one; to go back to it all the same: --replace',
     })
   }
+}
+
+/** Of two plans of one version at most one is the authority's wish, and nobody here can say which. */
+function refuseOtherPlan({ plan, kept }: PlanRecord, bundle: Bundle): void {
+  if (plan.version !== bundle.planVersion || samePublic(kept.plan, bundle.plan.plan)) return
+  throw new SubrosaError(
+    'ERR_PLAN_CONFLICT',
+    `the bundle has another plan ${plan.version} than is installed of realm ${plan.realm}`,
+    {
+      hint: 'the authority has signed two plans of one version: ask whoever runs the realm, and install a bundle with a newer one',
+    },
+  )
 }

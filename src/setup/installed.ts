@@ -120,8 +120,8 @@ export async function chooseDefault(home: AgentHome, { realm, name }: DefaultAge
  */
 export async function findInstalledRealm(home: AgentHome, key: string): Promise<Realm | undefined> {
   const dir = installedRealmDir(home, key)
-  const { description, caCertificate, agents } = realmLayout(dir)
-  const folders = [...home.above, home.root, realmsFolder(home), dir, dirname(caCertificate), agents]
+  const { description, caCertificate, agents, plans } = realmLayout(dir)
+  const folders = [...home.above, home.root, realmsFolder(home), dir, dirname(caCertificate), agents, plans]
   await refuseForeign([...folders, description, caCertificate])
   if ((await readFileIfAny(description)) === undefined) return undefined
   const realm = await openRealm(dir)

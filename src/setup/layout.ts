@@ -20,7 +20,9 @@ export interface RealmLayout {
   readonly agents: string
   readonly brokerUsers: string
   readonly revocations: string
-  /** What the rotation service remembers, where it runs on this folder. */
+  /** Public: the plans of the realm, each with its list of revocations. */
+  readonly plans: string
+  /** The records of the rotation services that run on this folder. */
   readonly rotation: string
 }
 
@@ -40,6 +42,7 @@ export function realmLayout(dir: string): RealmLayout {
     agents: join(dir, 'agents'),
     brokerUsers: join(dir, 'broker-users'),
     revocations: join(dir, 'revocations'),
+    plans: join(dir, 'plans'),
     rotation: join(dir, 'rotation'),
   }
 }
@@ -67,4 +70,14 @@ export function agentPaths(dir: string, name: string): AgentPaths {
 /** The path of the revocation of one identity of an agent: a name may get a new identity after it. */
 export function revocationPath(dir: string, name: string, identity: string): string {
   return join(realmLayout(dir).revocations, `${name}.${identity}.json`)
+}
+
+/** The path of one plan of a realm. */
+export function planPath(dir: string, version: number): string {
+  return join(realmLayout(dir).plans, `${version}.json`)
+}
+
+/** The folder of the record of one rotation service that runs on a realm's folder. */
+export function rotationRecordPath(dir: string, name: string): string {
+  return join(realmLayout(dir).rotation, name)
 }

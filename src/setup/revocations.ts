@@ -71,7 +71,7 @@ export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise
   const record: RevocationRecord = {
     name,
     ...revocation,
-    statement: signRevocation(await loadAuthority(realm), { realm: realm.key, ...revocation }),
+    statement: signRevocation(await loadAuthority(realm), { realm: realm.key, ...revocation, past: 0 }),
     path: revocationPath(realm.dir, name, identity),
   }
   await replaceFile(record.path, formatRevocation(record), { secret: false })

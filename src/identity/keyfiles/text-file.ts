@@ -4,7 +4,8 @@ import { SubrosaError } from '../../base/errors.ts'
 
 const ACCESS_BY_OTHERS = 0o077
 const WRITE_BY_OTHERS = 0o022
-const MAX_FILE_BYTES = 1024 * 1024
+/** A bundle has a realm's list of revocations in it. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024
 
 /**
  * Reads a file that holds a secret.

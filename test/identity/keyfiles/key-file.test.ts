@@ -106,7 +106,7 @@ describe('reading a secret file', () => {
 
   it('reads no more than a secret has', async () => {
     const large = join(folder, 'large')
-    await writeFile(large, Buffer.alloc(1024 * 1024 + 1, 'x'), { mode: 0o600 })
+    await writeFile(large, Buffer.alloc(16 * 1024 * 1024 + 1, 'x'), { mode: 0o600 })
     await expect(readSecretFile(large)).rejects.toThrow(
       expect.objectContaining({ code: 'ERR_KEY_FILE', message: `the key file ${large} is too large` }),
     )
