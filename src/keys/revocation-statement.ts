@@ -1,6 +1,9 @@
-import { concat, copy } from '../base/bytes.ts'
+import { concat, copy, hex } from '../base/bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
+import { decodeNkey } from '../identity/nkey.ts'
+import { type IdentityClaims, readClaims } from '../identity/token.ts'
+import type { Trust } from '../identity/trust.ts'
 import { WireType } from '../wire/preamble.ts'
 import {
   decodeRevocation,
@@ -39,9 +42,51 @@ export function readRevocation(
   }
 }
 
-/** Proves a revocation by the keys that may have signed it. @returns `undefined` where none of them has */
+/** Reads a list of revocations: each once, those first that an authority must have signed. */
+export function readList(
+  engine: Pick<CryptoEngine, 'sha256'>,
+  realm: string,
+  list: readonly Uint8Array[],
+): readonly ReadRevocation[] {
+  const read = list.flatMap((bytes) => readRevocation(engine, realm, bytes) ?? [])
+  const members = new Map<string, ReadRevocation>()
+  for (const isTurn of [true, false]) {
+    for (const one of read) {
+      const key = hex(one.hash)
+      if (one.byAuthority === isTurn && !members.has(key)) members.set(key, one)
+    }
+  }
+  return [...members.values()]
+}
+
+/**
+ * Proves a revocation.
+ *
+ * @param revoker whose token it is, where there is one; `undefined`, or an error, where it is nobody's who may revoke
+ * @returns `undefined` where nobody has signed it who may
+ */
 export function proveRevocation(
-  engine: Pick<CryptoEngine, 'verify'>,
+  { engine, trust }: { readonly engine: CryptoEngine; readonly trust: Trust },
+  read: ReadRevocation,
+  revoker: (token: string) => IdentityClaims | undefined,
+): VerifiedRevocation | undefined {
+  if (read.token === undefined) return proveBy(engine, read, trust.authorityKeys())
+  try {
+    const claims = revoker(read.token)
+    return claims && proveBy(engine, read, [decodeNkey('U', claims.identity)])
+  } catch {
+    return undefined
+  }
+}
+
+/** Who has signed a revocation that others have taken in, as of the issue of its token: it could revoke when it did. */
+export function formerRevoker(trust: Trust, token: string): IdentityClaims | undefined {
+  const claims = trust.verify(token, readClaims(token).issuedAt * 1000)
+  return claims.roles.includes('revoker') ? claims : undefined
+}
+
+function proveBy(
+  engine: CryptoEngine,
   read: ReadRevocation,
   signers: readonly Uint8Array[],
 ): VerifiedRevocation | undefined {

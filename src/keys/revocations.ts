@@ -1,17 +1,23 @@
+// Over 300 lines: what comes on its own, what is agreed and what is named act as one set, and are best read together.
+
 import { compareBytes, concat, hex, samePublic } from '../base/bytes.ts'
 import { type Clock, type Latest, systemClock, unconfirmed } from '../base/clock.ts'
-import { LIST_REST_PER_MS, MAX_REVOCATION_LISTS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
-import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
-import { type IdentityClaims, readClaims } from '../identity/token.ts'
+import type { IdentityClaims } from '../identity/token.ts'
 import type { Trust } from '../identity/trust.ts'
 import { WireType } from '../wire/preamble.ts'
 import { encodeRevocation, encodeStatement, type Revocation } from '../wire/statements.ts'
 import { RevocationDoor } from './revocation-door.ts'
+import { BY_PLAN, RevocationLists } from './revocation-lists.ts'
 import { isNamedAt, type Reach, RevocationShelf } from './revocation-shelf.ts'
-import { proveRevocation, type ReadRevocation, readRevocation } from './revocation-statement.ts'
+import {
+  formerRevoker,
+  proveRevocation,
+  type ReadRevocation,
+  readRevocation,
+} from './revocation-statement.ts'
 
 /** A revocation whose signer may revoke. */
 export interface VerifiedRevocation {
@@ -65,8 +71,6 @@ export interface RevocationSetOptions {
   readonly keep?: (added: readonly VerifiedRevocation[]) => void
 }
 
-/** The list beside a plan stands among those of rotation services. No nkey has this name. */
-const PLAN = 'plan'
 const NOTHING: HeldList = { added: [], isHeld: false, isOwn: false }
 
 /**
@@ -87,10 +91,7 @@ export class RevocationSet {
   readonly #keep: (added: readonly VerifiedRevocation[]) => void
   readonly #door: RevocationDoor
   readonly #own: RevocationShelf
-  /** By the rotation service that has named it, the one that came last at the end. */
-  readonly #lists = new Map<string, RevocationShelf>()
-  /** Until when no further list of a rotation service is proved, by the monotonic clock. */
-  readonly #restsUntil = new Map<string, number>()
+  readonly #lists: RevocationLists
 
   constructor(options: RevocationSetOptions) {
     const { engine, trust, latest = unconfirmed, clock = systemClock, keep = () => {} } = options
@@ -101,6 +102,7 @@ export class RevocationSet {
     this.#keep = keep
     this.#door = new RevocationDoor({ trust, clock })
     this.#own = new RevocationShelf(engine)
+    this.#lists = new RevocationLists(engine)
   }
 
   /**
@@ -116,8 +118,9 @@ export class RevocationSet {
     const notBeforeMs = Math.max(nowMs, this.#latest())
     if (read.revocation.until <= notBeforeMs || !isNamedAt(read.revocation, nowMs)) return undefined
     if (!this.#door.hasRoom(read, this.#own, nowMs)) return undefined
+    const around = { engine: this.#engine, trust: this.#trust }
     const verified = this.#door.admit(read, () =>
-      this.#prove(read, (token) => {
+      proveRevocation(around, read, (token) => {
         const claims = this.#trust.verify(token, nowMs, notBeforeMs)
         return claims.roles.includes('revoker') && !this.isRevoked(claims) ? claims : undefined
       }),
@@ -142,8 +145,9 @@ export class RevocationSet {
   /** Takes in what was held before, whatever the clock says: it may be wrong when a process starts. */
   restore(bytes: Uint8Array): void {
     const read = readRevocation(this.#engine, this.#trust.realm, bytes)
-    if (read === undefined || this.#isKnown(read)) return
-    const verified = this.#proveFormer(read)
+    if (read === undefined) return
+    const known = this.#find(read)
+    const verified = known !== undefined && isAsGood(known, read) ? known : this.#proveFormer(read)
     if (verified !== undefined) this.#own.put(verified)
   }
 
@@ -154,8 +158,25 @@ export class RevocationSet {
    *
    * @param list wire messages, in any order
    */
-  hold(list: readonly Uint8Array[], named: NamedRevocations): HeldList {
-    return this.#hold(list, named)
+  hold(list: readonly Uint8Array[], { rotator, revocationsHash, now }: NamedRevocations): HeldList {
+    const members = readList(this.#engine, this.#trust.realm, list).filter(({ revocation }) =>
+      isNamedAt(revocation, now),
+    )
+    const hashes = members.map(({ hash }) => hash).sort(compareBytes)
+    // Nothing of it is verified before it is what was named.
+    if (!samePublic(this.#engine.sha256(concat(...hashes)), revocationsHash)) return NOTHING
+    const { proved, isWhole } = this.#proveList(members, rotator)
+    const news = proved.filter((one) => !this.#isKnown(one))
+    this.#takeIn(proved)
+    const left = isWhole ? this.#lists.replace(rotator, proved) : undefined
+    // What was held for another list alone may have room by now.
+    if (left !== undefined) this.#takeIn(left)
+    const isHeld = left !== undefined
+    return {
+      added: news.filter((one) => this.#isKnown(one)),
+      isHeld,
+      isOwn: isHeld && proved.every(({ hash }) => this.#own.get(hex(hash)) !== undefined),
+    }
   }
 
   /**
@@ -167,19 +188,19 @@ export class RevocationSet {
     list: readonly Uint8Array[],
     { revocationsHash, made }: { readonly revocationsHash: Uint8Array; readonly made: number },
   ): HeldList {
-    return this.#hold(list, { rotator: PLAN, revocationsHash, now: made })
+    return this.hold(list, { rotator: BY_PLAN, revocationsHash, now: made })
   }
 
   /** Whether every revocation that a verified tick names is held. What is held beyond them does not matter. */
   holds({ rotator, revocationsHash, now }: NamedRevocations): boolean {
     if (samePublic(this.#own.hash(now), revocationsHash)) return true
-    const list = this.#lists.get(rotator)
+    const list = this.#lists.of(rotator)
     return list !== undefined && samePublic(list.hash(now), revocationsHash)
   }
 
   /** Those of the own set in force that a verified tick does not name. None, where what it names is not held. */
   beyond({ rotator, revocationsHash, now }: NamedRevocations): readonly VerifiedRevocation[] {
-    const list = this.#lists.get(rotator)
+    const list = this.#lists.of(rotator)
     if (list === undefined || samePublic(this.#own.hash(now), revocationsHash)) return []
     if (!samePublic(list.hash(now), revocationsHash)) return []
     return this.#own.inForce(now).filter(({ hash }) => list.get(hex(hash)) === undefined)
@@ -246,80 +267,23 @@ export class RevocationSet {
     for (const shelf of this.#shelves()) shelf.prune(latestMs)
   }
 
-  #hold(list: readonly Uint8Array[], { rotator, revocationsHash, now }: NamedRevocations): HeldList {
-    const members = this.#membersOf(list, now)
-    const hashes = members.map(({ hash }) => hash).sort(compareBytes)
-    // Nothing of it is verified before it is what was named.
-    if (!samePublic(this.#engine.sha256(concat(...hashes)), revocationsHash)) return NOTHING
-    const { proved, isWhole } = this.#proveList(members, rotator)
-    const news = proved.filter((one) => !this.#isKnown(one))
-    this.#takeIn(proved)
-    const isHeld = isWhole && this.#remember(rotator, proved)
-    return {
-      added: news.filter((one) => this.#isKnown(one)),
-      isHeld,
-      isOwn: isHeld && proved.every(({ hash }) => this.#own.get(hex(hash)) !== undefined),
-    }
-  }
-
-  /** What a list of that time can name, each once, those first that an authority must have signed. */
-  #membersOf(list: readonly Uint8Array[], nowMs: number): readonly ReadRevocation[] {
-    const read = list.flatMap((bytes) => readRevocation(this.#engine, this.#trust.realm, bytes) ?? [])
-    const members = new Map<string, ReadRevocation>()
-    for (const byAuthority of [true, false]) {
-      for (const one of read) {
-        const key = hex(one.hash)
-        if (one.byAuthority !== byAuthority || members.has(key) || !isNamedAt(one.revocation, nowMs)) continue
-        members.set(key, one)
-      }
-    }
-    return [...members.values()]
-  }
-
-  /**
-   * Proves what is not known of a list, up to the first one that does not hold. A rotation service in the wrong hands, and a revoker, can
-   * name another list with each tick: what it takes to prove one is what it rests for, several times.
-   */
+  /** Proves what is not known of a list, up to the first one that does not hold. */
   #proveList(
     members: readonly ReadRevocation[],
     rotator: string,
   ): { readonly proved: readonly VerifiedRevocation[]; readonly isWhole: boolean } {
     const begunAt = this.#workedMs()
     const proved: VerifiedRevocation[] = []
-    let isWhole = true
-    let isResting = this.#clock.monotonic() < (this.#restsUntil.get(rotator) ?? 0)
+    let mayProve = this.#lists.mayProve(rotator, this.#clock.monotonic())
     for (const member of members) {
       const known = this.#find(member)
-      const hasToProve = known === undefined || !isAsGood(known, member)
-      const one = hasToProve && !isResting ? (this.#proveFormer(member) ?? known) : known
-      if (one !== undefined) proved.push(one)
-      else {
-        isWhole = false
-        isResting = true
-      }
+      const isProved = known !== undefined && isAsGood(known, member)
+      const one = isProved || !mayProve ? known : (this.#proveFormer(member) ?? known)
+      if (one === undefined) mayProve = false
+      else proved.push(one)
     }
-    const workMs = this.#workedMs() - begunAt
-    // What an authority has signed with its plan is not made to burden anybody.
-    if (rotator !== PLAN) this.#restsUntil.set(rotator, this.#clock.monotonic() + workMs * LIST_REST_PER_MS)
-    return { proved, isWhole }
-  }
-
-  /** @returns whether all of it has room there */
-  #remember(rotator: string, proved: readonly VerifiedRevocation[]): boolean {
-    const list = new RevocationShelf(this.#engine)
-    for (const one of proved) list.put(one)
-    if (list.size !== proved.length) return false
-    const before = this.#lists.get(rotator)
-    this.#lists.delete(rotator)
-    this.#lists.set(rotator, list)
-    const [oldest] = [...this.#lists.keys()].filter((name) => name !== PLAN)
-    if (oldest !== undefined && this.#lists.size > MAX_REVOCATION_LISTS + 1) {
-      this.#lists.delete(oldest)
-      this.#restsUntil.delete(oldest)
-    }
-    // What was held for that list alone may have room by now.
-    if (before !== undefined) this.#takeIn([...before.all()])
-    return true
+    this.#lists.spend(rotator, this.#workedMs() - begunAt, this.#clock.monotonic())
+    return { proved, isWhole: proved.length === members.length }
   }
 
   /** Into the own set, as far as there is room. @returns those that are new there */
@@ -343,15 +307,20 @@ export class RevocationSet {
     return added
   }
 
-  #shelves(): readonly RevocationShelf[] {
-    return [this.#own, ...this.#lists.values()]
+  *#shelves(): Iterable<RevocationShelf> {
+    yield this.#own
+    yield* this.#lists.shelves()
   }
 
   /** The same words with the best signature that is held. */
   #find({ hash }: Pick<VerifiedRevocation, 'hash'>): VerifiedRevocation | undefined {
     const key = hex(hash)
-    const held = this.#shelves().flatMap((shelf) => shelf.get(key) ?? [])
-    return held.find(({ byAuthority }) => byAuthority) ?? held[0]
+    let found: VerifiedRevocation | undefined
+    for (const shelf of this.#shelves()) {
+      const one = shelf.get(key)
+      if (found === undefined || one?.byAuthority === true) found = one ?? found
+    }
+    return found
   }
 
   /** Nothing of it need be verified then. */
@@ -362,7 +331,7 @@ export class RevocationSet {
 
   #reach(identity: string): Reach {
     let { byAuthority, byAny } = this.#own.reach(identity)
-    for (const list of this.#lists.values()) {
+    for (const list of this.#lists.shelves()) {
       const reach = list.reach(identity)
       byAuthority = Math.max(byAuthority, reach.byAuthority)
       byAny = Math.max(byAny, reach.byAny)
@@ -370,27 +339,9 @@ export class RevocationSet {
     return { byAuthority, byAny }
   }
 
-  /** As of the issue of the revoker's token: it could revoke when it did. */
   #proveFormer(read: ReadRevocation): VerifiedRevocation | undefined {
-    return this.#prove(read, (token) => {
-      const claims = this.#trust.verify(token, readClaims(token).issuedAt * 1000)
-      return claims.roles.includes('revoker') ? claims : undefined
-    })
-  }
-
-  /** @param revoker whose token it is; `undefined`, or an error, where it is nobody's who may revoke */
-  #prove(
-    read: ReadRevocation,
-    revoker: (token: string) => IdentityClaims | undefined,
-  ): VerifiedRevocation | undefined {
-    if (read.token === undefined) return proveRevocation(this.#engine, read, this.#trust.authorityKeys())
-    try {
-      const claims = revoker(read.token)
-      if (claims === undefined) return undefined
-      return proveRevocation(this.#engine, read, [decodeNkey('U', claims.identity)])
-    } catch {
-      return undefined
-    }
+    const around = { engine: this.#engine, trust: this.#trust }
+    return proveRevocation(around, read, (token) => formerRevoker(this.#trust, token))
   }
 
   #workedMs(): number {
