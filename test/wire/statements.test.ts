@@ -1,41 +1,21 @@
 import { describe, expect, it } from 'vitest'
-import { hex } from '../../src/base/bytes.ts'
-import {
-  MAX_NONCES_PER_TICK,
-  MAX_REVOCATIONS,
-  MAX_STATEMENT_BYTES,
-  MAX_STATEMENTS_PER_PAGE,
-  MAX_SUITES,
-} from '../../src/base/limits.ts'
+import { MAX_STATEMENT_BYTES } from '../../src/base/limits.ts'
 import { type Packable, pack } from '../../src/wire/msgpack.ts'
 import { encodeWire, WireType } from '../../src/wire/preamble.ts'
 import {
   decodeAnnouncement,
-  decodeAnswer,
-  decodeEpoch,
   decodeOrder,
-  decodePage,
-  decodeQuery,
   decodeRevocation,
   decodeSignedAnnouncement,
   decodeStatement,
-  decodeTick,
   encodeAnnouncement,
-  encodeEpoch,
   encodeOrder,
-  encodePage,
-  encodeQuery,
   encodeRevocation,
   encodeSignedAnnouncement,
   encodeStatement,
-  encodeTick,
-  type PageHead,
-  QueryKind,
-  readCursor,
-  writeCursor,
 } from '../../src/wire/statements.ts'
 import { malformed } from './packable.ts'
-import { announcement, epoch, order, revocation, tick } from './samples.ts'
+import { announcement, order, revocation } from './samples.ts'
 
 const bytes = (length: number) => new Uint8Array(length)
 const many = <T>(count: number, item: T): readonly T[] => new Array<T>(count).fill(item)
@@ -43,63 +23,13 @@ const signature = bytes(64)
 const short = 'A'.repeat(55)
 const long = 'A'.repeat(57)
 
-describe('an epoch', () => {
-  it('is read as it was written', () => {
-    for (const written of [epoch(), epoch({ suites: [], revocations: [bytes(3), bytes(300)] })]) {
-      expect(decodeEpoch(encodeEpoch(written))).toEqual(written)
-    }
-  })
-
-  it('holds as many suites and revocations as the limits say', () => {
-    const most = epoch({ suites: many(MAX_SUITES, 1), revocations: many(MAX_REVOCATIONS, bytes(1)) })
-    expect(decodeEpoch(encodeEpoch(most))).toEqual(most)
-  })
-
-  it.each<[string, Parameters<typeof epoch>[0]]>([
-    ['a realm that is too short', { realm: short }],
-    ['a realm that is too long', { realm: long }],
-    ['a short previous hash', { prevHash: bytes(31) }],
-    ['a long previous hash', { prevHash: bytes(33) }],
-    ['too many suites', { suites: many(MAX_SUITES + 1, 1) }],
-    ['a suite above one byte', { suites: [256] }],
-    ['too many revocations', { revocations: many(MAX_REVOCATIONS + 1, bytes(1)) }],
-    ['a revocation that is too large', { revocations: [bytes(MAX_STATEMENT_BYTES + 1)] }],
-  ])('is refused with %s', (_, changes) => {
-    expect(() => decodeEpoch(encodeEpoch(epoch(changes)))).toThrow(malformed)
-  })
-
-  it('shares no memory with the bytes that it was read from', () => {
-    const encoded = encodeEpoch(epoch({ revocations: [bytes(3)] }))
-    const read = decodeEpoch(encoded)
-    encoded.fill(0xff)
-    expect(read).toEqual(epoch({ revocations: [bytes(3)] }))
-  })
-})
-
-describe('a tick', () => {
-  it('is read as it was written', () => {
-    const most = tick({ nonces: many(MAX_NONCES_PER_TICK, bytes(16)) })
-    for (const written of [tick(), most]) expect(decodeTick(encodeTick(written))).toEqual(written)
-  })
-
-  it.each<[string, Parameters<typeof tick>[0]]>([
-    ['a realm that is too short', { realm: short }],
-    ['a short epoch hash', { epochHash: bytes(31) }],
-    ['a short revocations hash', { revocationsHash: bytes(0) }],
-    ['a short nonce', { nonces: [bytes(15)] }],
-    ['a long nonce', { nonces: [bytes(17)] }],
-    ['too many nonces', { nonces: many(MAX_NONCES_PER_TICK + 1, bytes(16)) }],
-  ])('is refused with %s', (_, changes) => {
-    expect(() => decodeTick(encodeTick(tick(changes)))).toThrow(malformed)
-  })
-})
-
 describe('a revocation', () => {
   it('is read as it was written', () => {
     for (const written of [
       revocation(),
       revocation({ reason: '' }),
       revocation({ reason: 'é'.repeat(100) }),
+      revocation({ past: 1 }),
     ]) {
       expect(decodeRevocation(encodeRevocation(written))).toEqual(written)
     }
@@ -111,6 +41,13 @@ describe('a revocation', () => {
     ['a reason above 256 bytes', { reason: 'a'.repeat(257) }],
   ])('is refused with %s', (_, changes) => {
     expect(() => decodeRevocation(encodeRevocation(revocation(changes)))).toThrow(malformed)
+  })
+
+  it('is refused where it says something else of the past, or nothing', () => {
+    const { realm, identity, since, until, reason } = revocation()
+    for (const past of [2, 255, '0', undefined])
+      expect(() => decodeRevocation(pack([realm, identity, since, until, reason, past]))).toThrow(malformed)
+    expect(() => decodeRevocation(pack([realm, identity, since, until, reason]))).toThrow(malformed)
   })
 })
 
@@ -130,11 +67,11 @@ describe('an order', () => {
     expect(() => decodeOrder(encodeOrder(order(changes)))).toThrow(malformed)
   })
 
-  it('is refused with a fourth field, and without the third', () => {
-    const { realm, number, epochHash } = order()
-    expect(decodeOrder(pack([realm, number, epochHash]))).toEqual(order())
-    expect(() => decodeOrder(pack([realm, number, epochHash, 1]))).toThrow(malformed)
-    expect(() => decodeOrder(pack([realm, number]))).toThrow(malformed)
+  it('is refused with a fifth field, and without the fourth', () => {
+    const { realm, number, epochHash, at } = order()
+    expect(decodeOrder(pack([realm, number, epochHash, at]))).toEqual(order())
+    expect(() => decodeOrder(pack([realm, number, epochHash, at, 1]))).toThrow(malformed)
+    expect(() => decodeOrder(pack([realm, number, epochHash]))).toThrow(malformed)
   })
 })
 
@@ -211,12 +148,21 @@ describe('an announcement', () => {
 })
 
 describe('a signed statement', () => {
-  const types = [WireType.epoch, WireType.tick, WireType.revocation, WireType.order] as const
+  const types = [WireType.notice, WireType.revocation, WireType.order, WireType.plan] as const
+  const unnamed = [WireType.notice, WireType.order, WireType.plan] as const
 
-  it.each(types)('of type %i is read as it was written, with a token and without', (type) => {
-    for (const token of ['a.b.c', undefined]) {
-      const written = { structure: bytes(40), signature, token }
-      expect(decodeStatement(type, encodeStatement(type, written))).toEqual(written)
+  it.each(types)('of type %i is read as it was written', (type) => {
+    const written = { structure: bytes(40), signature, token: undefined }
+    expect(decodeStatement(type, encodeStatement(type, written))).toEqual(written)
+  })
+
+  it('names its signer by a token as a revocation, and as nothing else', () => {
+    const written = { structure: bytes(40), signature, token: 'a.b.c' }
+    const wire = encodeStatement(WireType.revocation, written)
+    expect(decodeStatement(WireType.revocation, wire)).toEqual(written)
+    for (const type of unnamed) {
+      for (const token of ['a.b.c', ''])
+        expect(() => decodeStatement(type, encodeStatement(type, { ...written, token }))).toThrow(malformed)
     }
   })
 
@@ -230,21 +176,10 @@ describe('a signed statement', () => {
     }
   })
 
-  it('may be larger than 64 KiB as an epoch only', () => {
+  it('is refused above 64 KiB', () => {
     const large = { structure: bytes(MAX_STATEMENT_BYTES), signature, token: undefined }
-    expect(decodeStatement(WireType.epoch, encodeStatement(WireType.epoch, large))).toEqual(large)
-    for (const type of [WireType.tick, WireType.revocation, WireType.order] as const) {
+    for (const type of types)
       expect(() => decodeStatement(type, encodeStatement(type, large))).toThrow(malformed)
-    }
-  })
-
-  it('is refused as an epoch above 1 MiB', () => {
-    const wire = encodeStatement(WireType.epoch, {
-      structure: bytes(1024 * 1024),
-      signature,
-      token: undefined,
-    })
-    expect(() => decodeStatement(WireType.epoch, wire)).toThrow(malformed)
   })
 
   it.each<[string, readonly Packable[]]>([
@@ -257,95 +192,16 @@ describe('a signed statement', () => {
     ['no place for the token', [bytes(9), bytes(64)]],
     ['a fourth field', [bytes(9), bytes(64), undefined, undefined]],
   ])('is refused with %s', (_, fields) => {
-    expect(() => decodeStatement(WireType.tick, encodeWire(WireType.tick, fields))).toThrow(malformed)
+    expect(() => decodeStatement(WireType.revocation, encodeWire(WireType.revocation, fields))).toThrow(
+      malformed,
+    )
   })
 
   it('shares no memory with the bytes that it was read from', () => {
-    const wire = encodeStatement(WireType.tick, { structure: bytes(40), signature, token: undefined })
-    const read = decodeStatement(WireType.tick, wire)
+    const wire = encodeStatement(WireType.order, { structure: bytes(40), signature, token: undefined })
+    const read = decodeStatement(WireType.order, wire)
     wire.fill(0xff)
     expect(read.structure).toEqual(bytes(40))
     expect(read.signature).toEqual(bytes(64))
-  })
-})
-
-describe('a query', () => {
-  it.each(Object.entries(QueryKind))('for %s is read as it was written', (_, kind) => {
-    const nonce = bytes(16)
-    for (const cursor of [undefined, bytes(32)])
-      expect(decodeQuery(encodeQuery({ nonce, kind, cursor }))).toEqual({ nonce, kind, cursor })
-  })
-
-  it.each<[string, readonly Packable[]]>([
-    ['a kind that is not known', [bytes(16), 5, undefined]],
-    ['no kind', [bytes(16), undefined, undefined]],
-    ['no nonce', [undefined, 0, undefined]],
-    ['a short nonce', [bytes(15), 0, undefined]],
-    ['a long nonce', [bytes(17), 0, undefined]],
-    ['a cursor above 64 bytes', [bytes(16), 1, bytes(65)]],
-    ['a cursor that is an integer', [bytes(16), 1, 1]],
-    ['no place for the cursor', [bytes(16), 1]],
-    ['a fourth field', [bytes(16), 1, undefined, undefined]],
-  ])('is refused with %s', (_, fields) => {
-    expect(() => decodeQuery(encodeWire(WireType.query, fields))).toThrow(malformed)
-  })
-})
-
-describe('a page', () => {
-  it('is read as it was written', () => {
-    const most = many(MAX_STATEMENTS_PER_PAGE, bytes(20))
-    for (const [statements, next] of [
-      [[], undefined],
-      [most, bytes(8)],
-    ] as const) {
-      const page = { nonce: bytes(16), kind: QueryKind.epochs, statements, next }
-      expect(decodePage(encodePage(page))).toEqual(page)
-    }
-  })
-
-  it('is read no further than its nonce and its kind where it was not asked for', () => {
-    const asked: PageHead[] = []
-    const isAsked = (head: PageHead): boolean => {
-      asked.push(head)
-      return false
-    }
-    const unreadable = encodeWire(WireType.page, [bytes(16), QueryKind.epochs, 'no list', undefined])
-    expect(decodeAnswer(unreadable, isAsked)).toBeUndefined()
-    expect(asked).toEqual([{ nonce: bytes(16), kind: QueryKind.epochs }])
-    expect(() => decodeAnswer(unreadable, () => true)).toThrow(malformed)
-  })
-
-  it.each<[string, readonly Packable[]]>([
-    ['no nonce', [undefined, 1, [], undefined]],
-    ['a short nonce', [bytes(15), 1, [], undefined]],
-    ['too many statements', [bytes(16), 1, many(MAX_STATEMENTS_PER_PAGE + 1, bytes(1)), undefined]],
-    ['statements that are nil', [bytes(16), 1, undefined, undefined]],
-    ['a statement that is a string', [bytes(16), 1, ['a'], undefined]],
-    ['a statement above 1 MiB', [bytes(16), 1, [bytes(1024 * 1024 + 1)], undefined]],
-    ['a kind that is not known', [bytes(16), 5, [], undefined]],
-    ['a cursor above 64 bytes', [bytes(16), 1, [], bytes(65)]],
-    ['no place for the cursor', [bytes(16), 1, []]],
-    ['a fifth field', [bytes(16), 1, [], undefined, undefined]],
-  ])('is refused with %s', (_, fields) => {
-    expect(() => decodePage(encodeWire(WireType.page, fields))).toThrow(malformed)
-  })
-})
-
-describe('a cursor', () => {
-  it.each([0, 1, 2 ** 32, Number.MAX_SAFE_INTEGER])('holds the place %i', (place) => {
-    expect(readCursor(writeCursor(place))).toBe(place)
-  })
-
-  it('is eight bytes, big-endian', () => {
-    expect(hex(writeCursor(258))).toBe('0000000000000102')
-  })
-
-  it.each([0, 7, 9, 32])('of %i bytes means the beginning', (length) => {
-    expect(readCursor(bytes(length).fill(1))).toBe(0)
-  })
-
-  it('means the beginning where there is none, and is read out of a larger buffer', () => {
-    expect(readCursor(undefined)).toBe(0)
-    expect(readCursor(Uint8Array.from([9, 9, 0, 0, 0, 0, 0, 0, 0, 5, 9]).subarray(2, 10))).toBe(5)
   })
 })

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { concat } from '../../src/base/bytes.ts'
-import { decodeEndorsed, encodeEndorsed } from '../../src/wire/endorsed.ts'
 import { decodeFrameContent, decodePayloads } from '../../src/wire/frame.ts'
 import {
   decodeHandshake,
@@ -10,7 +9,16 @@ import {
   SessionMode,
 } from '../../src/wire/handshake.ts'
 import { type Packable, pack } from '../../src/wire/msgpack.ts'
+import {
+  decodeEpoch,
+  decodeNotice,
+  decodePlan,
+  encodeEpoch,
+  encodeNotice,
+  encodePlan,
+} from '../../src/wire/plans.ts'
 import { WireType } from '../../src/wire/preamble.ts'
+import { decodePage, decodeQuery, encodePage, encodeQuery, QueryKind } from '../../src/wire/queries.ts'
 import { decodeRefusal, encodeRefusal, RefusalReason } from '../../src/wire/refusal.ts'
 import {
   decodeContent,
@@ -21,28 +29,20 @@ import {
 } from '../../src/wire/sealed.ts'
 import {
   decodeAnnouncement,
-  decodeEpoch,
   decodeOrder,
-  decodePage,
-  decodeQuery,
   decodeRevocation,
   decodeSignedAnnouncement,
   decodeStatement,
-  decodeTick,
   encodeAnnouncement,
-  encodeEpoch,
   encodeOrder,
-  encodePage,
-  encodeQuery,
   encodeRevocation,
   encodeSignedAnnouncement,
   encodeStatement,
-  encodeTick,
-  QueryKind,
 } from '../../src/wire/statements.ts'
+import { decodeSignedTick, decodeTick, encodeSignedTick, encodeTick } from '../../src/wire/ticks.ts'
 import { contentOf } from '../session/pair.ts'
 import { decodeLeniently, malformed } from './packable.ts'
-import { announcement, content, epoch, header, order, revocation, tick } from './samples.ts'
+import { announcement, content, epoch, header, notice, order, plan, revocation, tick } from './samples.ts'
 
 /** Parsing comes before every budget: what it costs is counted in bytes that are read, which no machine changes. */
 const FEW_BYTES = 32
@@ -73,6 +73,7 @@ const wire = (name: string, good: Uint8Array, decode: Structure['decode']): Stru
 const sixteen = new Uint8Array(16).fill(1)
 const signature = new Uint8Array(64).fill(5)
 const pairs = [{ name: 'a', value: 'b' }]
+const former = { version: 1, rotators: plan().rotators, threshold: 1 }
 const full = { reply: 'inbox.1', inReplyTo: sixteen, headers: pairs, clearHeaders: pairs }
 const structures: readonly Structure[] = [
   wire('a sealed message', encodeSealed(0, encodeSealedHeader(header()), new Uint8Array(200)), decodeSealed),
@@ -93,20 +94,26 @@ const structures: readonly Structure[] = [
     encodeRefusal({ sid: sixteen, kid: sixteen, reason: RefusalReason.ended, tag: sixteen }),
     decodeRefusal,
   ),
-  bare('an epoch', encodeEpoch(epoch({ revocations: [new Uint8Array(40)] })), decodeEpoch),
-  bare('a tick', encodeTick(tick({ nonces: [sixteen] })), decodeTick),
+  bare('a plan', encodePlan(plan({ version: 2, former })), decodePlan),
+  bare('an epoch', encodeEpoch(epoch()), decodeEpoch),
+  bare('a notice', encodeNotice(notice()), decodeNotice),
+  bare('a tick', encodeTick(tick()), decodeTick),
+  wire(
+    'a signed tick',
+    encodeSignedTick({ structure: encodeTick(tick()), signature, index: 3, path: new Uint8Array(96) }),
+    decodeSignedTick,
+  ),
   bare('a revocation', encodeRevocation(revocation()), decodeRevocation),
   bare('an order', encodeOrder(order()), decodeOrder),
   bare('an announcement', encodeAnnouncement(announcement()), decodeAnnouncement),
-  bare(
-    'an endorsed revocation',
-    encodeEndorsed({ statement: new Uint8Array(40), endorsement: signature }),
-    decodeEndorsed,
-  ),
   wire(
     'a signed statement',
-    encodeStatement(WireType.epoch, { structure: encodeEpoch(epoch()), signature, token: 'a.b.c' }),
-    (bytes) => decodeStatement(WireType.epoch, bytes),
+    encodeStatement(WireType.revocation, {
+      structure: encodeRevocation(revocation()),
+      signature,
+      token: 'a.b.c',
+    }),
+    (bytes) => decodeStatement(WireType.revocation, bytes),
   ),
   wire(
     'a signed announcement',
@@ -115,14 +122,14 @@ const structures: readonly Structure[] = [
   ),
   wire(
     'a query',
-    encodeQuery({ nonce: sixteen, kind: QueryKind.announcement, cursor: new Uint8Array(32) }),
+    encodeQuery({ nonce: sixteen, kind: QueryKind.byHash, cursor: new Uint8Array(32) }),
     decodeQuery,
   ),
   wire(
     'a page',
     encodePage({
       nonce: sixteen,
-      kind: QueryKind.epochs,
+      kind: QueryKind.announcements,
       statements: [new Uint8Array(9)],
       next: new Uint8Array(8),
     }),
