@@ -37,6 +37,7 @@ const COMMANDS: readonly Loaded[] = [
   { name: 'reply', load: async () => (await import('./commands/reply.ts')).registerReply },
   { name: 'mcp', load: async () => (await import('./mcp/mcp.ts')).registerMcp },
   { name: 'bench', load: async () => (await import('./commands/bench.ts')).registerBench },
+  { name: 'plan', load: async () => (await import('./commands/plan.ts')).registerPlan },
   { name: 'rotate', load: async () => (await import('./commands/rotate.ts')).registerRotate },
   { name: 'rotator', load: async () => (await import('./commands/rotator.ts')).registerRotator },
   { name: 'demo', load: loadDemo },

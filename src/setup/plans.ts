@@ -3,15 +3,13 @@ import { SubrosaError } from '../base/errors.ts'
 import { MAX_PLAN_MS, MAX_ROTATORS } from '../base/limits.ts'
 import { engineFor } from '../crypto/engine.ts'
 import { fingerprint } from '../identity/fingerprint.ts'
-import { Trust } from '../identity/trust.ts'
 import { listHash, signPlan } from '../keys/plan.ts'
-import { RevocationSet } from '../keys/revocations.ts'
 import type { Plan } from '../wire/plans.ts'
 import { createFile } from './files.ts'
 import { planPath } from './layout.ts'
 import { formatPlan, newestPlan, type PlanRecord } from './plan-records.ts'
 import type { Realm } from './realm.ts'
-import { listRevocations } from './revocation-records.ts'
+import { recordedRevocations } from './revocation-records.ts'
 import { type EpochTimes, firstSchedule, nextSchedules, withoutPast } from './schedules.ts'
 import { loadAuthority } from './signers.ts'
 
@@ -123,9 +121,8 @@ async function writeNext(
   if (new Set(rotators).size !== rotators.length)
     throw new RangeError('a rotation service stands in the plan twice')
   const engine = engineFor()
-  const set = new RevocationSet({ engine, trust: new Trust(engine, { authority: realm.authority }) })
-  const recorded = (await listRevocations(realm, made)).map(({ statement }) => statement)
-  for (const bytes of [...recorded, ...revocations]) set.take(bytes, made)
+  const set = await recordedRevocations(realm, made)
+  for (const bytes of revocations) set.take(bytes, made)
   const revoked = rotators.find((rotator) => set.revokedByAuthority(rotator))
   if (revoked !== undefined)
     throw new SubrosaError('ERR_SETUP', `the key ${fingerprint(revoked)} is revoked: it counts in no plan`, {

@@ -1,5 +1,8 @@
 import { join } from 'node:path'
 import { SubrosaError } from '../base/errors.ts'
+import { engineFor } from '../crypto/engine.ts'
+import { Trust } from '../identity/trust.ts'
+import { RevocationSet } from '../keys/revocations.ts'
 import { listFolder, readFileIfAny } from './files.ts'
 import { realmLayout } from './layout.ts'
 import type { Realm } from './realm.ts'
@@ -33,6 +36,18 @@ export async function listRevocations(realm: Realm, nowMs: number): Promise<read
     if (record !== undefined && record.until > nowMs) records.push(record)
   }
   return records
+}
+
+/**
+ * The same as a set, as an agent would hold it.
+ *
+ * @throws as {@link listRevocations}
+ */
+export async function recordedRevocations(realm: Realm, nowMs: number): Promise<RevocationSet> {
+  const engine = engineFor()
+  const set = new RevocationSet({ engine, trust: new Trust(engine, { authority: realm.authority }) })
+  for (const { statement } of await listRevocations(realm, nowMs)) set.take(statement, nowMs)
+  return set
 }
 
 /** The text of a revocation's file. */

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
 import { fingerprint } from '../../identity/fingerprint.ts'
 import type { Role } from '../../identity/token.ts'
-import { type AgentRequest, addAgent } from '../../setup/agents.ts'
+import { type AgentRequest, addAgent, MAX_LIFETIME_MS } from '../../setup/agents.ts'
 import { formatBundle } from '../../setup/bundle.ts'
 import { createFile, readFileIfAny } from '../../setup/files.ts'
 import { agentPaths } from '../../setup/layout.ts'
@@ -21,9 +21,6 @@ import {
   serverOption,
 } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
-
-/** The revoked identity is refused for so long: far longer than any of its tokens lasts that this folder does not know of. */
-const SUCCEEDED_MS = 400 * 86_400_000
 
 interface AgentAddOptions {
   readonly realm: string
@@ -106,9 +103,10 @@ async function add(terminal: Terminal, name: string, options: AgentAddOptions): 
     })
   const key = options.key === undefined ? undefined : await resolvePublicKey(options.key)
   const succeed = async (): Promise<void> => {
-    const request = { name, reason: 'another identity has its name', lastsMs: SUCCEEDED_MS }
-    await revokeAndPublish(realm, request, options.server)
-    note(terminal, `the identity that was ${name} is revoked: the rotation service holds it`)
+    // As long as any of its tokens lasts that this folder does not know of.
+    const request = { name, reason: 'another identity has its name', lastsMs: MAX_LIFETIME_MS }
+    await revokeAndPublish(realm, request, { server: options.server })
+    note(terminal, `the identity that was ${name} is revoked, and that is confirmed`)
   }
   const { claims, identityPath } = await addAgent(realm, {
     ...toRequest(name, options),

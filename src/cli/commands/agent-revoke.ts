@@ -1,13 +1,18 @@
-import type { Command } from 'commander'
-import { openRealm } from '../../setup/realm.ts'
+import { type Command, Option } from 'commander'
+import { SubrosaError } from '../../base/errors.ts'
+import { findAgent } from '../../setup/agent-records.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
+import { openRealm, type Realm } from '../../setup/realm.ts'
 import { revokeAndPublish } from '../realm/revoke.ts'
-import { addExamples, parseName, realmOption, serverOption } from '../terminal/options.ts'
+import { addExamples, parseDuration, parseName, realmOption, serverOption } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 
 interface AgentRevokeOptions {
   readonly realm: string
   readonly reason?: string
   readonly server?: string
+  readonly timeout?: number
+  readonly yes?: true
 }
 
 /** Registers `subrosa agent revoke`. */
@@ -15,21 +20,50 @@ export function registerAgentRevoke(agent: Command, terminal: Terminal): void {
   const command = agent
     .command('revoke')
     .description(
-      'revoke an identity at once: sign it, publish it, and see that the rotation service holds it',
+      'revoke an identity: sign it, publish it, and repeat it until enough rotation services hold it',
     )
     .argument('<name>', 'the agent', parseName)
     .option('--reason <text>', 'what all agents are told')
+    .option('--yes', 'revoke a rotation service too')
     .addOption(realmOption(terminal))
     .addOption(serverOption())
+    .addOption(
+      new Option('--timeout <duration>', 'how long to wait until it is confirmed (default: 10s)').argParser(
+        parseDuration,
+      ),
+    )
     .action((name: string, options: AgentRevokeOptions) => revoke(terminal, name, options))
-  addExamples(command, "subrosa agent revoke intern --reason 'left the company'")
+  addExamples(
+    command,
+    "subrosa agent revoke intern --reason 'left the company'",
+    'subrosa agent revoke rotator-2 --yes',
+  )
 }
 
 async function revoke(terminal: Terminal, name: string, options: AgentRevokeOptions): Promise<void> {
-  const { reason } = options
+  const { reason, server, timeout: timeoutMs, yes } = options
   const realm = await openRealm(options.realm)
+  if (!yes) await refuseRotator(realm, name)
   const request = { name, ...(reason !== undefined && { reason }) }
-  const record = await revokeAndPublish(realm, request, options.server)
+  const { record, holders } = await revokeAndPublish(realm, request, { server, timeoutMs })
   terminal.data(record.path)
-  note(terminal, `${name} is revoked: the rotation service holds it, and agents are told`)
+  note(
+    terminal,
+    `${name} is revoked, and that is confirmed: ${holders} rotation services hold it; no agent seals to it later than 90 s from now`,
+  )
+}
+
+/** @throws SubrosaError ERR_SETUP that says what the revocation of a rotation service does */
+async function refuseRotator(realm: Realm, name: string): Promise<void> {
+  const { plan } = await newestPlan(realm)
+  const agent = await findAgent(realm, name)
+  if (agent === undefined || !plan.rotators.includes(agent.claims.identity)) return
+  const { length } = plan.rotators
+  throw new SubrosaError(
+    'ERR_SETUP',
+    `${name} is a rotation service of plan ${plan.version}: once it is revoked it counts for no threshold, for ever, and ${length - 1} are left of which ${plan.threshold} must answer`,
+    {
+      hint: `where its key was stolen: subrosa plan replace-rotator ${name} --stolen, which revokes it too; where it moves or its record is lost: the same without --stolen; to revoke it all the same: --yes`,
+    },
+  )
 }

@@ -1,19 +1,20 @@
-import type { Command } from 'commander'
-import { issueBrokerUser } from '../../setup/broker-users.ts'
-import { realmLayout } from '../../setup/layout.ts'
+import { type Command, Option } from 'commander'
+import { SubrosaError } from '../../base/errors.ts'
+import { engineFor } from '../../crypto/engine.ts'
+import { Trust } from '../../identity/trust.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
 import { openRealm } from '../../setup/realm.ts'
-import { listRevocations } from '../../setup/revocation-records.ts'
+import { recordedRevocations } from '../../setup/revocation-records.ts'
 import { loadAuthority } from '../../setup/signers.ts'
-import { connectBroker } from '../realm/dial.ts'
-import { orderRotation } from '../realm/order-rotation.ts'
-import { addExamples, realmOption, serverOption } from '../terminal/options.ts'
+import { asOperator } from '../realm/operator.ts'
+import { FRESH_KEYS_MS, orderFreshKeys } from '../realm/order-fresh-keys.ts'
+import { addExamples, parseDuration, realmOption, serverOption } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
-
-const LOGIN_LIFETIME_MS = 10 * 60_000
 
 interface RotateNowOptions {
   readonly realm: string
   readonly server?: string
+  readonly timeout: number
   readonly json?: true
 }
 
@@ -21,30 +22,47 @@ interface RotateNowOptions {
 export function registerRotateNow(rotate: Command, terminal: Terminal): void {
   const command = rotate
     .command('now')
-    .description('have the rotation service begin the next epoch at once, and print its number')
+    .description('have every instance make fresh keys within this epoch, and print how many have')
     .option('--json', 'as JSON')
     .addOption(realmOption(terminal))
     .addOption(serverOption())
+    .addOption(
+      new Option('--timeout <duration>', 'how long to wait for them: each takes up to 30s')
+        .argParser(parseDuration)
+        .default(FRESH_KEYS_MS, '35s'),
+    )
     .action((options: RotateNowOptions) => rotateNow(terminal, options))
-  addExamples(command, 'subrosa rotate now', 'subrosa rotate now --json | jq .epoch')
+  command.addHelpText(
+    'after',
+    '\nThe old keys open what is under way, until the grace of the epoch is over. At most three orders count in an epoch, a minute apart.',
+  )
+  addExamples(command, 'subrosa rotate now', 'subrosa rotate now --json | jq .renewed')
 }
 
-async function rotateNow(terminal: Terminal, { realm: dir, server, json }: RotateNowOptions): Promise<void> {
-  const realm = await openRealm(dir)
-  const signer = await loadAuthority(realm)
-  const revocations = (await listRevocations(realm, Date.now())).map(({ statement }) => statement)
-  const nc = await connectBroker({
-    server: server ?? realm.server,
-    // For this one time: nothing that may do everything is left lying about.
-    creds: await issueBrokerUser(realm, 'subrosa-rotate-now', { expiresInMs: LOGIN_LIFETIME_MS }),
-    caPath: realmLayout(realm.dir).caCertificate,
-    name: 'subrosa rotate now',
-  })
-  try {
-    const epoch = await orderRotation(nc, { trust: { authority: realm.authority }, signer, revocations })
-    terminal.data(json ? JSON.stringify({ epoch }) : String(epoch))
-    note(terminal, `epoch ${epoch} has begun: agents move over as soon as they have announced keys for it`)
-  } finally {
-    await nc.close()
+async function rotateNow(terminal: Terminal, options: RotateNowOptions): Promise<void> {
+  const { server, timeout: timeoutMs, json } = options
+  const realm = await openRealm(options.realm)
+  const { plan } = await newestPlan(realm)
+  const parts = {
+    plan,
+    signer: await loadAuthority(realm),
+    trust: new Trust(engineFor(), { authority: realm.authority }),
+    revocations: await recordedRevocations(realm, Date.now()),
   }
+  const found = await asOperator(
+    realm,
+    { plans: [plan], server, purpose: 'subrosa rotate now', timeoutMs },
+    (operator) => orderFreshKeys(operator, parts),
+  )
+  const { epoch, live, renewed } = found
+  terminal.data(json ? JSON.stringify(found) : `${renewed} of ${live}`)
+  if (renewed < live)
+    throw new SubrosaError(
+      'ERR_TIMEOUT',
+      `${live - renewed} of ${live} instances have not announced fresh keys in time`,
+      {
+        hint: 'they may be gone, or follow no further order in this epoch: subrosa keys shows who is there',
+      },
+    )
+  note(terminal, `every instance has fresh keys for epoch ${epoch}`)
 }

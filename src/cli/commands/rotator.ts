@@ -1,112 +1,84 @@
 import type { NatsConnection } from '@nats-io/transport-node'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
-import {
-  DEFAULT_EPOCH_MS,
-  DEFAULT_GRACE_MS,
-  DEFAULT_LEAD_MS,
-  DEFAULT_LEASE_MS,
-  DEFAULT_TICK_MS,
-} from '../../base/limits.ts'
 import { loadIdentity, readSecretFile } from '../../identity/keyfiles/key-file.ts'
 import { protocolSubjects } from '../../keys/subjects.ts'
 import { fileRotationStore } from '../../rotation/file-store.ts'
-import { jetStreamRotationLog } from '../../rotation/jetstream-log.ts'
 import { type RotationOptions, type RotationService, startRotationService } from '../../rotation/service.ts'
-import { leaveReplicas, type RotationStore } from '../../rotation/store.ts'
-import { agentPaths, realmLayout } from '../../setup/layout.ts'
+import { realmLayout } from '../../setup/layout.ts'
+import { findPlan } from '../../setup/plan-records.ts'
 import { openRealm, type Realm } from '../../setup/realm.ts'
 import { listRevocations } from '../../setup/revocation-records.ts'
 import { connectBroker } from '../realm/dial.ts'
+import {
+  findOwnRotator,
+  type OwnRotatorOptions,
+  ownRotatorOption,
+  recordOption,
+} from '../realm/own-rotator.ts'
 import { addLogOptions, type LogOptions, openLog } from '../terminal/log.ts'
-import { addExamples, parseDuration, realmOption, serverOption } from '../terminal/options.ts'
+import { addExamples, realmOption, serverOption } from '../terminal/options.ts'
+import { planRemarks } from '../terminal/plan-view.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
+import { registerRotatorBegin } from './rotator-begin.ts'
 
-const ROTATOR = 'rotator'
-
-interface RotatorOptions extends LogOptions {
+interface RotatorOptions extends OwnRotatorOptions, LogOptions {
   readonly realm: string
-  readonly identity?: string
-  readonly creds?: string
   readonly server?: string
-  readonly state?: string
-  readonly epoch: number
-  readonly lead: number
-  readonly grace: number
-  readonly tick: number
-  readonly jetstream?: true
-  readonly lease: number
-  readonly alone?: true
 }
 
 /** Registers `subrosa rotator`. */
 export function registerRotator(program: Command, terminal: Terminal): void {
   const command = program
     .command('rotator')
-    .description(
-      'run the rotation service of a realm until interrupted; without --jetstream exactly one may run',
-    )
+    .description('run a rotation service of a realm until interrupted; its record must have been begun')
     .addOption(realmOption(terminal))
-    .option('--identity <file>', "its identity; default: the realm's agent rotator")
-    .option('--creds <file>', "its login to the broker; default: the realm's agent rotator")
+    .addOption(ownRotatorOption())
+    .option('--identity <file>', 'its identity, where it is not in that folder')
+    .option('--creds <file>', 'its login to the broker, where it is not in that folder')
     .addOption(serverOption())
-    .option('--state <dir>', "what it must not forget; default: rotation in the realm's folder")
-    .addOption(durationOption('--epoch', 'how long an epoch lasts', DEFAULT_EPOCH_MS, '1h'))
-    .addOption(durationOption('--lead', 'how long an epoch overlaps with the next', DEFAULT_LEAD_MS, '5m'))
-    .addOption(durationOption('--grace', 'how late its messages may arrive', DEFAULT_GRACE_MS, '5m'))
-    .addOption(durationOption('--tick', 'how often it proves that it lives', DEFAULT_TICK_MS, '15s'))
-    .option('--jetstream', 'run as one of several replicas, of which one leads; each has its own --state')
-    .addOption(
-      durationOption('--lease', 'how long a replica leads without a sign of life', DEFAULT_LEASE_MS, '3s'),
-    )
-    .addOption(
-      new Option(
-        '--alone',
-        'go back from --jetstream: every other replica is stopped for good, and none had a newer epoch',
-      ).conflicts('jetstream'),
-    )
+  recordOption(command)
   addLogOptions(command, 'info').action((options: RotatorOptions) => rotate(terminal, options))
   addExamples(
     command,
     'subrosa rotator',
-    'subrosa rotator --realm /etc/subrosa --epoch 15m --lead 2m',
-    'subrosa rotator --jetstream --state /var/lib/subrosa',
+    'subrosa rotator --realm /etc/subrosa --as rotator-2 --state /var/lib/subrosa',
   )
-}
-
-function durationOption(flag: string, description: string, byDefault: number, shown: string): Option {
-  return new Option(`${flag} <duration>`, description).argParser(parseDuration).default(byDefault, shown)
+  registerRotatorBegin(command, terminal)
 }
 
 async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void> {
   const realm = await openRealm(options.realm)
   const { server = realm.server } = options
-  const paths = agentPaths(realm.dir, ROTATOR)
-  const identity = await loadIdentity(`file:${options.identity ?? paths.identity}`)
+  const { name, identity, creds, state } = await findOwnRotator(realm, options)
+  const record = await findPlan(realm)
+  for (const remark of record === undefined ? [] : planRemarks(record.plan, Date.now()))
+    note(terminal, remark)
+  const parts = {
+    identity: await loadIdentity(`file:${identity}`),
+    trust: { authority: realm.authority },
+    log: await openLog(terminal, options),
+    // The folder is the operator's: a record that was just begun believes nobody else.
+    ...(record !== undefined && { plan: record.kept }),
+  }
   const nc = await connectBroker({
     server,
-    creds: await readSecretFile(options.creds ?? paths.creds),
+    creds: await readSecretFile(creds),
     caPath: realmLayout(realm.dir).caCertificate,
-    name: 'subrosa rotator',
+    name: `subrosa ${name}`,
     reconnect: true,
-    // The broker lets no agent publish there: nobody else answers for JetStream.
-    inboxPrefix: `${protocolSubjects(realm.key).root}.reply`,
   })
   // From here on an interrupt ends the service in order.
   const interrupted = terminal.interrupted()
   try {
-    const sharedLog = options.jetstream && jetStreamRotationLog(nc, { leaseMs: options.lease })
-    const service = await start(nc, options, {
-      identity,
-      trust: { authority: realm.authority },
-      store: fileRotationStore(options.state ?? realmLayout(realm.dir).rotation),
-      log: await openLog(terminal, options),
-      ...(sharedLog && { sharedLog }),
-    })
+    const service = await start(nc, { ...parts, store: fileRotationStore(state) })
     try {
       await publishRecorded(nc, realm)
-      note(terminal, `the rotation service of ${realm.key} runs on ${server}`)
-      await ending(nc, interrupted)
+      note(
+        terminal,
+        `the rotation service ${name} of ${realm.key} runs on ${server}, ${standingText(service)}`,
+      )
+      await ending(nc, { interrupted, name })
     } finally {
       await service.close()
     }
@@ -117,19 +89,18 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
 }
 
 /** A service that does not start leaves its record to the next one. */
-async function start(
-  nc: NatsConnection,
-  { epoch, lead, grace, tick, alone }: RotatorOptions,
-  parts: RotationOptions & { readonly store: RotationStore },
-): Promise<RotationService> {
+async function start(nc: NatsConnection, options: RotationOptions): Promise<RotationService> {
   try {
-    if (alone) leaveReplicas(parts.store)
-    const times = { epochMs: epoch, leadMs: lead, graceMs: grace, tickMs: tick }
-    return await startRotationService(nc, { ...parts, ...times })
+    return await startRotationService(nc, options)
   } catch (error) {
-    parts.store.close()
+    options.store.close()
     throw error
   }
+}
+
+function standingText({ standing, planVersion }: RotationService): string {
+  if (standing === 1) return `under plan ${planVersion}`
+  return `and hands over under plan ${planVersion}, until it holds what the others hold`
 }
 
 /** Revocations that were signed here while nothing ran. Those that are known already change nothing. */
@@ -139,10 +110,13 @@ async function publishRecorded(nc: NatsConnection, realm: Realm): Promise<void> 
 }
 
 /** Resolves when somebody asks for the end. @throws SubrosaError ERR_CONNECTION when the broker sends us away */
-async function ending(nc: NatsConnection, interrupted: Promise<void>): Promise<void> {
+async function ending(
+  nc: NatsConnection,
+  { interrupted, name }: { readonly interrupted: Promise<void>; readonly name: string },
+): Promise<void> {
   const closed = nc.closed().then((cause) => {
     throw new SubrosaError('ERR_CONNECTION', 'the broker ended the connection', {
-      hint: 'its login may have expired: subrosa agent add rotator --renew',
+      hint: `its login may have expired: subrosa agent add ${name} --renew`,
       cause,
     })
   })

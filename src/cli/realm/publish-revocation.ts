@@ -1,63 +1,59 @@
-import { samePublic } from '../../base/bytes.ts'
-import { type Clock, systemClock } from '../../base/clock.ts'
-import { SubrosaError } from '../../base/errors.ts'
-import type { NatsLike } from '../../bus/nats-like.ts'
-import { Questions } from '../../bus/realm/questions.ts'
+import { hex } from '../../base/bytes.ts'
 import { engineFor } from '../../crypto/engine.ts'
-import { Trust, type TrustOptions } from '../../identity/trust.ts'
-import { RevocationSet } from '../../keys/revocations.ts'
-import { protocolSubjects } from '../../keys/subjects.ts'
-import { QueryKind } from '../../wire/statements.ts'
+import { type HeldPlan, revocationHash } from '../../keys/plan.ts'
+import { NamedSets } from './named-sets.ts'
+import type { Operator } from './operator.ts'
+import { type PlanWord, wordOn } from './publish-plan.ts'
 
-/** Longer than one replica takes to follow another. */
-const DEFAULT_TIMEOUT_MS = 10_000
-
-/** What is published, and where. */
-export interface PublishRevocationOptions {
-  readonly trust: TrustOptions
-  /** The signed statement. */
-  readonly statement: Uint8Array
-  /** Milliseconds in which the rotation service must confirm. Default 10,000. */
-  readonly timeoutMs?: number
-  readonly clock?: Clock
+/** How far a revocation has come. */
+export interface RevocationWord {
+  /**
+   * Whether enough services count and have named it in two rounds, each of them from the same process: then no agent seals to
+   * the revoked identity later than 90 s from now.
+   */
+  readonly isConfirmed: boolean
+  /** Services that count and have named it last. */
+  readonly holders: readonly string[]
+  /** What those who have answered last act on. */
+  readonly word: PlanWord
 }
+
+/** Services answer four questions of one asker in a second. */
+const BETWEEN_ROUNDS_MS = 300
 
 /**
- * Publishes a revocation and resolves when the rotation service proves that it holds it: by a tick that it signed
- * after being asked, over a set of revocations with this one in it. A broker's word alone is not taken.
+ * Publishes a revocation, again and again, and asks until it is confirmed or the time is over. A broker's word alone is not
+ * taken: what counts are sets that rotation services have signed for after they were asked.
  *
- * @throws SubrosaError ERR_NO_ROTATION_SERVICE when no such proof comes in time
+ * Two rounds, since a service that takes up a newer plan between the ticks of two services may have answered before it was
+ * handed what they knew.
  */
-export async function publishRevocation(nc: NatsLike, options: PublishRevocationOptions): Promise<void> {
-  const { statement, timeoutMs: timeout = DEFAULT_TIMEOUT_MS, clock = systemClock } = options
+export async function publishRevocation(
+  { visit, subjects }: Operator,
+  plan: HeldPlan,
+  statement: Uint8Array,
+): Promise<RevocationWord> {
   const engine = engineFor()
-  const trust = new Trust(engine, options.trust)
-  const subjects = protocolSubjects(trust.realm)
-  const questions = await Questions.open(nc, { engine, trust, subjects, clock, timeout })
-  try {
-    await questions.persist(async () => {
-      nc.publish(subjects.revoke, statement)
-      const statements = await questions.pages(QueryKind.revocations)
-      const nowMs = clock.now()
-      const others = new RevocationSet(engine, trust)
-      // Whoever is being revoked may be the rotator: it can still say that it has heard.
-      for (const bytes of statements) if (!samePublic(bytes, statement)) others.addCarried(bytes, nowMs)
-      const { tick } = await questions.tick(others)
-      // Judged as agents judge it: that a revoker's token has ended since does not matter.
-      const held = new RevocationSet(engine, trust)
-      held.adopt(statements, tick)
-      if (!held.inForce(tick.now).some(({ bytes }) => samePublic(bytes, statement))) throw unconfirmed()
-    })
-  } catch (error) {
-    if (error instanceof SubrosaError) throw unconfirmed()
-    throw error
-  } finally {
-    questions.close()
+  const sets = new NamedSets(engine, visit)
+  const key = hex(revocationHash(engine, statement))
+  /** The processes of the services that named it in the round before. */
+  let before: ReadonlyMap<string, string> = new Map()
+  for (let round = 0; ; round++) {
+    if (round > 1) await visit.pause(BETWEEN_ROUNDS_MS)
+    visit.publish(subjects.revoke, statement)
+    const answers = await visit.ask({ enough: plan.threshold })
+    const { counting } = wordOn(plan, answers)
+    const holders = new Map<string, string>()
+    for (const rotator of counting) {
+      const answer = answers.get(rotator)
+      const named = answer && (await sets.of(answer))
+      if (answer !== undefined && named?.some((bytes) => hex(revocationHash(engine, bytes)) === key))
+        holders.set(rotator, hex(answer.tick.process))
+    }
+    const steady = [...holders].filter(([rotator, process]) => before.get(rotator) === process)
+    const isConfirmed = steady.length >= plan.threshold
+    if (isConfirmed || visit.isOver)
+      return { isConfirmed, holders: [...holders.keys()], word: wordOn(plan, answers) }
+    before = holders
   }
-}
-
-function unconfirmed(): SubrosaError {
-  return new SubrosaError('ERR_NO_ROTATION_SERVICE', 'the rotation service did not confirm it in time', {
-    hint: 'is `subrosa rotator` running?',
-  })
 }

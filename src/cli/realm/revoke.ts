@@ -1,49 +1,74 @@
 import { SubrosaError } from '../../base/errors.ts'
-import { issueBrokerUser } from '../../setup/broker-users.ts'
-import { realmLayout } from '../../setup/layout.ts'
+import type { HeldPlan } from '../../keys/plan.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
 import type { Realm } from '../../setup/realm.ts'
 import type { RevocationRecord } from '../../setup/revocation-records.ts'
 import { type RevokeRequest, revokeAgent } from '../../setup/revocations.ts'
-import { connectBroker } from './dial.ts'
-import { publishRevocation } from './publish-revocation.ts'
+import { rotatorNames } from '../../setup/rotators.ts'
+import { asOperator } from './operator.ts'
+import { wordText } from './plan-word.ts'
+import { publishRevocation, type RevocationWord } from './publish-revocation.ts'
 
-const LOGIN_LIFETIME_MS = 10 * 60_000
+const DEFAULT_TIMEOUT_MS = 10_000
+
+/** How a revocation is published. */
+export interface PublishOptions {
+  /** Where the broker is. Default: that of the realm. */
+  readonly server?: string | undefined
+  /** Milliseconds in which it must be confirmed. Default 10,000. */
+  readonly timeoutMs?: number | undefined
+}
+
+/** A revocation that is confirmed. */
+export interface ConfirmedRevocation {
+  readonly record: RevocationRecord
+  /** How many rotation services name it. */
+  readonly holders: number
+}
 
 /**
- * Signs the revocation of an agent's identity, records it in the realm's folder, publishes it, and waits until the
- * rotation service holds it.
+ * Signs the revocation of an agent's identity, records it in the realm's folder, publishes it, and waits until it is
+ * confirmed.
  *
- * @param server the broker. Default: that of the realm
  * @throws SubrosaError as {@link revokeAgent}; ERR_CONNECTION, ERR_NO_ROTATION_SERVICE and what else stands between here
- *   and the service: the record is there then, and the message says so
+ *   and the services: the record is there then, and the message says so
  */
 export async function revokeAndPublish(
   realm: Realm,
   request: RevokeRequest,
-  server = realm.server,
-): Promise<RevocationRecord> {
+  { server, timeoutMs = DEFAULT_TIMEOUT_MS }: PublishOptions = {},
+): Promise<ConfirmedRevocation> {
+  const { plan } = await newestPlan(realm)
   const record = await revokeAgent(realm, request)
-  await publish(realm, record, server)
-  return record
+  const options = { plans: [plan], server, purpose: 'subrosa agent revoke', timeoutMs }
+  const word = await asOperator(realm, options, (operator) =>
+    publishRevocation(operator, plan, record.statement),
+  ).catch((error: unknown) => {
+    throw unpublished(error, realm, record)
+  })
+  if (!word.isConfirmed) throw await unconfirmed(realm, { record, plan, word })
+  return { record, holders: word.holders.length }
 }
 
-async function publish(realm: Realm, record: RevocationRecord, server: string): Promise<void> {
-  try {
-    const nc = await connectBroker({
-      server,
-      // For this one time: nothing that may do everything is left lying about.
-      creds: await issueBrokerUser(realm, 'subrosa-agent-revoke', { expiresInMs: LOGIN_LIFETIME_MS }),
-      caPath: realmLayout(realm.dir).caCertificate,
-      name: 'subrosa agent revoke',
-    })
-    try {
-      await publishRevocation(nc, { trust: { authority: realm.authority }, statement: record.statement })
-    } finally {
-      await nc.close()
-    }
-  } catch (error) {
-    throw unpublished(error, realm, record)
-  }
+async function unconfirmed(
+  realm: Realm,
+  found: { readonly record: RevocationRecord; readonly plan: HeldPlan; readonly word: RevocationWord },
+): Promise<SubrosaError> {
+  const { record, plan, word } = found
+  const { name, identity, path } = record
+  const { rotators, threshold } = plan
+  const held = `${word.holders.length} of the ${threshold} rotation services that must hold it name it`
+  const isAmongThem = rotators.includes(identity)
+  const left = rotators.length - (isAmongThem ? 1 : 0)
+  const hint =
+    left < threshold
+      ? `without ${name} no ${threshold} services are left, and no agent is fresh: subrosa plan replace-rotator ${name} --stolen`
+      : `this is not final: repeat it until it is confirmed, since until then agents from which a broker keeps it may go on trusting ${name}: subrosa agent revoke ${name} --realm ${realm.dir}`
+  return new SubrosaError(
+    'ERR_NO_ROTATION_SERVICE',
+    `the revocation of ${name} is recorded in ${path} and published, and not confirmed yet: ${held}; ${wordText(plan, word.word, await rotatorNames(realm))}`,
+    { hint },
+  )
 }
 
 function unpublished(error: unknown, realm: Realm, { name, path }: RevocationRecord): SubrosaError {
@@ -51,13 +76,13 @@ function unpublished(error: unknown, realm: Realm, { name, path }: RevocationRec
     error instanceof SubrosaError
       ? error
       : new SubrosaError('ERR_CONNECTION', 'the connection failed', { cause: error })
-  const standing =
-    code === 'ERR_NO_ROTATION_SERVICE'
-      ? `is recorded in ${path} and was published, but is not confirmed`
-      : `is recorded in ${path} and not published`
   const retry = `agents go on trusting ${name} until this succeeds: subrosa agent revoke ${name} --realm ${realm.dir}`
-  return new SubrosaError(code, `the revocation of ${name} ${standing}: ${message}`, {
-    hint: hint === undefined ? retry : `${hint}\n${retry}`,
-    cause: error,
-  })
+  return new SubrosaError(
+    code,
+    `the revocation of ${name} is recorded in ${path} and not published: ${message}`,
+    {
+      hint: hint === undefined ? retry : `${hint}\n${retry}`,
+      cause: error,
+    },
+  )
 }

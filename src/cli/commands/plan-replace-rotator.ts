@@ -1,0 +1,76 @@
+import type { Command } from 'commander'
+import { SubrosaError } from '../../base/errors.ts'
+import type { HeldPlan } from '../../keys/plan.ts'
+import { MAX_LIFETIME_MS } from '../../setup/agents.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
+import type { PlanChange } from '../../setup/plans.ts'
+import { openRealm, type Realm } from '../../setup/realm.ts'
+import { revokeAgent } from '../../setup/revocations.ts'
+import { rotatorNames } from '../../setup/rotators.ts'
+import { addChangeOptions, type ChangePlanOptions, changePlan } from '../realm/change-plan.ts'
+import { freeRotatorName, rotatorKeys, sayNewRotators } from '../realm/plan-rotators.ts'
+import { addExamples, parseName } from '../terminal/options.ts'
+import type { Terminal } from '../terminal/terminal.ts'
+
+interface ReplaceOptions extends ChangePlanOptions {
+  readonly stolen?: true
+}
+
+/** Registers `subrosa plan replace-rotator`. */
+export function registerPlanReplaceRotator(plan: Command, terminal: Terminal): void {
+  const command = plan
+    .command('replace-rotator')
+    .description(
+      'make a plan with another rotation service in the place of one whose record is lost, whose key was stolen, or that moves',
+    )
+    .argument('<name>', 'the rotation service that goes', parseName)
+    .argument('[by]', 'the one that comes; default: a new one', parseName)
+    .option('--stolen', 'its key is in wrong hands: revoke it too, and take no word of it')
+    .action((name: string, by: string | undefined, options: ReplaceOptions) =>
+      replace(terminal, { name, by, options }),
+    )
+  addChangeOptions(command, terminal)
+  addExamples(
+    command,
+    'subrosa plan replace-rotator rotator-2',
+    'subrosa plan replace-rotator rotator-2 --stolen',
+    'subrosa plan replace-rotator rotator --lost',
+  )
+}
+
+interface ReplaceArguments {
+  readonly name: string
+  readonly by: string | undefined
+  readonly options: ReplaceOptions
+}
+
+async function replace(terminal: Terminal, { name, by, options }: ReplaceArguments): Promise<void> {
+  const realm = await openRealm(options.realm)
+  const former = await newestPlan(realm)
+  const gone = await keyOf(realm, former.plan, name)
+  const change = async (): Promise<PlanChange> => {
+    const { keys, added } = await rotatorKeys(realm, [by ?? (await freeRotatorName(realm))])
+    if (options.stolen) await revokeAgent(realm, { name, reason: 'stolen', lastsMs: MAX_LIFETIME_MS })
+    sayNewRotators(terminal, realm, added)
+    const rotators = [...former.plan.rotators.filter((rotator) => rotator !== gone), ...keys]
+    return { rotators, threshold: former.plan.threshold }
+  }
+  await changePlan(terminal, options, {
+    realm,
+    former,
+    purpose: 'subrosa plan replace-rotator',
+    ...(options.stolen && { stolen: gone }),
+    change,
+  })
+}
+
+/** The key of a rotation service of the plan. @throws SubrosaError ERR_SETUP when the plan names none of this name */
+async function keyOf(realm: Realm, plan: HeldPlan, name: string): Promise<string> {
+  const names = await rotatorNames(realm)
+  const key = plan.rotators.find((rotator) => names.get(rotator) === name)
+  if (key !== undefined) return key
+  const known = plan.rotators.map((rotator) => names.get(rotator) ?? rotator).join(', ')
+  throw new SubrosaError('ERR_SETUP', `${name} is no rotation service of plan ${plan.version}`, {
+    hint: `it has: ${known}`,
+  })
+}

@@ -1,0 +1,39 @@
+import type { Command } from 'commander'
+import { beginRecord } from '../../rotation/file-store.ts'
+import { openRealm } from '../../setup/realm.ts'
+import {
+  findOwnRotator,
+  type OwnRotatorOptions,
+  ownRotatorOption,
+  recordOption,
+} from '../realm/own-rotator.ts'
+import { addExamples, realmOption } from '../terminal/options.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
+
+interface RotatorBeginOptions extends Pick<OwnRotatorOptions, 'as' | 'state'> {
+  readonly realm: string
+}
+
+/** Registers `subrosa rotator begin`. */
+export function registerRotatorBegin(rotator: Command, terminal: Terminal): void {
+  const command = rotator
+    .command('begin')
+    .description(
+      'begin the record of a rotation service that has never run, or has lost what it had; once, by hand',
+    )
+    .addOption(realmOption(terminal))
+    .addOption(ownRotatorOption())
+    .action((options: RotatorBeginOptions) => begin(terminal, options))
+  recordOption(command)
+  addExamples(command, 'subrosa rotator begin', 'subrosa rotator begin --as rotator-2')
+}
+
+async function begin(terminal: Terminal, options: RotatorBeginOptions): Promise<void> {
+  const { name, state } = await findOwnRotator(await openRealm(options.realm), options)
+  beginRecord(state)
+  terminal.data(state)
+  note(
+    terminal,
+    `${name} begins with an empty record; never restore it from a backup, and never run two on one`,
+  )
+}

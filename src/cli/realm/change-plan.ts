@@ -1,0 +1,222 @@
+import { type Command, Option } from 'commander'
+import { SubrosaError } from '../../base/errors.ts'
+import type { HeldPlan } from '../../keys/plan.ts'
+import type { PlanRecord } from '../../setup/plan-records.ts'
+import { makeNextPlan, type PlanChange } from '../../setup/plans.ts'
+import type { Realm } from '../../setup/realm.ts'
+import { rotatorNames } from '../../setup/rotators.ts'
+import { parseDuration, realmOption, serverOption } from '../terminal/options.ts'
+import { type Names, planRemarks } from '../terminal/plan-view.ts'
+import { note, type Terminal } from '../terminal/terminal.ts'
+import { whenShown } from '../terminal/times.ts'
+import { asOperator } from './operator.ts'
+import { namesShown, wordText } from './plan-word.ts'
+import { type Gathered, gather, isConfirmed, isGathered, type PlanWord, publishPlan } from './publish-plan.ts'
+
+/** Longer than services take to hand over to each other. */
+const DEFAULT_TIMEOUT_MS = 30_000
+
+/** What every command takes that publishes a plan. */
+export interface PublishPlanOptions {
+  readonly realm: string
+  readonly server?: string
+  readonly timeout: number
+}
+
+/** What every command takes that makes a plan. */
+export interface ChangePlanOptions extends PublishPlanOptions {
+  readonly lost?: true
+}
+
+/** A plan that is to be made. */
+export interface PlanMaking {
+  readonly realm: Realm
+  /** The plan in force. */
+  readonly former: PlanRecord
+  /** What the broker calls the connection, such as `subrosa plan renew`. */
+  readonly purpose: string
+  /** A service whose word counts for nothing: its key is in wrong hands. */
+  readonly stolen?: string
+  /** Called once it is certain that a plan can be made, and before it is. */
+  readonly change: () => Promise<PlanChange>
+}
+
+/** Adds the options of {@link PublishPlanOptions}. */
+export function addPublishOptions(command: Command, terminal: Terminal): Command {
+  return command
+    .addOption(realmOption(terminal))
+    .addOption(serverOption())
+    .addOption(
+      new Option('--timeout <duration>', 'how long to wait for the rotation services')
+        .argParser(parseDuration)
+        .default(DEFAULT_TIMEOUT_MS, '30s'),
+    )
+}
+
+/** Adds the options of {@link ChangePlanOptions}. */
+export function addChangeOptions(command: Command, terminal: Terminal): Command {
+  return addPublishOptions(command, terminal).option(
+    '--lost',
+    'so many of the services are gone for good that the plan in force cannot be confirmed any more',
+  )
+}
+
+/**
+ * Makes the next plan of a realm and brings it to the rotation services: only after the one in force is confirmed, unless
+ * its services are lost.
+ *
+ * @throws SubrosaError ERR_NO_ROTATION_SERVICE when the plan in force is not confirmed, or the new one is not yet; what
+ *   makeNextPlan throws
+ */
+export async function changePlan(
+  terminal: Terminal,
+  options: ChangePlanOptions,
+  making: PlanMaking,
+): Promise<void> {
+  const { realm, former, purpose, change } = making
+  const isFormerLost = options.lost === true || isOutvoted(making)
+  const gathered = await gatherFirst(terminal, options, { ...making, isFormerLost })
+  const planned = await change()
+  const record = await makeNextPlan(
+    realm,
+    { ...planned, isFormerLost },
+    { revocations: gathered?.revocations ?? [] },
+  )
+  terminal.data(record.path)
+  note(terminal, `made plan ${record.plan.version}, until ${whenShown(record.plan.until)}`)
+  for (const caveat of caveatsOf(making, record.plan)) note(terminal, caveat)
+  await bringPlan(terminal, realm, { options, purpose, record, former })
+}
+
+/** Whether the services that are left are too few to hand over. */
+function isOutvoted({ stolen, former: { plan } }: PlanMaking): boolean {
+  return stolen !== undefined && plan.rotators.length - 1 < plan.threshold
+}
+
+/** Brings the newest plan of a realm to its services, and says whether it is confirmed. */
+export async function bringPlan(
+  terminal: Terminal,
+  realm: Realm,
+  {
+    options,
+    purpose,
+    record,
+    former,
+  }: {
+    readonly options: PublishPlanOptions
+    readonly purpose: string
+    readonly record: PlanRecord
+    readonly former?: PlanRecord
+  },
+): Promise<void> {
+  const { plan, kept, path } = record
+  const { server, timeout: timeoutMs } = options
+  const names = await rotatorNames(realm)
+  const plans = former === undefined ? [plan] : [plan, former.plan]
+  const word = await asOperator(realm, { plans, server, purpose, timeoutMs }, (operator) =>
+    publishPlan(operator, plan, kept),
+  ).catch((error: unknown) => {
+    throw unpublished(error, realm, record)
+  })
+  for (const remark of planRemarks(plan, Date.now())) note(terminal, remark)
+  if (!isConfirmed(plan, word)) throw unconfirmed(plan, word, { names, path, realm })
+  note(
+    terminal,
+    `plan ${plan.version} is confirmed: ${word.counting.length} of ${plan.rotators.length} rotation services act on it`,
+  )
+}
+
+/** What the services say and hold, before anything is signed. */
+async function gatherFirst(
+  terminal: Terminal,
+  { server, timeout: timeoutMs }: ChangePlanOptions,
+  { realm, former: { plan }, purpose, stolen, isFormerLost }: PlanMaking & { readonly isFormerLost: boolean },
+): Promise<Gathered | undefined> {
+  const names = await rotatorNames(realm)
+  try {
+    const gathered = await asOperator(
+      realm,
+      { plans: [plan], server, purpose, timeoutMs, stolen },
+      (operator) => gather(operator, plan, isFormerLost),
+    )
+    const { word, withheld } = gathered
+    if (word.highest > plan.version) throw behindServices(realm, plan, word.highest)
+    if (withheld.length > 0)
+      note(
+        terminal,
+        `warning: the revocations of ${namesShown(withheld, names)} did not come as signed for, and are left out`,
+      )
+    if (isFormerLost || isGathered(plan, gathered)) return gathered
+    throw formerUnconfirmed(plan, word, names)
+  } catch (error) {
+    // Whoever has no service left may have no broker either.
+    const isUnreachable = error instanceof SubrosaError && error.code === 'ERR_CONNECTION'
+    if (!isFormerLost || !isUnreachable) throw error
+    note(terminal, `warning: no rotation service was asked: ${error.message}`)
+    return undefined
+  }
+}
+
+/** What a plan cannot promise. */
+function caveatsOf({ former: { plan: former }, stolen }: PlanMaking, plan: HeldPlan): readonly string[] {
+  const caveats: string[] = []
+  if (stolen !== undefined && former.threshold === 1)
+    caveats.push(
+      `whoever has the key can go on for agents from which the broker keeps this plan: they believe it until ${whenShown(former.until)}, when plan ${former.version} ends`,
+    )
+  else if (stolen !== undefined)
+    caveats.push(
+      `agents from which the broker keeps this plan are stale 90 s after ${former.rotators.length - former.threshold} other services have taken it up`,
+    )
+  if (plan.former === undefined)
+    caveats.push(
+      `plan ${plan.version} takes over no more than its own list: revocations that only the services of plan ${former.version} knew are lost; revoke again where in doubt`,
+    )
+  return caveats
+}
+
+function formerUnconfirmed(plan: HeldPlan, word: PlanWord, names: Names): SubrosaError {
+  return new SubrosaError(
+    'ERR_NO_ROTATION_SERVICE',
+    `plan ${plan.version}, which is in force, is not confirmed, and nothing was made: ${wordText(plan, word, names)}`,
+    {
+      hint: 'start those services, and see: subrosa plan publish; where too many of them are gone for good, add --lost',
+    },
+  )
+}
+
+function behindServices(realm: Realm, plan: HeldPlan, highest: number): SubrosaError {
+  return new SubrosaError(
+    'ERR_ROLLBACK',
+    `a rotation service acts on plan ${highest}, and the newest one in ${realm.dir} is plan ${plan.version}: nothing was made`,
+    {
+      hint: 'this is an old copy of the folder: restore the newest one, or plans and agents are signed twice',
+    },
+  )
+}
+
+function unconfirmed(
+  plan: HeldPlan,
+  word: PlanWord,
+  { names, path, realm }: { readonly names: Names; readonly path: string; readonly realm: Realm },
+): SubrosaError {
+  return new SubrosaError(
+    'ERR_NO_ROTATION_SERVICE',
+    `plan ${plan.version} is recorded in ${path} and published, and not confirmed yet: ${wordText(plan, word, names)}`,
+    {
+      hint: `start the services that it names, each with ${path} in its folder, and see: subrosa plan publish --realm ${realm.dir}`,
+    },
+  )
+}
+
+function unpublished(error: unknown, realm: Realm, { plan, path }: PlanRecord): SubrosaError {
+  const { code, message, hint } =
+    error instanceof SubrosaError
+      ? error
+      : new SubrosaError('ERR_CONNECTION', 'the connection failed', { cause: error })
+  const retry = `nobody acts on it until this succeeds: subrosa plan publish --realm ${realm.dir}`
+  return new SubrosaError(code, `plan ${plan.version} is recorded in ${path} and not published: ${message}`, {
+    hint: hint === undefined ? retry : `${hint}\n${retry}`,
+    cause: error,
+  })
+}
