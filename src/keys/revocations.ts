@@ -16,6 +16,7 @@ import {
   formerRevoker,
   proveRevocation,
   type ReadRevocation,
+  readList,
   readRevocation,
 } from './revocation-statement.ts'
 
