@@ -19,6 +19,12 @@ export class TimeBudget {
     return this.#leftMs > 0 ? 0 : Math.ceil(((1 - this.#leftMs) * 1000) / this.#perSecondMs)
   }
 
+  /** Milliseconds of work that are left now; below 0 where more was spent than there was. */
+  left(nowMs: number): number {
+    this.#refill(nowMs)
+    return this.#leftMs
+  }
+
   /** Spends the time that a piece of work took. A negative time gives it back. */
   spend(workMs: number): void {
     this.#leftMs = Math.min(this.#perSecondMs, this.#leftMs - workMs)

@@ -1,106 +1,110 @@
-// Over 300 lines: what is taken in, proved and pushed out is one bookkeeping, and its bounds hold together.
-import { compareBytes, hex, samePublic } from '../base/bytes.ts'
-import { type Latest, unconfirmed } from '../base/clock.ts'
-import {
-  MAX_ANNOUNCEMENTS_PER_INSTANCE,
-  MAX_FAILED_VERIFICATIONS_PER_SECOND,
-  MAX_UNVERIFIED,
-  MAX_UNVERIFIED_PER_AGENT,
-  MAX_VERIFICATIONS_PER_AGENT_PER_SECOND,
-} from '../base/limits.ts'
-import { RateLimit } from '../base/rate-limit.ts'
+// Over 300 lines: what is held, what retires and what gives way to others is one bookkeeping, and its bounds hold together.
+import { compareBytes, hex } from '../base/bytes.ts'
+import { MAX_ANNOUNCEMENTS_PER_INSTANCE, MAX_DIRECTORY_CACHE_BYTES } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
-import type { LeftOutReason } from '../envelope/keys.ts'
-import type { Trust, VerifiedClaims } from '../identity/trust.ts'
-import {
-  type AnnouncementFault,
-  judgeAnnouncement,
-  type ParsedAnnouncement,
-  parseAnnouncement,
-  type VerifiedAnnouncement,
-} from './announcements.ts'
-import { EarlyAnnouncements } from './early-announcements.ts'
-import type { AcceptedEpoch, EpochChain } from './epochs.ts'
-import { KeyMemory } from './key-memory.ts'
-import { Retired } from './retired.ts'
-import type { RevocationSet } from './revocations.ts'
-import { isAnnouncedOn } from './subjects.ts'
+import { KeyUse, keyId, type LeftOutReason, SUITE_X25519 } from '../envelope/keys.ts'
+import type { VerifiedClaims } from '../identity/trust.ts'
+import type { VerifiedAnnouncement } from './announcements.ts'
+import type { Epoch } from './epochs.ts'
+import { Instances } from './instances.ts'
 
-/** An instance to which nothing is sealed, because of an announcement that its identity has signed. */
-export interface LeftOut {
-  readonly name: string
-  /** In hexadecimal. */
-  readonly instance: string
-  readonly why: LeftOutReason
-}
+const SECOND_MS = 1000
 
-/** What the store works with. */
-export interface AnnouncementStoreOptions {
-  readonly engine: CryptoEngine
-  readonly trust: Trust
-  readonly epochs: EpochChain
-  readonly revocations: RevocationSet
-  /** Whether what is proved is passed on to others: its wire bytes are then held with it. Default: it is not. */
-  readonly passesOn?: boolean
-  /** By it a token has expired where it is ahead of the clock. */
-  readonly latest?: Latest
-  /** Milliseconds of the monotonic clock, for budgets: setting the wall clock must not fill them. */
-  readonly monotonic: () => number
-  /** Called when two verified announcements claim one instance, epoch and sequence number. */
-  readonly onClone: (announcement: VerifiedAnnouncement) => void
-  /** Called when an announcement is not taken that its identity has signed. */
-  readonly onRefused: (leftOut: LeftOut) => void
-  /** Called when what is held or proved has changed. */
-  readonly onChange: () => void
-}
-
-/** One announcement: its token is verified, its signatures are once `verified` is there. */
-export interface StoredAnnouncement {
+/** A verified announcement, or retirement, that is held. */
+export interface HeldAnnouncement {
   /** Its hash in hexadecimal. */
   readonly hash: string
+  /** It grows with every one that is taken in. */
   readonly order: number
-  readonly claims: VerifiedClaims
-  readonly epoch: AcceptedEpoch
-  /** In hexadecimal. */
-  readonly instance: string
-  /** As it came, until it is proved; longer where the store passes on what is. */
+  readonly verified: VerifiedAnnouncement
+  readonly epoch: Epoch
+  readonly instance: KnownInstance
+  /** When it was taken in, in whole seconds of the monotonic clock. */
+  readonly sinceS: number
+  /** As it came, where the store passes it on. */
   readonly bytes: Uint8Array | undefined
-  readonly verified: VerifiedAnnouncement | undefined
+  /** At which rotation services it is absent: one bit for each, by its place in the plan. */
+  readonly absentAt: number
 }
 
-interface Entry extends StoredAnnouncement {
-  bytes: Uint8Array | undefined
-  verified: VerifiedAnnouncement | undefined
+/** Everything that is held of one instance of an identity. */
+export interface KnownInstance {
+  readonly name: string
+  readonly identity: string
+  /** In hexadecimal. */
+  readonly id: string
+  readonly entries: readonly HeldAnnouncement[]
+  /** Whether a verified retirement of it has come. It is known for as long as anything of the instance is held. */
+  readonly isRetired: boolean
 }
 
 /** Everything that is held of one name. */
 export interface KnownAgent {
   readonly name: string
-  /** In the order in which they came. */
-  readonly entries: readonly StoredAnnouncement[]
-  /** Instances of which a verified retirement has come. Most agents have none, and an empty one is not small. */
-  readonly retired: Pick<Retired, 'has'> | undefined
+  readonly instances: Iterable<KnownInstance>
+  /** Of all its announcements, each once. */
+  readonly claims: readonly VerifiedClaims[]
   /** The last one that was not taken although its identity has signed it, while its epoch is held. */
   readonly refused: Refused | undefined
 }
 
+/** Why an announcement is not held that is genuine, or may be. */
+export type RefusedReason = LeftOutReason | 'revoked'
+
 interface Refused {
-  readonly why: LeftOutReason
-  readonly epoch: AcceptedEpoch
+  readonly why: RefusedReason
+  readonly epoch: Epoch
+}
+
+interface Entry extends HeldAnnouncement {
+  readonly instance: Instance
+  bytes: Uint8Array | undefined
+  absentAt: number
+}
+
+interface Instance extends KnownInstance {
+  readonly agent: Agent
+  entries: readonly Entry[]
+  isRetired: boolean
 }
 
 interface Agent extends KnownAgent {
-  entries: readonly Entry[]
-  retired: Retired | undefined
+  readonly instances: Instances<Instance>
+  /** How many announcements are held, and the bytes of those that are passed on. */
+  size: number
+  bytes: number
+  claims: readonly VerifiedClaims[]
   refused: Refused | undefined
-  readonly verifications: RateLimit
-  unverified: number
+}
+
+/** What the store works with. */
+export interface AnnouncementStoreOptions {
+  readonly engine: CryptoEngine
+  /** Whether what is held is passed on to others: its wire bytes are then held with it. Default: it is not. */
+  readonly passesOn?: boolean
+  /** Milliseconds of the monotonic clock. */
+  readonly monotonic: () => number
+  /** Whether too many rotation services have not heard of its instance: it gives way before those that they have. */
+  readonly isSilent: (entry: HeldAnnouncement) => boolean
+  /** Called when two announcements claim one instance, epoch and sequence number. */
+  readonly onClone: (announcement: VerifiedAnnouncement) => void
+  /** Called when an entry is of use from now on to others that do not have it. */
+  readonly onListed: (entry: HeldAnnouncement) => void
+  /** Called when it is of no use any more: it is held no longer, or announces keys of an instance that has retired. */
+  readonly onUnlisted: (entry: HeldAnnouncement) => void
+}
+
+/** A verified announcement to be held. */
+export interface NewAnnouncement {
+  readonly verified: VerifiedAnnouncement
+  readonly epoch: Epoch
+  readonly bytes: Uint8Array
 }
 
 /**
- * Holds announcements and proves them when asked. Whatever floods it costs a bounded amount of work and memory, and
- * what is proved is never displaced by what is not. A token is verified at the door, once for each token: strangers
- * leave no trace, and the two signatures of an announcement are checked only for agents that somebody asks for.
+ * Holds verified announcements. Whatever its members announce, each identity has a bounded number of places in each epoch,
+ * and what is of no use any more gives way first. Nothing that is done for one announcement takes longer because its agent
+ * has many.
  */
 export class AnnouncementStore {
   readonly #options: AnnouncementStoreOptions
@@ -108,330 +112,276 @@ export class AnnouncementStore {
   readonly #agents = new Map<string, Agent>()
   /** The `kid` of every live key that is held, in hexadecimal. */
   readonly #kids = new Set<string>()
-  /** The hashes of what is not proved yet, oldest first. */
-  readonly #unverified = new Set<string>()
-  /** Announcements for the next epoch, which is not known yet. */
-  readonly #early = new EarlyAnnouncements()
-  readonly #newTokens = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
-  readonly #failures = new RateLimit(MAX_FAILED_VERIFICATIONS_PER_SECOND)
-  readonly #memory = new KeyMemory()
+  /** In the order in which they came, with some that are held no more. */
+  #ordered: Entry[] = []
   #order = 0
+  /** Of all wire bytes that are passed on. */
+  #bytes = 0
 
   constructor(options: AnnouncementStoreOptions) {
     this.#options = options
   }
 
+  /** How many announcements and retirements are held. */
   get size(): number {
     return this.#byHash.size
-  }
-
-  /** How many are proved, or of how many names something is held: tokens prove names, and junk makes neither more. */
-  get sizeAtLeast(): number {
-    return Math.max(this.#agents.size, this.#byHash.size - this.#unverified.size)
-  }
-
-  /** How many are held that are not proved. */
-  get unverified(): number {
-    return this.#unverified.size
-  }
-
-  /** Every name of which something is held. */
-  agents(): Iterable<KnownAgent> {
-    return this.#agents.values()
   }
 
   agent(name: string): KnownAgent | undefined {
     return this.#agents.get(name)
   }
 
-  get(hash: string): StoredAnnouncement | undefined {
+  agents(): Iterable<KnownAgent> {
+    return this.#agents.values()
+  }
+
+  /** One instance of an identity, where anything of it is held. */
+  instance(name: string, identity: string, id: string): KnownInstance | undefined {
+    return this.#agents.get(name)?.instances.find(identity, id)
+  }
+
+  /** One by its hash in hexadecimal. */
+  get(hash: string): HeldAnnouncement | undefined {
     return this.#byHash.get(hash)
   }
 
-  /** Everything held, in the order in which it came. */
-  all(): Iterable<StoredAnnouncement> {
-    return this.#byHash.values()
+  /** Everything held from a place on, in the order in which it came. */
+  *from(order: number): Iterable<HeldAnnouncement> {
+    for (let i = this.#indexOf(order); i < this.#ordered.length; i++) {
+      const entry = this.#ordered[i]
+      if (entry !== undefined && this.#isHeld(entry)) yield entry
+    }
   }
 
   /**
-   * Takes in an announcement whose token holds.
+   * Holds one that is not held yet. Where its identity has too many in its epoch, the one of least use gives way.
    *
-   * @param subject on which it was announced: the instance's own. Default: it came in a page, or is one's own
-   * @returns it, where it was new and there was room for it
+   * @returns why it is not held, where another live key has its `kid`: the first one keeps it
    */
-  add(bytes: Uint8Array, nowMs: number, subject?: string): ParsedAnnouncement | undefined {
-    const parsed = this.#parse(bytes)
-    if (parsed === undefined) return undefined
-    const { announcement } = parsed
-    // Who may publish there, the broker knows: whoever may not in this name neither spends its budgets nor plays it again.
-    if (subject !== undefined && !isAnnouncedOn(subject, announcement)) return undefined
-    const claims = this.#claimsOf(parsed, nowMs)
-    if (claims === undefined) return undefined
-    const epoch = this.#options.epochs.byHash(announcement.epochHash)
-    if (epoch === undefined) {
-      this.#keepEarly(parsed)
-      return undefined
-    }
-    const agent = this.#agentOf(claims.name)
-    this.#makeRoom(agent, nowMs)
-    if (agent.unverified >= MAX_UNVERIFIED_PER_AGENT) return undefined
-    const hash = hex(parsed.hash)
-    if (!this.#isNew(hash, parsed, nowMs)) return undefined
-    const entry: Entry = {
-      hash,
-      order: this.#order++,
-      claims,
-      epoch,
-      instance: hex(announcement.instance),
-      bytes: parsed.bytes,
-      verified: undefined,
-    }
-    this.#byHash.set(hash, entry)
-    agent.entries = [...agent.entries, entry]
-    agent.unverified++
-    this.#unverified.add(hash)
-    this.#evictUnverified()
-    this.#options.onChange()
-    return parsed
+  hold({ verified, epoch, bytes }: NewAnnouncement): LeftOutReason | undefined {
+    const kid = this.#kidOf(verified)
+    if (kid !== undefined && this.#kids.has(kid)) return 'kid in use'
+    const entry = this.#add({ verified, epoch, bytes })
+    const { instance } = entry
+    if (kid !== undefined) this.#kids.add(kid)
+    if (isCloned(entry)) this.#options.onClone(verified)
+    this.#list(entry)
+    this.#makeRoom(instance.agent, entry)
+    return undefined
   }
 
-  /** An epoch has been accepted: what came a moment ahead of it is taken in. */
-  takeEarly(nowMs: number): void {
-    for (const bytes of this.#early.take()) this.add(bytes, nowMs)
+  /** Whether an entry is passed on: it is of use to others, and its bytes are there. */
+  isListed(entry: HeldAnnouncement): boolean {
+    const { passesOn = false } = this.#options
+    return !isOver(entry) && (!passesOn || entry.bytes !== undefined)
   }
 
-  /**
-   * Proves one announcement, within its agent's budget. What does not hold is dropped; what cannot be judged yet, or
-   * claims a revoked identity, stays.
-   *
-   * @returns it, where it is proved and still holds
-   */
-  prove(hash: string, nowMs: number): VerifiedAnnouncement | undefined {
+  /** Notes that a genuine announcement of this name is not held, and why. */
+  noteRefused(name: string, why: RefusedReason, epoch: Epoch): void {
+    this.#agentOf(name).refused = { why, epoch }
+  }
+
+  /** Notes whether a rotation service lists an entry. @returns whether that is another word than it had given before */
+  noteListed({ hash }: HeldAnnouncement, bit: number, isListed: boolean): boolean {
     const entry = this.#byHash.get(hash)
-    if (entry === undefined) return undefined
-    const { epoch, claims, bytes } = entry
-    if (entry.verified !== undefined) return this.holds(entry.verified, nowMs) ? entry.verified : undefined
-    const { engine, revocations, passesOn = false } = this.#options
-    const agent = this.#agentOf(claims.name)
-    if (bytes === undefined || revocations.isRevoked(claims)) return undefined
-    if (!this.#mayProve(agent)) return undefined
-    const parsed = parseAnnouncement(engine, bytes)
-    const verified = this.#judge(parsed, { epoch, nowMs })
-    if (typeof verified === 'string') {
-      this.#drop(hash)
-      // What an identity has signed spends its own budget alone.
-      if (verified === 'unproved') this.#failures.take(this.#options.monotonic())
-      else this.#noteRefused(entry, agent, verified)
-      return undefined
-    }
-    entry.verified = verified
-    // Most of what is held would be the bytes of tokens and signatures that nobody looks at again.
-    if (!passesOn) entry.bytes = undefined
-    this.#noLongerUnverified(hash, agent)
-    this.#noteProved(entry, agent)
-    return verified
+    if (entry === undefined) return false
+    const before = entry.absentAt
+    entry.absentAt = isListed ? before & ~bit : before | bit
+    return entry.absentAt !== before
   }
 
-  /** Proves everything that is held of an agent. @returns what is proved and holds */
-  proveAll(agent: KnownAgent, nowMs: number): readonly VerifiedAnnouncement[] {
-    return agent.entries.flatMap(({ hash }) => this.prove(hash, nowMs) ?? [])
+  /** Forgets what rotation services do not list. */
+  forgetAbsences(): void {
+    for (const entry of this.#byHash.values()) entry.absentAt = 0
   }
 
-  /** Whether a proved announcement is still to be believed: its token may expire, and its identity be revoked. */
-  holds({ claims }: VerifiedAnnouncement, nowMs: number): boolean {
-    const { revocations, latest = unconfirmed } = this.#options
-    return Math.max(nowMs, latest()) < claims.expiresAt * 1000 && !revocations.isRevoked(claims)
-  }
-
-  /** Forgets announcements for epochs that are not held any more. */
-  prune(): void {
-    const held = new Set(this.#options.epochs.all())
-    for (const { hash, epoch } of this.#byHash.values()) if (!held.has(epoch)) this.#drop(hash)
+  /** Forgets what is of other epochs than these. */
+  prune(held: ReadonlySet<Epoch>): void {
     for (const agent of this.#agents.values()) {
+      for (const instance of agent.instances) {
+        const over = instance.entries.filter(({ epoch }) => !held.has(epoch))
+        if (over.length > 0) this.#drop(instance, over)
+      }
       if (agent.refused !== undefined && !held.has(agent.refused.epoch)) agent.refused = undefined
-      agent.retired?.prune(held)
-      if (agent.retired?.isEmpty === true) agent.retired = undefined
-      const isKnown = agent.entries.length > 0 || agent.refused !== undefined || agent.retired !== undefined
-      if (!isKnown) this.#agents.delete(agent.name)
+      this.#tidy(agent)
     }
-    this.#options.onChange()
-  }
-
-  #parse(bytes: Uint8Array): ParsedAnnouncement | undefined {
-    try {
-      const parsed = parseAnnouncement(this.#options.engine, bytes)
-      const held = this.#byHash.get(hex(parsed.hash))
-      // What is proved needs no second look, whatever signatures it comes with.
-      const isKnown = held !== undefined && (held.verified !== undefined || isSame(held.bytes, bytes))
-      return isKnown ? undefined : parsed
-    } catch {
-      return undefined
-    }
-  }
-
-  #claimsOf(
-    { announcement: { agent, token } }: ParsedAnnouncement,
-    nowMs: number,
-  ): VerifiedClaims | undefined {
-    const { trust, latest = unconfirmed } = this.#options
-    try {
-      const isNew = !trust.knows(token)
-      if (isNew && !this.#mayVerify(token)) return undefined
-      const claims = trust.verify(token, nowMs, Math.max(nowMs, latest()))
-      if (isNew) this.#newTokens.giveBack()
-      return claims.name === agent ? claims : undefined
-    } catch {
-      return undefined
-    }
-  }
-
-  /**
-   * Whether a new token is worth a signature check. Strangers' and malformed ones never are; of those in the name of
-   * somebody who is trusted only so many a second may be false.
-   */
-  #mayVerify(token: string): boolean {
-    const { trust, monotonic } = this.#options
-    return trust.claimsTrust(token) && this.#newTokens.take(monotonic())
-  }
-
-  /** Whether a signature may be verified for this agent now; that is then spent. */
-  #mayProve(agent: Agent): boolean {
-    const nowMs = this.#options.monotonic()
-    return this.#failures.available(nowMs) >= 1 && agent.verifications.take(nowMs)
-  }
-
-  /** A copy with a bad signature has the hash of the genuine one, and must not stand in its place. */
-  #isNew(hash: string, parsed: ParsedAnnouncement, nowMs: number): boolean {
-    const held = this.#byHash.get(hash)
-    if (held === undefined) return true
-    if (held.verified !== undefined || isSame(held.bytes, parsed.bytes)) return false
-    this.prove(hash, nowMs)
-    return !this.#byHash.has(hash)
+    this.#ordered = this.#ordered.filter((entry) => this.#isHeld(entry))
   }
 
   #agentOf(name: string): Agent {
     const known = this.#agents.get(name)
     if (known !== undefined) return known
-    const agent: Agent = {
+    const agent = {
       name,
-      entries: [],
-      retired: undefined,
+      instances: new Instances<Instance>(),
+      size: 0,
+      bytes: 0,
+      claims: [],
       refused: undefined,
-      verifications: new RateLimit(MAX_VERIFICATIONS_PER_AGENT_PER_SECOND),
-      unverified: 0,
     }
     this.#agents.set(name, agent)
     return agent
   }
 
-  /**
-   * Junk in an agent's name must not keep its next announcement out: of what waits, as much is proved or found to be
-   * junk as it takes. The rest of the agent's budget is for what is asked for.
-   */
-  #makeRoom(agent: Agent, nowMs: number): void {
-    for (const { hash, verified } of agent.entries) {
-      if (agent.unverified < MAX_UNVERIFIED_PER_AGENT) return
-      if (verified === undefined) this.prove(hash, nowMs)
+  #instanceOf({ claims: { name, identity }, announcement }: VerifiedAnnouncement): Instance {
+    const agent = this.#agentOf(name)
+    const id = hex(announcement.instance)
+    const known = agent.instances.find(identity, id)
+    if (known !== undefined) return known
+    const instance = { name, identity, id, agent, entries: [], isRetired: false }
+    agent.instances.add(instance)
+    return instance
+  }
+
+  #add({ verified, epoch, bytes }: NewAnnouncement): Entry {
+    const { passesOn = false, monotonic } = this.#options
+    const instance = this.#instanceOf(verified)
+    const { agent } = instance
+    const entry: Entry = {
+      hash: hex(verified.hash),
+      order: this.#order++,
+      verified,
+      epoch,
+      instance,
+      sinceS: Math.floor(monotonic() / SECOND_MS),
+      bytes: passesOn ? bytes : undefined,
+      absentAt: 0,
     }
-    if (agent.unverified < MAX_UNVERIFIED_PER_AGENT) return
-    // What claims a revoked identity is never proved, and must not hold the places of a name that has a new one.
-    const useless = agent.entries.find(
-      ({ verified, claims }) => verified === undefined && this.#options.revocations.isRevoked(claims),
-    )
-    if (useless !== undefined) this.#drop(useless.hash)
+    this.#byHash.set(entry.hash, entry)
+    this.#ordered.push(entry)
+    // Exactly as long as it has to be: most instances have two, and there are many of them.
+    instance.entries = instance.entries.concat([entry])
+    agent.size++
+    if (!agent.claims.includes(verified.claims)) agent.claims = agent.claims.concat([verified.claims])
+    this.#count(entry, entry.bytes?.length ?? 0)
+    return entry
   }
 
-  #keepEarly(parsed: ParsedAnnouncement): void {
-    const head = this.#options.epochs.head
-    if (head === undefined || parsed.announcement.epoch === head.number + 1) this.#early.keep(parsed)
+  /** Tells of what is of use to others now: keys of an instance that has retired are not. */
+  #list(entry: Entry): void {
+    const { instance } = entry
+    const { onListed, onUnlisted } = this.#options
+    if (entry.verified.recipient === undefined) {
+      const wasRetired = instance.isRetired
+      instance.isRetired = true
+      if (!wasRetired) for (const other of instance.entries) if (isOver(other)) onUnlisted(other)
+    }
+    if (!isOver(entry)) onListed(entry)
   }
 
-  #drop(hash: string): void {
-    const entry = this.#byHash.get(hash)
-    if (entry === undefined) return
-    const agent = this.#agentOf(entry.claims.name)
-    const kid = entry.verified?.recipient?.kid
-    if (kid !== undefined) this.#kids.delete(hex(kid))
-    this.#byHash.delete(hash)
-    agent.entries = agent.entries.filter((other) => other !== entry)
-    this.#noLongerUnverified(hash, agent)
-  }
-
-  #noLongerUnverified(hash: string, agent: Agent): void {
-    if (this.#unverified.delete(hash)) agent.unverified--
-  }
-
-  #evictUnverified(): void {
-    const [oldest] = this.#unverified
-    if (this.#unverified.size > MAX_UNVERIFIED && oldest !== undefined) this.#drop(oldest)
-  }
-
-  /** Proves an announcement, whose `kid` no other live key that is held may have: the first one keeps it. */
-  #judge(
-    parsed: ParsedAnnouncement,
-    at: { readonly epoch: AcceptedEpoch; readonly nowMs: number },
-  ): VerifiedAnnouncement | AnnouncementFault {
-    const judged = judgeAnnouncement(this.#options, parsed, { ...at, memory: this.#memory })
-    if (typeof judged === 'string' || judged.recipient === undefined) return judged
-    return this.#kids.has(hex(judged.recipient.kid)) ? 'kid in use' : judged
-  }
-
-  #noteRefused({ instance, epoch }: Entry, agent: Agent, why: LeftOutReason): void {
-    agent.refused = { why, epoch }
-    this.#options.onRefused({ name: agent.name, instance, why })
-  }
-
-  #noteProved(entry: Entry, agent: Agent): void {
-    const { verified } = entry
-    if (verified === undefined) return
-    if (verified.recipient !== undefined) this.#kids.add(hex(verified.recipient.kid))
-    if (verified.recipient === undefined || isOfRetired(agent, entry)) noteRetired(agent, entry)
-    const isClone = agent.entries.some(
-      (other) => other !== entry && other.verified !== undefined && isSamePlace(other.verified, verified),
-    )
-    // Once, however many there are: an agent can make as many as it likes.
-    if (isClone) this.#options.onClone(verified)
-    this.#evictInstances(agent, entry)
-    this.#options.onChange()
+  #makeRoom(agent: Agent, { instance, epoch, verified }: Entry): void {
+    const ofInstance = instance.entries.filter((entry) => entry.epoch === epoch && !isRetirement(entry))
+    if (ofInstance.length > MAX_ANNOUNCEMENTS_PER_INSTANCE) this.#dropOne(lowestSeq(ofInstance))
+    const most = MAX_ANNOUNCEMENTS_PER_INSTANCE * verified.claims.maxInstances
+    if (agent.size > most) this.#evict(agent, { identity: instance.identity, epoch, most })
+    while (this.#bytes > MAX_DIRECTORY_CACHE_BYTES) this.#shedBytes()
   }
 
   /**
    * An agent that starts again and again leaves announcements behind. What is of no use any more goes first: an instance
    * that runs for long must not lose its place to others of its agent that come and go.
    */
-  #evictInstances(agent: Agent, { claims, epoch }: Entry): void {
-    const ofEpoch = agent.entries.filter(
-      (entry) =>
-        entry.verified !== undefined && entry.epoch === epoch && entry.claims.identity === claims.identity,
-    )
-    if (ofEpoch.length <= MAX_ANNOUNCEMENTS_PER_INSTANCE * claims.maxInstances) return
-    const oldestRetired = ofEpoch.find((entry) => isOfRetired(agent, entry))
-    const least = oldestRetired ?? oldestReplaced(ofEpoch) ?? lastInRank(ofEpoch)
-    if (least !== undefined) this.#drop(least.hash)
+  #evict(
+    agent: Agent,
+    { identity, epoch, most }: { readonly identity: string; readonly epoch: Epoch; readonly most: number },
+  ): void {
+    const entries: Entry[] = []
+    for (const instance of agent.instances) {
+      if (instance.identity !== identity) continue
+      for (const entry of instance.entries) if (entry.epoch === epoch) entries.push(entry)
+    }
+    if (entries.length <= most) return
+    const least =
+      oldest(entries.filter(isOver)) ??
+      oldest(entries.filter(isReplaced)) ??
+      oldest(entries.filter(isRetirement)) ??
+      oldest(entries.filter((entry) => this.#options.isSilent(entry))) ??
+      lastInRank(entries)
+    this.#dropOne(least)
+  }
+
+  /** The name that has most of it does not pass on its oldest one any more. */
+  #shedBytes(): void {
+    let most: Agent | undefined
+    for (const agent of this.#agents.values()) if (agent.bytes > (most?.bytes ?? 0)) most = agent
+    if (most === undefined) return
+    const kept: Entry[] = []
+    for (const { entries } of most.instances) kept.push(...entries.filter(({ bytes }) => bytes !== undefined))
+    const entry = oldest(kept)
+    if (entry === undefined) return
+    this.#count(entry, -(entry.bytes?.length ?? 0))
+    entry.bytes = undefined
+    this.#options.onUnlisted(entry)
+  }
+
+  #count({ instance: { agent } }: Entry, bytes: number): void {
+    agent.bytes += bytes
+    this.#bytes += bytes
+  }
+
+  #dropOne(entry: Entry | undefined): void {
+    if (entry === undefined) return
+    const { agent } = entry.instance
+    this.#drop(entry.instance, [entry])
+    if (agent.claims.length > 1) this.#tidy(agent)
+    // What is pushed out again and again must not be kept in order for ever.
+    if (this.#ordered.length > 2 * this.#byHash.size + MIN_COMPACTED)
+      this.#ordered = this.#ordered.filter((other) => this.#isHeld(other))
+  }
+
+  #drop(instance: Instance, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const kid = this.#kidOf(entry.verified)
+      if (kid !== undefined) this.#kids.delete(kid)
+      this.#byHash.delete(entry.hash)
+      instance.agent.size--
+      this.#count(entry, -(entry.bytes?.length ?? 0))
+      this.#options.onUnlisted(entry)
+    }
+    instance.entries = instance.entries.filter((entry) => !entries.includes(entry))
+    if (instance.entries.length === 0) instance.agent.instances.delete(instance)
+  }
+
+  /** Claims of which nothing is held are forgotten, and a name of which nothing is known. */
+  #tidy(agent: Agent): void {
+    const claims = new Set<VerifiedClaims>()
+    for (const { entries } of agent.instances) for (const { verified } of entries) claims.add(verified.claims)
+    if (claims.size !== agent.claims.length) agent.claims = [...claims]
+    if (agent.size === 0 && agent.refused === undefined) this.#agents.delete(agent.name)
+  }
+
+  /** Not kept in the key: few of all keys are ever sealed to, and memory of its own would be more than the rest of one. */
+  #kidOf({ recipient, hash }: VerifiedAnnouncement): string | undefined {
+    if (recipient === undefined) return undefined
+    return hex(keyId(this.#options.engine, { suite: SUITE_X25519, use: KeyUse.live, announcementHash: hash }))
+  }
+
+  #isHeld(entry: Entry): boolean {
+    return this.#byHash.get(entry.hash) === entry
+  }
+
+  /** Where those begin that came at this place or later. */
+  #indexOf(order: number): number {
+    let [low, high] = [0, this.#ordered.length]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#ordered[middle]?.order ?? order) < order) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }
 
-/** The first that came of those whose instance has announced again. */
-function oldestReplaced(entries: readonly Entry[]): Entry | undefined {
-  const highest = new Map<string, number>()
-  const seqOf = ({ verified }: Entry): number => verified?.announcement.seq ?? 0
-  for (const entry of entries)
-    highest.set(entry.instance, Math.max(seqOf(entry), highest.get(entry.instance) ?? 0))
-  return entries.find((entry) => seqOf(entry) < (highest.get(entry.instance) ?? 0))
+const MIN_COMPACTED = 1024
+
+/** Whether it announces keys of an instance that has retired: they are of no use any more. */
+export function isOver({ verified, instance }: HeldAnnouncement): boolean {
+  return verified.recipient !== undefined && instance.isRetired
 }
 
-function lastInRank(entries: readonly Entry[]): Entry | undefined {
-  const [first, ...others] = entries
-  return others.reduce((last, entry) => (isNewer(last, entry) ? entry : last), first)
-}
-
-function isNewer(a: Entry | undefined, b: Entry): boolean {
-  return a?.verified !== undefined && b.verified !== undefined && newestFirst(a.verified, b.verified) < 0
-}
-
-/** Names an instance of an identity. */
-export function instanceKey({ claims, announcement }: VerifiedAnnouncement): string {
-  return `${claims.identity} ${hex(announcement.instance)}`
+/** Whether it says that an instance has retired. */
+export function isRetirement({ verified }: HeldAnnouncement): boolean {
+  return verified.recipient === undefined
 }
 
 /** The order in which instances count towards `max_instances`. */
@@ -439,26 +389,42 @@ export function newestFirst(a: VerifiedAnnouncement, b: VerifiedAnnouncement): n
   return b.announcement.notBefore - a.announcement.notBefore || compareBytes(a.hash, b.hash)
 }
 
-/** Whether an announcement is of an instance that is known to have retired. It may be the retirement itself. */
-export function isOfRetired({ retired }: KnownAgent, { claims, instance }: StoredAnnouncement): boolean {
-  return retired?.has(claims.identity, instance) === true
+/** Names an instance of an identity. */
+export function instanceKey({ claims, announcement }: VerifiedAnnouncement): string {
+  return `${claims.identity} ${hex(announcement.instance)}`
 }
 
-/** In each epoch in which its instance has announced itself: there its keys can be played again. */
-function noteRetired(agent: Agent, { claims: { identity }, instance, epoch }: Entry): void {
-  agent.retired ??= new Retired()
-  agent.retired.note(identity, instance, epoch)
-  for (const { verified, ...other } of agent.entries) {
-    const isOfIt = verified !== undefined && other.claims.identity === identity && other.instance === instance
-    if (isOfIt) agent.retired.note(identity, instance, other.epoch)
-  }
+/** Whether another announcement claims the same instance, epoch and sequence number. */
+function isCloned(entry: Entry): boolean {
+  const { seq } = entry.verified.announcement
+  return entry.instance.entries.some(
+    (other) => other !== entry && other.epoch === entry.epoch && other.verified.announcement.seq === seq,
+  )
 }
 
-function isSame(held: Uint8Array | undefined, bytes: Uint8Array): boolean {
-  return held !== undefined && samePublic(held, bytes)
+/** Whether its instance has announced other keys for the same epoch later. */
+function isReplaced(entry: Entry): boolean {
+  if (isRetirement(entry)) return false
+  const { seq } = entry.verified.announcement
+  return entry.instance.entries.some(
+    (other) => other.epoch === entry.epoch && !isRetirement(other) && other.verified.announcement.seq > seq,
+  )
 }
 
-function isSamePlace(a: VerifiedAnnouncement, b: VerifiedAnnouncement): boolean {
-  const isSameEpoch = compareBytes(a.announcement.epochHash, b.announcement.epochHash) === 0
-  return isSameEpoch && a.announcement.seq === b.announcement.seq && instanceKey(a) === instanceKey(b)
+function oldest(entries: readonly Entry[]): Entry | undefined {
+  return first(entries, (a, b) => a.order - b.order)
+}
+
+function lowestSeq(entries: readonly Entry[]): Entry | undefined {
+  return first(entries, (a, b) => a.verified.announcement.seq - b.verified.announcement.seq)
+}
+
+function lastInRank(entries: readonly Entry[]): Entry | undefined {
+  return first(entries, (a, b) => newestFirst(b.verified, a.verified))
+}
+
+function first(entries: readonly Entry[], compare: (a: Entry, b: Entry) => number): Entry | undefined {
+  let least: Entry | undefined
+  for (const entry of entries) if (least === undefined || compare(entry, least) < 0) least = entry
+  return least
 }
