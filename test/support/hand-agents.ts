@@ -11,7 +11,7 @@ import type { RecipientKey, SessionSecrets } from '../../src/envelope/keys.ts'
 import { type Sealed, seal } from '../../src/envelope/seal.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { Permissions } from '../../src/identity/permissions.ts'
-import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import type { Epoch } from '../../src/keys/epochs.ts'
 import { CHANNEL_AUTH, frameLeaf, signBatch } from '../../src/session/session-auth.ts'
 import type { FrameMeta } from '../../src/wire/frame.ts'
 import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
@@ -37,7 +37,7 @@ export interface HandAgent {
 export interface Sealing {
   readonly content?: Partial<SealedContent>
   readonly sentAtMs?: number
-  readonly in?: AcceptedEpoch
+  readonly in?: Epoch
   readonly to?: readonly RecipientKey[]
   readonly messageKey?: Uint8Array
   readonly type?: SealedType
@@ -46,7 +46,7 @@ export interface Sealing {
 export interface HandSessionOptions extends Partial<Handshake> {
   /** Default: the beginning of the epoch. */
   readonly sentAtMs?: number
-  readonly in?: AcceptedEpoch
+  readonly in?: Epoch
   readonly to?: readonly RecipientKey[]
 }
 
@@ -76,6 +76,8 @@ export interface Writing {
 }
 
 export const HAND_EPOCH_MS = 10 * MINUTE
+/** For how long an epoch goes on beside the next. */
+export const HAND_LEAD_MS = MINUTE
 export const HAND_GRACE_MS = 100_000
 const MAX_SLEW_MS = 10_000
 
@@ -87,7 +89,7 @@ export class HandRealm {
   readonly realm: TestRealm
   readonly hand: HandRotator
   readonly broker: NatsConnection
-  readonly epoch: AcceptedEpoch
+  readonly epoch: Epoch
   readonly bob: SecureConnection
   readonly toBob: RecipientKey
   /** What bob has read. */
@@ -103,17 +105,15 @@ export class HandRealm {
     const clock = new ManualClock()
     const machine = machineOf(clock)
     const config = serverConfig === undefined ? {} : { serverConfig }
-    const realm = await TestRealm.start({ clock, rotation: false, ...config })
-    const broker = await realm.connection()
-    const notBefore = clock.now()
-    const hand = await HandRotator.start(realm, {
-      epochs: (world) => [
-        world.epoch(undefined, { notBefore, notAfter: notBefore + HAND_EPOCH_MS, graceMs }),
-      ],
+    const realm = await TestRealm.start({
+      clock,
+      schedule: handSchedule(graceMs),
+      rotation: false,
+      ...config,
     })
-    const [made] = hand.epochs
-    if (made === undefined) throw new Error('no epoch')
-    const epoch = hand.world.accept(made)
+    const broker = await realm.connection()
+    const hand = await HandRotator.start(realm)
+    const epoch = hand.epoch()
     const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000, clock: machine, log }))
     await until('bob was heard', () => hand.announcements.length > 0)
     const all = new HandRealm({ clock, machine, realm, hand, broker, epoch, bob })
@@ -145,7 +145,7 @@ export class HandRealm {
     who: string | Identity,
     options: {
       readonly permissions?: Permissions
-      readonly at?: AcceptedEpoch
+      readonly at?: Epoch
       readonly instance?: Uint8Array
     } = {},
   ): Promise<HandAgent> {
@@ -308,7 +308,7 @@ export class HandRealm {
   }
 
   /** The key that bob has announced for an epoch. */
-  keyOfBob(epoch: AcceptedEpoch): RecipientKey {
+  keyOfBob(epoch: Epoch): RecipientKey {
     const { trust, revocations } = this.hand.world
     const around = { engine, trust, revocations }
     for (const bytes of this.hand.announcements) {
@@ -357,6 +357,10 @@ export class HandSession {
     const [auth = CHANNEL_AUTH] = signed ? signBatch(engine, leaves, { messageKey, binding }) : []
     return forgeFrame(engine, this.secrets, { header, auth, content })
   }
+}
+
+function handSchedule(graceMs: number) {
+  return { periodMs: HAND_EPOCH_MS - HAND_LEAD_MS, leadMs: HAND_LEAD_MS, graceMs }
 }
 
 function sum(counts: object): number {

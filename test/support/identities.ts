@@ -36,6 +36,8 @@ export interface IdentityOptions {
   readonly expiresAtMs?: number
   readonly maxInstances?: number
   readonly realm?: string
+  /** The version of the plan that was current when the token was issued. Default: it names none. */
+  readonly plan?: number
   /** Key of an earlier identity, to renew its token. */
   readonly seed?: Uint8Array
 }
@@ -59,6 +61,7 @@ export function newIdentity(authority: Signer, name: string, options: IdentityOp
       roles,
       permissions,
       ...(options.since === undefined ? {} : { since: options.since }),
+      ...(options.plan === undefined ? {} : { plan: options.plan }),
       ...(options.maxInstances === undefined ? {} : { maxInstances: options.maxInstances }),
       expiresAtMs: options.expiresAtMs ?? issuedAtMs + 30 * 86_400_000,
     },

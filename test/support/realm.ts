@@ -6,16 +6,20 @@ import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
+import type { KeptPlan } from '../../src/keys/plan-book.ts'
 import {
   type RotationOptions,
   type RotationService,
   startRotationService,
 } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
+import { decodePlan, decodeSignedPlan, type Plan, type Schedule } from '../../src/wire/plans.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { type ClientOptions, connectClient } from './client.ts'
 import { ManualClock } from './clock.ts'
 import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
 import { passing } from './passing.ts'
+import { type PlanChanges, signedPlan } from './plans.ts'
 import { startTestServer, type TestServer } from './server.ts'
 
 /**
@@ -27,7 +31,13 @@ export const CAPTURED: readonly string[] = process.env['SUBROSA_TEST_MODE'] === 
 export interface TestRealmOptions {
   readonly clock?: Clock
   readonly serverConfig?: string
-  /** Options of the rotation service; `false` starts none. */
+  /** How many rotation services the plan names. Default: one. */
+  readonly rotators?: number
+  /** How many of them an agent must hear. Default: more than half. */
+  readonly threshold?: number
+  /** What the plan's schedule has that others do not. By default epoch 1 begins with the realm. */
+  readonly schedule?: Partial<Schedule>
+  /** Options of the rotation services; `false` starts none. */
   readonly rotation?: Partial<RotationOptions> | false
 }
 
@@ -43,27 +53,73 @@ export interface Tapped {
   readonly data: Uint8Array
 }
 
-/** A realm on a real server: authority, rotation service, agents. `stop()` ends everything that it started. */
+/** A realm on a real server: authority, plan, rotation services, agents. `stop()` ends everything that it started. */
 export class TestRealm {
   readonly server: TestServer
   readonly authority: SigningKey
   readonly clock: Clock
-  readonly rotator: Identity
-  service: RotationService | undefined
+  readonly rotators: readonly Identity[]
+  /** The rotation services that run, in the order of `rotators`; one that was not started is `undefined`. */
+  readonly services: (RotationService | undefined)[] = []
   readonly #connections: NatsConnection[] = []
   readonly #agents: SecureConnection[] = []
+  #kept: KeptPlan
 
   static async start(options: TestRealmOptions = {}): Promise<TestRealm> {
-    const realm = new TestRealm(await startTestServer(options.serverConfig), options.clock ?? systemClock)
-    if (options.rotation !== false) await realm.startService(options.rotation)
+    const { rotation = {} } = options
+    const realm = new TestRealm(await startTestServer(options.serverConfig), options)
+    if (rotation === false) return realm
+    for (const which of realm.rotators.keys()) await realm.startService(rotation, which)
     return realm
   }
 
-  private constructor(server: TestServer, clock: Clock) {
+  private constructor(server: TestServer, options: TestRealmOptions) {
+    const { clock = systemClock, rotators = 1, threshold, schedule = {} } = options
     this.server = server
     this.clock = clock
     this.authority = newAuthority()
-    this.rotator = this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
+    this.rotators = Array.from({ length: rotators }, (_, i) =>
+      this.identity(i === 0 ? 'rotator' : `rotator-${i + 1}`, { permissions: NOTHING, roles: ['rotator'] }),
+    )
+    const nowMs = clock.now()
+    const grounds = { rotators: this.rotators, madeMs: nowMs, originMs: nowMs }
+    this.#kept = signedPlan(this.authority, grounds, {
+      schedule,
+      ...(threshold === undefined ? {} : { threshold }),
+    })
+  }
+
+  /** The newest plan that the authority has signed, with its list. */
+  get kept(): KeptPlan {
+    return this.#kept
+  }
+
+  /** The same, as it reads. */
+  get plan(): Plan {
+    return decodePlan(decodeSignedPlan(this.#kept.plan).structure)
+  }
+
+  /** The first of the rotators. */
+  get rotator(): Identity {
+    const [first] = this.rotators
+    if (first === undefined) throw new Error('the realm has no rotator')
+    return first
+  }
+
+  /** The service of the first rotator. */
+  get service(): RotationService | undefined {
+    return this.services[0]
+  }
+
+  /** Signs the plan that follows the newest one. It is for the caller to give it to somebody. */
+  nextPlan(changes: PlanChanges = {}): KeptPlan {
+    const { version, rotators, threshold, schedules } = this.plan
+    const former = { version, rotators, threshold }
+    const madeMs = this.clock.now()
+    const grounds = { rotators: rotators.map((publicKey) => ({ publicKey })), madeMs, originMs: madeMs }
+    const followed = { version: version + 1, former, threshold, schedules, list: this.#kept.list }
+    this.#kept = signedPlan(this.authority, grounds, { ...followed, ...changes })
+    return this.#kept
   }
 
   get trust() {
@@ -86,15 +142,21 @@ export class TestRealm {
     return connection
   }
 
-  async startService(options: Partial<RotationOptions> = {}): Promise<RotationService> {
-    this.service = await startRotationService(await this.connection(), {
-      identity: this.rotator,
+  /** Starts the service of one of the rotators: with an empty record and the realm's plan, as an operator begins one. */
+  async startService(options: Partial<RotationOptions> = {}, which = 0): Promise<RotationService> {
+    const identity = options.identity ?? this.rotators[which]
+    if (identity === undefined) throw new Error(`the realm has no rotator ${which}`)
+    const service = await startRotationService(await this.connection(), {
+      identity,
       trust: this.trust,
+      plan: this.#kept,
+      store: memoryRotationStore({ isBegun: true }),
       clock: this.clock,
       log: silentLog,
       ...options,
     })
-    return this.service
+    this.services[which] = service
+    return service
   }
 
   /** A sealed connection of a fresh identity of this name, or of the one given. */
@@ -138,7 +200,7 @@ export class TestRealm {
       // It waits for whoever may still ask for a handshake.
       await (this.clock instanceof ManualClock ? passing(this.clock, closed) : closed)
     }
-    await this.service?.close()
+    for (const service of this.services) await service?.close()
     for (const connection of this.#connections) await connection.close()
     await this.server.stop()
   }

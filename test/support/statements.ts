@@ -5,7 +5,6 @@ import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
 import type { IdentityClaims } from '../../src/identity/token.ts'
 import { Trust } from '../../src/identity/trust.ts'
-import type { LeftOut } from '../../src/keys/announcement-store.ts'
 import {
   judgeAnnouncement,
   type ParsedAnnouncement,
@@ -13,22 +12,19 @@ import {
   signAnnouncement,
   type VerifiedAnnouncement,
 } from '../../src/keys/announcements.ts'
-import { Directory } from '../../src/keys/directory.ts'
-import {
-  type AcceptedEpoch,
-  EpochChain,
-  type EpochFloor,
-  FIRST_PREV_HASH,
-  signEpoch,
-} from '../../src/keys/epochs.ts'
+import { Directory, type LeftOut } from '../../src/keys/directory.ts'
+import { deriveEpoch, type Epoch, Epochs } from '../../src/keys/epochs.ts'
+import { type HeldPlan, verifyPlan } from '../../src/keys/plan.ts'
+import type { KeptPlan } from '../../src/keys/plan-book.ts'
 import { RevocationSet, signRevocation } from '../../src/keys/revocations.ts'
+import { nonceLeaf, signTick } from '../../src/keys/ticks.ts'
 import {
   type Announcement,
-  type Epoch,
   encodeAnnouncement,
   encodeSignedAnnouncement,
   type Revocation,
 } from '../../src/wire/statements.ts'
+import { encodeSignedTick, type Tick } from '../../src/wire/ticks.ts'
 import {
   engine as defaultEngine,
   type IdentityOptions,
@@ -36,6 +32,7 @@ import {
   newAuthority,
   newIdentity,
 } from './identities.ts'
+import { type PlanChanges, signedPlan } from './plans.ts'
 
 /** When these tests take place. */
 export const T0 = 1_800_000_000_000
@@ -43,77 +40,110 @@ export const MINUTE = 60_000
 export const HOUR = 60 * MINUTE
 export const DAY = 24 * HOUR
 
-/** An epoch as a wire message, with what a tick would say of it. */
-export interface MadeEpoch extends EpochFloor {
-  readonly bytes: Uint8Array
-  readonly epoch: Epoch
-}
-
 /** Who signs a statement; `token: undefined` leaves the token out, as an authority does. */
 export interface SignedBy {
   readonly signer?: Identity | SigningKey
   readonly token?: string | undefined
 }
 
-/** An authority, a rotator, and what one agent believes: all statements are made by hand, nothing is on a network. */
+/** Whose realm a world is: that of another world, or of a test on a network. */
+export interface LikeWorld {
+  readonly authority: SigningKey
+  readonly rotators: readonly Identity[]
+  /** The plan that is held from the beginning. Default: one is made. */
+  readonly kept?: KeptPlan
+}
+
+/** An authority, rotators, a plan, and what one agent believes: all is made by hand, nothing is on a network. */
 export class World {
   readonly authority: SigningKey
-  readonly rotator: Identity
+  readonly rotators: readonly Identity[]
   readonly trust: Trust
   readonly revocations: RevocationSet
-  readonly chain: EpochChain
+  readonly epochs: Epochs
   readonly directory: Directory
-  /** Every floor that the chain asked to keep, in order. */
-  readonly kept: EpochFloor[] = []
   /** Instances (hexadecimal or not) for which a clone alarm was raised. */
   readonly clones: Uint8Array[] = []
   /** The highest time that was confirmed: whatever a test says. */
   latestMs = 0
   /** The monotonic clock: it stands still until a test moves it. */
   monotonicMs = 0
-  /** Announcements that were signed by their identity and not taken. */
+  /** The wall clock, where no call says another time. */
+  nowMs = T0
+  /** What each piece of work is measured to take, in ms: it is begun by one look at the clock and ended by another. */
+  workMs = 0
+  /** Instances to which nothing is sealed: what they announced was not taken, or nobody hears of them. */
   readonly refused: LeftOut[] = []
+  #worked = 0
+  #kept: KeptPlan
+  #held: HeldPlan
 
-  /** A second world of the same authority and rotator is another agent, or the same one after a restart. */
+  /** A second world that is like another one is another agent, or the same one after a restart. */
   constructor(
     options: {
-      readonly floor?: EpochFloor
-      readonly like?: Pick<World, 'authority' | 'rotator'>
+      readonly like?: LikeWorld
       readonly engine?: CryptoEngine
       /** Whether it passes on what it has proved, as a rotation service does. */
       readonly passesOn?: boolean
+      /** How many rotators its plan has. Default: one. */
+      readonly rotators?: number
+      /** What its first plan has that others do not. */
+      readonly plan?: PlanChanges
     } = {},
   ) {
-    const { floor, like, engine = defaultEngine, passesOn = false } = options
+    const { like, engine = defaultEngine, passesOn = false, rotators = 1 } = options
     this.authority = like?.authority ?? newAuthority()
-    this.rotator = like?.rotator ?? this.identity('rotator', { permissions: NOTHING, roles: ['rotator'] })
+    this.rotators =
+      like?.rotators ??
+      Array.from({ length: rotators }, (_, i) =>
+        this.identity(i === 0 ? 'rotator' : `rotator-${i + 1}`, { permissions: NOTHING, roles: ['rotator'] }),
+      )
     this.trust = new Trust(engine, { authority: [this.authority.publicKey] })
     const latest = (): number => this.latestMs
-    this.revocations = new RevocationSet(engine, this.trust, latest)
-    const { trust, revocations, kept, clones, refused } = this
-    this.chain = new EpochChain({
-      engine,
-      trust,
-      revocations,
-      floor,
-      keepFloor: (next) => kept.push(next),
-      latest,
-    })
+    this.revocations = new RevocationSet({ engine, trust: this.trust, latest })
+    const { trust, revocations, clones, refused } = this
+    this.epochs = new Epochs({ engine, latest })
     this.directory = new Directory({
       engine,
       trust,
-      epochs: this.chain,
+      epochs: this.epochs,
       revocations,
       latest,
       passesOn,
-      monotonic: () => this.monotonicMs,
+      clock: {
+        now: () => this.nowMs,
+        monotonic: () => this.monotonicMs,
+        work: () => {
+          this.#worked += this.workMs
+          return this.#worked
+        },
+      },
       onClone: ({ announcement }) => clones.push(announcement.instance),
-      onRefused: (announcement) => refused.push(announcement),
+      onLeftOut: (leftOut) => refused.push(leftOut),
     })
+    this.#kept = like?.kept ?? this.plan(options.plan)
+    this.#held = this.adopt(this.#kept)
   }
 
   get realm(): string {
     return this.authority.publicKey
+  }
+
+  /** The first of the rotators. */
+  get rotator(): Identity {
+    const [first] = this.rotators
+    if (first === undefined) throw new Error('the world has no rotator')
+    return first
+  }
+
+  /** The plan that this agent holds. */
+  get held(): HeldPlan {
+    return this.#held
+  }
+
+  /** The same with its list, as it is kept. */
+  get kept(): KeptPlan {
+    return this.#kept
   }
 
   identity(name: string, options: Partial<IdentityOptions> = {}): Identity {
@@ -124,43 +154,53 @@ export class World {
     }).identity
   }
 
-  /** An hour's epoch after `previous`, or the first one, signed by the rotator unless said otherwise. */
-  epoch(previous: MadeEpoch | undefined, changes: Partial<Epoch> = {}, by: SignedBy = {}): MadeEpoch {
-    const notBefore =
-      changes.notBefore ?? (previous === undefined ? T0 : previous.epoch.notAfter - 5 * MINUTE)
-    const epoch: Epoch = {
+  /** A plan of all rotators whose epochs last an hour and begin every 55 minutes, from T0 on: signed, with its list. */
+  plan(changes: PlanChanges = {}): KeptPlan {
+    return signedPlan(this.authority, { rotators: this.rotators, madeMs: T0 - MINUTE, originMs: T0 }, changes)
+  }
+
+  /** Has this agent hold a plan, after it was verified. */
+  adopt(kept: KeptPlan): HeldPlan {
+    const { trust } = this
+    this.#held = verifyPlan({ engine: defaultEngine, trust }, kept.plan, Number.MAX_SAFE_INTEGER)
+    this.#kept = kept
+    this.epochs.adopt(this.#held)
+    return this.#held
+  }
+
+  /** An epoch of the plan that this agent holds, as everybody derives it. */
+  epoch(number = 1): Epoch {
+    return (
+      this.epochs.all().find((epoch) => epoch.number === number) ??
+      deriveEpoch(defaultEngine, this.#held, number)
+    )
+  }
+
+  /** A tick that answers one nonce, or none, signed by a rotator. */
+  tick(
+    changes: Partial<Tick> = {},
+    { by = this.rotator, nonce }: { readonly by?: Identity; readonly nonce?: Uint8Array } = {},
+  ): Uint8Array {
+    const tick: Tick = {
       realm: this.realm,
-      number: (previous?.number ?? 0) + 1,
-      prevHash: previous?.hash ?? FIRST_PREV_HASH,
-      notBefore,
-      notAfter: notBefore + HOUR,
-      graceMs: 5 * MINUTE,
-      suites: [1],
-      revocations: [],
+      planVersion: this.#held.version,
+      rotator: by.publicKey,
+      standing: 1,
+      process: new Uint8Array(8),
+      now: T0,
+      revocationsHash: this.revocations.hash(changes.now ?? T0),
+      directoryRoot: new Uint8Array(32),
+      storageRoot: new Uint8Array(32),
+      leaves: nonce === undefined ? 0 : 1,
+      nonceRoot: nonce === undefined ? new Uint8Array(32) : nonceLeaf(defaultEngine, nonce),
       ...changes,
     }
-    const { signer = this.rotator } = by
-    const token = 'token' in by ? by.token : this.rotator.token
-    const bytes = signEpoch(signer, epoch, token)
-    const { number, hash } = this.chain.peek(bytes)
-    return { bytes, epoch, number, hash }
-  }
-
-  /** An epoch that the authority signs. */
-  anchor(previous: MadeEpoch | undefined, changes: Partial<Epoch> = {}): MadeEpoch {
-    return this.epoch(previous, changes, { signer: this.authority, token: undefined })
-  }
-
-  /** `count` epochs, each after the one before. */
-  epochs(count: number): MadeEpoch[] {
-    const all: MadeEpoch[] = []
-    for (let i = 0; i < count; i++) all.push(this.epoch(all.at(-1)))
-    return all
-  }
-
-  /** Has the chain accept an epoch of which it has the predecessor, at the time at which it begins. */
-  accept(made: MadeEpoch, nowMs = made.epoch.notBefore): AcceptedEpoch {
-    return this.chain.accept([made.bytes], made, nowMs)
+    const signed = signTick(by, tick)
+    return encodeSignedTick(
+      nonce === undefined
+        ? { ...signed, index: undefined, path: undefined }
+        : { ...signed, index: 0, path: new Uint8Array(0) },
+    )
   }
 
   revocation(identity: Identity, changes: Partial<Revocation> = {}, by: SignedBy = {}): Uint8Array {
@@ -170,6 +210,7 @@ export class World {
       since: T0,
       until: T0 + 30 * DAY,
       reason: 'lost',
+      past: 0 as const,
       ...changes,
     }
     return signRevocation(by.signer ?? this.authority, revocation, by.token)
@@ -178,7 +219,7 @@ export class World {
   /** What a fresh instance announces for an epoch, with changes that are signed along. */
   announcement(
     identity: Identity,
-    epoch: AcceptedEpoch,
+    epoch: Epoch,
     changes: Partial<Announcement> = {},
     keys: { readonly messageKey?: Uint8Array; readonly signer?: Identity } = {},
   ): ParsedAnnouncement {
@@ -209,7 +250,7 @@ export class World {
 /** An announcement with this token that nobody signed: junk that looks like one until it is verified. */
 export function junkAnnouncement(
   token: { readonly claims: IdentityClaims; readonly token: string },
-  epoch: EpochFloor & { readonly notBefore: number; readonly notAfter: number },
+  epoch: Pick<Epoch, 'number' | 'hash' | 'notBefore' | 'notAfter'>,
 ): Uint8Array {
   const { claims } = token
   const random = defaultEngine.randomBytes(136)
