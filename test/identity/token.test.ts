@@ -456,7 +456,7 @@ describe('the known answers of tokens', () => {
       expect(hex(signer.sign(utf8(signed)))).toBe(signature)
       const read = verifyToken(each, text, [signer.publicKey])
       expect(read).toMatchObject({ name, identity: claims['sub'], realm: signer.publicKey })
-      const { roles, permissions, maxInstances, since, issuedAt } = read
+      const { roles, permissions, maxInstances, since, plan, issuedAt } = read
       const again = issueToken(
         each,
         {
@@ -466,6 +466,7 @@ describe('the known answers of tokens', () => {
           roles: roles.filter((role) => role === 'rotator' || role === 'revoker'),
           permissions,
           maxInstances,
+          ...(plan !== undefined && { plan }),
           ...(since === issuedAt ? {} : { since }),
           expiresAtMs: read.expiresAt * 1000,
         },
