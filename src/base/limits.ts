@@ -166,6 +166,8 @@ export const OWN_LISTED_MS = 60_000
 export const MAX_HASHES_WANTED = 1024
 /** How long one rotation service may take for the directory, before another one is asked for it too. */
 export const LISTING_HEDGE_MS = 3000
+/** How long an agent that joins waits for announcements that have come to be verified. */
+export const MAX_CATCHING_UP_MS = 3000
 /** Up to so many announcements an agent that has missed something asks for all, in place of comparing buckets. */
 export const MAX_SMALL_DIRECTORY = 512
 
@@ -240,15 +242,16 @@ export const MAX_FREE_HASH_BYTES = 4096
 export const MAX_FREE_SILENT_SESSIONS = 64
 /** Reading headers of more than this takes budget. */
 export const MAX_FREE_HEADER_BYTES = 256
+/** Working time that verifying announcements takes at most, as a share of a core; and until an agent has joined. */
+export const DIRECTORY_SHARE = 0.25
+export const DIRECTORY_JOIN_SHARE = 0.75
+/** Announcements of one name that came unasked and wait to be verified. */
 export const MAX_UNVERIFIED_PER_AGENT = 64
-export const MAX_UNVERIFIED = 65_536
-export const MAX_EARLY_ANNOUNCEMENTS = 1024
+export const MAX_UNVERIFIED_BYTES_PER_AGENT = 256 * 1024
+/** Of all that came unasked and wait to be verified; and of all that was asked for. */
+export const MAX_UNVERIFIED_BYTES = 32 * 1024 * 1024
 /** Announcements held of one agent in one epoch, for each instance that it may have. */
 export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
-/** Instances of one identity of which it is known that they have retired. */
-export const MAX_RETIRED_PER_IDENTITY = 4096
-export const MAX_VERIFICATIONS_PER_AGENT_PER_SECOND = 64
-export const MAX_FAILED_VERIFICATIONS_PER_SECOND = 512
 /** Fetches of epochs and revocations that an agent begins. */
 export const MAX_FETCHES_PER_SECOND = 4
 /** Queries for pages that an agent has asked and that were not answered: about those of eight seconds. */

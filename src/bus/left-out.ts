@@ -2,8 +2,11 @@ import { ReportLimit } from '../base/report-limit.ts'
 import type { LeftOutReason } from '../envelope/keys.ts'
 import type { Context } from './context.ts'
 
-/** Why nothing is sealed to an instance: what it announced, or that its agent has started too many instances lately. */
-export type WhyLeftOut = LeftOutReason | 'too many newcomers'
+/**
+ * Why nothing is sealed to an instance: what it announced, that its agent has started too many instances lately, or that no
+ * rotation service has heard of it for minutes.
+ */
+export type WhyLeftOut = LeftOutReason | 'too many newcomers' | 'silent'
 
 /** Interval between reports of one agent for one reason, in ms: it can announce itself as often as it likes. */
 const REPORTED_EVERY_MS = 60_000

@@ -64,8 +64,9 @@ export type StatusEvent =
   /** Two processes announced themselves as one instance. */
   | { readonly type: 'clone'; readonly name: string; readonly instance: string }
   /**
-   * Nothing is sealed to this instance, because of what it announced, or because its agent has started too many lately: it
-   * waits for its turn. What is published goes to the others.
+   * Nothing is sealed to this instance, because of what it announced, because its agent has started too many lately, so that it
+   * waits for its turn, or because rotation services have not heard of it for minutes (`silent`: killed, most likely). What
+   * is published goes to the others.
    */
   | {
       readonly type: 'leftOut'

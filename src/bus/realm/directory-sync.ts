@@ -6,7 +6,7 @@ import {
   RECONCILE_SPREAD_MS,
 } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
-import { BUCKET_COUNT, BUCKET_HASH_BYTES, readBucketHashes, readListing } from '../../keys/buckets.ts'
+import { readBucketHashes, readListing } from '../../keys/buckets.ts'
 import type { Directory } from '../../keys/directory.ts'
 import { QueryKind } from '../../wire/queries.ts'
 import type { Tick } from '../../wire/ticks.ts'
@@ -22,31 +22,36 @@ export interface DirectorySyncOptions extends Pick<Context, 'engine' | 'clock'> 
   readonly fetches: Pick<PageFetches, 'begin'>
   readonly lookups: Pick<HashLookups, 'ask'>
   readonly handOver: Pick<HandOver, 'restarted' | 'check'>
-  readonly directory: Pick<Directory, 'add' | 'buckets' | 'lacking' | 'noteListing'>
+  readonly directory: Pick<
+    Directory,
+    'add' | 'lacking' | 'isKnownRoot' | 'noteRoot' | 'noteBuckets' | 'noteListing'
+  >
   /** The rotation services of the plan, in its order. */
   readonly rotators: () => readonly string[]
   /** Hashes of own announcements that every rotation service should list by now. */
   readonly own: () => readonly Uint8Array[]
-  /** Called when announcements were taken in. */
+  /** Called when announcements were taken in, or somebody is heard of again, or not any more. */
   readonly onChanged: () => void
 }
 
-/** What is known of the directory of one rotation service. */
+/** What is known of one rotation service. */
 interface Known {
   /** The process that has answered last, in hexadecimal. */
-  process: string
-  /** Of the directory when it was looked at last. */
-  root: Uint8Array | undefined
-  /** The hashes of its buckets then. */
-  buckets: Uint8Array | undefined
-  /** By the monotonic clock: when it was looked at last, or is to be. */
-  at: number
+  process: string | undefined
+  /** When its directory was looked at last, by the monotonic clock. */
+  lookedAt: number
   isWaiting: boolean
+}
+
+/** What a rotation service lists in one bucket. */
+interface Listed {
+  readonly bucket: number
+  readonly hashes: readonly Uint8Array[]
 }
 
 /**
  * Compares the own directory with that of each rotation service, whose ticks name its root, and asks for what is missing. Only
- * that is looked at: what an agent holds more never matters, so that nothing goes round in circles. SPEC, "Reconciling".
+ * that is asked for: what an agent holds more never matters, so that nothing goes round in circles. SPEC, "Reconciling".
  */
 export class DirectorySync {
   readonly #options: DirectorySyncOptions
@@ -71,22 +76,21 @@ export class DirectorySync {
     for (const rotator of this.#known.keys()) if (!rotators.includes(rotator)) this.#known.delete(rotator)
   }
 
-  /** Whether a root is that of the own directory, or the one that this service had when it was looked at last. */
+  /** Whether a rotation service with this root has nothing to say that is not known. */
   isKnownRoot(rotator: string, root: Uint8Array): boolean {
-    const last = this.#known.get(rotator)?.root
-    if (last !== undefined && samePublic(last, root)) return true
-    return samePublic(this.#options.directory.buckets().root(), root)
+    const place = this.#placeOf(rotator)
+    return place < 0 || this.#options.directory.isKnownRoot(place, root)
   }
 
   /** A tick has counted. */
   counted({ rotator, process, directoryRoot }: Tick): void {
     const known = this.#knownOf(rotator)
     const name = hex(process)
-    if (known.process !== '' && known.process !== name) {
-      known.buckets = undefined
-      this.#options.handOver.restarted(rotator)
-    }
+    const hasRestarted = known.process !== undefined && known.process !== name
     known.process = name
+    if (hasRestarted) this.#options.handOver.restarted(rotator)
+    const place = this.#placeOf(rotator)
+    if (place >= 0) this.#options.directory.noteRoot(place, directoryRoot)
     this.named(rotator, directoryRoot)
   }
 
@@ -95,21 +99,23 @@ export class DirectorySync {
     if (!this.#isJoined || this.isKnownRoot(rotator, root)) return
     const { clock, engine } = this.#options
     const known = this.#knownOf(rotator)
-    const restMs = Math.max(0, known.at + RECONCILE_INTERVAL_MS - clock.monotonic())
+    const restMs = Math.max(0, known.lookedAt + RECONCILE_INTERVAL_MS - clock.monotonic())
     if (!known.isWaiting) this.#compareIn(rotator, restMs + randomDelay(engine, RECONCILE_SPREAD_MS))
   }
 
-  /** Compares with one service soon: this agent may have missed something. */
+  /** Compares with one service now: this agent may have missed something. */
   refresh(rotator: string): void {
     if (!this.#knownOf(rotator).isWaiting) this.#compareIn(rotator, 0)
   }
 
+  #placeOf(rotator: string): number {
+    return this.#options.rotators().indexOf(rotator)
+  }
+
   #knownOf(rotator: string): Known {
     const known = this.#known.get(rotator) ?? {
-      process: '',
-      root: undefined,
-      buckets: undefined,
-      at: Number.NEGATIVE_INFINITY,
+      process: undefined,
+      lookedAt: Number.NEGATIVE_INFINITY,
       isWaiting: false,
     }
     this.#known.set(rotator, known)
@@ -135,103 +141,82 @@ export class DirectorySync {
 
   #done(): void {
     this.#isBusy = false
+    this.#options.onChanged()
     this.#goOn()
   }
 
   #compare(rotator: string): void {
-    const { clock, engine, fetches } = this.#options
+    const { clock, fetches, directory } = this.#options
     const known = this.#knownOf(rotator)
     known.isWaiting = false
-    known.at = clock.monotonic()
-    let theirs: Uint8Array | undefined
+    known.lookedAt = clock.monotonic()
+    let hashes: Uint8Array | undefined
     const isBegun = fetches.begin({
       rotator,
       kind: QueryKind.buckets,
       onPage: ([statement]) => {
-        theirs = statement && readBucketHashes(statement)
-        return theirs !== undefined
+        hashes = statement && readBucketHashes(statement)
+        return hashes !== undefined
       },
       onEnd: () => {
-        if (theirs === undefined) return this.#done()
-        const wanted = this.#differing(theirs, known.buckets)
-        // From now on it is known to have this, whatever is made of it.
-        known.root = engine.sha256(theirs)
-        known.buckets = theirs
-        this.#list(rotator, wanted, [])
+        const place = this.#placeOf(rotator)
+        if (hashes === undefined || place < 0) return this.#done()
+        this.#list(rotator, directory.noteBuckets(place, hashes), MAX_RECONCILED)
       },
     })
     if (!isBegun) this.#done()
   }
 
-  /** Buckets that differ from the own ones, and from what this service had when it was looked at last. */
-  #differing(theirs: Uint8Array, before: Uint8Array | undefined): readonly number[] {
-    const own = this.#options.directory.buckets()
-    const differing: number[] = []
-    for (let bucket = 0; bucket < BUCKET_COUNT; bucket++) {
-      const hash = hashAt(theirs, bucket)
-      const isKnown = before !== undefined && samePublic(hashAt(before, bucket), hash)
-      if (!isKnown && !samePublic(own.hashOf(bucket), hash)) differing.push(bucket)
-    }
-    return differing
-  }
-
-  /** Asks what is in these buckets, 16 at a time, and then for what is missing of it. */
-  #list(rotator: string, [...wanted]: readonly number[], missing: readonly Uint8Array[]): void {
-    const { clock, directory, fetches, rotators, handOver } = this.#options
-    const asked = wanted.splice(0, MAX_BUCKETS_PER_QUERY)
-    if (asked.length === 0 || missing.length >= MAX_RECONCILED) return this.#fetch(rotator, missing)
-    const index = rotators().indexOf(rotator)
-    const lacking: Uint8Array[] = []
-    let place = 0
+  /** Asks what is in these buckets, 16 at a time, and each time for what is missing of it. */
+  #list(rotator: string, wanted: readonly number[], maxMissing: number): void {
+    const { fetches, own, handOver } = this.#options
+    const asked = wanted.slice(0, MAX_BUCKETS_PER_QUERY)
+    if (asked.length === 0 || maxMissing <= 0) return this.#done()
+    const listed: Listed[] = []
     const isBegun = fetches.begin({
       rotator,
       kind: QueryKind.buckets,
       cursor: Uint8Array.from(asked),
       onPage: (statements) => {
         for (const statement of statements) {
-          const bucket = asked[place++]
+          const bucket = asked[listed.length]
           if (bucket === undefined) return false
-          const hashes = readListing(bucket, statement)
-          if (index >= 0) directory.noteListing(index, bucket, hashes, clock.now())
-          lacking.push(...directory.lacking(hashes))
-          if (this.#misses(bucket, hashes)) handOver.check(rotator)
+          listed.push({ bucket, hashes: readListing(bucket, statement) })
         }
         return true
       },
       onEnd: (isWhole) => {
-        if (isWhole) this.#list(rotator, wanted, [...missing, ...lacking])
-        else this.#fetch(rotator, [...missing, ...lacking])
+        if (!isWhole || listed.length < asked.length) return this.#done()
+        if (listed.some((one) => misses(one, own()))) handOver.check(rotator)
+        this.#take(rotator, listed, (missing) =>
+          this.#list(rotator, wanted.slice(MAX_BUCKETS_PER_QUERY), maxMissing - missing),
+        )
       },
     })
     if (!isBegun) this.#done()
   }
 
-  /** Whether a bucket should have an own announcement and has not. */
-  #misses(bucket: number, hashes: readonly Uint8Array[]): boolean {
-    return this.#options
-      .own()
-      .some((own) => own[0] === bucket && !hashes.some((hash) => samePublic(hash, own)))
-  }
-
-  #fetch(rotator: string, missing: readonly Uint8Array[]): void {
-    const { clock, directory, lookups, onChanged } = this.#options
+  #take(rotator: string, listed: readonly Listed[], goOn: (missing: number) => void): void {
+    const { clock, directory, lookups } = this.#options
+    const missing = listed.flatMap(({ hashes }) => directory.lacking(hashes))
     lookups.ask({
       rotator,
       hashes: missing.slice(0, MAX_RECONCILED),
       onStatements: (statements) => {
         for (const statement of statements) directory.add(statement, clock.now(), { isAsked: true })
-        onChanged()
       },
       onEnd: (answer) => {
-        // What is still missing is asked for again when it names another root.
-        const isIncomplete = answer === 'silent' || missing.length > MAX_RECONCILED
-        if (isIncomplete) this.#knownOf(rotator).buckets = undefined
-        this.#done()
+        const place = this.#placeOf(rotator)
+        // What has not come is asked for again, the next time that this service names its root.
+        if (answer === 'silent' || missing.length > MAX_RECONCILED || place < 0) return this.#done()
+        for (const { bucket, hashes } of listed) directory.noteListing(place, bucket, hashes)
+        goOn(missing.length)
       },
     })
   }
 }
 
-function hashAt(buckets: Uint8Array, bucket: number): Uint8Array {
-  return buckets.subarray(bucket * BUCKET_HASH_BYTES, (bucket + 1) * BUCKET_HASH_BYTES)
+/** Whether a bucket should have an own announcement and has not. */
+function misses({ bucket, hashes }: Listed, own: readonly Uint8Array[]): boolean {
+  return own.some((one) => one[0] === bucket && !hashes.some((hash) => samePublic(hash, one)))
 }

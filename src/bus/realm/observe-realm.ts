@@ -1,23 +1,22 @@
-import { hex, samePublic } from '../../base/bytes.ts'
 import { type Clock, systemClock } from '../../base/clock.ts'
-import { SubrosaError } from '../../base/errors.ts'
-import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
-import { type EngineName, engineFor } from '../../crypto/engine.ts'
+import { HouseClock } from '../../base/house-clock.ts'
+import { type CryptoEngine, type EngineName, engineFor } from '../../crypto/engine.ts'
 import { Trust, type TrustOptions, type VerifiedClaims } from '../../identity/trust.ts'
 import { Directory } from '../../keys/directory.ts'
-import { type AcceptedEpoch, EpochChain } from '../../keys/epochs.ts'
+import { type Epoch, Epochs } from '../../keys/epochs.ts'
+import { expiredPlan, isExpired } from '../../keys/plan.ts'
 import { RevocationSet, type VerifiedRevocation } from '../../keys/revocations.ts'
 import { protocolSubjects } from '../../keys/subjects.ts'
 import { clockSkew } from '../../keys/ticks.ts'
-import { WireType } from '../../wire/preamble.ts'
-import { decodeStatement, QueryKind, type Tick, writeCursor } from '../../wire/statements.ts'
 import type { NatsLike } from '../nats-like.ts'
-import { type AnsweredTick, Questions } from './questions.ts'
+import { noRotationService } from './no-rotation-service.ts'
+import { Questions } from './questions.ts'
+import { countOf, type Survey, surveyServices } from './survey.ts'
 
-/** Options of {@link observeRealm}. */
+/** Options of {@link observeRealm} and {@link surveyRealm}. */
 export interface ObserveOptions {
   readonly trust: TrustOptions
-  /** Milliseconds in which the rotation service must answer. Default 5000. */
+  /** Milliseconds in which rotation services must answer. Default 5000. */
   readonly timeout?: number
   /** Default: libsodium where it loads, or what the environment variable `SUBROSA_ENGINE` says. */
   readonly engine?: EngineName
@@ -26,21 +25,14 @@ export interface ObserveOptions {
 }
 
 /** What is proved of a realm at one time. */
-export interface Observation {
+export interface Observation extends Survey {
   /** When it was complete, by the own clock. */
   readonly takenAt: number
-  readonly tick: Tick
-  /** When the tick came, by the own clock. */
-  readonly tickCameAt: number
-  /** The rotation service that signed the tick. */
-  readonly rotator: VerifiedClaims
-  /** The epoch that the tick names. */
-  readonly newest: AcceptedEpoch
-  /** Who signed it; `undefined` where an authority did. */
-  readonly epochSigner: VerifiedClaims | undefined
-  /** The epoch that the newest one follows, where it was served. */
-  readonly previous: AcceptedEpoch | undefined
-  /** Those in force, as the tick names them. */
+  /** The epoch that has begun last. */
+  readonly newest: Epoch
+  /** The one before it, while messages of it may come. */
+  readonly previous: Epoch | undefined
+  /** Those in force. */
   readonly revocations: readonly VerifiedRevocation[]
   /** Names of revoked identities, where a token that says so was served. */
   readonly revokedNames: ReadonlyMap<string, string>
@@ -49,24 +41,25 @@ export interface Observation {
 }
 
 interface Realm {
-  readonly questions: Questions
+  readonly engine: CryptoEngine
   readonly trust: Trust
-  readonly engine: ReturnType<typeof engineFor>
-  readonly clock: Clock
+  readonly clock: HouseClock
+  readonly questions: Questions
+  readonly revocations: RevocationSet
 }
 
 const DEFAULT_TIMEOUT_MS = 5000
 const PROVE_AGAIN_MS = 20
+const ASK_AGAIN_MS = 500
 
 /**
- * Looks at a realm and changes nothing in it: it asks the rotation service from a random inbox, without an identity,
- * and announces nothing. All that it returns is proved as an agent proves it that joins without a floor: the tick
- * carries a nonce of its own, the newest epoch and the revocations are those that it names, and each announcement is
+ * Looks at a realm and changes nothing in it: it asks the rotation services from a random inbox, without an identity, and
+ * announces nothing. All that it returns is proved as an agent proves it that joins without a state: enough rotation services
+ * of the newest plan have answered questions of its own, all revocations that they name are held, and each announcement is
  * verified.
  *
- * @throws SubrosaError ERR_NO_ROTATION_SERVICE, ERR_CLOCK_SKEW, ERR_CONNECTION, ERR_SUBSCRIBE_DENIED when the server
- *   refuses to let it hear the answers, ERR_REVOKED when the rotation service is, or what was wrong with what came:
- *   ERR_EPOCH_INVALID, ERR_TOKEN_EXPIRED, ERR_UNKNOWN_AUTHORITY, ...
+ * @throws SubrosaError ERR_NO_ROTATION_SERVICE where too few of them count, ERR_PLAN_EXPIRED, ERR_CLOCK_SKEW, ERR_CONNECTION,
+ *   ERR_SUBSCRIBE_DENIED when the server refuses to let it hear the answers, or what was wrong with the plan: ERR_PLAN_INVALID
  *
  * @example
  * ```ts
@@ -74,91 +67,127 @@ const PROVE_AGAIN_MS = 20
  * console.log(newest.number, directory.audience('orders.new', takenAt)?.members.length)
  * ```
  */
-export async function observeRealm(nc: NatsLike, options: ObserveOptions): Promise<Observation> {
-  const { clock = systemClock, timeout = DEFAULT_TIMEOUT_MS } = options
+export function observeRealm(nc: NatsLike, options: ObserveOptions): Promise<Observation> {
+  return visit(nc, options, observe)
+}
+
+/**
+ * Asks every rotation service of a realm how it does, in the same way. It does not matter how many of them count.
+ *
+ * @throws SubrosaError ERR_NO_ROTATION_SERVICE where none of them answers with a plan, ERR_CONNECTION, ERR_SUBSCRIBE_DENIED,
+ *   ERR_PLAN_INVALID
+ *
+ * @example
+ * ```ts
+ * const { plan, services } = await surveyRealm(nc, { trust: { authority: ['A…'] } })
+ * console.log(plan.version, services.map(({ condition }) => condition))
+ * ```
+ */
+export function surveyRealm(nc: NatsLike, options: ObserveOptions): Promise<Survey> {
+  return visit(nc, options, surveyServices)
+}
+
+async function visit<T>(
+  nc: NatsLike,
+  options: ObserveOptions,
+  task: (realm: Realm) => Promise<T>,
+): Promise<T> {
+  const { timeout = DEFAULT_TIMEOUT_MS } = options
   const engine = engineFor(options.engine)
   const trust = new Trust(engine, options.trust)
   const subjects = protocolSubjects(trust.realm, options.subjectPrefix)
+  const clock = new HouseClock(options.clock ?? systemClock, () => {})
   const questions = await Questions.open(nc, { engine, trust, subjects, clock, timeout })
   try {
-    return await questions.persist(() => observe({ questions, trust, engine, clock }))
+    return await task({
+      engine,
+      trust,
+      clock,
+      questions,
+      revocations: new RevocationSet({ engine, trust, clock }),
+    })
   } finally {
     questions.close()
   }
 }
 
-/** One look. What does not fit together is an error, and may fit the next time. */
 async function observe(realm: Realm): Promise<Observation> {
-  const { questions, trust, engine, clock } = realm
-  const revocations = new RevocationSet(engine, trust)
-  const answered = await questions.tick(revocations)
-  const { tick, rotator, cameAt } = answered
-  if (Math.abs(cameAt - tick.now) > CLOCK_WINDOW_MS) throw clockSkew(tick, cameAt)
-  revocations.adopt(await questions.pages(QueryKind.revocations), tick)
-  // Not before the set is whole: it may be the rotation service itself that is revoked.
-  assertInStep(revocations, answered)
-  const epochs = new EpochChain({ engine, trust, revocations, floor: undefined, keepFloor: () => {} })
-  const newest = epochs.accept(
-    await questions.pages(QueryKind.epochs, writeCursor(Math.max(0, tick.number - 1))),
-    { number: tick.number, hash: tick.epochHash },
-    clock.now(),
-  )
-  // An epoch carries revocations too: one that the tick does not name was left out of it.
-  assertInStep(revocations, answered)
+  const { engine, trust, clock, questions, revocations } = realm
+  const survey = await untilEnoughCount(realm)
+  const { plan } = survey
+  const epochs = new Epochs({ engine })
+  epochs.adopt(plan)
   const directory = new Directory({
     engine,
     trust,
     epochs,
     revocations,
-    monotonic: () => clock.monotonic(),
+    clock,
+    timers: clock,
     onClone: () => {},
-    onRefused: () => {},
+    onLeftOut: () => {},
   })
-  const revokedNames = await takeAnnouncements(realm, directory, revocations)
+  const revokedNames = await takeDirectory(realm, survey, directory)
+  while (directory.unverified > 0 && !questions.isOver) await questions.pause(PROVE_AGAIN_MS)
   const takenAt = clock.now()
-  const { token } = decodeStatement(WireType.epoch, newest.bytes)
+  const newest = epochs.at(takenAt)
+  if (newest === undefined) throw noRotationService({ plan, counted: countOf(survey) })
   return {
+    ...survey,
     takenAt,
-    tick,
-    tickCameAt: cameAt,
-    rotator,
     newest,
-    epochSigner: token === undefined ? undefined : trust.verify(token, takenAt),
-    previous: epochs.byHash(newest.prevHash),
-    revocations: revocations.inForce(tick.now),
+    previous: epochs.all().find(({ number }) => number === newest.number - 1),
+    revocations: revocations.inForce(takenAt),
     revokedNames,
     directory,
   }
 }
 
-function assertInStep(revocations: RevocationSet, { tick, rotator }: AnsweredTick): void {
-  if (!samePublic(revocations.hash(tick.now), tick.revocationsHash)) {
-    throw new SubrosaError(
-      'ERR_NO_ROTATION_SERVICE',
-      'the revocations that came are not those that the rotation service names',
-      { hint: 'something between here and the rotation service holds them back' },
-    )
+/** What does not fit together now may do so in a moment. */
+async function untilEnoughCount(realm: Realm): Promise<Survey> {
+  const { questions, clock } = realm
+  for (;;) {
+    const survey = await surveyServices(realm)
+    const { plan, services } = survey
+    const counted = countOf(survey)
+    if (counted >= plan.threshold) return survey
+    if (isExpired(plan, clock.now())) throw expiredPlan(plan)
+    const skewed = services.filter(({ condition }) => condition === 'clock')
+    const [first] = skewed
+    // The own clock is wrong, and stays so.
+    if (first?.tick !== undefined && plan.rotators.length - skewed.length < plan.threshold)
+      throw clockSkew(first.tick, first.cameAt ?? clock.now())
+    if (questions.isOver) throw questions.trouble ?? noRotationService({ plan, counted })
+    await questions.pause(ASK_AGAIN_MS)
   }
-  if (revocations.isRevoked(rotator))
-    throw new SubrosaError('ERR_REVOKED', `the rotation service ${rotator.name} is revoked`)
 }
 
-/** Takes in every announcement, no faster than the directory proves them. @returns the names of revoked identities */
-async function takeAnnouncements(
-  { questions, trust, clock }: Realm,
+/** Takes in every announcement. @returns the names of revoked identities */
+async function takeDirectory(
+  { questions, trust, clock, revocations }: Realm,
+  survey: Survey,
   directory: Directory,
-  revocations: RevocationSet,
 ): Promise<ReadonlyMap<string, string>> {
   const revokedNames = new Map<string, string>()
-  for (const bytes of await questions.pages(QueryKind.announcements)) {
-    const parsed = directory.add(bytes, clock.now())
-    if (parsed === undefined) continue
-    const key = hex(parsed.hash)
-    while (directory.has(key) && directory.sender(parsed.hash, clock.now()).standing === 'unknown') {
-      await questions.pause(PROVE_AGAIN_MS)
-    }
-    const claims = trust.verify(parsed.announcement.token, clock.now())
-    if (revocations.isRevoked(claims)) revokedNames.set(claims.identity, claims.name)
-  }
+  const counting = survey.services.filter(({ condition }) => condition === 'counts')
+  const isWhole = await questions.directory(
+    counting.map(({ rotator }) => rotator),
+    (bytes) => {
+      const parsed = directory.add(bytes, clock.now(), { isAsked: true })
+      if (parsed === undefined) return
+      const claims = claimsOf(trust, parsed.announcement.token, clock.now())
+      if (claims !== undefined && revocations.isRevoked(claims))
+        revokedNames.set(claims.identity, claims.name)
+    },
+  )
+  if (!isWhole) throw noRotationService({ plan: survey.plan, counted: counting.length })
   return revokedNames
+}
+
+function claimsOf(trust: Trust, token: string, nowMs: number): VerifiedClaims | undefined {
+  try {
+    return trust.verify(token, nowMs)
+  } catch {
+    return undefined
+  }
 }

@@ -84,14 +84,20 @@ export class PlanFollower {
   heard(bytes: Uint8Array): void {
     const { book, engine, timers } = this.#options
     const held = book.plan
-    if (held !== undefined && samePublic(held.bytes, bytes)) return this.#wasRepeated()
+    if (held !== undefined && samePublic(held.bytes, bytes)) {
+      this.#wasRepeated()
+      return
+    }
     const { version, realm } = decodePlan(decodeSignedPlan(bytes).structure)
     if (realm !== this.#options.trust.realm || version < (held?.version ?? book.floor)) return
     this.#budget.run(() => {
       const plan = this.#verify(bytes)
       if (plan === undefined) return
       // Of the version that is held: the book says what is wrong with that.
-      if (version === held?.version) return this.#offer({ plan: bytes, list: [] })
+      if (version === held?.version) {
+        this.#offer({ plan: bytes, list: [] })
+        return
+      }
       if (this.#takeWithOwnList(plan)) return
       // All agents may have heard it.
       timers.after(randomDelay(engine, PING_TOGETHER_SPREAD_MS), () => this.#fetchFrom(plan))

@@ -2,6 +2,7 @@
 import { hex } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import {
+  MAX_CATCHING_UP_MS,
   MAX_EARLY_TICKS,
   MAX_LOOKUPS_PER_SECOND,
   MAX_SMALL_DIRECTORY,
@@ -31,6 +32,7 @@ import type { NatsLike, NatsMessage } from '../nats-like.ts'
 import { publishSafely } from '../safely.ts'
 import { StandingSubscription } from '../standing-subscription.ts'
 import { Announcer } from './announcer.ts'
+import { ANY_SERVICE } from './any-service.ts'
 import { DirectoryListing } from './directory-listing.ts'
 import { DirectorySync } from './directory-sync.ts'
 import { EpochWatch } from './epoch-watch.ts'
@@ -48,11 +50,8 @@ import { PlanFollower } from './plan-follower.ts'
 import { randomDelay } from './random.ts'
 import { RevocationSharing } from './revocation-sharing.ts'
 import { ServiceClocks } from './service-clocks.ts'
-import { ServiceLacks } from './service-lacks.ts'
 import { type AnsweredTick, TickJudge } from './tick-judge.ts'
 
-/** In place of the name of one rotation service: each of them answers for its plan there. */
-const ANY_SERVICE = 'any'
 /** What is wrong for as long as nobody does anything about it. */
 const LASTING: ReadonlySet<string> = new Set([
   'ERR_CLOCK_SKEW',
@@ -99,7 +98,6 @@ export class RealmLink {
   readonly #plans: PlanFollower
   readonly #named: NamedSets
   readonly #sharing: RevocationSharing
-  readonly #lacks: ServiceLacks
   readonly #epochWatch: EpochWatch
   readonly #freshKeys: FreshKeys
   readonly #keyEnds: KeyEnds
@@ -115,6 +113,8 @@ export class RealmLink {
   /** Answers that came before there was a plan by which to judge them. */
   #early: readonly Uint8Array[] = []
   #hasDirectory = false
+  /** Whether announcements that wait to be verified are waited for no longer. */
+  #mayBeBehind = false
   #isClosed = false
   /** What has been reported since freshness was counted last: what lasts is said once, however often it shows. */
   readonly #reported = new Set<string>()
@@ -171,12 +171,16 @@ export class RealmLink {
       latest,
       owners: this.#owners,
       clock,
-      plan,
+      timers,
       canSealIn: (epoch) => this.keyring.has(epoch.hash),
       onClone: ({ claims: { name }, announcement }) =>
         feed.emit({ type: 'clone', name, instance: hex(announcement.instance) }),
-      onRefused: (refused) => this.leftOut.report(refused),
-      onClaims: (held) => this.#plans.claimed(held.plan ?? 0),
+      onLeftOut: (leftOut) => this.leftOut.report(leftOut),
+      onVerified: (verified) => this.#plans.claimed(verified.claims.plan ?? 0),
+      onCaughtUp: () => {
+        this.#changed()
+        this.#completeJoin()
+      },
     })
     const { directory } = this
     this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
@@ -226,7 +230,6 @@ export class RealmLink {
       timers,
       publish: (bytes) => void publishSafely(nc, subjects.revoke, { bytes, onError }),
     })
-    this.#lacks = new ServiceLacks((lacking) => this.#sharing.lacks(lacking))
     this.#epochWatch = new EpochWatch({
       engine,
       clock,
@@ -306,6 +309,11 @@ export class RealmLink {
       onChanged: () => this.#changed(),
       onWhole: () => {
         this.#hasDirectory = true
+        // Junk that waits to be verified holds up no join for long.
+        timers.after(MAX_CATCHING_UP_MS, () => {
+          this.#mayBeBehind = true
+          this.#completeJoin()
+        })
         this.#completeJoin()
       },
     })
@@ -421,7 +429,7 @@ export class RealmLink {
     this.#pings.soon()
     if (!this.#joining.isJoined) return
     const [rotator] = this.#answering()
-    if (this.directory.sizeAtLeast <= MAX_SMALL_DIRECTORY) this.#listing.begin()
+    if (this.directory.size <= MAX_SMALL_DIRECTORY) this.#listing.begin()
     else if (rotator !== undefined) this.#sync.refresh(rotator)
   }
 
@@ -576,9 +584,10 @@ export class RealmLink {
   #adopt(plan: HeldPlan): void {
     this.epochs.adopt(plan)
     this.#freshness.adopt(plan)
+    this.directory.adopt(plan)
     this.#sync.adopt()
     this.#named.forget()
-    this.#lacks.adopt(plan)
+    this.#sharing.adopt(plan)
     this.#joining.goesOn()
     this.#epochWatch.look()
     this.#act()
@@ -615,7 +624,7 @@ export class RealmLink {
     const { rotator } = tick
     this.#clocks.fits(rotator)
     const freshFrom = this.#freshness.count(rotator, askedAtLateMs)
-    this.#lacks.named(rotator, this.revocations.beyond(tick))
+    this.#sharing.lacks(rotator, this.revocations.beyond(tick))
     this.#sync.counted(tick)
     if (freshFrom === undefined || this.#freshness.isStale) return
     this.#pings.answered(freshFrom)
@@ -638,6 +647,7 @@ export class RealmLink {
   #completeJoin(): void {
     if (this.#joining.isJoined || this.#freshness.isStale) return
     if (!this.#hasDirectory) return this.#listing.begin()
+    if (this.directory.unverified > 0 && !this.#mayBeBehind) return
     const epochs = this.#epochWatch.join()
     try {
       this.#assertMayJoin(epochs.length)
@@ -650,6 +660,7 @@ export class RealmLink {
     }
     const newest = epochs.at(-1)
     if (newest !== undefined) this.#announcer.retireFormer(newest)
+    this.directory.joined()
     this.#sync.joined()
     this.#pings.joined()
     this.#joining.succeed()
@@ -669,7 +680,7 @@ export class RealmLink {
 
   /** Something outside the directory changed who is in an audience. */
   #invalidate(): void {
-    this.directory.invalidate(this.#options.clock.now())
+    this.directory.invalidate()
     this.#changed()
   }
 

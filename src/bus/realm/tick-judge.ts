@@ -36,7 +36,7 @@ export interface TickJudgeOptions extends Pick<Context, 'engine' | 'clock' | 'tr
   readonly open: () => readonly SentPing[]
   /** When the newest question was asked that a rotation service has answered, as far as it was counted. */
   readonly newestOf: (rotator: string) => number | undefined
-  /** Whether the directory of a rotation service has this root since it was looked at last, or the own one has. */
+  /** Whether a rotation service whose directory has this root has nothing to say that is not known. */
   readonly isKnownRoot: (rotator: string, root: Uint8Array) => boolean
 }
 
