@@ -36,6 +36,12 @@ const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
 const RID_BYTES = 8
 const INSTANCE = /^[0-9a-f]{16}$/
 
+/**
+ * In a query's subject, in place of the name of one rotation service: each of them answers there for its plan, and for nothing
+ * else. Whoever has no plan knows none of their names.
+ */
+export const ANY_SERVICE = 'any'
+
 /** The name under which those ask who have no identity: operators that look at a realm, and tools. */
 export const OBSERVER_NAME = '_'
 

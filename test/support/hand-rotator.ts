@@ -7,7 +7,7 @@ import { type Epoch, numberAt } from '../../src/keys/epochs.ts'
 import { signNotice } from '../../src/keys/notices.ts'
 import { listHash } from '../../src/keys/plan.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
-import { type ProtocolSubjects, protocolSubjects, rid } from '../../src/keys/subjects.ts'
+import { ANY_SERVICE, type ProtocolSubjects, protocolSubjects, rid } from '../../src/keys/subjects.ts'
 import {
   decodeQuery,
   encodePage,
@@ -149,6 +149,10 @@ export class HandRotator {
     this.#follow(this.subjects.queriesTo(rid(engine, rotator)), ({ data, reply }) =>
       this.#takeQuery(decodeQuery(data), reply),
     )
+    this.#follow(this.subjects.queriesTo(ANY_SERVICE), ({ data, reply }) => {
+      const query = decodeQuery(data)
+      if (query.kind === QueryKind.plan) this.#takeQuery(query, reply)
+    })
     await this.#nc.flush()
     const next = (): void => {
       if (this.#nc.isClosed()) return
