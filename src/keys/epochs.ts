@@ -78,8 +78,8 @@ export class Epochs {
   readonly #engine: CryptoEngine
   readonly #latest: Latest
   readonly #byHash = new Map<string, Epoch>()
-  /** Those of them that the plan has, by number. */
-  readonly #byNumber = new Map<number, Epoch>()
+  /** The numbers of those that the plan has: they need not be derived again. */
+  readonly #numbers = new Set<number>()
   #plan: EpochPlan | undefined
   /** Newest first. */
   #all: readonly Epoch[] = []
@@ -102,7 +102,7 @@ export class Epochs {
    */
   adopt(plan: EpochPlan): void {
     this.#plan = plan
-    this.#byNumber.clear()
+    this.#numbers.clear()
     this.#forget((epoch) => !agrees(this.#engine, plan, epoch))
     this.#settled = NEVER
     this.hold(this.#nowMs)
@@ -195,13 +195,13 @@ export class Epochs {
 
   /** @returns whether it was not held */
   #take(plan: EpochPlan, number: number): boolean {
-    if (this.#byNumber.has(number)) return false
-    const derived = deriveEpoch(this.#engine, plan, number)
-    const key = hex(derived.hash)
-    const held = this.#byHash.get(key)
-    this.#byNumber.set(number, held ?? derived)
-    if (held === undefined) this.#byHash.set(key, derived)
-    return held === undefined
+    if (this.#numbers.has(number)) return false
+    this.#numbers.add(number)
+    const epoch = deriveEpoch(this.#engine, plan, number)
+    const key = hex(epoch.hash)
+    if (this.#byHash.has(key)) return false
+    this.#byHash.set(key, epoch)
+    return true
   }
 
   #forget(isOver: (epoch: Epoch) => boolean): boolean {
@@ -209,7 +209,7 @@ export class Epochs {
     for (const [key, epoch] of this.#byHash) {
       if (!isOver(epoch)) continue
       this.#byHash.delete(key)
-      if (this.#byNumber.get(epoch.number) === epoch) this.#byNumber.delete(epoch.number)
+      this.#numbers.delete(epoch.number)
     }
     if (this.#byHash.size === before) return false
     this.#settled = NEVER

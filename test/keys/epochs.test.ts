@@ -1,409 +1,501 @@
-import { beforeEach, describe, expect, it } from 'vitest'
-import { FIRST_PREV_HASH } from '../../src/keys/epochs.ts'
-import { WireType } from '../../src/wire/preamble.ts'
-import { decodeStatement, encodeStatement } from '../../src/wire/statements.ts'
-import { engine, newAuthority, newIdentity } from '../support/identities.ts'
-import { codeOf, DAY, HOUR, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { hex } from '../../src/base/bytes.ts'
+import { CLOCK_WINDOW_MS } from '../../src/base/limits.ts'
+import {
+  deriveEpoch,
+  type Epoch,
+  type EpochPlan,
+  Epochs,
+  epochHash,
+  numberAt,
+} from '../../src/keys/epochs.ts'
+import { checkPlan, type Schedule } from '../../src/wire/plans.ts'
+import { engines } from '../crypto/vectors.ts'
+import { engine } from '../support/identities.ts'
+import { laterSchedule, plan, rotators, schedule, T0 } from '../wire/samples.ts'
 
-let world: World
-let first: MadeEpoch
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
 
-beforeEach(() => {
-  world = new World()
-  first = world.epoch(undefined)
-})
+const endOfUse = ({ notAfter, graceMs }: Epoch): number => notAfter + graceMs + CLOCK_WINDOW_MS
+const hashes = (epochs: readonly Epoch[]): readonly string[] => epochs.map(({ hash }) => hex(hash))
+const numbers = (epochs: readonly Epoch[]): readonly number[] => epochs.map(({ number }) => number)
 
-/** The error of accepting one epoch after `first`, at the time at which it begins. */
-function refusalAfterFirst(made: MadeEpoch, nowMs = made.epoch.notBefore): string | undefined {
-  world.accept(first)
-  const head = world.chain.head
-  const code = codeOf(() => world.accept(made, nowMs))
-  expect(world.chain.head).toBe(head)
-  expect(world.kept).toHaveLength(1)
-  return code
+/** The epochs of a plan that begin by `untilMs` and are of use at `atMs` or later, newest first, by counting them. */
+function epochsOf(of: EpochPlan, untilMs: number, atMs: number): readonly Epoch[] {
+  const first = of.schedules[0]?.first ?? 0
+  const longest = Math.max(
+    ...of.schedules.map(({ periodMs, leadMs, graceMs }) => periodMs + leadMs + graceMs),
+  )
+  const derived: Epoch[] = []
+  for (let number = numberAt(of, untilMs); number >= first; number--) {
+    const epoch = deriveEpoch(engine, of, number)
+    if (epoch.notBefore + longest + CLOCK_WINDOW_MS < atMs) break
+    if (epoch.notBefore <= untilMs && endOfUse(epoch) >= atMs) derived.push(epoch)
+  }
+  return derived
 }
 
-describe('the first epoch', () => {
-  it('is accepted when a tick named it, and has 32 zeros as the hash of its predecessor', () => {
-    const accepted = world.accept(first)
-    expect(accepted.number).toBe(1)
-    expect(accepted.prevHash).toEqual(new Uint8Array(32))
-    expect(FIRST_PREV_HASH).toEqual(new Uint8Array(32))
-    expect(world.chain.head).toBe(accepted)
-    expect(world.chain.floor).toEqual({ number: 1, hash: first.hash })
+/** Those that are current, in the same way. */
+function currentOf(of: EpochPlan, nowMs: number, latestMs = 0): readonly Epoch[] {
+  const endMs = Math.max(nowMs, latestMs)
+  return epochsOf(of, nowMs + CLOCK_WINDOW_MS, endMs).filter(({ notAfter }) => endMs < notAfter)
+}
+
+const times = fc
+  .record({
+    periodMs: fc.oneof(fc.integer({ min: SECOND, max: MINUTE }), fc.integer({ min: MINUTE, max: 12 * HOUR })),
+    leadShare: fc.double({ min: 0, max: 1, noNaN: true }),
+    graceMs: fc.integer({ min: 0, max: 15 * MINUTE }),
+  })
+  .map(({ periodMs, leadShare, graceMs }) => ({
+    periodMs,
+    leadMs: Math.max(SECOND, Math.round(periodMs * leadShare)),
+    graceMs,
+  }))
+
+const salts = fc.uint8Array({ minLength: 16, maxLength: 16 })
+const firsts = fc
+  .record({ times, salt: salts, first: fc.integer({ min: 0, max: 2 ** 40 }) })
+  .map(({ times: of, salt, first }) => schedule({ ...of, salt, first }))
+
+/** Two schedules as a plan may have them. */
+const pairs = fc
+  .record({ first: firsts, times, salt: salts, after: fc.integer({ min: 1, max: 500 }) })
+  .map(({ first, times: of, salt, after }): readonly [Schedule, Schedule] => {
+    const periodMs = Math.max(of.periodMs, first.leadMs)
+    const originMs = first.originMs + after * first.periodMs
+    return [first, schedule({ ...of, periodMs, salt, first: first.first + after, originMs })]
   })
 
-  it('is refused when the tick names a hash that is not among the statements', () => {
-    expect(
-      codeOf(() => world.chain.accept([first.bytes], { number: 1, hash: engine.randomBytes(32) }, T0)),
-    ).toBe('ERR_EPOCH_INVALID')
-    expect(codeOf(() => world.chain.accept([], first, T0))).toBe('ERR_EPOCH_INVALID')
+describe('an epoch', () => {
+  it('follows from the schedule: its times, and its number at a time', () => {
+    const of = plan({ schedules: [schedule({ first: 5 })] })
+    const { notBefore, notAfter, graceMs, suites, realm } = deriveEpoch(engine, of, 7)
+    expect(realm).toBe(of.realm)
+    expect(notBefore).toBe(T0 + 2 * 55 * MINUTE)
+    expect(notAfter).toBe(notBefore + 60 * MINUTE)
+    expect(graceMs).toBe(5 * MINUTE)
+    expect(suites).toEqual([1])
+    expect([notBefore - 1, notBefore, notBefore + 55 * MINUTE - 1].map((at) => numberAt(of, at))).toEqual([
+      6, 7, 7,
+    ])
   })
 
-  it('is refused when the tick names another number', () => {
-    expect(codeOf(() => world.chain.accept([first.bytes], { ...first, number: 2 }, T0))).toBe(
-      'ERR_EPOCH_INVALID',
+  it('is the first one at any time before the plan has any, and none has a lower number', () => {
+    const of = plan({ schedules: [schedule({ first: 5 })] })
+    expect(numberAt(of, T0 - DAY)).toBe(5)
+    expect(() => deriveEpoch(engine, of, 4)).toThrow(RangeError)
+  })
+
+  it.each(engines)('has a hash that covers each of its fields, on $name', (by) => {
+    const { hash, ...terms } = deriveEpoch(by, plan(), 3)
+    expect(epochHash(by, terms)).toEqual(hash)
+    for (const changes of [
+      { realm: plan({ realm: `A${'C'.repeat(55)}` }).realm },
+      { number: 4 },
+      { notBefore: terms.notBefore + 1 },
+      { notAfter: terms.notAfter + 1 },
+      { graceMs: 0 },
+      { suites: [1, 2] },
+      { salt: new Uint8Array(16) },
+    ])
+      expect(epochHash(by, { ...terms, ...changes })).not.toEqual(hash)
+  })
+
+  it('begins the second schedule where the first one would have begun it, and is of the second alone', () => {
+    const [one, two] = [schedule(), laterSchedule(40)]
+    const both = plan({ schedules: [one, two] })
+    expect(numberAt(both, two.originMs - 1)).toBe(39)
+    expect(numberAt(both, two.originMs)).toBe(40)
+    const [last, next] = [39, 40].map((number) => deriveEpoch(engine, both, number))
+    expect(last?.notBefore).toBe(two.originMs - one.periodMs)
+    expect(last?.notAfter).toBe(two.originMs + one.leadMs)
+    expect(next?.notBefore).toBe(two.originMs)
+    expect(next?.notAfter).toBe(two.originMs + two.periodMs + two.leadMs)
+    expect(deriveEpoch(engine, plan({ schedules: [one] }), 40).hash).not.toEqual(next?.hash)
+  })
+
+  it('has one hash for one number under any two plans that agree on the past', () => {
+    fc.assert(
+      fc.property(pairs, fc.integer({ min: 0, max: 2000 }), fc.nat(7), ([one, two], ahead, version) => {
+        const before = plan({ schedules: [one] })
+        const both = plan({
+          schedules: [one, two],
+          version: version + 2,
+          rotators: rotators(3),
+          threshold: 2,
+          made: T0 + version,
+          until: T0 + DAY,
+        })
+        checkPlan(both)
+        const after = plan({ schedules: [two], version: version + 3 })
+        const number = one.first + ahead
+        const hash = hex(deriveEpoch(engine, both, number).hash)
+        const other = number < two.first ? before : after
+        expect(hex(deriveEpoch(engine, other, number).hash)).toBe(hash)
+      }),
     )
   })
 
-  it('is accepted twice without being verified or kept again', () => {
-    const accepted = world.accept(first)
-    expect(world.accept(first)).toBe(accepted)
-    expect(world.kept).toHaveLength(1)
-  })
-})
-
-describe('what not even a rotator may do', () => {
-  it('refuses an epoch of more than 24 hours, and takes one of exactly 24', () => {
-    const long = world.epoch(first, { notBefore: T0 + HOUR, notAfter: T0 + HOUR + DAY + 1 })
-    expect(refusalAfterFirst(long)).toBe('ERR_EPOCH_INVALID')
-    const exact = world.epoch(first, { notBefore: T0 + HOUR, notAfter: T0 + HOUR + DAY })
-    expect(world.accept(exact).number).toBe(2)
-  })
-
-  it('refuses an epoch that ends when it begins, or before', () => {
-    for (const notAfter of [T0 + HOUR, T0]) {
-      const made = world.epoch(first, { notBefore: T0 + HOUR, notAfter })
-      expect(new World({ like: world }).chain).toBeDefined()
-      expect(codeOf(() => new World({ like: world }).accept(made))).toBe('ERR_EPOCH_INVALID')
-    }
-  })
-
-  it('refuses an epoch that begins more than 24 hours ahead', () => {
-    const made = world.epoch(first, { notBefore: T0 + DAY + 1 })
-    expect(refusalAfterFirst(made, T0)).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('refuses a grace of more than 15 minutes, and takes one of exactly 15', () => {
-    expect(refusalAfterFirst(world.epoch(first, { graceMs: 15 * MINUTE + 1 }))).toBe('ERR_EPOCH_INVALID')
-    expect(world.accept(world.epoch(first, { graceMs: 15 * MINUTE })).number).toBe(2)
-  })
-
-  it('refuses an epoch that allows no suite', () => {
-    expect(refusalAfterFirst(world.epoch(first, { suites: [] }))).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('refuses an overlong predecessor that comes along with a good epoch', () => {
-    // Those between are not verified in full, but an agent would announce keys for the one that still runs.
-    const long = world.epoch(undefined, { notAfter: T0 + 365 * DAY })
-    const next = world.epoch(long, { notBefore: T0 + HOUR })
-    expect(codeOf(() => world.chain.accept([next.bytes, long.bytes], next, T0 + HOUR))).toBe(
-      'ERR_EPOCH_INVALID',
-    )
-    expect(world.chain.current(T0 + HOUR)).toEqual([])
-  })
-
-  it('refuses a revocation dated more than 120 s ahead, and takes one of exactly 120', () => {
-    const alice = world.identity('alice')
-    const at = first.epoch.notAfter - 5 * MINUTE
-    const ahead = world.revocation(alice, { since: at + 120_001 })
-    expect(refusalAfterFirst(world.epoch(first, { revocations: [ahead] }), at)).toBe('ERR_EPOCH_INVALID')
-    const exact = world.revocation(alice, { since: at + 120_000 })
-    expect(world.accept(world.epoch(first, { revocations: [exact] }), at).number).toBe(2)
-    expect(world.revocations.isRevoked(alice.claims)).toBe(true)
-  })
-
-  it('refuses an epoch that drops a revocation before its until', () => {
-    const revoked = world.revocation(world.identity('alice'))
-    first = world.epoch(undefined, { revocations: [revoked] })
-    expect(refusalAfterFirst(world.epoch(first))).toBe('ERR_EPOCH_INVALID')
-    expect(world.accept(world.epoch(first, { revocations: [revoked] })).number).toBe(2)
-  })
-
-  it('lets a revocation go that is over when the epoch begins', () => {
-    const until = first.epoch.notAfter - 5 * MINUTE
-    first = world.epoch(undefined, { revocations: [world.revocation(world.identity('alice'), { until })] })
-    world.accept(first)
-    expect(world.accept(world.epoch(first)).number).toBe(2)
-  })
-
-  it('refuses a revocation that vanished in the gap, and not only between the last two epochs', () => {
-    const revoked = world.revocation(world.identity('alice'))
-    first = world.epoch(undefined, { revocations: [revoked] })
-    world.accept(first)
-    const second = world.epoch(first)
-    const third = world.epoch(second)
-    const all = [second.bytes, third.bytes]
-    expect(codeOf(() => world.chain.accept(all, third, third.epoch.notBefore))).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('takes in what the epoch carries: it is in force at once', () => {
-    const alice = world.identity('alice')
-    world.accept(world.epoch(undefined, { revocations: [world.revocation(alice)] }))
-    expect(world.revocations.isRevoked(alice.claims)).toBe(true)
-  })
-})
-
-describe('who may sign an epoch', () => {
-  it('refuses a signature that does not fit', () => {
-    const { structure, token } = decodeStatement(WireType.epoch, first.bytes)
-    const forged = encodeStatement(WireType.epoch, { structure, token, signature: new Uint8Array(64) })
-    expect(codeOf(() => world.chain.accept([forged], first, T0))).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('refuses the signature of another key than that of the token', () => {
-    const made = world.epoch(undefined, {}, { signer: world.identity('mallory') })
-    expect(codeOf(() => world.accept(made))).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('refuses a signer without the role rotator', () => {
-    for (const roles of [[], ['revoker']] as const) {
-      const alice = world.identity('alice', { roles })
-      const made = world.epoch(undefined, {}, { signer: alice, token: alice.token })
-      expect(codeOf(() => world.accept(made))).toBe('ERR_EPOCH_INVALID')
-    }
-  })
-
-  it('refuses a token of an authority that is not pinned', () => {
-    const options = { issuedAtMs: T0 - HOUR, roles: ['rotator'] as const, realm: world.realm }
-    const { identity } = newIdentity(newAuthority(), 'rotator', options)
-    const made = world.epoch(undefined, {}, { signer: identity, token: identity.token })
-    expect(codeOf(() => world.accept(made))).toBe('ERR_UNKNOWN_AUTHORITY')
-  })
-
-  it('refuses a token for another realm, signed by the same authority', () => {
-    const stranger = world.identity('rotator', { roles: ['rotator'], realm: newAuthority().publicKey })
-    const made = world.epoch(undefined, {}, { signer: stranger, token: stranger.token })
-    expect(codeOf(() => world.accept(made))).toBe('ERR_TOKEN_INVALID')
-  })
-
-  it('refuses an expired token', () => {
-    const rotator = world.identity('rotator', { roles: ['rotator'], expiresAtMs: T0 })
-    const made = world.epoch(undefined, {}, { signer: rotator, token: rotator.token })
-    expect(codeOf(() => world.accept(made, T0))).toBe('ERR_TOKEN_EXPIRED')
-    expect(world.accept(made, T0 - 1000).number).toBe(1)
-  })
-
-  it('refuses an epoch of another realm', () => {
-    const made = world.epoch(undefined, { realm: newAuthority().publicKey })
-    expect(codeOf(() => world.accept(made))).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('refuses a rotator that the authority revoked', () => {
-    world.revocations.add(world.revocation(world.rotator), T0)
-    expect(codeOf(() => world.accept(first))).toBe('ERR_REVOKED')
-  })
-
-  it('does not let a mere revoker revoke a rotator', () => {
-    const revoker = world.identity('guard', { roles: ['revoker'] })
-    const bytes = world.revocation(world.rotator, {}, { signer: revoker, token: revoker.token })
-    expect(world.revocations.add(bytes, T0)).toBeDefined()
-    expect(world.accept(first).number).toBe(1)
-  })
-
-  it('refuses an epoch without a token that no authority signed', () => {
-    const made = world.epoch(undefined, {}, { signer: world.rotator, token: undefined })
-    expect(codeOf(() => world.accept(made))).toBe('ERR_EPOCH_INVALID')
-  })
-})
-
-describe('the chain', () => {
-  it('refuses a jump in the numbers', () => {
-    const jump = world.epoch(first, { number: 3 })
-    expect(refusalAfterFirst(jump)).toBe('ERR_ROLLBACK')
-    // Nor do those between help: their numbers do not follow each other.
-    const second = world.epoch(first)
-    const fourth = world.epoch(second, { number: 4 })
-    const all = [second.bytes, fourth.bytes]
-    expect(codeOf(() => world.chain.accept(all, fourth, fourth.epoch.notBefore))).toBe('ERR_EPOCH_INVALID')
-  })
-
-  it('refuses an epoch whose prev_hash is not the floor', () => {
-    expect(refusalAfterFirst(world.epoch(first, { prevHash: engine.randomBytes(32) }))).toBe('ERR_ROLLBACK')
-    expect(codeOf(() => world.accept(world.epoch(first, { prevHash: FIRST_PREV_HASH })))).toBe('ERR_ROLLBACK')
-  })
-
-  it('refuses an epoch below the floor', () => {
-    const [one, two, three] = world.epochs(3) as [MadeEpoch, MadeEpoch, MadeEpoch]
-    const restarted = new World({ like: world, floor: three })
-    for (const old of [one, two]) {
-      expect(codeOf(() => restarted.chain.accept([one.bytes, two.bytes], old, T0))).toBe('ERR_ROLLBACK')
-    }
-    expect(restarted.chain.floor?.number).toBe(3)
-    expect(restarted.kept).toEqual([])
-  })
-
-  it('refuses a second epoch of the same number: the rotator forked the realm', () => {
-    const fork = world.epoch(undefined, { graceMs: 1 })
-    expect(fork.hash).not.toEqual(first.hash)
-    expect(refusalAfterFirst(fork)).toBe('ERR_ROLLBACK')
-  })
-
-  it('refuses a fork of the floor after a restart too', () => {
-    const fork = world.epoch(undefined, { graceMs: 1 })
-    const restarted = new World({ like: world, floor: first })
-    expect(codeOf(() => restarted.accept(fork))).toBe('ERR_ROLLBACK')
-    expect(codeOf(() => restarted.accept(world.epoch(fork)))).toBe('ERR_ROLLBACK')
-  })
-
-  it('accepts the epoch of the floor after a restart, and its predecessor with it', () => {
-    const [, two, three] = world.epochs(3) as [MadeEpoch, MadeEpoch, MadeEpoch]
-    const restarted = new World({ like: world, floor: three })
-    restarted.chain.accept([two.bytes, three.bytes], three, three.epoch.notBefore)
-    expect(restarted.chain.all().map(({ number }) => number)).toEqual([3, 2])
-    expect(restarted.chain.current(three.epoch.notBefore).map(({ number }) => number)).toEqual([3, 2])
-  })
-
-  it('accepts the predecessor of the floor alone once the floor is here, and nothing older', () => {
-    const [one, two, three] = world.epochs(3) as [MadeEpoch, MadeEpoch, MadeEpoch]
-    const restarted = new World({ like: world, floor: three })
-    const nowMs = three.epoch.notBefore
-    restarted.accept(three)
-    expect(codeOf(() => restarted.accept(world.epoch(one, { graceMs: 1 }), nowMs))).toBe('ERR_ROLLBACK')
-    expect(restarted.accept(two, nowMs).number).toBe(2)
-    expect(codeOf(() => restarted.accept(one, nowMs))).toBe('ERR_ROLLBACK')
-    expect(restarted.chain.floor?.number).toBe(3)
-    expect(restarted.chain.head?.number).toBe(3)
-  })
-
-  it('does not fall back to a predecessor that the authority signed', () => {
-    const one = world.anchor(undefined)
-    const two = world.epoch(one)
-    const late = new World({ like: world })
-    late.accept(two)
-    expect(late.accept(one, two.epoch.notBefore).number).toBe(1)
-    expect(late.chain.head?.number).toBe(2)
-    expect(late.kept.map(({ number }) => number)).toEqual([2])
-  })
-
-  it('accepts a gap of many epochs by hash and number, and verifies only the newest in full', () => {
-    const all = world.epochs(300)
-    const [one, ...rest] = all as [MadeEpoch, ...MadeEpoch[]]
-    world.accept(one)
-    // Their signatures and tokens are worthless; that they hang together is what counts.
-    const stripped = rest.slice(0, -1).map(({ bytes }) => {
-      const { structure } = decodeStatement(WireType.epoch, bytes)
-      return encodeStatement(WireType.epoch, { structure, signature: new Uint8Array(64), token: 'none' })
-    })
-    const newest = rest.at(-1) as MadeEpoch
-    const accepted = world.chain.accept([...stripped, newest.bytes], newest, newest.epoch.notBefore)
-    expect(accepted.number).toBe(300)
-    expect(world.kept.map(({ number }) => number)).toEqual([1, 300])
-    const { structure, token } = decodeStatement(WireType.epoch, newest.bytes)
-    const forged = encodeStatement(WireType.epoch, { structure, token, signature: new Uint8Array(64) })
-    const other = new World({ like: world, floor: one })
-    expect(codeOf(() => other.chain.accept([...stripped, forged], newest, newest.epoch.notBefore))).toBe(
-      'ERR_EPOCH_INVALID',
+  it('is one of two at most at any time, also where two schedules meet, and their numbers follow each other', () => {
+    fc.assert(
+      fc.property(pairs, fc.double({ min: -3, max: 3, noNaN: true }), ([one, two], share) => {
+        const of = plan({ schedules: [one, two] })
+        const span = share < 0 ? one.periodMs : two.periodMs
+        const at = Math.max(one.originMs, Math.round(two.originMs + share * span))
+        const number = numberAt(of, at)
+        const near = [-3, -2, -1, 0, 1]
+          .filter((step) => number + step >= one.first)
+          .map((step) => deriveEpoch(engine, of, number + step))
+        const running = near.filter(({ notBefore, notAfter }) => notBefore <= at && at < notAfter)
+        expect(running.length).toBeLessThanOrEqual(2)
+        expect(numbers(running).at(-1)).toBe(number)
+        expect(numberAt(of, deriveEpoch(engine, of, number + 1).notBefore)).toBe(number + 1)
+      }),
     )
   })
+})
 
-  it('refuses a gap in which one epoch was exchanged, and one that is not complete', () => {
-    const all = world.epochs(5)
-    world.accept(all[0] as MadeEpoch)
-    const newest = all[4] as MadeEpoch
-    const swapped = [all[1], world.epoch(all[1], { graceMs: 1 }), all[3], newest] as MadeEpoch[]
-    const missing = [all[1], all[3], newest] as MadeEpoch[]
-    for (const offered of [swapped, missing]) {
-      const bytes = offered.map((made) => made.bytes)
-      expect(codeOf(() => world.chain.accept(bytes, newest, newest.epoch.notBefore))).toBe('ERR_ROLLBACK')
+describe('the epochs around now', () => {
+  const holding = (of: EpochPlan = plan(), latest?: () => number): Epochs => {
+    const epochs = new Epochs({ engine, ...(latest === undefined ? {} : { latest }) })
+    epochs.adopt(of)
+    return epochs
+  }
+  const second = deriveEpoch(engine, plan(), 2)
+
+  it('are none without a plan, and none before it begins', () => {
+    const epochs = new Epochs({ engine })
+    expect(epochs.hold(T0)).toBe(false)
+    expect(epochs.current(T0)).toEqual([])
+    expect(epochs.at(T0)).toBeUndefined()
+    expect(epochs.byHash(second.hash)).toBeUndefined()
+    epochs.adopt(plan())
+    expect(epochs.at(T0 - CLOCK_WINDOW_MS - 1)).toBeUndefined()
+    expect(epochs.at(T0 - CLOCK_WINDOW_MS)?.number).toBe(1)
+  })
+
+  it('are current from two minutes before they begin, for clocks that differ, until they end', () => {
+    const epochs = holding()
+    const { notBefore } = second
+    const first = deriveEpoch(engine, plan(), 1)
+    expect(numbers(epochs.current(notBefore - CLOCK_WINDOW_MS - 1))).toEqual([1])
+    expect(numbers(epochs.current(notBefore - CLOCK_WINDOW_MS))).toEqual([2, 1])
+    expect(numbers(epochs.current(first.notAfter - 1))).toEqual([2, 1])
+    expect(numbers(epochs.current(first.notAfter))).toEqual([2])
+  })
+
+  it('are over by the latest confirmed time, whatever a clock says that was set back', () => {
+    let latestMs = 0
+    const epochs = holding(plan(), () => latestMs)
+    latestMs = deriveEpoch(engine, plan(), 1).notAfter
+    expect(numbers(epochs.current(second.notBefore))).toEqual([2])
+  })
+
+  it('begin a search for recipients with the one that has begun last', () => {
+    const epochs = holding()
+    const { notBefore } = second
+    expect(epochs.at(notBefore - 1)?.number).toBe(1)
+    expect(epochs.at(notBefore)?.number).toBe(2)
+  })
+
+  it('are known by hash before they begin, by as much as clocks differ and the lead', () => {
+    const { leadMs } = schedule()
+    const at = second.notBefore - CLOCK_WINDOW_MS - leadMs
+    const early = holding()
+    expect(early.hold(at - 1)).toBe(true)
+    expect(early.byHash(second.hash)).toBeUndefined()
+    expect(early.hold(at)).toBe(true)
+    expect(early.byHash(second.hash)).toEqual(second)
+    expect(early.hold(at)).toBe(false)
+  })
+
+  it('come into reach by a message alone, when the confirmed time has moved on', () => {
+    let latestMs = T0
+    const epochs = holding(plan(), () => latestMs)
+    epochs.hold(T0)
+    expect(epochs.byHash(second.hash)).toBeUndefined()
+    latestMs = second.notBefore
+    expect(epochs.byHash(second.hash)).toEqual(second)
+  })
+
+  it('are kept until no message of theirs can come, by the latest confirmed time', () => {
+    let latestMs = T0
+    const epochs = holding(plan(), () => latestMs)
+    epochs.hold(T0)
+    const first = epochs.at(T0)
+    const end = first === undefined ? 0 : endOfUse(first)
+    expect(numbers(epochs.all())).toEqual([1])
+    epochs.hold(T0 + 400 * DAY)
+    expect(epochs.all()).toContain(first)
+    latestMs = end
+    epochs.hold(T0)
+    expect(epochs.all()).toContain(first)
+    latestMs = end + 1
+    expect(epochs.hold(T0)).toBe(true)
+    expect(epochs.all()).not.toContain(first)
+  })
+
+  it('that a clock brought which was far ahead go when it is right again', () => {
+    const latestMs = T0
+    const epochs = holding(plan(), () => latestMs)
+    epochs.hold(T0)
+    const right = epochs.all()
+    for (const days of [1, 40, 400, 4000]) epochs.hold(T0 + days * DAY)
+    epochs.hold(T0)
+    expect(epochs.all()).toEqual(right)
+    expect(epochs.all().every((epoch, i) => epoch === right[i])).toBe(true)
+  })
+
+  it('go and come as a clock is set back and forth by a millisecond, before any time is confirmed', () => {
+    const epochs = holding()
+    const first = deriveEpoch(engine, plan(), 1)
+    const third = deriveEpoch(engine, plan(), 3)
+    const begins = third.notBefore - CLOCK_WINDOW_MS - schedule().leadMs
+    for (const [at, held] of [
+      [begins, [3, 2]],
+      [begins - 1, [2]],
+      [begins, [3, 2]],
+      [endOfUse(first) + 1, [2]],
+      [endOfUse(first), [2, 1]],
+      [endOfUse(first) + 1, [2]],
+      [second.notBefore, [2, 1]],
+      [T0 - DAY, []],
+    ] as const) {
+      epochs.hold(at)
+      expect(numbers(epochs.all())).toEqual(held)
     }
   })
 
-  it('keeps the floor before the epoch is acted upon: where it cannot, nothing has changed', () => {
-    const failing = new World({ like: world })
-    const states: (number | undefined)[] = []
-    failing.kept.push = () => {
-      states.push(failing.chain.head?.number, failing.chain.current(T0).length)
-      throw new Error('the disk is full')
-    }
-    expect(() => failing.accept(first)).toThrow('the disk is full')
-    expect(states).toEqual([undefined, 0])
-    expect(failing.chain.head).toBeUndefined()
-    expect(failing.chain.current(T0)).toEqual([])
+  it('are forgotten when they are asked to be, and are derived again only where they are of use', () => {
+    const epochs = holding()
+    epochs.hold(second.notBefore)
+    expect(numbers(epochs.all())).toEqual([2, 1])
+    const first = deriveEpoch(engine, plan(), 1)
+    expect(epochs.prune(endOfUse(first))).toBe(false)
+    expect(epochs.prune(endOfUse(first) + 1)).toBe(true)
+    expect(numbers(epochs.all())).toEqual([2])
   })
 
-  it('lists the epochs of now, newest first, and forgets those of which nothing can arrive any more', () => {
-    const all = world.epochs(4)
-    for (const made of all) world.accept(made)
-    const overlap = (all[3] as MadeEpoch).epoch.notBefore
-    expect(world.chain.current(overlap).map(({ number }) => number)).toEqual([4, 3])
-    expect(world.chain.current(overlap + 5 * MINUTE).map(({ number }) => number)).toEqual([4])
-    world.chain.prune(overlap)
-    expect(world.chain.all().map(({ number }) => number)).toEqual([4, 3])
-    world.chain.prune(overlap + 365 * DAY)
-    expect(world.chain.all().map(({ number }) => number)).toEqual([4, 3])
+  it('are few where epochs are short, and as many as can be of use', () => {
+    const short = plan({ schedules: [schedule({ periodMs: SECOND, leadMs: SECOND, graceMs: SECOND })] })
+    const epochs = holding(short)
+    epochs.hold(T0 + HOUR)
+    expect(epochs.all().length).toBeLessThan(300)
+    expect(epochs.at(T0 + HOUR)?.number).toBe(3601)
+    expect(epochs.current(T0 + HOUR)).toEqual(currentOf(short, T0 + HOUR))
   })
 })
 
-describe('an epoch that the authority signed', () => {
-  it('replaces a fork of the same number', () => {
-    world.accept(first)
-    const anchor = world.anchor(undefined, { graceMs: 1 })
-    expect(world.accept(anchor).byAuthority).toBe(true)
-    expect(world.chain.head?.hash).toEqual(anchor.hash)
-    expect(world.chain.byHash(first.hash)).toBeUndefined()
-    expect(world.kept.at(-1)).toEqual({ number: 1, hash: anchor.hash })
-    expect(codeOf(() => world.accept(first))).toBe('ERR_ROLLBACK')
+describe('a newer plan', () => {
+  const [one, two] = [schedule(), laterSchedule(3)]
+  const before = plan({ schedules: [one] })
+  const both = plan({ schedules: [one, two], version: 2 })
+  const after = plan({ schedules: [two], version: 3 })
+
+  it('leaves the epochs on which it agrees what they are', () => {
+    const epochs = new Epochs({ engine })
+    epochs.adopt(before)
+    epochs.hold(T0)
+    const held = epochs.current(T0)
+    epochs.adopt(both)
+    expect(epochs.current(T0)).toHaveLength(1)
+    expect(epochs.current(T0)[0]).toBe(held[0])
   })
 
-  it('bridges a gap that is lost, at any number above the floor', () => {
-    world.accept(first)
-    const anchor = world.anchor(undefined, {
-      number: 40,
-      prevHash: engine.randomBytes(32),
-      notBefore: T0 + HOUR,
-    })
-    expect(world.accept(anchor).number).toBe(40)
-    expect(world.accept(world.epoch(anchor)).number).toBe(41)
+  it('takes the place of the older one for what has not begun', () => {
+    const epochs = new Epochs({ engine })
+    epochs.adopt(before)
+    const at = two.originMs - MINUTE
+    const wrong = epochs.current(at)[0]
+    expect(wrong?.number).toBe(3)
+    epochs.adopt(both)
+    expect(epochs.byHash(wrong?.hash ?? one.salt)).toBeUndefined()
+    expect(epochs.current(at)).toEqual(currentOf(both, at))
+    expect(epochs.current(at)[0]?.hash).toEqual(deriveEpoch(engine, both, 3).hash)
   })
 
-  it('bridges a lost gap for an agent that was away when it came', () => {
-    world.accept(first)
-    const changes = { number: 40, notBefore: T0 + HOUR }
-    for (const prevHash of [engine.randomBytes(32), first.hash]) {
-      const away = new World({ like: world, floor: first })
-      const anchor = world.anchor(undefined, { ...changes, prevHash })
-      const next = world.epoch(anchor)
-      const offered = [first.bytes, anchor.bytes, next.bytes]
-      expect(away.chain.accept(offered, next, next.epoch.notBefore).number).toBe(41)
-      expect(away.chain.all().map(({ number }) => number)).toEqual([41, 40])
-    }
-    // A rotator that leaves its token out is no authority.
-    const fake = world.epoch(undefined, { ...changes, prevHash: first.hash }, { token: undefined })
-    const next = world.epoch(fake)
-    const offered = [fake.bytes, next.bytes]
-    expect(codeOf(() => world.chain.accept(offered, next, next.epoch.notBefore))).toBe('ERR_ROLLBACK')
+  it('leaves those that began before its first schedule until they are over', () => {
+    let latestMs = two.originMs
+    const epochs = new Epochs({ engine, latest: () => latestMs })
+    epochs.adopt(both)
+    epochs.hold(two.originMs)
+    const last = epochs.all().find(({ number }) => number === 2)
+    epochs.adopt(after)
+    expect(epochs.current(two.originMs)).toContain(last)
+    expect(epochs.byHash(last?.hash ?? one.salt)).toBe(last)
+    latestMs = last === undefined ? 0 : endOfUse(last) + 1
+    epochs.hold(latestMs)
+    expect(epochs.all()).not.toContain(last)
   })
 
-  it('replaces a fork for an agent that only hears of the epoch after it', () => {
-    world.accept(first)
-    const anchor = world.anchor(undefined, { graceMs: 1 })
-    const next = world.epoch(anchor)
-    world.chain.accept([anchor.bytes, next.bytes], next, next.epoch.notBefore)
-    expect(world.chain.all().map(({ hash }) => hash)).toEqual([next.hash, anchor.hash])
+  it('of an authority that contradicts itself takes the place of the older one at once', () => {
+    const epochs = new Epochs({ engine })
+    epochs.adopt(before)
+    const [was] = epochs.current(T0)
+    const other = plan({ schedules: [schedule({ salt: new Uint8Array(16).fill(1) })], version: 2 })
+    epochs.adopt(other)
+    expect(epochs.current(T0)).toEqual(currentOf(other, T0))
+    expect(epochs.byHash(was?.hash ?? one.salt)).toBeUndefined()
   })
 
-  it('is refused below the floor', () => {
-    const [, , three] = world.epochs(3) as [MadeEpoch, MadeEpoch, MadeEpoch]
-    const restarted = new World({ like: world, floor: three })
-    const anchor = world.anchor(undefined, { number: 2, prevHash: engine.randomBytes(32) })
-    expect(codeOf(() => restarted.accept(anchor))).toBe('ERR_ROLLBACK')
+  it('is known by hash as soon as it is adopted', () => {
+    const epochs = new Epochs({ engine })
+    epochs.adopt(before)
+    epochs.hold(two.originMs)
+    epochs.adopt(both)
+    const next = deriveEpoch(engine, both, 3)
+    expect(epochs.byHash(next.hash)).toEqual(next)
   })
+})
 
-  it('below the floor does not open the way for a fork that comes after it', () => {
-    const anchor = world.anchor(undefined)
-    const kept = world.epoch(anchor)
-    const fork = world.epoch(anchor, { graceMs: 1 })
-    const next = world.epoch(fork)
-    const restarted = new World({ like: world, floor: kept })
-    const offered = [anchor.bytes, fork.bytes, next.bytes]
-    expect(codeOf(() => restarted.chain.accept(offered, next, next.epoch.notBefore))).toBe('ERR_ROLLBACK')
-  })
+type Step =
+  | { readonly kind: 'run' | 'set'; readonly ms: number }
+  | { readonly kind: 'confirm' | 'right' | 'adopt' | 'hold' | 'ask' }
 
-  it('is refused where another one of that number was accepted: the authority equivocates', () => {
-    world.accept(world.anchor(undefined))
-    expect(codeOf(() => world.accept(world.anchor(undefined, { graceMs: 1 })))).toBe('ERR_ROLLBACK')
-  })
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc
+      .oneof(fc.integer({ min: 1, max: 5 * SECOND }), fc.integer({ min: 1, max: HOUR }))
+      .map((ms) => ({ kind: 'run' as const, ms })),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .oneof(
+        fc.integer({ min: -15 * SECOND, max: 15 * SECOND }),
+        fc.integer({ min: -400 * DAY, max: 400 * DAY }),
+      )
+      .map((ms) => ({ kind: 'set' as const, ms })),
+  },
+  ...(['confirm', 'right', 'adopt', 'hold', 'ask'] as const).map((kind) => ({
+    weight: 2,
+    arbitrary: fc.constant({ kind }),
+  })),
+)
 
-  it('is bound by the limits of an epoch as a rotator is', () => {
-    expect(codeOf(() => world.accept(world.anchor(undefined, { notAfter: T0 + 2 * DAY })))).toBe(
-      'ERR_EPOCH_INVALID',
+describe('two agents whose clocks go as they like', () => {
+  it('never have two hashes for one number, nor two objects for one hash, and lose none that is of use', () => {
+    fc.assert(
+      fc.property(
+        pairs,
+        fc.array(fc.record({ step, who: fc.nat(1) }), { minLength: 1, maxLength: 60 }),
+        (schedules, steps) => {
+          const plans = [[schedules[0]], [...schedules], [schedules[1]]].map((all, i) =>
+            plan({ schedules: all, version: i + 1 }),
+          )
+          const [, both = plan()] = plans
+          let trueMs = schedules[1].originMs - 2 * schedules[0].periodMs
+          const agents = [0, 1].map(() => new Agent(trueMs, plans))
+          const seen = new Map<number, string>()
+          const checked = new WeakSet<Epoch>()
+          for (const { step: what, who } of steps) {
+            if (what.kind === 'run') trueMs += what.ms
+            for (const agent of agents) agent.passed(what.kind === 'run' ? what.ms : 0)
+            agents[who]?.do(what, trueMs)
+            for (const agent of agents) {
+              for (const epoch of agent.epochs.all()) {
+                const { number, hash, notBefore } = epoch
+                // What a plan says that does not know of the next schedule yet is gone when that is known.
+                const isDoubtful = notBefore >= schedules[1].originMs && agent.version === 1
+                if (checked.has(epoch) || isDoubtful) continue
+                checked.add(epoch)
+                expect(seen.get(number) ?? hex(hash)).toBe(hex(hash))
+                seen.set(number, hex(hash))
+                expect(hex(deriveEpoch(engine, both, number).hash)).toBe(hex(hash))
+              }
+            }
+          }
+        },
+      ),
+      { numRuns: 300 },
     )
   })
-
-  it('is signed by any of the pinned authorities', () => {
-    expect(world.accept(world.anchor(undefined)).byAuthority).toBe(true)
-    const stranger = world.epoch(undefined, {}, { signer: newAuthority(), token: undefined })
-    expect(codeOf(() => new World({ like: world }).accept(stranger))).toBe('ERR_EPOCH_INVALID')
-  })
 })
+
+/** What one agent holds, and what it must not have lost. */
+class Agent {
+  readonly epochs: Epochs
+  version = 0
+  readonly #plans: readonly ReturnType<typeof plan>[]
+  readonly #objects = new Map<string, Epoch>()
+  #nowMs: number
+  #latestMs = 0
+
+  constructor(nowMs: number, plans: readonly ReturnType<typeof plan>[]) {
+    this.#nowMs = nowMs
+    this.#plans = plans
+    this.epochs = new Epochs({ engine, latest: () => this.#latestMs })
+    this.#adopt()
+  }
+
+  passed(ms: number): void {
+    this.#nowMs += ms
+  }
+
+  do(step: Step, trueMs: number): void {
+    switch (step.kind) {
+      case 'run':
+        return
+      case 'set':
+        this.#nowMs += step.ms
+        return
+      case 'right':
+        this.#nowMs = trueMs
+        return
+      case 'confirm':
+        // An agent is fresh by a clock that is about right.
+        if (Math.abs(this.#nowMs - trueMs) <= CLOCK_WINDOW_MS)
+          this.#latestMs = Math.max(this.#latestMs, this.#nowMs)
+        return this.#check()
+      case 'adopt':
+        return this.#adopt()
+      case 'hold':
+        this.epochs.hold(this.#nowMs)
+        return this.#check()
+      case 'ask':
+        return this.#check()
+    }
+  }
+
+  #adopt(): void {
+    const next = this.#plans[this.version]
+    if (next === undefined) return
+    this.version++
+    const before = [...this.#objects.values()]
+    this.epochs.adopt(next)
+    // What the new plan does not have is gone, and would be another object if it came back.
+    for (const epoch of before)
+      if (this.epochs.byHash(epoch.hash) === undefined) this.#objects.delete(hex(epoch.hash))
+  }
+
+  #check(): void {
+    const { epochs } = this
+    const held = this.#plans[this.version - 1] ?? plan()
+    const current = epochs.current(this.#nowMs)
+    const [first] = held.schedules
+    const own = current.filter(({ notBefore }) => notBefore >= (first?.originMs ?? 0))
+    expect(hashes(own)).toEqual(hashes(currentOf(held, this.#nowMs, this.#latestMs)))
+    const all = epochs.all()
+    expect(numbers(all)).toEqual(numbers([...all].sort((a, b) => b.notBefore - a.notBefore)))
+    expect(current.every((epoch) => all.includes(epoch))).toBe(true)
+    const atMs = Math.max(this.#nowMs, this.#latestMs)
+    const leadMs = Math.max(...held.schedules.map((one) => one.leadMs))
+    const inReach = epochsOf(held, atMs + CLOCK_WINDOW_MS + leadMs, atMs)
+    expect(inReach.filter(({ hash }) => epochs.byHash(hash) === undefined)).toEqual([])
+    const isOutOfReach = (epoch: Epoch): boolean =>
+      endOfUse(epoch) < this.#latestMs || epoch.notBefore > atMs + CLOCK_WINDOW_MS + leadMs
+    expect(all.filter((epoch) => isOutOfReach(epoch) || epochs.byHash(epoch.hash) !== epoch)).toEqual([])
+    for (const [key, epoch] of this.#objects) if (endOfUse(epoch) < this.#latestMs) this.#objects.delete(key)
+    expect([...this.#objects.values()].filter((epoch) => epochs.byHash(epoch.hash) !== epoch)).toEqual([])
+    // Something may have been opened in these, by an agent that is fresh.
+    if (this.#latestMs < this.#nowMs) return
+    for (const epoch of all)
+      if (epoch.notBefore - CLOCK_WINDOW_MS <= this.#latestMs) this.#objects.set(hex(epoch.hash), epoch)
+  }
+}
