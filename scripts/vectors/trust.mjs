@@ -303,10 +303,11 @@ export function badTrustStructures({ plans: { three }, ticks, queries: { queries
     revocation: ofType(5),
     order: ofType(10),
     'signed tick': [ticks[1].structure, ticks[1].signature, 4, ticks[1].answers[4].path],
+    'signed plan': [three.structure, three.signature, null],
     query: Object.values(queries.find(({ fields: { kind } }) => kind === 2).fields),
     page: Object.values(pages[0].fields),
   }
-  const types = { 'signed tick': 4, query: 7, page: 8 }
+  const types = { 'signed tick': 4, query: 7, page: 8, 'signed plan': 11 }
   const encoded = (structure, array) => (structure in types ? wire(types[structure], array) : pack(array))
   const changed = (structure, place, value) => encoded(structure, fields[structure].with(place, value))
   const raw = (structure, place, bytes) => {
@@ -337,6 +338,8 @@ export function badTrustStructures({ plans: { three }, ticks, queries: { queries
     ['plan', 'a suite of two bytes', changed('plan', 7, [hourly.with(5, [256])])],
     ['plan', 'a salt of 15 bytes', changed('plan', 7, [hourly.with(6, Buffer.alloc(15))])],
     ['plan', 'a short hash of revocations', changed('plan', 8, Buffer.alloc(31))],
+    ['signed plan', 'a token', changed('signed plan', 2, 'a token')],
+    ['signed plan', 'a signature of 63 bytes', changed('signed plan', 1, Buffer.alloc(63))],
     ['epoch', 'its beginning as uint 64', raw('epoch', 2, uint64(fields.epoch[2]))],
     ['epoch', 'the form of a former draft', pack([fields.epoch[0], 1, Buffer.alloc(32), 0, 1, 0, [1], []])],
     ['tick', 'its time as uint 64', raw('tick', 5, uint64(fields.tick[5]))],

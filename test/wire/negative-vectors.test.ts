@@ -7,7 +7,7 @@ import { IncomingSession } from '../../src/session/incoming.ts'
 import { OutgoingSession } from '../../src/session/outgoing.ts'
 import { decodeFrameContent, isFrameOf, readFrameHeader } from '../../src/wire/frame.ts'
 import { decodeHandshake, decodeSessionRequest } from '../../src/wire/handshake.ts'
-import { decodeEpoch, decodeNotice, decodePlan } from '../../src/wire/plans.ts'
+import { decodeEpoch, decodeNotice, decodePlan, decodeSignedPlan } from '../../src/wire/plans.ts'
 import { decodePage, decodeQuery } from '../../src/wire/queries.ts'
 import { decodeRefusal } from '../../src/wire/refusal.ts'
 import { decodeContent, decodeSealed, encodeSealed } from '../../src/wire/sealed.ts'
@@ -58,6 +58,7 @@ const readers: Readonly<Record<string, (bytes: Uint8Array) => unknown>> = {
   'frame content': decodeFrameContent,
   header: (bytes) => decodeSealed(encodeSealed(0, bytes, new Uint8Array(116))),
   plan: decodePlan,
+  'signed plan': decodeSignedPlan,
   epoch: decodeEpoch,
   notice: decodeNotice,
   tick: decodeTick,
@@ -82,7 +83,7 @@ it('the negative vectors hold something for each structure and each kind', () =>
   )
   const { structures, sealed, frames, refusals, names } = negative
   expect([structures, sealed, frames, refusals, names].map(({ length }) => length)).toEqual([
-    173, 36, 11, 4, 1,
+    179, 36, 11, 4, 1,
   ])
 })
 
