@@ -9,11 +9,11 @@ const KINDS = [
   { name: 'without a boot clock', hasBoot: false },
 ]
 
-/** A house clock that a tick has just confirmed, on a machine whose clocks are moved by hand. */
+/** A house clock that rotation services have just confirmed, on a machine whose clocks are moved by hand. */
 function counted(hasBoot: boolean) {
   const machine = new ManualClock(undefined, { hasBoot })
   const clock = houseClock(machine)
-  clock.counted()
+  clock.counted(clock.late())
   return { machine, clock, start: clock.latest }
 }
 
@@ -54,7 +54,7 @@ describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
       expect(clock.hasGap()).toBe(true)
       machine.jump(-ms)
       expect(clock.hasGap()).toBe(true)
-      clock.counted()
+      clock.counted(clock.late())
       expect(clock.hasGap()).toBe(false)
     },
   )
@@ -92,8 +92,52 @@ describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
     expect([clock.confirmedFor(), clock.isConfirmed]).toEqual([0, true])
     machine.advance(1)
     expect([clock.confirmedFor(), clock.isConfirmed]).toEqual([0, false])
-    clock.counted()
+    clock.counted(clock.late())
     expect(clock.isConfirmed).toBe(true)
+  })
+
+  it('is confirmed for 90 s from the question on, however late the answer comes', () => {
+    const { machine, clock } = counted(hasBoot)
+    const askedAt = clock.late()
+    machine.advance(60_000)
+    clock.counted(askedAt)
+    expect(clock.confirmedFor()).toBe(30_000)
+    machine.advance(30_001)
+    clock.now()
+    expect(clock.isConfirmed).toBe(false)
+    clock.counted(askedAt)
+    expect(clock.isConfirmed).toBe(false)
+  })
+
+  it('stays confirmed for as long as what was reached before says, when an older question is answered', () => {
+    const { machine, clock } = counted(hasBoot)
+    machine.advance(60_000)
+    const askedAt = clock.late()
+    clock.counted(askedAt)
+    clock.counted(askedAt - 50_000)
+    expect(clock.confirmedFor()).toBe(90_000)
+  })
+
+  it('lets nothing of what was reached before a gap of the clocks stand after it', () => {
+    const { machine, clock } = counted(hasBoot)
+    const askedAt = clock.late()
+    machine.advance(60_000)
+    clock.counted(clock.late())
+    machine.jump(-60_000)
+    expect(clock.hasGap()).toBe(true)
+    clock.counted(askedAt)
+    expect(clock.confirmedFor()).toBe(30_000)
+  })
+
+  it('is confirmed no more when what was answered is discounted, until something else is', () => {
+    const { machine, clock } = counted(hasBoot)
+    const askedAt = clock.late()
+    machine.advance(20_000)
+    clock.counted(clock.late())
+    clock.discount()
+    expect([clock.isConfirmed, clock.confirmedFor()]).toEqual([false, 0])
+    clock.counted(askedAt)
+    expect(clock.confirmedFor()).toBe(70_000)
   })
 
   it.each([90_001, 2_400_000])('is not confirmed after a machine was suspended for %d ms', (ms) => {
@@ -110,7 +154,7 @@ describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
     for (const ms of [-DAY_MS, 5000, -120_000, DAY_MS, -1, 1, -3_600_000]) {
       machine.jump(ms)
       machine.advance(250)
-      clock.counted()
+      clock.counted(clock.late())
       expect(clock.latest).toBeGreaterThanOrEqual(latest)
       expect(clock.late()).toBeGreaterThanOrEqual(late)
       latest = clock.latest
@@ -150,7 +194,7 @@ describe('the clock of a connection', () => {
     const clock = houseClock(stepping)
     for (let i = 0; i < 1000; i++) {
       machine.advance(7)
-      clock.counted()
+      clock.counted(clock.late())
     }
     expect(clock.late()).toBe(7000)
   })

@@ -78,7 +78,7 @@ class Machine {
       case 'right':
         return this.#clocks.jump(this.trueMs - this.#clocks.now())
       case 'tick':
-        if (this.#isRight) this.#clock.counted()
+        if (this.#isRight) this.#clock.counted(this.#clock.late())
         return
       case 'make':
         return this.#make()
@@ -94,7 +94,7 @@ class Machine {
   /** Keys are made by an agent that is fresh: a tick has just counted. */
   #make(): void {
     if (!this.#isRight) return
-    this.#clock.counted()
+    this.#clock.counted(this.#clock.late())
     const at = { notBeforeMs: this.#clock.notBefore(), lateMs: this.#clock.late() }
     for (const epoch of epochs) {
       const isCurrent =

@@ -42,6 +42,8 @@ export class Pings {
   /** By the monotonic clock. */
   #dueAt = Number.POSITIVE_INFINITY
   #hintedAt = Number.NEGATIVE_INFINITY
+  /** Whether the next one has its time already: the newest was answered, or somebody has called for another. */
+  #isSettled = false
 
   constructor(options: PingsOptions) {
     this.#options = options
@@ -53,6 +55,7 @@ export class Pings {
     const nonce = engine.randomBytes(NONCE_BYTES)
     const sentAtLateMs = clock.late()
     this.#sent = [...this.#answerable(sentAtLateMs), { nonce, sentAtLateMs }].slice(-MAX_PINGS_REMEMBERED)
+    this.#isSettled = false
     // Before it is sent: whatever comes of that, there is a next time.
     if (this.#isJoining) this.#dueIn(JOIN_PING_MS, JOIN_PING_SPREAD_MS)
     else this.#dueIn(PING_AGAIN_MS, PING_AGAIN_SPREAD_MS)
@@ -63,6 +66,7 @@ export class Pings {
   soon(): void {
     const { clock, engine } = this.#options
     const delayMs = randomDelay(engine, PING_TOGETHER_SPREAD_MS)
+    this.#isSettled = true
     if (clock.monotonic() + delayMs < this.#dueAt) this.#dueIn(delayMs, 0)
   }
 
@@ -82,7 +86,9 @@ export class Pings {
   /** Enough rotation services have answered what was asked since then: where that was the newest ping, the next one has time. */
   answered(askedAtLateMs: number): void {
     const newest = this.#sent.at(-1)
-    if (this.#isJoining || newest === undefined || askedAtLateMs < newest.sentAtLateMs) return
+    if (this.#isJoining || this.#isSettled || newest === undefined) return
+    if (askedAtLateMs < newest.sentAtLateMs) return
+    this.#isSettled = true
     this.#dueIn(PING_INTERVAL_MS, PING_SPREAD_MS)
   }
 

@@ -57,7 +57,7 @@ function incoming(maxBytes = 64 * SMALL) {
   const events: StatusEvent[] = []
   const context = testContext({ clock: machine })
   const { clock } = context
-  clock.counted()
+  clock.counted(clock.late())
   const nc = {
     isClosed: () => false,
     publish: (subject: string, data: Uint8Array) => published.push({ subject, data }),
@@ -111,7 +111,7 @@ function incoming(maxBytes = 64 * SMALL) {
   const pass = (ms: number): void => {
     for (let left = ms; left > 0; left -= STALE_AFTER_MS) {
       machine.advance(Math.min(left, STALE_AFTER_MS))
-      clock.counted()
+      clock.counted(clock.late())
     }
   }
   const held = (sids: readonly Uint8Array[]): number =>

@@ -6,12 +6,12 @@ import { engine } from '../../support/identities.ts'
 function known() {
   const machine = new ManualClock()
   const clock = houseClock(machine)
-  clock.counted()
+  clock.counted(clock.late())
   /** Time goes on, and ticks count. */
   const pass = (ms: number): void => {
     for (let passed = 0; passed < ms; passed += 15_000) {
       machine.advance(15_000)
-      clock.counted()
+      clock.counted(clock.late())
     }
   }
   return { machine, clock, pass, wires: new KnownWires(clock, engine.randomBytes(12)) }

@@ -70,7 +70,7 @@ const cases: readonly Case[] = [
 function setUp(maxBytes?: number) {
   const clock = new ManualClock(SENT_AT_MS)
   const context = testContext({ clock })
-  context.clock.counted()
+  context.clock.counted(context.clock.late())
   const random = engine.randomBytes(8)
   return new SessionPool({
     clock: context.clock,
