@@ -44,7 +44,7 @@ export interface Arrived {
 export interface AnnouncementIntakeOptions {
   readonly engine: CryptoEngine
   readonly trust: Trust
-  readonly epochs: Pick<Epochs, 'byHash'>
+  readonly epochs: Pick<Epochs, 'byHash' | 'hold'>
   readonly revocations: RevocationSet
   /** By it a token has expired where it is ahead of the clock. */
   readonly latest?: Latest
@@ -139,13 +139,16 @@ export class AnnouncementIntake {
     const { announcement } = parsed
     // Who may publish there, the broker knows: whoever may not in this name has it spend nothing.
     if (subject !== undefined && !isAnnouncedOn(subject, announcement)) return undefined
-    const epoch = this.#options.epochs.byHash(announcement.epochHash)
+    const { epochs, store } = this.#options
+    epochs.hold(nowMs)
+    const epoch = epochs.byHash(announcement.epochHash)
     const hash = hex(parsed.hash)
-    if (epoch === undefined || this.#options.store.get(hash) !== undefined) return undefined
+    if (epoch === undefined || store.get(hash) !== undefined) return undefined
     if (!this.#isOfUse(parsed, epoch, isAsked)) return undefined
     const token = this.#peek(parsed, { epoch, nowMs })
     if (!token.isWorthy) return undefined
-    const isNext = this.#waiting.size === 0
+    const line: LineName = isAsked ? 'awaited' : 'heard'
+    const isNext = isAsked ? !this.#waiting.lines.awaited : this.#waiting.size === 0
     const isNew = this.#waiting.add({
       hash,
       name: announcement.agent,
@@ -157,9 +160,9 @@ export class AnnouncementIntake {
       isAsked,
     })
     if (!isNew) return undefined
-    if (isNext) this.#work(nowMs)
+    if (isNext) this.#work(nowMs, { only: line })
     this.#schedule()
-    return this.has(hash) || this.#options.store.get(hash) !== undefined ? parsed : undefined
+    return this.has(hash) || store.get(hash) !== undefined ? parsed : undefined
   }
 
   /** A message or a session waits for this one (its hash in hexadecimal): it is verified, where there is budget. */

@@ -66,7 +66,7 @@ export interface LeftOut {
 /** What the directory works with. */
 export interface DirectoryOptions
   extends Omit<AnnouncementIntakeOptions, 'store' | 'epochs' | 'onVerified' | 'onRefused' | 'onCaughtUp'> {
-  readonly epochs: Pick<Epochs, 'byHash' | 'current' | 'all'>
+  readonly epochs: Pick<Epochs, 'byHash' | 'hold' | 'current' | 'all'>
   /** Whether what is verified is passed on to others: its wire bytes are then held with it. Default: it is not. */
   readonly passesOn?: boolean
   /** Whose names were, before and now. Default: those of whoever is held, as for one look. */
@@ -222,10 +222,11 @@ export class Directory {
     epoch: Epoch,
     nowMs: number,
   ): AudienceMember | undefined {
+    const held = this.#options.epochs.byHash(epoch.hash)
     const agent = this.#store.agent(claims.name)
     const instance = this.#store.instance(claims.name, claims.identity, hex(announcement.instance))
-    if (agent === undefined || instance === undefined) return undefined
-    const ranked = this.#ranked(agent, epoch, nowMs)
+    if (held === undefined || agent === undefined || instance === undefined) return undefined
+    const ranked = this.#ranked(agent, held, nowMs)
     const entry = ranked.find((other) => other.instance === instance)
     return entry === undefined ? undefined : toMember(entry.verified)
   }
