@@ -16,7 +16,7 @@ export const rooms = [
   { name: 'mcp', path: '^src/mcp/' },
   { name: 'setup', path: '^src/setup/' },
   { name: 'cli', path: '^src/cli/' },
-  { name: 'index', path: '^src/(index|jetstream|mcp)\\.ts$' },
+  { name: 'index', path: '^src/(index|mcp)\\.ts$' },
 ]
 
 /** Where each third-party package may be imported. What is not named here may be imported nowhere in src. */
@@ -27,7 +27,7 @@ const packages = [
   { name: 'sshpk', places: ['^src/identity/keyfiles/openssh-key\\.ts$'] },
   {
     name: '@nats-io/',
-    places: ['^src/bus/', '^src/rotation/jetstream-[a-z]+\\.ts$', '^src/setup/', '^src/cli/'],
+    places: ['^src/bus/', '^src/setup/', '^src/cli/'],
   },
   { name: '@peculiar/x509', places: ['^src/setup/'] },
   { name: 'reflect-metadata', places: ['^src/setup/'] },
@@ -43,7 +43,7 @@ const nodePlaces = [
   '^src/crypto/sodium\\.ts$',
   '^src/identity/keyfiles/(encrypted-pkcs8|text-file)\\.ts$',
   '^src/keys/state-folder\\.ts$',
-  '^src/rotation/file-store\\.ts$',
+  '^src/rotation/(file-store|statement-file)\\.ts$',
   '^src/setup/',
   '^src/cli/',
 ]

@@ -1,5 +1,5 @@
 export { loadIdentity, loadPins } from '#key-file'
-export { fileRotationStore } from '#rotation-store'
+export { beginRecord, fileRotationStore } from '#rotation-store'
 export { type Clock, systemClock } from './base/clock.ts'
 export { SubrosaError, type SubrosaErrorCode } from './base/errors.ts'
 export type { LogFields, Logger } from './base/logger.ts'
@@ -48,13 +48,14 @@ export type { Permissions, SubjectRules } from './identity/permissions.ts'
 export type { Pin, PinTrust } from './identity/pins.ts'
 export type { IdentityClaims, Role } from './identity/token.ts'
 export type { AuthorityTrust, TrustOptions } from './identity/trust.ts'
-export type { Lease, LogEntry, LogKind, LogReading, OpenLog, RotationLog } from './rotation/log.ts'
+export type { KeptPlan } from './keys/plan-book.ts'
+export type { EpochTimes } from './keys/schedules.ts'
+export type { RotationEvent } from './rotation/events.ts'
+export type { PeerDifference } from './rotation/peers.ts'
+export { type RotationOptions, RotationService, startRotationService } from './rotation/service.ts'
 export {
-  type RotationEvent,
-  type RotationOptions,
-  type RotationRole,
-  RotationService,
-  startRotationService,
-} from './rotation/service.ts'
-export { memoryRotationStore, type RotationRecord, type RotationStore } from './rotation/store.ts'
-export type { RotationTimes } from './rotation/times.ts'
+  type MemoryStoreOptions,
+  memoryRotationStore,
+  type RotationRecord,
+  type RotationStore,
+} from './rotation/store.ts'

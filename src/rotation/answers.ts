@@ -1,4 +1,3 @@
-import { byte } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import {
   MAX_PINGS_PER_ASKER_PER_SECOND,
@@ -11,12 +10,12 @@ import { Turns } from '../base/turns.ts'
 import type { NatsLike } from '../bus/nats-like.ts'
 import { publishSafely } from '../bus/safely.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
-import { labels } from '../crypto/labels.ts'
 import { merklePathLength, merkleTree } from '../crypto/merkle.ts'
 import type { Signer } from '../identity/signing-key.ts'
-import { signTick } from '../keys/ticks.ts'
+import type { Asker } from '../keys/subjects.ts'
+import { nonceLeaf, signTick } from '../keys/ticks.ts'
+import { HASH_BYTES } from '../wire/fields.ts'
 import { encodeSignedTick, type SignedTick, type Tick } from '../wire/ticks.ts'
-import type { Asker } from './asker.ts'
 
 /** What a tick says whoever asks. */
 export type TickBody = Omit<Tick, 'leaves' | 'nonceRoot'>
@@ -40,7 +39,6 @@ interface Ping {
 
 const SIGNATURE_INTERVAL_MS = 1000 / MAX_TICKS_PER_SECOND
 const SECOND_MS = 1000
-const HASH_BYTES = 32
 const NO_NONCES = { leaves: 0, nonceRoot: new Uint8Array(HASH_BYTES) }
 
 /**
@@ -52,7 +50,7 @@ export class Answers {
   readonly #options: AnswersOptions
   readonly #timers: Timers
   readonly #waiting = new Turns<string, Ping>(MAX_TICK_LEAVES)
-  /** How often each inbox has asked in this second. */
+  /** How often each asker has asked in this second. */
   #counts = new Map<string, number>()
   #countedSince = Number.NEGATIVE_INFINITY
   #signedAt = Number.NEGATIVE_INFINITY
@@ -66,8 +64,8 @@ export class Answers {
   }
 
   /** A tick that proves this nonce goes to its asker, as soon as one is signed. */
-  answer(nonce: Uint8Array, { name, inbox }: Asker): void {
-    if (this.#waiting.size >= MAX_PINGS_WAITING || !this.#isCounted(inbox)) return
+  answer(nonce: Uint8Array, { name, instance, inbox }: Asker): void {
+    if (this.#waiting.size >= MAX_PINGS_WAITING || !this.#isCounted(`${name} ${instance}`)) return
     if (this.#waiting.add(name, { nonce, inbox })) this.#soon()
   }
 
@@ -83,15 +81,15 @@ export class Answers {
     this.#waiting.clear()
   }
 
-  #isCounted(inbox: string): boolean {
+  #isCounted(asker: string): boolean {
     const nowMs = this.#options.clock.monotonic()
     if (nowMs - this.#countedSince >= SECOND_MS) {
       this.#counts = new Map()
       this.#countedSince = nowMs
     }
-    const count = (this.#counts.get(inbox) ?? 0) + 1
+    const count = (this.#counts.get(asker) ?? 0) + 1
     if (count > MAX_PINGS_PER_ASKER_PER_SECOND || this.#counts.size >= MAX_PINGS_WAITING) return false
-    this.#counts.set(inbox, count)
+    this.#counts.set(asker, count)
     return true
   }
 
@@ -110,7 +108,11 @@ export class Answers {
     if (this.#nc.isClosed()) return
     const body = this.#options.tick()
     // Whoever waits asks again.
-    if (body === undefined) return this.#waiting.clear()
+    if (body === undefined) {
+      this.#waiting.clear()
+      this.#isBroadcastDue = false
+      return
+    }
     this.#signedAt = this.#options.clock.monotonic()
     if (this.#isBroadcastDue) this.#broadcast(body)
     else this.#answer(body)
@@ -126,7 +128,7 @@ export class Answers {
   #answer(body: TickBody): void {
     const { engine, identity } = this.#options
     const pings = this.#takePings()
-    const hashes = pings.map(({ nonce }) => engine.sha256(byte(0), labels.ping, nonce))
+    const hashes = pings.map(({ nonce }) => nonceLeaf(engine, nonce))
     const leaves = hashes.length
     const tree = merkleTree(engine, hashes)
     const signed = signTick(identity, { ...body, leaves, nonceRoot: tree.root })

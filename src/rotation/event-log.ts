@@ -3,7 +3,7 @@ import { SubrosaError, type SubrosaErrorCode } from '../base/errors.ts'
 import { LineLimit } from '../base/line-limit.ts'
 import type { Logger } from '../base/logger.ts'
 import { logConnection } from '../bus/event-log.ts'
-import type { RotationEvent } from './service.ts'
+import type { RotationEvent } from './events.ts'
 
 /** A statement that was not taken. */
 interface Refused {
@@ -17,10 +17,10 @@ interface Refused {
  */
 export class RotationEventLog {
   readonly #log: Logger
-  readonly #clock: Clock
+  readonly #clock: Pick<Clock, 'monotonic'>
   readonly #refused = new LineLimit<SubrosaErrorCode, Refused>()
 
-  constructor(log: Logger, clock: Clock) {
+  constructor(log: Logger, clock: Pick<Clock, 'monotonic'>) {
     this.#log = log
     this.#clock = clock
   }
@@ -38,11 +38,6 @@ export class RotationEventLog {
       const count = this.#refused.admit(error.code, refused, this.#clock.monotonic())
       if (count !== undefined) this.#logRefused(refused, count)
     })
-  }
-
-  /** Logs that this replica has started, and follows another one. */
-  standsBy(): void {
-    guard(() => this.#log.info({ event: 'following' }, 'this replica follows: it takes over when none leads'))
   }
 
   /** Logs what the NATS client says about its connection. */
@@ -64,6 +59,26 @@ export class RotationEventLog {
   #line(event: RotationEvent): void {
     const log = this.#log
     switch (event.type) {
+      case 'standing':
+        return event.standing === 1
+          ? log.info(
+              { event: 'standing', standing: 1, plan: event.planVersion },
+              'this rotation service counts',
+            )
+          : log.warn(
+              { event: 'standing', standing: 0, plan: event.planVersion },
+              'this rotation service counts for nobody: it hands over what it holds',
+            )
+      case 'plan':
+        return log.info(
+          { event: 'plan', plan: event.version, until: event.until },
+          'a newer plan was taken up',
+        )
+      case 'planEnding':
+        return log.warn(
+          { event: 'planEnding', plan: event.version, until: event.until },
+          'the plan ends soon: subrosa plan renew',
+        )
       case 'epoch':
         return log.info(
           { event: 'epoch', epoch: event.number, notAfter: event.notAfter },
@@ -84,26 +99,27 @@ export class RotationEventLog {
           { event: 'revoked', identity: event.identity, reason: event.reason },
           'an identity is revoked',
         )
-      case 'leading':
-        return log.info({ event: 'leading' }, 'this replica leads')
-      case 'following':
-        return log.warn({ event: 'following' }, 'this replica leads no more')
+      case 'ordered':
+        return log.info({ event: 'ordered', epoch: event.epoch }, 'fresh keys were ordered')
+      case 'peerDiffers':
+        return log.warn(
+          { event: 'peerDiffers', rotator: event.rotator, what: event.what },
+          `another rotation service goes by another ${event.what}`,
+        )
       case 'rejected':
         return log.warn(
           { event: 'rejected', reason: event.reason, subject: event.subject },
           'an arrival was refused unread',
         )
       case 'error':
-        if (event.error instanceof SubrosaError && event.error.code === 'ERR_ROLLBACK')
-          return log.error({ event: 'rollback', err: event.error }, 'another history of the realm was seen')
         return log.error({ event: 'error', err: event.error }, 'an error in the rotation service')
     }
   }
 }
 
-/** Whether the fault is with what arrived. A second history and a store that cannot be written are no such faults. */
+/** Whether the fault is with what arrived. Two plans of one version and a record that cannot be written are no such faults. */
 function isRefusal(error: unknown): error is SubrosaError {
-  return error instanceof SubrosaError && error.code !== 'ERR_ROLLBACK' && error.code !== 'ERR_STATE'
+  return error instanceof SubrosaError && error.code !== 'ERR_PLAN_CONFLICT' && error.code !== 'ERR_STATE'
 }
 
 function guard(task: () => void): void {

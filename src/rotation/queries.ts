@@ -1,33 +1,57 @@
+import { concat } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import {
+  FIRST_PAGE_BYTES,
+  FIRST_PAGES_MS,
+  MAX_PAGE_BYTES_PER_ASKER_PER_SECOND,
+  MAX_PAGE_BYTES_PER_SECOND,
   MAX_QUERIES_PER_ASKER_PER_SECOND,
-  MAX_QUERIES_PER_SECOND,
   MAX_STATEMENTS_PER_PAGE,
 } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { Timers } from '../base/timers.ts'
+import { Turns } from '../base/turns.ts'
 import type { NatsLike } from '../bus/nats-like.ts'
-import type { ProvenAnnouncement } from '../keys/directory.ts'
-import type { ProtocolSubjects } from '../keys/subjects.ts'
+import { publishSafely } from '../bus/safely.ts'
+import type { Buckets } from '../keys/buckets.ts'
+import type { KeptPlan } from '../keys/plan-book.ts'
+import type { Asker } from '../keys/subjects.ts'
 import {
   CURSOR_BYTES,
   encodePage,
+  type Page,
   type Query,
   QueryKind,
+  readBuckets,
   readCursor,
+  readHashes,
+  readPlanCursor,
   writeCursor,
-} from '../wire/statements.ts'
+  writePlanCursor,
+} from '../wire/queries.ts'
 
 /** What can be asked for. */
 export interface QuerySources {
   readonly clock: Clock
-  readonly subjects: ProtocolSubjects
-  readonly epochs: () => readonly { readonly number: number; readonly bytes: Uint8Array }[]
-  /** Those from a place on, in their order. */
-  readonly announcements: (from: number) => Iterable<ProvenAnnouncement>
-  readonly announcement: (hash: Uint8Array) => ProvenAnnouncement | undefined
+  /** Whether the directory may be asked: only a service that is complete answers for it. */
+  readonly isServing: () => boolean
+  /** Announcements from a place on, in their order. */
+  readonly announcements: (from: number) => Iterable<Placed>
+  readonly byHash: (hashes: readonly Uint8Array[]) => readonly Uint8Array[]
+  /** The revocations that the newest tick names. */
   readonly revocations: () => readonly Uint8Array[]
+  /** The plan of a version, or the newest one. */
+  readonly plan: (version: number | undefined) => HandedPlan | undefined
+  /** What is listed of the directory. */
+  readonly buckets: () => Buckets
+  /** Takes a statement that is handed over. */
+  readonly take: (statement: Uint8Array, asker: Asker) => void
   readonly onError: (error: unknown) => void
+}
+
+/** A plan that is handed on. */
+export interface HandedPlan extends KeptPlan {
+  readonly version: number
 }
 
 /** A statement with its place: a page begins at one. */
@@ -36,26 +60,35 @@ interface Placed {
   readonly bytes: Uint8Array
 }
 
+type Cut = Pick<Page, 'statements' | 'next'>
+
+interface Waiting {
+  readonly query: Query
+  readonly asker: Asker
+}
+
 const MAX_ASKERS = 16_384
-const MAX_WAITING_ASKERS = 1024
-const MAX_WAITING_OF_ASKER = 8
+const MAX_WAITING = 8192
+const MAX_WAITING_OF_NAME = 64
 /** As often as the budget of an asker allows one more. */
 const TURN_MS = 1000 / MAX_QUERIES_PER_ASKER_PER_SECOND
 const PAGE_OVERHEAD_BYTES = 4096
 const DEFAULT_MAX_PAYLOAD = 1024 * 1024
+const NOTHING: Cut = { statements: [], next: undefined }
 
 /**
- * Answers queries in pages, with a budget for each asker and one for all together. What is above them waits a little: who
- * reads a large directory page by page would lose the thread with every question that is dropped.
+ * Answers queries in pages, with a budget for each asker and one for all together. What is above them waits a little: an agent that
+ * reads a large directory page by page would lose the thread with every question that is dropped. Names take turns: those who
+ * ask much keep out nobody else.
  */
 export class QueryDesk {
   readonly #nc: NatsLike
   readonly #sources: QuerySources
-  readonly #everyone = new RateLimit(MAX_QUERIES_PER_SECOND)
-  readonly #askers = new Map<string, RateLimit>()
+  readonly #everyone = new RateLimit(MAX_PAGE_BYTES_PER_SECOND)
+  readonly #askers = new Map<string, AskerBudget>()
   readonly #timers: Timers
-  /** Questions that wait for their turn, by asker. */
-  readonly #waiting = new Map<string, readonly (() => void)[]>()
+  /** Questions that wait for their turn, by name. */
+  readonly #waiting = new Turns<string, Waiting>(MAX_WAITING_OF_NAME)
   #hasTurns = false
 
   constructor(nc: NatsLike, sources: QuerySources) {
@@ -64,14 +97,12 @@ export class QueryDesk {
     this.#timers = new Timers(sources.clock, sources.onError)
   }
 
-  /**
-   * Has a question answered, now or when its asker's turn comes. It is ignored where too many wait, and where the asker
-   * is no instance's own inbox: nothing is reflected elsewhere.
-   */
-  take(asker: string | undefined, answer: (asker: string) => void): void {
-    if (asker === undefined || !this.#isInbox(asker)) return
-    if (this.#mayAnswer(asker)) answer(asker)
-    else this.#wait(asker, () => answer(asker))
+  /** Answers a question, now or when its asker's turn comes. It is ignored where too many wait. */
+  take(query: Query, asker: Asker): void {
+    if (this.#mayAnswer(asker)) return this.#answer(query, asker)
+    if (this.#waiting.size >= MAX_WAITING) return
+    this.#waiting.add(asker.name, { query, asker })
+    if (!this.#hasTurns) this.#nextTurns()
   }
 
   /** Answers nothing any more. */
@@ -80,28 +111,15 @@ export class QueryDesk {
     this.#waiting.clear()
   }
 
-  /** Publishes the page that is asked for. */
-  answer(query: Query, asker: string): void {
-    if (query.kind === QueryKind.tick) return
-    const { statements, next } = this.#page(query)
-    this.#nc.publish(asker, encodePage({ nonce: query.nonce, kind: query.kind, statements, next }))
-  }
-
   /** The question is counted where it may be answered. */
-  #mayAnswer(asker: string): boolean {
-    const now = this.#sources.clock.monotonic()
+  #mayAnswer(asker: Asker): boolean {
+    const key = keyOf(asker)
+    const nowMs = this.#sources.clock.monotonic()
+    if (this.#everyone.available(nowMs) <= 0) return false
     if (this.#askers.size >= MAX_ASKERS) this.#askers.clear()
-    const budget = this.#askers.get(asker) ?? new RateLimit(MAX_QUERIES_PER_ASKER_PER_SECOND)
-    this.#askers.set(asker, budget)
-    return budget.take(now) && this.#everyone.take(now)
-  }
-
-  #wait(asker: string, answer: () => void): void {
-    const line = this.#waiting.get(asker) ?? []
-    const hasRoom = line.length > 0 || this.#waiting.size < MAX_WAITING_ASKERS
-    if (!hasRoom || line.length >= MAX_WAITING_OF_ASKER) return
-    this.#waiting.set(asker, [...line, answer])
-    if (!this.#hasTurns) this.#nextTurns()
+    const budget = this.#askers.get(key) ?? new AskerBudget(nowMs)
+    this.#askers.set(key, budget)
+    return budget.takeQuery(nowMs)
   }
 
   #nextTurns(): void {
@@ -109,67 +127,131 @@ export class QueryDesk {
     this.#timers.after(TURN_MS, () => this.#takeTurns())
   }
 
-  /** One for each asker, so that nobody waits for another one's questions. */
+  /** Whoever may not be answered yet waits on, behind the others. */
   #takeTurns(): void {
     this.#hasTurns = this.#waiting.size > 0
     // First, so that it goes on whatever happens below.
     if (this.#hasTurns) this.#nextTurns()
-    for (const [asker, [answer, ...others]] of [...this.#waiting]) {
-      if (answer === undefined || !this.#mayAnswer(asker)) continue
-      if (others.length === 0) this.#waiting.delete(asker)
-      else this.#waiting.set(asker, others)
-      answer()
+    for (let left = this.#waiting.size; left > 0; left--) {
+      const waiting = this.#waiting.take()
+      if (waiting === undefined) return
+      const { query, asker } = waiting
+      if (this.#mayAnswer(asker)) this.#answer(query, asker)
+      else this.#waiting.add(asker.name, waiting)
     }
   }
 
-  #isInbox(reply: string): boolean {
-    const prefix = `${this.#sources.subjects.root}.inbox.`
-    return reply.startsWith(prefix) && /^[0-9a-f]{16}$/.test(reply.slice(prefix.length))
+  #answer(query: Query, asker: Asker): void {
+    const { nonce, kind, cursor } = query
+    try {
+      if (kind === QueryKind.handOver) return this.#takeHandedOver(cursor, asker)
+      if (kind === QueryKind.tick) return
+      const bytes = encodePage({ nonce, kind, ...this.#page(query) })
+      this.#spend(asker, bytes.length)
+      publishSafely(this.#nc, asker.inbox, { bytes, onError: this.#sources.onError })
+    } catch (error) {
+      this.#sources.onError(error)
+    }
   }
 
-  #page({ kind, cursor }: Query): { statements: readonly Uint8Array[]; next: Uint8Array | undefined } {
-    const { epochs, announcements, announcement, revocations } = this.#sources
+  #takeHandedOver(statement: Uint8Array | undefined, asker: Asker): void {
+    if (statement === undefined) return
+    this.#spend(asker, statement.length)
+    this.#sources.take(statement, asker)
+  }
+
+  #spend(asker: Asker, bytes: number): void {
+    const nowMs = this.#sources.clock.monotonic()
+    this.#everyone.takeMany(bytes, nowMs)
+    this.#askers.get(keyOf(asker))?.spend(bytes, nowMs)
+  }
+
+  #page({ kind, cursor }: Query): Cut {
+    const sources = this.#sources
     switch (kind) {
-      case QueryKind.epochs:
-        return this.#cut(
-          epochs().map(({ number, bytes }) => ({ order: number, bytes })),
-          readCursor(cursor),
-        )
-      case QueryKind.announcements:
-        return this.#cut(announcements(readCursor(cursor)), 0)
       case QueryKind.revocations:
-        return this.#cut(
-          revocations().map((bytes, order) => ({ order, bytes })),
-          readCursor(cursor),
-        )
-      case QueryKind.announcement: {
-        const wanted = cursor && announcement(cursor)
-        return { statements: wanted === undefined ? [] : [wanted.bytes], next: undefined }
-      }
-      case QueryKind.tick:
-        return { statements: [], next: undefined }
+        return this.#cut(placed(sources.revocations(), readCursor(cursor)))
+      case QueryKind.plan:
+        return this.#planPage(cursor)
+      case QueryKind.announcements:
+        return sources.isServing() ? this.#cut(sources.announcements(readCursor(cursor))) : NOTHING
+      case QueryKind.byHash:
+        return sources.isServing() ? this.#cut(placed(sources.byHash(readHashes(cursor)), 0)) : NOTHING
+      case QueryKind.buckets:
+        return sources.isServing() ? this.#bucketPage(cursor) : NOTHING
+      default:
+        return NOTHING
     }
+  }
+
+  /** The plan, and then its list. */
+  #planPage(cursor: Uint8Array | undefined): Cut {
+    const { version, place } = readPlanCursor(cursor)
+    const plan = this.#sources.plan(version)
+    if (plan === undefined) return NOTHING
+    const all = placed([plan.plan, ...plan.list], place === 0 ? 0 : place + 1)
+    // The plan itself stands before the first place.
+    return this.#cut(all, (order) => writePlanCursor(plan.version, order - 1))
+  }
+
+  #bucketPage(cursor: Uint8Array | undefined): Cut {
+    const buckets = this.#sources.buckets()
+    const inBucket = (number: number): Uint8Array => concat(...buckets.hashes(number))
+    const all = readBuckets(cursor)?.map(inBucket) ?? [buckets.hashesOfAll()]
+    const { statements } = this.#cut(placed(all, 0))
+    return { statements, next: undefined }
   }
 
   /**
-   * At most 100 statements from a place on, and no more than the server takes in one message. No more than these are
-   * taken from `all`: an announcement is proved when it is.
+   * At most 100 statements, and no more than the server takes in one message. No more than these are taken from `all`: an
+   * announcement is proved when it is.
    */
-  #cut(
-    all: Iterable<Placed>,
-    start: number,
-  ): { statements: readonly Uint8Array[]; next: Uint8Array | undefined } {
+  #cut(all: Iterable<Placed>, cursorOf = writeCursor): Cut {
     const maxBytes = (this.#nc.info?.max_payload ?? DEFAULT_MAX_PAYLOAD) - PAGE_OVERHEAD_BYTES
     const statements: Uint8Array[] = []
     let bytes = 0
     for (const { order, bytes: statement } of all) {
-      if (order < start) continue
       bytes += statement.length + CURSOR_BYTES
       const isFull =
         statements.length >= MAX_STATEMENTS_PER_PAGE || (bytes > maxBytes && statements.length > 0)
-      if (isFull) return { statements, next: writeCursor(order) }
+      if (isFull) return { statements, next: cursorOf(order) }
       statements.push(statement)
     }
     return { statements, next: undefined }
   }
+}
+
+/** What one asker may have: so many queries and bytes a second, and more bytes in its first ten seconds. */
+class AskerBudget {
+  readonly #queries = new RateLimit(MAX_QUERIES_PER_ASKER_PER_SECOND)
+  readonly #bytes = new RateLimit(MAX_PAGE_BYTES_PER_ASKER_PER_SECOND)
+  readonly #startedAt: number
+  #firstBytes = FIRST_PAGE_BYTES
+
+  constructor(nowMs: number) {
+    this.#startedAt = nowMs
+  }
+
+  takeQuery(nowMs: number): boolean {
+    return (this.#isFirst(nowMs) || this.#bytes.available(nowMs) > 0) && this.#queries.take(nowMs)
+  }
+
+  spend(bytes: number, nowMs: number): void {
+    if (this.#isFirst(nowMs)) this.#firstBytes -= bytes
+    else this.#bytes.takeMany(bytes, nowMs)
+  }
+
+  #isFirst(nowMs: number): boolean {
+    return this.#firstBytes > 0 && nowMs - this.#startedAt < FIRST_PAGES_MS
+  }
+}
+
+/** Of another name's instance nobody spends the budget. */
+function keyOf({ name, instance }: Asker): string {
+  return `${name} ${instance}`
+}
+
+/** Statements by their place in a list. */
+function placed(statements: readonly Uint8Array[], from: number): readonly Placed[] {
+  return statements.slice(from).map((bytes, i) => ({ order: from + i, bytes }))
 }

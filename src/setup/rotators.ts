@@ -1,11 +1,11 @@
 import { systemClock } from '../base/clock.ts'
 import { MAX_PLAN_MS } from '../base/limits.ts'
+import { checkTimes } from '../keys/schedules.ts'
 import { listAgents } from './agent-records.ts'
 import { addAgent, MAX_LIFETIME_MS } from './agents.ts'
 import type { PlanRecord } from './plan-records.ts'
 import { checkTerms, type FirstPlanRequest, majorityOf, makeFirstPlan } from './plans.ts'
 import type { Realm } from './realm.ts'
-import { checkTimes } from './schedules.ts'
 
 /** What the only rotation service of a realm is called, and how the names of several begin. */
 export const ROTATOR_NAME = 'rotator'

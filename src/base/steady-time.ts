@@ -1,4 +1,4 @@
-import type { HouseClock } from '../base/house-clock.ts'
+import type { HouseClock } from './house-clock.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
