@@ -1,120 +1,175 @@
-import { beforeEach, describe, expect, it } from 'vitest'
-import { MAX_NONCES_PER_TICK } from '../../src/base/limits.ts'
-import type { Signer } from '../../src/identity/signing-key.ts'
-import { namesEpoch, signTick, TickOrder, verifyTick } from '../../src/keys/ticks.ts'
-import type { Tick } from '../../src/wire/statements.ts'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { concat } from '../../src/base/bytes.ts'
+import { labels } from '../../src/crypto/labels.ts'
+import { merklePathLength, merkleTree } from '../../src/crypto/merkle.ts'
+import { generateSigningKey, type Signer } from '../../src/identity/signing-key.ts'
+import {
+  clockSkew,
+  nonceLeaf,
+  type ParsedTick,
+  provesNonce,
+  readTick,
+  signTick,
+  verifyTick,
+} from '../../src/keys/ticks.ts'
+import { encodeSignedTick, encodeTick, type SignedTick, type Tick } from '../../src/wire/ticks.ts'
+import { engines } from '../crypto/vectors.ts'
 import { engine, newAuthority } from '../support/identities.ts'
-import { codeOf, T0, World } from '../support/statements.ts'
+import { codeOf, T0 } from '../support/statements.ts'
+import { tick as sampleTick } from '../wire/samples.ts'
 
-function tickAt(now: number, nonces: readonly Uint8Array[] = []): Tick {
-  return {
-    realm: newAuthority().publicKey,
-    number: 1,
-    epochHash: new Uint8Array(32),
-    revocationsHash: new Uint8Array(32),
-    now,
-    nonces,
-  }
+const realm = newAuthority().publicKey
+const rotator = generateSigningKey(engine, 'U').key
+const other = generateSigningKey(engine, 'U').key
+const plan = { realm, rotators: [rotator.publicKey] }
+
+function tick(changes: Partial<Tick> = {}): Tick {
+  return sampleTick({ realm, rotator: rotator.publicKey, now: T0, ...changes })
 }
 
-describe('the signature of a tick', () => {
-  const world = new World()
-  const tick = { ...tickAt(T0), realm: world.realm }
-  const verify = (bytes: Uint8Array, nowMs = T0, at: World = world): Tick =>
-    verifyTick({ engine, trust: at.trust, revocations: at.revocations }, bytes, nowMs)
-  const signed = (signer: Signer, token: string, changes: Partial<Tick> = {}): Uint8Array =>
-    signTick(signer, { ...tick, ...changes }, token)
+function signed(changes: Partial<Tick> = {}, by: Signer = rotator): ParsedTick {
+  const place = { index: undefined, path: undefined }
+  return readTick(engine, encodeSignedTick({ ...signTick(by, tick(changes)), ...place }))
+}
 
-  it('is that of a rotator', () => {
-    expect(verify(signed(world.rotator, world.rotator.token))).toEqual(tick)
+/** A tick that answers these nonces, as each asker gets it. */
+function answers(nonces: readonly Uint8Array[]): readonly ParsedTick[] {
+  const tree = merkleTree(
+    engine,
+    nonces.map((nonce) => nonceLeaf(engine, nonce)),
+  )
+  const statement = signTick(rotator, tick({ leaves: nonces.length, nonceRoot: tree.root }))
+  return nonces.map((_, index) => {
+    const path = new Uint8Array(32 * merklePathLength(nonces.length, index))
+    tree.writePath(index, path, 0)
+    return readTick(engine, encodeSignedTick({ ...statement, index, path }))
+  })
+}
+
+const random = (count: number): readonly Uint8Array[] =>
+  Array.from({ length: count }, () => engine.randomBytes(16))
+
+describe('a tick', () => {
+  it.each(engines)('is signed by a rotation service of the plan, on $name', (by) => {
+    const parsed = signed()
+    expect(parsed.tick).toEqual(tick())
+    expect(parsed.hash).toEqual(engine.sha256(encodeTick(tick())))
+    expect(verifyTick({ engine: by, plan }, parsed)).toBe(true)
   })
 
-  it('is refused from another key, without the role, and from the authority itself', () => {
-    const alice = world.identity('alice')
-    expect(codeOf(() => verify(signed(alice, world.rotator.token)))).toBe('ERR_EPOCH_INVALID')
-    expect(codeOf(() => verify(signed(alice, alice.token)))).toBe('ERR_EPOCH_INVALID')
-    const revoker = world.identity('guard', { roles: ['revoker'] })
-    expect(codeOf(() => verify(signed(revoker, revoker.token)))).toBe('ERR_EPOCH_INVALID')
-    const anchor = signTick(world.authority, tick, '')
-    expect(codeOf(() => verify(anchor))).toBe('ERR_TOKEN_INVALID')
+  it.each<[string, () => Pick<ParsedTick, 'tick' | 'signed'>]>([
+    ['by one that the plan does not name', () => signed({ rotator: other.publicKey }, other)],
+    ['by another one than it says', () => signed({}, other)],
+    ['of another realm', () => signed({ realm: newAuthority().publicKey })],
+    ['under another label', () => relabelled()],
+    ['with fields that were not signed', () => ({ ...signed(), signed: signed({ now: T0 + 1 }).signed })],
+  ])('is not verified %s', (_, parsed) => {
+    const { tick: of, signed: by } = parsed()
+    const structure = encodeTick(of)
+    expect(verifyTick({ engine, plan }, { tick: of, signed: { ...by, structure } })).toBe(false)
   })
 
-  it('is refused for another realm, with an expired token, and from a revoked rotator', () => {
-    const foreign = signed(world.rotator, world.rotator.token, { realm: newAuthority().publicKey })
-    expect(codeOf(() => verify(foreign))).toBe('ERR_EPOCH_INVALID')
-    const late = world.rotator.claims.expiresAt * 1000
-    expect(codeOf(() => verify(signed(world.rotator, world.rotator.token), late))).toBe('ERR_TOKEN_EXPIRED')
-    const other = new World({ like: world })
-    other.revocations.add(world.revocation(world.rotator), T0)
-    expect(codeOf(() => verify(signed(world.rotator, world.rotator.token), T0, other))).toBe('ERR_REVOKED')
+  const relabelled = (): ParsedTick => {
+    const structure = encodeTick(tick())
+    const signature = rotator.sign(concat(labels.notice, structure))
+    return readTick(engine, encodeSignedTick({ structure, signature, index: undefined, path: undefined }))
+  }
+
+  it('covers every field', () => {
+    const { signed: by } = signed()
+    const changes: readonly Partial<Tick>[] = [
+      { planVersion: 4 },
+      { standing: 0 },
+      { process: new Uint8Array(8) },
+      { now: T0 + 1 },
+      { revocationsHash: new Uint8Array(32) },
+      { directoryRoot: new Uint8Array(32) },
+      { storageRoot: new Uint8Array(32).fill(1) },
+      { leaves: 4 },
+      { nonceRoot: new Uint8Array(32) },
+    ]
+    for (const change of changes) {
+      const structure = encodeTick(tick(change))
+      const parsed = readTick(engine, encodeSignedTick({ ...by, structure }))
+      expect(verifyTick({ engine, plan }, parsed)).toBe(false)
+    }
   })
 
-  it('does not serve as that of an epoch', () => {
-    const bytes = signed(world.rotator, world.rotator.token)
-    expect(codeOf(() => world.chain.peek(bytes))).toBe('ERR_MALFORMED')
+  it('is malformed with anything else', () => {
+    expect(codeOf(() => readTick(engine, new Uint8Array(9)))).toBe('ERR_MALFORMED')
   })
 
-  it('names exactly one epoch', () => {
-    const hash = engine.randomBytes(32)
-    expect(namesEpoch({ ...tick, number: 3, epochHash: hash }, { number: 3, hash })).toBe(true)
-    expect(namesEpoch({ ...tick, number: 4, epochHash: hash }, { number: 3, hash })).toBe(false)
-    expect(namesEpoch({ ...tick, number: 3 }, { number: 3, hash })).toBe(false)
+  it('says by how much clocks are apart', () => {
+    const error = clockSkew(tick(), T0 + 121_000)
+    expect(error.code).toBe('ERR_CLOCK_SKEW')
+    expect(error.message).toContain('121 s apart')
   })
 })
 
-describe('the order of ticks', () => {
-  let order: TickOrder
-  beforeEach(() => {
-    order = new TickOrder()
+describe('the proof that a tick was made after a nonce', () => {
+  it.each(engines)('holds for each of any number, and for no other, on $name', (by) => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 70 }), (count) => {
+        const nonces = random(count)
+        for (const [i, answer] of answers(nonces).entries()) {
+          const own = nonces[i] ?? new Uint8Array(16)
+          expect(provesNonce(by, answer, own)).toBe(true)
+          expect(provesNonce(by, answer, engine.randomBytes(16))).toBe(false)
+          const next = nonces[i + 1]
+          if (next !== undefined) expect(provesNonce(by, answer, next)).toBe(false)
+        }
+      }),
+      { numRuns: 30 },
+    )
   })
 
-  it('counts a tick within 120 s of the own clock, on either side', () => {
-    for (const skew of [-120_000, 0, 120_000]) expect(order.standing(tickAt(T0 + skew), T0)).toBe('counts')
-    for (const skew of [-120_001, 120_001]) expect(order.standing(tickAt(T0 + skew), T0)).toBe('skewed')
+  it('holds among 4,096, by a path of twelve hashes', () => {
+    const nonces = random(4096)
+    const all = answers(nonces)
+    for (const index of [0, 1, 2047, 4095]) {
+      const answer = all[index]
+      expect(answer?.signed.path).toHaveLength(384)
+      expect(answer && provesNonce(engine, answer, nonces[index] ?? new Uint8Array(16))).toBe(true)
+    }
   })
 
-  it('counts only a tick that is later than the last one that counted', () => {
-    order.count(tickAt(T0))
-    expect(order.standing(tickAt(T0), T0)).toBe('old')
-    expect(order.standing(tickAt(T0 - 1), T0)).toBe('old')
-    expect(order.standing(tickAt(T0 + 1), T0)).toBe('counts')
+  it('is none in a broadcast', () => {
+    const [nonce = new Uint8Array(16)] = random(1)
+    expect(provesNonce(engine, signed({ leaves: 0 }), nonce)).toBe(false)
+    const parsed = signed({ leaves: 1, nonceRoot: nonceLeaf(engine, nonce) })
+    expect(provesNonce(engine, parsed, nonce)).toBe(false)
   })
 
-  it('counts a tick with an own nonce in any order, but once, and never beyond 120 s', () => {
-    const nonce = engine.randomBytes(16)
-    order.expect(nonce)
-    order.count(tickAt(T0 + 1000))
-    const answer = tickAt(T0, [engine.randomBytes(16), nonce])
-    expect(order.answers(answer)).toBe(true)
-    expect(order.standing(answer, T0)).toBe('counts')
-    expect(order.standing(answer, T0 + 120_001)).toBe('skewed')
-    order.count(answer)
-    expect(order.answers(answer)).toBe(false)
-    expect(order.standing(answer, T0)).toBe('old')
-    // The earlier one does not take back what was counted before.
-    expect(order.standing(tickAt(T0 + 1000), T0)).toBe('old')
+  it('does not hold with another place, or a path that is changed, shorter or longer', () => {
+    const nonces = random(5)
+    const [first] = answers(nonces)
+    const [nonce] = nonces
+    if (first === undefined || nonce === undefined) throw new Error('nothing was answered')
+    const { path = new Uint8Array(0) } = first.signed
+    const changed = path.slice()
+    changed[40] = (changed[40] ?? 0) ^ 1
+    const others: readonly Partial<SignedTick>[] = [
+      { index: 1 },
+      { index: 4 },
+      { index: 5 },
+      { path: changed },
+      { path: path.subarray(32) },
+      { path: concat(path, new Uint8Array(32)) },
+      { path: path.subarray(1) },
+      { path: new Uint8Array(0) },
+    ]
+    for (const other_ of others)
+      expect(provesNonce(engine, { ...first, signed: { ...first.signed, ...other_ } }, nonce)).toBe(false)
   })
 
-  it('does not count another agent’s nonce as its own', () => {
-    order.expect(engine.randomBytes(16))
-    order.count(tickAt(T0))
-    expect(order.standing(tickAt(T0 - 5, [engine.randomBytes(16)]), T0)).toBe('old')
-  })
-
-  it('remembers a bounded number of own nonces, the newest ones', () => {
-    const nonces = Array.from({ length: MAX_NONCES_PER_TICK + 1 }, () => engine.randomBytes(16))
-    for (const nonce of nonces) order.expect(nonce)
-    expect(order.answers(tickAt(T0, nonces.slice(0, 1)))).toBe(false)
-    expect(order.answers(tickAt(T0, nonces.slice(1, 2)))).toBe(true)
-  })
-
-  it('counts none of the own nonces any more once they are given up', () => {
-    const nonce = engine.randomBytes(16)
-    order.expect(nonce)
-    order.count(tickAt(T0 + 1))
-    expect(order.standing(tickAt(T0, [nonce]), T0)).toBe('counts')
-    order.expectNone()
-    expect(order.answers(tickAt(T0, [nonce]))).toBe(false)
-    expect(order.standing(tickAt(T0, [nonce]), T0)).toBe('old')
+  it('does not take an inner node for a nonce', () => {
+    const nonces = random(2)
+    const [left, right] = nonces.map((nonce) => nonceLeaf(engine, nonce))
+    if (left === undefined || right === undefined) throw new Error('there are no leaves')
+    const root = engine.sha256(Uint8Array.of(1), left, right)
+    const parsed = signed({ leaves: 1, nonceRoot: root })
+    const alone = { ...parsed, signed: { ...parsed.signed, index: 0, path: new Uint8Array(0) } }
+    expect(provesNonce(engine, alone, concat(left, right))).toBe(false)
   })
 })
