@@ -41,8 +41,8 @@ export class RevocationLists {
     if (shelf.size !== list.length) return undefined
     const left = [...this.#take(rotator)]
     this.#lists.set(rotator, shelf)
-    const [oldest] = [...this.#lists.keys()].filter((name) => name !== BY_PLAN)
-    if (oldest !== undefined && this.#lists.size > MAX_REVOCATION_LISTS + 1) {
+    const [oldest, ...others] = [...this.#lists.keys()].filter((name) => name !== BY_PLAN)
+    if (oldest !== undefined && others.length >= MAX_REVOCATION_LISTS) {
       left.push(...this.#take(oldest))
       this.#restsUntil.delete(oldest)
     }
