@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { HouseClock } from '../../src/base/house-clock.ts'
 import { CLOCK_WINDOW_MS } from '../../src/base/limits.ts'
-import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import type { Epoch } from '../../src/keys/epochs.ts'
 import { Keyring } from '../../src/keys/keyring.ts'
 import { houseClock, ManualClock } from '../support/clock.ts'
 import { engine } from '../support/identities.ts'
@@ -10,7 +10,7 @@ import { DAY, HOUR, MINUTE, T0, World } from '../support/statements.ts'
 
 const world = new World()
 const alice = world.identity('alice')
-const epochs = world.epochs(4).map((made) => world.accept(made))
+const epochs = [1, 2, 3, 4].map((number) => world.epoch(number))
 
 /** As far as a clock may be slewed before that counts as set. */
 const SLEW_MS = 10_000
@@ -46,8 +46,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 /** A machine whose clocks go as they like, a keyring on it, and what time it really is. */
 class Machine {
   readonly keyring = new Keyring(engine, alice, engine.randomBytes(8))
-  readonly made = new Map<AcceptedEpoch, { readonly awakeMs: number; readonly leftMs: number }>()
-  readonly wiped = new Set<AcceptedEpoch>()
+  readonly made = new Map<Epoch, { readonly awakeMs: number; readonly leftMs: number }>()
+  readonly wiped = new Set<Epoch>()
   readonly #clocks: ManualClock
   readonly #clock: HouseClock
   #asleepMs = 0
@@ -112,7 +112,7 @@ class Machine {
   }
 }
 
-function endOf({ notAfter, graceMs }: AcceptedEpoch): number {
+function endOf({ notAfter, graceMs }: Epoch): number {
   return notAfter + graceMs
 }
 

@@ -5,7 +5,7 @@ import type { CryptoEngine } from '../../src/crypto/engine.ts'
 import { unseal } from '../../src/envelope/open.ts'
 import { type Sealed, seal } from '../../src/envelope/seal.ts'
 import type { Identity } from '../../src/identity/identity.ts'
-import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import type { Epoch } from '../../src/keys/epochs.ts'
 import { Keyring, type MakingTime } from '../../src/keys/keyring.ts'
 import { makeContent } from '../envelope/forge.ts'
 import { engine } from '../support/identities.ts'
@@ -13,15 +13,15 @@ import { codeOf, MINUTE, T0, verifyAnnouncement, World } from '../support/statem
 
 let world: World
 let alice: Identity
-let epochs: AcceptedEpoch[]
+let epochs: Epoch[]
 
 beforeEach(() => {
   world = new World()
   alice = world.identity('alice')
-  epochs = world.epochs(4).map((made) => world.accept(made))
+  epochs = [1, 2, 3, 4].map((number) => world.epoch(number))
 })
 
-function at(index: number): AcceptedEpoch {
+function at(index: number): Epoch {
   const epoch = epochs[index]
   if (epoch === undefined) throw new Error('no such epoch')
   return epoch
@@ -42,7 +42,7 @@ function latest(latestMs: number): { readonly latestMs: number; readonly lateMs:
 }
 
 /** A message that somebody seals to what a keyring announces for an epoch. */
-function sealedTo(keyring: Keyring, epoch: AcceptedEpoch): Sealed {
+function sealedTo(keyring: Keyring, epoch: Epoch): Sealed {
   const { trust, revocations } = world
   const parsed = keyring.announce(epoch, madeAt(epoch.notBefore))
   const around = { engine, trust, revocations }
@@ -88,8 +88,7 @@ describe('the keys of an instance', () => {
   })
 
   it('are not made for an epoch that allows only suites that this version does not have', () => {
-    const made = world.epoch(undefined, { suites: [2] })
-    const epoch = new World({ like: world }).accept(made)
+    const epoch = new World({ plan: { schedule: { suites: [2] } } }).epoch(1)
     const keyring = newKeyring()
     expect(codeOf(() => keyring.announce(epoch, madeAt(T0)))).toBe('ERR_SUITE')
     expect(keyring.has(epoch.hash)).toBe(false)
@@ -173,7 +172,7 @@ describe('destroying keys', () => {
     expect(later).toEqual(['not addressed', 'not addressed', 'opened'])
   })
 
-  function kidOf(keyring: Keyring, epoch: AcceptedEpoch): Uint8Array {
+  function kidOf(keyring: Keyring, epoch: Epoch): Uint8Array {
     const { trust, revocations } = world
     const parsed = keyring.announce(epoch, madeAt(epoch.notBefore))
     const around = { engine, trust, revocations }
@@ -182,6 +181,96 @@ describe('destroying keys', () => {
       new Uint8Array(0)
     )
   }
+})
+
+describe('fresh keys within an epoch', () => {
+  const renewedAt = (ms: number, seq = T0 + ms) => ({ at: { notBeforeMs: T0 + ms, lateMs: ms }, seq })
+
+  it('are announced with a higher number, and are those to seal with', () => {
+    const keyring = newKeyring()
+    const first = keyring.announce(at(0), madeAt(T0))
+    expect(keyring.sending(at(0).hash)).toMatchObject({ announcementHash: first.hash, seq: 1 })
+    const renewed = keyring.renew(at(0), renewedAt(MINUTE))
+    if (renewed === undefined) throw new Error('nothing was renewed')
+    expect(renewed.announcement.seq).toBe(T0 + MINUTE)
+    expect(renewed.announcement.notBefore).toBe(T0 + MINUTE)
+    expect(renewed.announcement.messageKey).not.toEqual(first.announcement.messageKey)
+    expect(renewed.announcement.keys[0]?.publicKey).not.toEqual(first.announcement.keys[0]?.publicKey)
+    expect(keyring.announce(at(0), madeAt(T0))).toBe(renewed)
+    expect(keyring.announcements()).toEqual([renewed])
+    expect(keyring.sending(at(0).hash)).toMatchObject({ announcementHash: renewed.hash, seq: 1 })
+    expect(keyring.renewals).toBe(1)
+  })
+
+  it('are made once for a number, and never for a lower one', () => {
+    const keyring = newKeyring()
+    keyring.announce(at(0), madeAt(T0))
+    const renewed = keyring.renew(at(0), renewedAt(MINUTE))
+    expect(keyring.renew(at(0), renewedAt(MINUTE))).toBeUndefined()
+    expect(keyring.renew(at(0), renewedAt(2 * MINUTE, T0))).toBeUndefined()
+    expect(keyring.announcements()).toEqual([renewed])
+    expect(keyring.renewals).toBe(1)
+  })
+
+  it('are the first ones in an epoch that has none: an order can come before them', () => {
+    const keyring = newKeyring()
+    const made = keyring.renew(at(0), renewedAt(MINUTE))
+    expect(made?.announcement.seq).toBe(T0 + MINUTE)
+    expect(keyring.announce(at(0), madeAt(T0))).toBe(made)
+    expect(keyring.renewals).toBe(0)
+  })
+
+  it('leave those before them until the grace of the epoch has passed', () => {
+    const keyring = newKeyring()
+    const { graceMs } = at(0)
+    const before = sealedTo(keyring, at(0))
+    const ended = keyring.ownKeys()[0]
+    keyring.renew(at(0), renewedAt(10 * MINUTE))
+    const after = sealedTo(keyring, at(0))
+    const end = T0 + 10 * MINUTE + graceMs
+    keyring.destroyEnded({ latestMs: end - 1, lateMs: 0 })
+    for (const { bytes } of [before, after]) expect(unseal(engine, bytes, keyring).outcome).toBe('opened')
+    // The epoch still has keys.
+    expect(keyring.destroyEnded({ latestMs: end, lateMs: 0 })).toEqual([])
+    expect(unseal(engine, before.bytes, keyring).outcome).toBe('not addressed')
+    expect(unseal(engine, after.bytes, keyring).outcome).toBe('opened')
+    expect(ended?.secretKey).toEqual(new Uint8Array(32))
+    expect(keyring.has(at(0).hash)).toBe(true)
+    expect(keyring.destroyEnded(latest(at(0).notAfter + graceMs))).toEqual([1])
+  })
+
+  it('leave those before them no longer than so much can have passed, whatever the wall clock says', () => {
+    const keyring = newKeyring()
+    keyring.announce(at(0), madeAt(T0))
+    keyring.renew(at(0), renewedAt(10 * MINUTE))
+    const end = 10 * MINUTE + at(0).graceMs
+    expect(keyring.endsAtLateMs).toBe(end)
+    keyring.destroyEnded({ latestMs: 0, lateMs: end - 1 })
+    expect(keyring.ownKeys()).toHaveLength(2)
+    keyring.destroyEnded({ latestMs: 0, lateMs: end })
+    expect(keyring.ownKeys()).toHaveLength(1)
+  })
+
+  it('keep none alive beyond the end of the epoch', () => {
+    const keyring = newKeyring()
+    keyring.announce(at(0), madeAt(T0))
+    const { notAfter, graceMs } = at(0)
+    keyring.renew(at(0), { at: { notBeforeMs: notAfter - 1, lateMs: 0 }, seq: notAfter })
+    expect(keyring.destroyEnded(latest(notAfter + graceMs))).toEqual([1])
+    expect(keyring.ownKeys()).toEqual([])
+  })
+
+  it('are known by the key that a message was sealed to', () => {
+    const keyring = newKeyring()
+    const first = keyring.announce(at(0), madeAt(T0))
+    const renewed = keyring.renew(at(0), renewedAt(MINUTE))
+    const [before, after] = keyring.ownKeys().map(({ kid }) => kid)
+    if (before === undefined || after === undefined) throw new Error('there are no keys')
+    expect(keyring.announcementOf(before)).toEqual(first.hash)
+    expect(keyring.announcementOf(after)).toEqual(renewed?.hash)
+    keyring.destroyEnded({ latestMs: T0 + MINUTE + at(0).graceMs, lateMs: 0 })
+    expect(keyring.announcementOf(before)).toBeUndefined()
+  })
 })
 
 describe('what is shown of a keyring', () => {
