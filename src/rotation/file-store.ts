@@ -78,7 +78,14 @@ function recordPath(folder: string): string {
 
 function lockFolder(folder: string): () => void {
   makeFolder(folder)
-  const release = lockFile(join(folder, 'lock'))
+  let release: (() => void) | undefined
+  try {
+    release = lockFile(join(folder, 'lock'))
+  } catch (cause) {
+    throw cause instanceof SubrosaError
+      ? cause
+      : new SubrosaError('ERR_STATE', `cannot use ${folder}`, { cause })
+  }
   if (release !== undefined) return release
   throw new SubrosaError('ERR_STATE', `another rotation service runs on ${folder}`, {
     hint: 'two services on one record would contradict each other: stop the other one first, or give each its own folder with --state',

@@ -23,11 +23,14 @@ const LINE = /^([0-9a-f]{16}) ((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-
  */
 export class StatementFile {
   readonly #path: string
+  readonly #sync: (file: number) => void
   /** Where the last whole line ends. */
   #end = 0
 
-  constructor(path: string) {
+  /** @param sync brings what was written to the disk, or throws */
+  constructor(path: string, sync: (file: number) => void = fsyncSync) {
     this.#path = path
+    this.#sync = sync
   }
 
   /** Makes it, with no statement in it. @throws SubrosaError ERR_STATE where it is there already, or cannot be written */
@@ -82,7 +85,7 @@ export class StatementFile {
     try {
       // Not writeSync: that may write less than all of it, and says so by a number alone.
       writeFileSync(file, text)
-      fsyncSync(file)
+      this.#sync(file)
     } catch (error) {
       // A whole line that nobody was told of must not come back after a restart.
       ftruncateSync(file, this.#end)

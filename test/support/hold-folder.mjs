@@ -1,7 +1,7 @@
 // Opens a state folder or a rotation store in a process of its own and holds it until it is killed.
 // Arguments: 'state' or 'rotation', the folder, and what to write as JSON. It runs on the built package.
 import { openStateFolder } from '../../dist/keys/state-folder.js'
-import { fileRotationStore } from '../../dist/rotation/file-store.js'
+import { beginRecord, fileRotationStore } from '../../dist/rotation/file-store.js'
 
 const [kind, folder, json] = process.argv.slice(2)
 const wanted = JSON.parse(json ?? '{}')
@@ -10,25 +10,22 @@ const bytes = (hex) => new Uint8Array(Buffer.from(hex, 'hex'))
 try {
   if (kind === 'state') {
     const state = openStateFolder({ root: folder, realm: wanted.realm, agent: wanted.agent })
-    if (wanted.floor) state.keepFloor({ number: wanted.floor.number, hash: bytes(wanted.floor.hash) })
-    if (wanted.instance) state.keepInstance(wanted.instance)
-    process.send({ held: true, former: state.former, floor: state.floor?.number })
+    const base64 = (text) => new Uint8Array(Buffer.from(text, 'base64'))
+    const { plan, instance } = wanted
+    if (plan) state.keepPlan({ plan: base64(plan.wire), list: plan.list.map(base64) })
+    if (instance) state.keepInstance(instance)
+    process.send({ held: true })
   } else {
+    if (wanted.begins) beginRecord(folder)
     const store = fileRotationStore(folder)
-    if (wanted.tickedUntil)
-      store.save({ epochs: [bytes('01')], revocations: [], tickedUntil: wanted.tickedUntil })
+    store.load()
     process.send({ held: true })
     // Until it is killed in the middle of it.
-    let tickedUntil = wanted.tickedUntil
+    let written = wanted.from ?? 0
     if (wanted.keepsWriting) {
       const write = () => {
-        for (let i = 0; i < 20; i++)
-          store.save({
-            epochs: Array.from({ length: 2000 }, () => bytes('02'.repeat(200))),
-            revocations: [],
-            tickedUntil: ++tickedUntil,
-          })
-        process.send({ wrote: tickedUntil })
+        for (let i = 0; i < 20; i++) store.append([bytes(String(++written).padStart(400, '0'))])
+        process.send({ wrote: written })
         setImmediate(write)
       }
       write()
