@@ -75,6 +75,18 @@ describe('an identity token', () => {
       expect(() => verify(saying(succeeds))).toThrow(invalid)
   })
 
+  it('says which plan was the newest when it was issued, or nothing of it', () => {
+    const saying = (plan: unknown): string =>
+      withClaims(({ nats: { subrosa } }) => {
+        subrosa['plan'] = plan
+      })
+    expect(verify(issue()).plan).toBeUndefined()
+    expect(verify(issue({ plan: 7 })).plan).toBe(7)
+    for (const plan of [1, Number.MAX_SAFE_INTEGER]) expect(verify(saying(plan)).plan).toBe(plan)
+    for (const plan of [0, -1, 1.5, '1', null, 2 ** 53, [1]])
+      expect(() => verify(saying(plan))).toThrow(invalid)
+  })
+
   it('is in the form of NATS: its header, version 2, type generic', () => {
     const [header = '', payload = ''] = issue().split('.')
     expect(Buffer.from(header, 'base64url').toString()).toBe('{"typ":"JWT","alg":"ed25519-nkey"}')

@@ -27,6 +27,13 @@ describe('trust', () => {
     ])
   })
 
+  it('has plans signed by any of the authorities, under pins by the key of the realm', () => {
+    const both = new Trust(engine, { authority: [authority.publicKey, other.publicKey] })
+    expect(both.planKeys()).toEqual(both.authorityKeys())
+    const pins = new Trust(engine, { realm: agent.publicKey, pins: {} })
+    expect(pins.planKeys()).toEqual([decodeNkey('U', agent.publicKey)])
+  })
+
   it('needs an authority', () => {
     expect(() => new Trust(engine, { authority: [] })).toThrow(TypeError)
   })

@@ -7,7 +7,7 @@ import {
   signRetirement,
   type VerifiedAnnouncement,
 } from '../../src/keys/announcements.ts'
-import type { AcceptedEpoch } from '../../src/keys/epochs.ts'
+import type { Epoch } from '../../src/keys/epochs.ts'
 import type { Announcement } from '../../src/wire/statements.ts'
 import { encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engines } from '../crypto/vectors.ts'
@@ -16,12 +16,12 @@ import { LOW_ORDER } from '../support/low-order.ts'
 import { reparse, T0, verifyAnnouncement, World } from '../support/statements.ts'
 
 let world: World
-let epoch: AcceptedEpoch
+let epoch: Epoch
 let alice: Identity
 
 beforeEach(() => {
   world = new World()
-  epoch = world.accept(world.epoch(undefined))
+  epoch = world.epoch(1)
   alice = world.identity('alice')
 })
 
