@@ -9,6 +9,10 @@ import type { Epoch } from './epochs.ts'
 import { Instances } from './instances.ts'
 
 const SECOND_MS = 1000
+/** The share of an identity's places that announcements of retired instances may have beside others. */
+const SHARE_OVER = 0.25
+/** So many that are held no more are kept in order before they are left out. */
+const MIN_COMPACTED = 1024
 
 /** A verified announcement, or retirement, that is held. */
 export interface HeldAnnouncement {
@@ -291,10 +295,14 @@ export class AnnouncementStore {
       for (const entry of instance.entries) if (entry.epoch === epoch) entries.push(entry)
     }
     if (entries.length <= most) return
+    const over = entries.filter(isOver)
+    // What those have sent that went last may be under way: some of their announcements stay beside the retirements.
+    const leastOver = over.length > most * SHARE_OVER ? oldest(over) : undefined
     const least =
-      oldest(entries.filter(isOver)) ??
+      leastOver ??
       oldest(entries.filter(isReplaced)) ??
       oldest(entries.filter(isRetirement)) ??
+      oldest(over) ??
       oldest(entries.filter((entry) => this.#options.isSilent(entry))) ??
       lastInRank(entries)
     this.#dropOne(least)
@@ -371,8 +379,6 @@ export class AnnouncementStore {
     return low
   }
 }
-
-const MIN_COMPACTED = 1024
 
 /** Whether it announces keys of an instance that has retired: they are of no use any more. */
 export function isOver({ verified, instance }: HeldAnnouncement): boolean {
