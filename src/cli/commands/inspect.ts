@@ -5,12 +5,14 @@ import { MAX_MESSAGE_BYTES } from '../../base/limits.ts'
 import { printableJson } from '../../base/printable.ts'
 import { engineFor } from '../../crypto/engine.ts'
 import { Trust } from '../../identity/trust.ts'
+import { findPlan } from '../../setup/plan-records.ts'
 import { capturedBytes } from '../inspect/captured.ts'
 import { type Around, dissect } from '../inspect/dissect.ts'
 import { Judge } from '../inspect/judge.ts'
 import { outline } from '../inspect/outline.ts'
 import { trustOf } from '../realm/broker.ts'
 import { addTrustOptions, type BrokerOptions, givenOptions } from '../realm/broker-options.ts'
+import { findRealm } from '../realm/find-realm.ts'
 import { addExamples } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 
@@ -60,7 +62,9 @@ async function judgeOf(terminal: Terminal, options: InspectOptions): Promise<Jud
   const { realm, authority, pins } = givenOptions(terminal, options).all
   if (realm === undefined && authority === undefined && pins === undefined) return undefined
   const engine = engineFor()
-  return new Judge(engine, new Trust(engine, await trustOf(terminal, options)))
+  const found = await findRealm(terminal, givenOptions(terminal, options))
+  const plan = found && (await findPlan(found.realm))?.plan
+  return new Judge(engine, new Trust(engine, await trustOf(terminal, options)), plan)
 }
 
 function isWhole(around: Around, bytes: Uint8Array): boolean {

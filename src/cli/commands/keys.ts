@@ -64,7 +64,6 @@ async function keys(terminal: Terminal, name: string | undefined, options: KeysO
   if (json) terminal.data(printableJson(allOf(observation, { agents, revoked, subject: about })))
   else if (about !== undefined) print(terminal, subjectRows(about))
   else printAll(terminal, agents, revoked)
-  reportEpoch(terminal, observation)
   if (name !== undefined && agents.length === 0 && revoked.length === 0) {
     throw new SubrosaError('ERR_EMPTY_AUDIENCE', `nobody called ${name} has announced keys`, {
       hint: 'is it running, and is its clock right? `subrosa keys` shows who is there',
@@ -83,7 +82,7 @@ function only(view: SubjectView, isWanted: (item: { readonly name: string }) => 
 }
 
 function allOf(
-  { newest, previous, rotator, takenAt }: Observation,
+  { newest, previous, plan, services, takenAt }: Observation,
   found: {
     readonly agents: readonly AgentView[]
     readonly revoked: readonly RevokedView[]
@@ -94,7 +93,8 @@ function allOf(
   return {
     realm: newest.realm,
     takenAt: whenShown(takenAt),
-    rotator: { name: rotator.name, identity: rotator.identity },
+    plan: plan.version,
+    rotators: services.map(({ rotator, condition }) => ({ key: rotator, condition })),
     epochs: epochs.map(({ number, notBefore, notAfter }) => ({
       number,
       since: whenShown(notBefore),
@@ -168,12 +168,4 @@ function subjectRows({ recipients, publishers, absent }: SubjectView): Rows {
 /** Patterns, and with an exclamation mark those that are denied. */
 function rulesText({ allow, deny }: SubjectRules): string {
   return [...allow, ...deny.map((pattern) => `!${pattern}`)].join(' ') || '-'
-}
-
-function reportEpoch(terminal: Terminal, { newest, takenAt }: Observation): void {
-  if (newest.notAfter > takenAt) return
-  note(
-    terminal,
-    `epoch ${newest.number} is over, and the rotation service has published no other: nobody can be sent anything`,
-  )
 }

@@ -3,23 +3,25 @@ import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
 import { KeyUse, keyId } from '../../envelope/keys.ts'
 import { parseAnnouncement } from '../../keys/announcements.ts'
+import { readNotice } from '../../keys/notices.ts'
+import { readTick } from '../../keys/ticks.ts'
 import { decodeSessionRequest } from '../../wire/handshake.ts'
 import { malformed } from '../../wire/msgpack.ts'
-import { MAGIC, VERSION, WireType, wireType } from '../../wire/preamble.ts'
+import { decodePlan, decodeSignedPlan } from '../../wire/plans.ts'
+import { WireType, wireType } from '../../wire/preamble.ts'
+import { decodePage, QueryKind } from '../../wire/queries.ts'
 import {
-  decodeEpoch,
   decodeOrder,
-  decodePage,
-  decodeQuery,
   decodeRevocation,
   decodeStatement,
-  decodeTick,
-  QueryKind,
   type SignedStatement,
 } from '../../wire/statements.ts'
 import { whenShown } from '../terminal/times.ts'
 import type { Anatomy } from './anatomy.ts'
 import type { Judge, Verdict } from './judge.ts'
+import { notSubrosa, readType } from './message-type.ts'
+import { epochAnatomy, planAnatomy } from './plan.ts'
+import { dissectQuery, kindName, placeShown } from './query.ts'
 import { dissectSealed } from './sealed.ts'
 import { dissectFrame, dissectRefusal } from './session.ts'
 import { dissectToken } from './token.ts'
@@ -42,16 +44,20 @@ const NAMES: Readonly<Record<number, string>> = {
   [WireType.sealed]: 'sealed message',
   [WireType.handshake]: 'handshake',
   [WireType.frame]: 'frame',
-  [WireType.epoch]: 'epoch',
+  [WireType.notice]: 'notice of an epoch',
   [WireType.tick]: 'tick',
   [WireType.revocation]: 'revocation',
   [WireType.announcement]: 'announcement',
   [WireType.query]: 'query',
   [WireType.page]: 'page',
   [WireType.sessionRequest]: 'session request',
-  [WireType.order]: 'order to rotate',
+  [WireType.order]: 'order for fresh keys',
+  [WireType.plan]: 'plan',
   [WireType.refusal]: 'refusal of a session',
 }
+
+/** What pages bring, and what queries hand over. */
+const STATEMENTS = [WireType.plan, WireType.revocation, WireType.announcement]
 
 const NOT_VERIFIED: Anatomy = {
   verified: false,
@@ -84,8 +90,10 @@ class Dissector {
       case WireType.sealed:
       case WireType.handshake:
         return { ...head, ...dissectSealed(bytes) }
-      case WireType.epoch:
-        return { ...head, ...this.#epoch(bytes) }
+      case WireType.notice:
+        return { ...head, ...this.#notice(bytes) }
+      case WireType.plan:
+        return { ...head, ...this.#plan(bytes) }
       case WireType.tick:
         return { ...head, ...this.#tick(bytes) }
       case WireType.revocation:
@@ -95,7 +103,7 @@ class Dissector {
       case WireType.order:
         return { ...head, ...this.#order(bytes) }
       case WireType.query:
-        return { ...head, ...dissectQuery(bytes) }
+        return { ...head, ...dissectQuery(bytes, (statement) => this.#nested(statement, STATEMENTS)) }
       case WireType.page:
         return { ...head, ...this.#page(bytes) }
       case WireType.frame:
@@ -109,45 +117,58 @@ class Dissector {
     }
   }
 
-  #epoch(bytes: Uint8Array): Anatomy {
-    const statement = decodeStatement(WireType.epoch, bytes)
-    const epoch = decodeEpoch(statement.structure)
-    const { realm, number, prevHash, notBefore, notAfter, graceMs, suites, revocations } = epoch
+  #notice(bytes: Uint8Array): Anatomy {
+    const parsed = readNotice(this.#around.engine, bytes)
+    const { notice, terms, epochHash, signed } = parsed
     return {
-      ...this.#verdict(this.#around.judge?.epoch(bytes, epoch)),
-      realm,
-      number,
-      hash: this.#hash(statement),
-      previousHash: hex(prevHash),
-      notBefore: whenShown(notBefore),
-      notAfter: whenShown(notAfter),
-      graceMs,
-      suites,
-      revocations: revocations.map((revocation) => this.#nested(revocation, [WireType.revocation])),
-      ...signedBy(statement),
+      ...this.#verdict(this.#around.judge?.notice(parsed)),
+      ...epochAnatomy(terms, epochHash),
+      planVersion: notice.planVersion,
+      rotator: notice.rotator,
+      signature: hex(signed.signature),
+    }
+  }
+
+  #plan(bytes: Uint8Array): Anatomy {
+    const signed = decodeSignedPlan(bytes)
+    const plan = decodePlan(signed.structure)
+    return {
+      ...this.#verdict(this.#around.judge?.plan(bytes, plan)),
+      ...planAnatomy(plan),
+      hash: this.#hash(signed),
+      signature: hex(signed.signature),
+      signedBy: 'an authority, it says',
     }
   }
 
   #tick(bytes: Uint8Array): Anatomy {
-    const statement = decodeStatement(WireType.tick, bytes)
-    const tick = decodeTick(statement.structure)
-    const { realm, number, epochHash, revocationsHash, now, nonces } = tick
+    const parsed = readTick(this.#around.engine, bytes)
+    const { tick, signed } = parsed
+    const { realm, planVersion, rotator, standing, process, now, revocationsHash } = tick
+    const { directoryRoot, storageRoot, leaves, nonceRoot } = tick
     return {
-      ...this.#verdict(this.#around.judge?.tick(bytes, tick)),
+      ...this.#verdict(this.#around.judge?.tick(parsed)),
       realm,
-      epoch: number,
-      epochHash: hex(epochHash),
-      revocationsHash: hex(revocationsHash),
+      planVersion,
+      rotator,
+      standing: standing === 1 ? '1: it counts' : '0: it hands over what it holds, and does not count',
+      process: hex(process),
       now: whenShown(now),
-      nonces: nonces.map(hex),
-      ...signedBy(statement),
+      revocationsHash: hex(revocationsHash),
+      directoryRoot: hex(directoryRoot),
+      storageRoot: hex(storageRoot),
+      answers: leaves === 0 ? 'nobody: a broadcast, which makes nobody fresh' : `${leaves} questions`,
+      nonceRoot: hex(nonceRoot),
+      ...(signed.index !== undefined && { place: signed.index }),
+      ...(signed.path !== undefined && { path: hex(signed.path) }),
+      signature: hex(signed.signature),
     }
   }
 
   #revocation(bytes: Uint8Array): Anatomy {
     const statement = decodeStatement(WireType.revocation, bytes)
     const revocation = decodeRevocation(statement.structure)
-    const { realm, identity, since, until, reason } = revocation
+    const { realm, identity, since, until, reason, past } = revocation
     return {
       ...this.#verdict(this.#around.judge?.revocation(bytes, revocation)),
       realm,
@@ -156,19 +177,22 @@ class Dissector {
       since: whenShown(since),
       until: whenShown(until),
       reason,
+      past: past === 0 ? '0: nothing that it has stored is believed' : '1: what it stored before stays good',
       ...signedBy(statement),
     }
   }
 
   #order(bytes: Uint8Array): Anatomy {
     const statement = decodeStatement(WireType.order, bytes)
-    const { realm, number, epochHash } = decodeOrder(statement.structure)
+    const order = decodeOrder(statement.structure)
     return {
-      ...this.#verdict(this.#around.judge?.order(bytes, statement)),
-      realm,
-      afterEpoch: number,
-      epochHash: hex(epochHash),
-      ...signedBy(statement),
+      ...this.#verdict(this.#around.judge?.order(bytes, order)),
+      realm: order.realm,
+      epoch: order.number,
+      epochHash: hex(order.epochHash),
+      at: whenShown(order.at),
+      signature: hex(statement.signature),
+      signedBy: 'an authority or a rotation service, it says',
     }
   }
 
@@ -216,9 +240,9 @@ class Dissector {
       nonce: hex(nonce),
       kind: kindName(kind),
       statements: statements.map((statement) =>
-        this.#nested(statement, [WireType.epoch, WireType.revocation, WireType.announcement]),
+        kind === QueryKind.buckets ? { bytes: statement.length } : this.#nested(statement, STATEMENTS),
       ),
-      next: next === undefined ? 'this is the last page' : hex(next),
+      next: next === undefined ? 'this is the last page' : placeShown(kind, next),
     }
   }
 
@@ -237,7 +261,8 @@ class Dissector {
 
   #verdict(verdict: Verdict | undefined): Anatomy {
     if (verdict === undefined) return NOT_VERIFIED
-    const { asOf, fault } = verdict
+    const { asOf, fault, unknown } = verdict
+    if (unknown !== undefined) return { verified: false, verification: `NOT verified: ${unknown}` }
     const when = asOf === undefined ? '' : `, as of ${whenShown(asOf)}`
     if (fault === undefined) {
       const verification = `it holds${when}; whether its signer is revoked is not known here`
@@ -247,47 +272,9 @@ class Dissector {
     return { verified: false, verification: `it does NOT hold${when}: ${fault.message}` }
   }
 
-  #hash({ structure }: SignedStatement): string {
+  #hash({ structure }: Pick<SignedStatement, 'structure'>): string {
     return hex(this.#around.engine.sha256(structure))
   }
-}
-
-/** @throws SubrosaError ERR_MALFORMED for what is no message of this version of the protocol */
-function readType(bytes: Uint8Array): number {
-  const type = wireType(bytes)
-  if (type !== undefined) return type
-  const [magic, version, unknown] = bytes
-  if (magic === undefined) throw notSubrosa('it is empty')
-  if (magic !== MAGIC)
-    throw notSubrosa(`it begins with the byte ${byteShown(magic)}, and not with ${byteShown(MAGIC)}`)
-  if (version === undefined || unknown === undefined) throw notSubrosa('it ends within its first three bytes')
-  throw version === VERSION
-    ? notSubrosa(`its type ${unknown} is not known here`)
-    : notSubrosa(`its version ${version} is not known here`)
-}
-
-function notSubrosa(why: string): SubrosaError {
-  return new SubrosaError('ERR_MALFORMED', `this is no message of subrosa: ${why}`, {
-    hint: 'give the payload of one message as it travels, or as hex or base64',
-  })
-}
-
-function byteShown(byte: number): string {
-  return `0x${hex(Uint8Array.of(byte))}`
-}
-
-function dissectQuery(bytes: Uint8Array): Anatomy {
-  const { nonce, kind, cursor } = decodeQuery(bytes)
-  return {
-    kind: kindName(kind),
-    nonce: hex(nonce),
-    cursor: cursor === undefined ? 'none' : hex(cursor),
-  }
-}
-
-function kindName(kind: QueryKind): string {
-  const name = Object.entries(QueryKind).find(([, value]) => value === kind)?.[0] ?? ''
-  return `${kind} (${name})`
 }
 
 function signedBy({ signature, token }: SignedStatement): Anatomy {

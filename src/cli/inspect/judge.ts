@@ -1,89 +1,107 @@
+import { samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
-import { readClaims } from '../../identity/token.ts'
 import type { Trust } from '../../identity/trust.ts'
 import { type ParsedAnnouncement, verifyAnnouncer } from '../../keys/announcements.ts'
-import { EpochChain } from '../../keys/epochs.ts'
+import { deriveEpoch } from '../../keys/epochs.ts'
+import { type ParsedNotice, verifyNotice } from '../../keys/notices.ts'
 import { verifyOrder } from '../../keys/orders.ts'
+import { type HeldPlan, verifyPlan } from '../../keys/plan.ts'
 import { RevocationSet } from '../../keys/revocations.ts'
-import { verifyTick } from '../../keys/ticks.ts'
-import type { Epoch, Revocation, SignedStatement, Tick } from '../../wire/statements.ts'
+import { type ParsedTick, verifyTick } from '../../keys/ticks.ts'
+import type { Plan } from '../../wire/plans.ts'
+import type { Order, Revocation } from '../../wire/statements.ts'
 import { MAX_DATE_MS } from '../terminal/times.ts'
 
 /** Whether a statement holds. */
 export interface Verdict {
-  /** The time for which its token was judged, in milliseconds since 1970; `undefined` where time says nothing. */
+  /** The time for which it was judged, in milliseconds since 1970; `undefined` where time says nothing. */
   readonly asOf: number | undefined
-  /** Why it does not hold; `undefined` where it does. */
+  /** Why it does not hold; `undefined` where it does, or nobody here can say. */
   readonly fault: SubrosaError | undefined
+  /** Why nobody here can say. */
+  readonly unknown?: string
 }
 
 /** Judges the signatures of captured statements, as of the time that each says itself. Revocations are not known. */
 export class Judge {
   readonly #engine: CryptoEngine
   readonly #trust: Trust
+  readonly #plan: HeldPlan | undefined
 
-  constructor(engine: CryptoEngine, trust: Trust) {
+  /** @param plan the newest plan that is known: without one nobody knows who the rotation services are */
+  constructor(engine: CryptoEngine, trust: Trust, plan: HeldPlan | undefined) {
     this.#engine = engine
     this.#trust = trust
+    this.#plan = plan
   }
 
-  epoch(bytes: Uint8Array, { notBefore }: Epoch): Verdict {
-    return judge(
-      () => notBefore,
-      (asOf) => {
-        const chain = new EpochChain({ ...this.#around(), floor: undefined, keepFloor: () => {} })
-        chain.accept([bytes], chain.peek(bytes), asOf)
-      },
-    )
+  plan(bytes: Uint8Array, { made }: Plan): Verdict {
+    return judge(made, (asOf) => void verifyPlan(this.#around(), bytes, asOf))
   }
 
-  tick(bytes: Uint8Array, { now }: Tick): Verdict {
-    return judge(
-      () => now,
-      (asOf) => verifyTick(this.#around(), bytes, asOf),
-    )
+  /** Also whether the plan that is known has such an epoch. */
+  notice(parsed: ParsedNotice): Verdict {
+    return this.#byPlan(parsed.notice.planVersion, parsed.terms.notBefore, (plan) => {
+      if (!verifyNotice({ engine: this.#engine, plan }, parsed)) throw unproved('notice')
+      const { number } = parsed.terms
+      if (number < (plan.schedules[0]?.first ?? 0)) throw otherEpoch(plan, number)
+      if (!samePublic(deriveEpoch(this.#engine, plan, number).hash, parsed.epochHash))
+        throw otherEpoch(plan, number)
+    })
   }
 
-  /** An order says no time of its own: it is judged as of when its token was issued. */
-  order(bytes: Uint8Array, { token }: SignedStatement): Verdict {
-    const issued = () => (token === undefined ? undefined : readClaims(token).issuedAt * 1000)
-    return judge(issued, (asOf) => verifyOrder(this.#around(), bytes, asOf))
+  tick(parsed: ParsedTick): Verdict {
+    return this.#byPlan(parsed.tick.planVersion, parsed.tick.now, (plan) => {
+      if (!verifyTick({ engine: this.#engine, plan }, parsed)) throw unproved('tick')
+    })
+  }
+
+  order(bytes: Uint8Array, { at }: Order): Verdict {
+    return judge(at, () => {
+      const plan = this.#plan ?? { rotators: [] }
+      if (verifyOrder({ ...this.#around(), plan }, bytes) === undefined) throw unproved('order')
+    })
   }
 
   revocation(bytes: Uint8Array, { since }: Revocation): Verdict {
-    return judge(
-      () => since,
-      (asOf) => {
-        if (this.#around().revocations.addCarried(bytes, asOf) === undefined) throw unproved('revocation')
-      },
-    )
+    return judge(since, (asOf) => {
+      if (this.#around().revocations.take(bytes, asOf) === undefined) throw unproved('revocation')
+    })
   }
 
   announcement(parsed: ParsedAnnouncement): Verdict {
     const { realm, notBefore } = parsed.announcement
-    return judge(
-      () => notBefore,
-      (asOf) => {
-        const claims = verifyAnnouncer(this.#around(), parsed, asOf)
-        if (claims === undefined || realm !== this.#trust.realm) throw unproved('announcement')
-      },
-    )
+    return judge(notBefore, (asOf) => {
+      const claims = verifyAnnouncer(this.#around(), parsed, asOf)
+      if (claims === undefined || realm !== this.#trust.realm) throw unproved('announcement')
+    })
   }
 
   #around() {
     const engine = this.#engine
     const trust = this.#trust
-    return { engine, trust, revocations: new RevocationSet(engine, trust) }
+    return { engine, trust, revocations: new RevocationSet({ engine, trust }) }
+  }
+
+  /** A plan of another version may have had other rotation services. */
+  #byPlan(version: number, time: number, verify: (plan: HeldPlan) => void): Verdict {
+    const plan = this.#plan
+    if (plan?.version === version) return judge(time, () => verify(plan))
+    const known = plan === undefined ? 'no plan is known here' : `plan ${plan.version} is known here`
+    const unknown = `plan ${version} says who may sign it, and ${known}: name the folder of the realm with --realm`
+    return { asOf: undefined, fault: undefined, unknown }
   }
 }
 
-function judge(timeOf: () => number | undefined, verify: (asOf: number) => void): Verdict {
-  let asOf: number | undefined
+function otherEpoch({ version }: HeldPlan, number: number): SubrosaError {
+  return new SubrosaError('ERR_PLAN_INVALID', `plan ${version} has no such epoch ${number}`)
+}
+
+function judge(time: number, verify: (asOf: number) => void): Verdict {
+  const asOf = Math.min(time, MAX_DATE_MS)
   try {
-    const time = timeOf()
-    asOf = time === undefined ? undefined : Math.min(time, MAX_DATE_MS)
-    verify(asOf ?? 0)
+    verify(asOf)
     return { asOf, fault: undefined }
   } catch (error) {
     if (!(error instanceof SubrosaError)) throw error

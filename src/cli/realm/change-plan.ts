@@ -139,8 +139,8 @@ async function gatherFirst(
       { plans: [plan], server, purpose, timeoutMs, stolen },
       (operator) => gather(operator, plan, isFormerLost),
     )
-    const { word, withheld } = gathered
-    if (word.highest > plan.version) throw behindServices(realm, plan, word.highest)
+    const { word, withheld, newer } = gathered
+    if (newer !== undefined) throw behindServices(realm, plan, newer)
     if (withheld.length > 0)
       note(
         terminal,
@@ -185,10 +185,10 @@ function formerUnconfirmed(plan: HeldPlan, word: PlanWord, names: Names): Subros
   )
 }
 
-function behindServices(realm: Realm, plan: HeldPlan, highest: number): SubrosaError {
+function behindServices(realm: Realm, plan: HeldPlan, newer: HeldPlan): SubrosaError {
   return new SubrosaError(
     'ERR_ROLLBACK',
-    `a rotation service acts on plan ${highest}, and the newest one in ${realm.dir} is plan ${plan.version}: nothing was made`,
+    `a rotation service acts on plan ${newer.version}, and the newest one in ${realm.dir} is plan ${plan.version}: nothing was made`,
     {
       hint: 'this is an old copy of the folder: restore the newest one, or plans and agents are signed twice',
     },

@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander'
-import type { EpochTimes } from '../../setup/schedules.ts'
+import type { EpochTimes } from '../../keys/schedules.ts'
 import { parseDuration } from '../terminal/options.ts'
 
 /** What the command line says of epochs, and of how long the plan lasts. */

@@ -1,6 +1,8 @@
 import { type Clock, systemClock } from '../../base/clock.ts'
+import { HouseClock } from '../../base/house-clock.ts'
 import type { NatsLike } from '../../bus/nats-like.ts'
 import { engineFor } from '../../crypto/engine.ts'
+import { Trust } from '../../identity/trust.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
 import { type ProtocolSubjects, protocolSubjects } from '../../keys/subjects.ts'
 import { issueBrokerUser } from '../../setup/broker-users.ts'
@@ -56,10 +58,12 @@ export async function asOperator<T>(
   })
   try {
     const subjects = protocolSubjects(realm.key)
+    const engine = engineFor()
     const visit = await ServiceVisit.open(nc, {
-      engine: engineFor(),
+      engine,
+      trust: new Trust(engine, { authority: realm.authority }),
       subjects,
-      clock,
+      clock: new HouseClock(clock, () => {}),
       plans,
       isRevoked: (rotator) => rotator === stolen || revocations.revokedByAuthority(rotator),
       timeoutMs,

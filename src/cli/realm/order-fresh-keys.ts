@@ -92,7 +92,7 @@ async function liveInstances(
   judge: AnnouncementJudge,
 ): Promise<ReadonlySet<string>> {
   for (;;) {
-    const answers = await visit.ask({ enough: plan.threshold })
+    const answers = await visit.ask()
     const word = wordOn(plan, answers)
     if (isConfirmed(plan, word)) {
       checkClocks(answers, word.counting)

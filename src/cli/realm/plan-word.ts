@@ -9,14 +9,14 @@ export function namesShown(rotators: readonly string[], names: Names): string {
 
 /** Who of a plan's services acts on it and who does not, for people. */
 export function wordText(plan: HeldPlan, word: PlanWord, names: Names): string {
-  const { counting, handingOver, behind, highest } = word
-  const heard = new Set([...counting, ...handingOver, ...behind])
+  const { counting, handingOver, behind, ahead } = word
+  const heard = new Set([...counting, ...handingOver, ...behind, ...ahead])
   const silent = plan.rotators.filter((rotator) => !heard.has(rotator))
   return [
     `${counting.length} of ${plan.threshold} needed act on plan ${plan.version} (${namesShown(counting, names)})`,
     ...(handingOver.length > 0 ? [`${namesShown(handingOver, names)} not complete yet`] : []),
     ...(behind.length > 0 ? [`${namesShown(behind, names)} on an older plan`] : []),
-    ...(highest > plan.version ? [`somebody acts on plan ${highest}, which is not in this folder`] : []),
+    ...(ahead.length > 0 ? [`${namesShown(ahead, names)} on a plan that is not in this folder`] : []),
     ...(silent.length > 0 ? [`${namesShown(silent, names)} silent`] : []),
   ].join('; ')
 }

@@ -7,7 +7,7 @@ import { decodeRevocation, decodeStatement } from '../../wire/statements.ts'
 import { NamedSets } from './named-sets.ts'
 import type { Operator } from './operator.ts'
 import { openPlanStand } from './plan-stand.ts'
-import type { ServiceAnswer, ServiceAnswers } from './service-visit.ts'
+import type { ServiceAnswer, ServiceAnswers, ServiceVisit } from './service-visit.ts'
 
 /** How often services are asked again for what did not come, where enough of others has. */
 const PATIENCE_ROUNDS = 3
@@ -22,8 +22,8 @@ export interface PlanWord {
   readonly handingOver: readonly string[]
   /** Those that name a lower version. */
   readonly behind: readonly string[]
-  /** The highest version that any of them names. */
-  readonly highest: number
+  /** Those that name a higher one. */
+  readonly ahead: readonly string[]
 }
 
 /** What the rotation services that have answered say of a plan. */
@@ -37,7 +37,7 @@ export function wordOn(plan: HeldPlan, answers: ServiceAnswers): PlanWord {
     counting: keys(naming.filter(({ standing }) => standing === 1)),
     handingOver: keys(naming.filter(({ standing }) => standing === 0)),
     behind: keys(all.filter(({ planVersion }) => planVersion < plan.version)),
-    highest: Math.max(0, ...all.map(({ planVersion }) => planVersion)),
+    ahead: keys(all.filter(({ planVersion }) => planVersion > plan.version)),
   }
 }
 
@@ -55,6 +55,8 @@ export interface Gathered {
   readonly revocations: readonly Uint8Array[]
   /** Services that have answered, and whose revocations did not come. */
   readonly withheld: readonly string[]
+  /** A newer plan that one of them has shown: what they only say of versions is nothing. */
+  readonly newer: HeldPlan | undefined
 }
 
 /**
@@ -66,13 +68,15 @@ export async function gather({ visit }: Operator, plan: HeldPlan, isOnce = false
   const sets = new NamedSets(engineFor(), visit)
   let rounds = 0
   for (;;) {
-    const answers = await visit.ask({ enough: plan.rotators.length })
+    const answers = await visit.ask()
     const word = wordOn(plan, answers)
     const lists = await listsOf(sets, answers)
     const revocations = [...lists.values()].flatMap((list) => list ?? [])
     const withheld = [...lists].flatMap(([rotator, list]) => (list === undefined ? [rotator] : []))
     const whole = word.counting.filter((rotator) => lists.get(rotator) !== undefined)
-    const gathered = { word, whole, revocations, withheld }
+    const newer = await newerPlan(visit, plan, answers)
+    const gathered = { word, whole, revocations, withheld, newer }
+    if (newer !== undefined) return gathered
     if (isOnce || visit.isOver) return gathered
     if (isGathered(plan, gathered) && (withheld.length === 0 || ++rounds >= PATIENCE_ROUNDS)) return gathered
     await visit.pause(BETWEEN_ROUNDS_MS)
@@ -82,6 +86,20 @@ export async function gather({ visit }: Operator, plan: HeldPlan, isOnce = false
 /** Whether enough services count under a plan and have said what they hold: any new plan is made after that. */
 export function isGathered({ threshold }: HeldPlan, { whole }: Gathered): boolean {
   return whole.length >= threshold
+}
+
+/** Whoever names a higher version must have the plan: a service in wrong hands can name any. */
+async function newerPlan(
+  visit: Pick<ServiceVisit, 'planOf'>,
+  { version }: HeldPlan,
+  answers: ServiceAnswers,
+): Promise<HeldPlan | undefined> {
+  for (const [rotator, { tick }] of answers) {
+    if (tick.planVersion <= version) continue
+    const found = await visit.planOf(rotator)
+    if (found !== undefined && found.plan.version > version) return found.plan
+  }
+  return undefined
 }
 
 async function listsOf(
@@ -98,7 +116,7 @@ async function listsOf(
 }
 
 /**
- * Publishes a plan, hands it to each service of it and of the one before, and waits until it is confirmed. Before that it tells
+ * Publishes a plan, hands it with its list to each service that asks, and waits until it is confirmed. Before that it tells
  * the services of all revocations in its list: whoever holds exactly these takes the plan at once.
  *
  * @returns what the services said last, confirmed or not
@@ -109,13 +127,12 @@ export async function publishPlan(
   kept: KeptPlan,
 ): Promise<PlanWord> {
   const engine = engineFor()
-  const services = new Set([...plan.rotators, ...(plan.former?.rotators ?? [])])
   const sets = new NamedSets(engine, visit)
-  const close = openPlanStand(nc, { engine, subjects, clock, version: plan.version, kept, services })
+  const close = openPlanStand(nc, { engine, subjects, clock, version: plan.version, kept })
   try {
     for (let round = 0; ; round++) {
       if (round > 1) await visit.pause(BETWEEN_ROUNDS_MS)
-      const answers = await visit.ask({ enough: plan.threshold })
+      const answers = await visit.ask()
       const word = wordOn(plan, answers)
       if (isConfirmed(plan, word) || visit.isOver) return word
       for (const rotator of word.behind) {
@@ -126,8 +143,6 @@ export async function publishPlan(
         for (const revocation of lacking) visit.publish(subjects.revoke, revocation)
       }
       visit.publish(subjects.plan, kept.plan)
-      const reached = new Set([...word.counting, ...word.handingOver])
-      for (const rotator of services) if (!reached.has(rotator)) visit.handOver(rotator, kept.plan)
     }
   } finally {
     close()

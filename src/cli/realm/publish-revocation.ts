@@ -41,7 +41,7 @@ export async function publishRevocation(
   for (let round = 0; ; round++) {
     if (round > 1) await visit.pause(BETWEEN_ROUNDS_MS)
     visit.publish(subjects.revoke, statement)
-    const answers = await visit.ask({ enough: plan.threshold })
+    const answers = await visit.ask()
     const { counting } = wordOn(plan, answers)
     const holders = new Map<string, string>()
     for (const rotator of counting) {
