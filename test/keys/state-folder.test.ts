@@ -15,12 +15,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hex } from '../../src/base/bytes.ts'
+import { SubrosaError } from '../../src/base/errors.ts'
+import { MAX_STATE_BYTES, MAX_STATE_REVOCATION_BYTES } from '../../src/base/limits.ts'
+import type { KeptPlan } from '../../src/keys/plan-book.ts'
 import { memoryState } from '../../src/keys/state.ts'
 import { openStateFolder } from '../../src/keys/state-folder.ts'
+import { decodePlan, decodeSignedPlan } from '../../src/wire/plans.ts'
 import { Child } from '../support/child.ts'
-import { engine } from '../support/identities.ts'
-import { codeOf } from '../support/statements.ts'
+import { newAuthority, newIdentity } from '../support/identities.ts'
+import { signedPlan } from '../support/plans.ts'
+import { codeOf, T0 } from '../support/statements.ts'
 
 const REALM = 'REALM'
 const MODULE = fileURLToPath(new URL('../../src/keys/state-folder.ts', import.meta.url))
@@ -36,7 +40,37 @@ afterEach(async () => {
 })
 
 const open = (agent = 'alice') => openStateFolder({ root, realm: REALM, agent })
-const hash = (): Uint8Array => engine.randomBytes(32)
+const authority = newAuthority()
+const rotators = [newIdentity(authority, 'rotator', { issuedAtMs: T0 }).identity]
+const slotPath = (slot = 0): string => join(root, REALM, 'alice', String(slot))
+const statePath = (slot = 0): string => join(slotPath(slot), 'state.json')
+const stored = (slot = 0) => JSON.parse(readFileSync(statePath(slot), 'utf8'))
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
+
+/** A plan as it is kept. What its list holds no state looks at. */
+function planOf(version: number, list: readonly Uint8Array[] = []): KeptPlan {
+  const { plan } = signedPlan(authority, { rotators, madeMs: T0, originMs: T0 }, { version })
+  return { plan, list }
+}
+
+/** A plan as a state file has it. */
+function texts({ plan, list }: KeptPlan) {
+  return { wire: base64(plan), list: list.map(base64) }
+}
+
+function versionOf(kept: KeptPlan | undefined): number | undefined {
+  return kept && decodePlan(decodeSignedPlan(kept.plan).structure).version
+}
+
+/** What the error of a task advises; its code must be ERR_STATE. */
+function hintOf(task: () => unknown): string | undefined {
+  try {
+    task()
+  } catch (error) {
+    if (error instanceof SubrosaError && error.code === 'ERR_STATE') return error.hint
+  }
+  expect.fail('expected ERR_STATE')
+}
 
 /** Another process that holds a slot of alice’s. */
 async function holdElsewhere(wanted: object = {}): Promise<Child> {
@@ -49,16 +83,16 @@ async function holdElsewhere(wanted: object = {}): Promise<Child> {
 }
 
 describe('what an agent remembers', () => {
-  it('is the floor and the instances that did not retire', () => {
+  it('is the plan and the instances that did not retire', () => {
     const first = open()
-    expect(first.floor).toBeUndefined()
+    expect(first.plan).toBeUndefined()
     expect(first.former).toEqual([])
-    const floor = { number: 7, hash: hash() }
-    first.keepFloor(floor)
+    const plan = planOf(7, [Uint8Array.of(1, 2), Uint8Array.of(3)])
+    first.keepPlan(plan)
     first.keepInstance('00112233445566aa')
     first.close()
     const second = open()
-    expect(second.floor).toEqual(floor)
+    expect(second.plan).toEqual(plan)
     expect(second.former).toEqual([{ instance: '00112233445566aa' }])
     second.keepInstance('00112233445566bb')
     second.close()
@@ -68,38 +102,39 @@ describe('what an agent remembers', () => {
     third.close()
     const fourth = open()
     expect(fourth.former).toEqual([])
-    expect(fourth.floor).toEqual(floor)
+    expect(fourth.plan).toEqual(plan)
     fourth.close()
   })
 
   it('is apart for each agent and each realm', () => {
     const one = open('alice')
-    one.keepFloor({ number: 7, hash: hash() })
+    one.keepPlan(planOf(7))
     const other = open('bob')
     const elsewhere = openStateFolder({ root, realm: 'OTHER', agent: 'alice' })
-    expect([other.floor, elsewhere.floor]).toEqual([undefined, undefined])
+    expect([other.plan, elsewhere.plan]).toEqual([undefined, undefined])
     for (const state of [one, other, elsewhere]) state.close()
   })
 
   it('is on disk when the call returns, readable by its owner alone', () => {
     const state = open()
-    const floor = { number: 3, hash: hash() }
-    state.keepFloor(floor)
-    const path = join(root, REALM, 'alice', '0', 'state.json')
-    expect(JSON.parse(readFileSync(path, 'utf8')).floor).toEqual({ number: 3, hash: hex(floor.hash) })
-    expect(statSync(path).mode & 0o077).toBe(0)
+    const plan = planOf(3, [Uint8Array.of(9)])
+    state.keepPlan(plan)
+    expect(stored().plan).toEqual({ wire: base64(plan.plan), list: plan.list.map(base64) })
+    expect(statSync(statePath()).mode & 0o077).toBe(0)
     expect(statSync(join(root, REALM, 'alice')).mode & 0o077).toBe(0)
-    expect(readdirSync(join(root, REALM, 'alice', '0')).sort()).toEqual(['lock', 'state.json'])
+    expect(readdirSync(slotPath()).sort()).toEqual(['lock', 'state.json'])
     state.close()
   })
 
   it('ends with the process where the state is in memory', () => {
     const state = memoryState()
-    state.keepFloor({ number: 7, hash: hash() })
+    const plan = planOf(7)
+    state.keepPlan(plan)
     state.keepInstance('00112233445566aa')
-    expect(state.floor?.number).toBe(7)
+    expect(state.plan).toEqual(plan)
+    expect([state.keepOwners(new Map()), state.keepRevocations([Uint8Array.of(1)])]).toEqual([0, 0])
     expect(state.former).toEqual([])
-    expect(memoryState().floor).toBeUndefined()
+    expect(memoryState().plan).toBeUndefined()
   })
 })
 
@@ -120,8 +155,8 @@ describe('owners of names', () => {
       ['constructor', owner('X', 1)],
       ['__proto__', { ...owner('Y', 2), isOver: true }],
     ])
-    first.keepOwners(owners)
-    first.keepFloor({ number: 7, hash: hash() })
+    expect(first.keepOwners(owners)).toBe(0)
+    first.keepPlan(planOf(7))
     first.close()
     const second = open()
     expect(second.owners).toEqual(owners)
@@ -149,37 +184,127 @@ describe('owners of names', () => {
     ])
     for (const state of [a, b, c]) state.close()
   })
-
-  it('are none in a file of before they were remembered', () => {
-    const slot = join(root, REALM, 'alice', '0')
-    mkdirSync(slot, { recursive: true })
-    writeFileSync(join(slot, 'state.json'), '{"format":1,"instances":[]}')
-    const state = open()
-    expect(state.owners.size).toBe(0)
-    state.close()
-  })
 })
 
 describe('revocations', () => {
   it('are remembered, those of all slots, each once', () => {
     const [a, b] = [open(), open()]
     const all = [1, 2, 3].map((n) => Uint8Array.of(n, 250))
-    a.keepRevocations(all.slice(0, 2))
-    b.keepRevocations(all.slice(1))
-    a.keepFloor({ number: 7, hash: hash() })
+    expect([a.keepRevocations(all.slice(0, 2)), b.keepRevocations(all.slice(1))]).toEqual([0, 0])
+    a.keepPlan(planOf(7))
     const c = open()
     expect(c.revocations).toEqual(all)
     for (const state of [a, b, c]) state.close()
+  })
+
+  it('beside a plan are written with it alone, and are remembered all the same', () => {
+    const [first, second, third] = [1, 2, 3].map((n) => Uint8Array.of(n, 250)) as [
+      Uint8Array,
+      Uint8Array,
+      Uint8Array,
+    ]
+    const a = open()
+    a.keepPlan(planOf(1, [first]))
+    a.keepRevocations([third, first])
+    expect(stored()).toMatchObject({ plan: { list: [base64(first)] }, revocations: [base64(third)] })
+    // Also when the next plan names others.
+    a.keepPlan(planOf(2, [second]))
+    expect(stored()).toMatchObject({ plan: { list: [base64(second)] } })
+    const b = open()
+    expect(b.plan?.list).toEqual([second])
+    expect([...b.revocations].sort((x, y) => (x[0] ?? 0) - (y[0] ?? 0))).toEqual([first, second, third])
+    b.close()
+    a.close()
+  })
+
+  it('beside the plan of a slot are remembered also where another slot has a newer plan', () => {
+    const [a, b] = [open(), open()]
+    a.keepPlan(planOf(1, [Uint8Array.of(1)]))
+    b.keepPlan(planOf(2, [Uint8Array.of(2)]))
+    const c = open()
+    expect(c.revocations).toEqual([Uint8Array.of(1), Uint8Array.of(2)])
+    for (const state of [a, b, c]) state.close()
+  })
+})
+
+describe('a state that is too large', () => {
+  /** To compare megabytes byte by byte takes the tools of tests minutes. */
+  const namesOf = (all: readonly Uint8Array[]) => all.map((bytes) => `${bytes.length} times ${bytes[0]}`)
+  const large = (n: number, bytes = 60 * 1024): Uint8Array => new Uint8Array(bytes).fill(n)
+  const owner = (n: number) =>
+    [
+      `name${n}`,
+      { identity: 'U'.repeat(56), since: 1, issuedAt: 1, isRotator: false, isOver: false, former: [] },
+    ] as const
+
+  it('is written as far as it has room: the plan first, then the first revocations, then owners', () => {
+    const state = open()
+    const plan = planOf(
+      1,
+      Array.from({ length: 80 }, (_, n) => large(n)),
+    )
+    const revocations = Array.from({ length: 100 }, (_, n) => large(100 + n))
+    const owners = new Map(Array.from({ length: 120_000 }, (_, n) => owner(n)))
+    state.keepPlan(plan)
+    const leftOut = state.keepRevocations(revocations)
+    const ownersLeftOut = state.keepOwners(owners)
+    const { size } = statSync(statePath())
+    expect(size).toBeLessThanOrEqual(MAX_STATE_BYTES)
+    expect(size).toBeGreaterThan(0.9 * MAX_STATE_BYTES)
+    expect(leftOut).toBeGreaterThan(0)
+    expect(ownersLeftOut).toBeGreaterThan(0)
+    // What found no room is held for as long as the process lives.
+    expect([namesOf(state.revocations), state.owners.size]).toEqual([namesOf(revocations), 120_000])
+    state.close()
+    const after = open()
+    expect(namesOf(after.plan?.list ?? [])).toEqual(namesOf(plan.list))
+    expect(namesOf(after.revocations)).toEqual(
+      namesOf([...plan.list, ...revocations.slice(0, 100 - leftOut)]),
+    )
+    expect([...after.owners.keys()].slice(0, 2)).toEqual(['name0', 'name1'])
+    after.close()
+  })
+
+  it('has room for owners however many revocations there are, and says what has none', () => {
+    const state = open()
+    const each = Math.ceil((large(0).length * 4) / 3)
+    const fit = Math.floor(MAX_STATE_REVOCATION_BYTES / each)
+    expect(
+      state.keepRevocations(Array.from({ length: 400 }, (_, n) => large(n, 60 * 1024 + n))),
+    ).toBeGreaterThan(400 - fit - 2)
+    expect(state.keepOwners(new Map(Array.from({ length: 50_000 }, (_, n) => owner(n))))).toBe(0)
+    state.close()
+  })
+
+  it('is not written at all where not even the plan has room, and the one before stays', () => {
+    const state = open()
+    const plan = planOf(1)
+    state.keepPlan(plan)
+    const list = Array.from({ length: 210 }, (_, n) => large(n))
+    expect(codeOf(() => state.keepPlan(planOf(2, list)))).toBe('ERR_STATE')
+    expect(state.plan).toEqual(plan)
+    state.close()
+    const after = open()
+    expect(after.plan).toEqual(plan)
+    after.close()
+  })
+
+  it('is not read: nobody else than somebody who has tampered with it has made it', () => {
+    open().close()
+    const padded = '{"format":2,"plan":null,"instances":[],"revocations":[],"owners":[]}'
+    writeFileSync(statePath(), padded.padEnd(MAX_STATE_BYTES))
+    open().close()
+    writeFileSync(statePath(), padded.padEnd(MAX_STATE_BYTES + 1))
+    expect(codeOf(() => open())).toBe('ERR_STATE')
   })
 })
 
 describe('a state file', () => {
   it.skipIf(process.platform === 'win32')('stays as it was where the disk takes no more', () => {
     const state = open()
-    state.keepFloor({ number: 3, hash: hash() })
+    state.keepPlan(planOf(3))
     state.close()
-    const slot = join(root, REALM, 'alice', '0')
-    const before = readFileSync(join(slot, 'state.json'), 'utf8')
+    const before = readFileSync(statePath(), 'utf8')
     // No file may be longer than 8 KiB there: the operating system writes a part of it, and then refuses.
     const program = `
       const { openStateFolder } = await import(${JSON.stringify(MODULE)})
@@ -202,8 +327,8 @@ describe('a state file', () => {
       encoding: 'utf8',
     })
     expect(stdout.trim()).toBe('ERR_STATE')
-    expect(readFileSync(join(slot, 'state.json'), 'utf8')).toBe(before)
-    expect(readdirSync(slot).sort()).toEqual(['lock', 'state.json'])
+    expect(readFileSync(statePath(), 'utf8')).toBe(before)
+    expect(readdirSync(slotPath()).sort()).toEqual(['lock', 'state.json'])
   })
 
   it('is read however much is in it', () => {
@@ -241,28 +366,28 @@ describe('slots', () => {
     after.close()
   })
 
-  it('share the highest floor of all of them', async () => {
-    const [low, high] = [hash(), hash()]
-    await holdElsewhere({ floor: { number: 9, hash: hex(high) } })
+  it('share the newest plan of all of them', async () => {
+    const child = await holdElsewhere({ plan: texts(planOf(9)) })
     const second = open()
-    expect(second.floor).toEqual({ number: 9, hash: high })
+    expect(versionOf(second.plan)).toBe(9)
     const third = open()
-    third.keepFloor({ number: 4, hash: low })
+    third.keepPlan(planOf(4))
     third.close()
     second.close()
     const again = open()
-    expect(again.floor).toEqual({ number: 9, hash: high })
+    expect(versionOf(again.plan)).toBe(9)
     again.close()
+    await child.kill()
   })
 
-  it('share it also where a later slot has the higher one', () => {
+  it('share it also where a later slot has the newer one', () => {
     const [zero, one] = [open(), open()]
-    zero.keepFloor({ number: 4, hash: hash() })
-    one.keepFloor({ number: 9, hash: hash() })
+    zero.keepPlan(planOf(4))
+    one.keepPlan(planOf(9))
     zero.close()
     one.close()
     const next = open()
-    expect(next.floor?.number).toBe(9)
+    expect(versionOf(next.plan)).toBe(9)
     next.close()
   })
 })
@@ -286,7 +411,7 @@ describe('a state folder in which others can write', () => {
 
   it.skipIf(process.getuid?.() !== 0)('is refused where they have written the state', () => {
     const state = open()
-    state.keepFloor({ number: 3, hash: hash() })
+    state.keepPlan(planOf(3))
     state.close()
     chownSync(join(root, REALM, 'alice', '0', 'state.json'), 12_345, 0)
     expect(codeOf(() => open())).toBe('ERR_STATE')
@@ -305,51 +430,70 @@ describe('a state folder in which others can write', () => {
     open().close()
     const target = join(root, 'target')
     writeFileSync(target, 'untouched')
-    const path = join(root, REALM, 'alice', '0', 'state.json')
-    symlinkSync(target, `${path}.new`)
+    symlinkSync(target, `${statePath()}.new`)
     const state = open()
-    state.keepFloor({ number: 3, hash: hash() })
+    state.keepPlan(planOf(3))
     state.close()
     expect(readFileSync(target, 'utf8')).toBe('untouched')
-    expect(JSON.parse(readFileSync(path, 'utf8')).floor.number).toBe(3)
+    expect(stored().plan).not.toBeNull()
   })
 })
 
 describe('a state folder that is not what it was', () => {
-  const slot = (): string => join(root, REALM, 'alice', '0')
+  const whole = { format: 2, plan: null, instances: [], revocations: [], owners: [] }
+  const owner = ['a', 'X', 1, 1, false, false, []]
+  const { wire } = texts(planOf(1))
   const damaged = [
     '',
     'null',
     '[]',
-    '{"format":1}',
-    '{"format":2,"instances":[]}',
-    '{"format":1,"instances":[{"instance":"../.."}]}',
-    '{"format":1,"instances":[],"floor":{"number":1}}',
-    '{"format":1,"instances":[],"floor":{"number":"1","hash":"00"}}',
-    `{"format":1,"instances":[],"floor":{"number":1.5,"hash":"${'00'.repeat(32)}"}}`,
-    `{"format":1,"instances":[],"floor":{"number":-1,"hash":"${'00'.repeat(32)}"}}`,
-    '{"format":1,"instances":[],"floor":null}',
-    '{"format":1,"instances":[],"revocations":{}}',
-    '{"format":1,"instances":[],"revocations":[1]}',
-    '{"format":1,"instances":[],"revocations":["a b"]}',
-    '{"format":1,"instances":[],"owners":{}}',
-    '{"format":1,"instances":[],"owners":[["a.b","X",1,1,false,false,[]]]}',
-    '{"format":1,"instances":[],"owners":[["a",1,1,1,false,false,[]]]}',
-    '{"format":1,"instances":[],"owners":[["a","X","1",1,false,false,[]]]}',
-    '{"format":1,"instances":[],"owners":[["a","X",1,1,0,false,[]]]}',
-    '{"format":1,"instances":[],"owners":[["a","X",1,1,false,false,[1]]]}',
+    '{"format":2}',
+    ...[
+      { format: 1 },
+      { format: 3 },
+      { plan: undefined },
+      { plan: {} },
+      { plan: [] },
+      { plan: { wire } },
+      { plan: { wire, list: ['a b'] } },
+      { plan: { wire: '', list: [] } },
+      { plan: { wire: base64(Uint8Array.of(1, 2, 3)), list: [] } },
+      { plan: { wire: wire.slice(0, 40), list: [] } },
+      { instances: undefined },
+      { instances: [{ instance: '../..' }] },
+      { revocations: undefined },
+      { revocations: {} },
+      { revocations: [1] },
+      { revocations: ['a b'] },
+      { owners: undefined },
+      { owners: {} },
+      { owners: [owner.with(0, 'a.b')] },
+      { owners: [owner.with(1, 1)] },
+      { owners: [owner.with(2, '1')] },
+      { owners: [owner.with(4, 0)] },
+      { owners: [owner.with(6, [1])] },
+    ].map((changes) => JSON.stringify({ ...whole, ...changes })),
   ]
 
+  it('is read where nothing is wrong with it', () => {
+    mkdirSync(slotPath(), { recursive: true })
+    const plan = { wire, list: [] }
+    writeFileSync(statePath(), JSON.stringify({ ...whole, plan, owners: [owner], revocations: ['AAAA'] }))
+    const state = open()
+    expect([versionOf(state.plan), state.owners.size, state.revocations.length]).toEqual([1, 1, 1])
+    state.close()
+  })
+
   it.each(damaged)('is refused, and not taken for a new one: %j', (text) => {
-    mkdirSync(slot(), { recursive: true })
-    writeFileSync(join(slot(), 'state.json'), text)
-    expect(codeOf(() => open())).toBe('ERR_STATE')
+    mkdirSync(slotPath(), { recursive: true })
+    writeFileSync(statePath(), text)
+    expect(hintOf(() => open())).toContain('guards against being shown an old plan')
     // It let go of the lock: with the file mended it opens.
-    rmSync(join(slot(), 'state.json'))
+    rmSync(statePath())
     open().close()
   })
 
-  it('is refused when another slot is damaged: its floor may have been the highest', () => {
+  it('is refused when another slot is damaged: its plan may have been the newest', () => {
     const first = open()
     mkdirSync(join(root, REALM, 'alice', '5'))
     writeFileSync(join(root, REALM, 'alice', '5', 'state.json'), '{')
@@ -358,7 +502,7 @@ describe('a state folder that is not what it was', () => {
   })
 
   it('is refused when it is there and cannot be read', () => {
-    mkdirSync(join(slot(), 'state.json'), { recursive: true })
+    mkdirSync(statePath(), { recursive: true })
     expect(codeOf(() => open())).toBe('ERR_STATE')
   })
 
