@@ -4,8 +4,14 @@ import { KeptRevocations } from '../../src/keys/kept-revocations.ts'
 import { ManualClock } from '../support/clock.ts'
 import { HOUR, T0, World } from '../support/statements.ts'
 
-function setting(options: { readonly held?: readonly Uint8Array[]; readonly keep?: () => void } = {}) {
-  const { held = [], keep = () => {} } = options
+function setting(
+  options: {
+    readonly held?: readonly Uint8Array[]
+    readonly keep?: () => void
+    readonly leftOut?: number
+  } = {},
+) {
+  const { held = [], keep = () => {}, leftOut = 0 } = options
   const world = new World()
   const clock = new ManualClock(T0)
   const written: (readonly Uint8Array[])[] = []
@@ -15,6 +21,7 @@ function setting(options: { readonly held?: readonly Uint8Array[]; readonly keep
     keepRevocations: (all: readonly Uint8Array[]) => {
       keep()
       written.push(all)
+      return leftOut
     },
   }
   const { revocations } = world
@@ -97,5 +104,29 @@ describe('the revocations that an agent keeps', () => {
     open().changed()
     clock.advance(REVOCATIONS_KEPT_MS)
     expect(errors).toEqual([failed])
+  })
+
+  it('are written in the order of their weight: the authority’s first', () => {
+    const { world, clock, written, open } = setting()
+    const kept = open()
+    const guard = world.identity('guard', { roles: ['revoker'] })
+    const byRevoker = world.revocation(world.identity('a'), {}, { signer: guard, token: guard.token })
+    const byAuthority = world.revocation(world.identity('b'))
+    for (const bytes of [byRevoker, byAuthority]) world.revocations.add(bytes, T0)
+    kept.changed()
+    clock.advance(REVOCATIONS_KEPT_MS)
+    expect(written).toEqual([[byAuthority, byRevoker]])
+  })
+
+  it('are an error once where there is no room for all of them', () => {
+    const { clock, errors, open } = setting({ leftOut: 3 })
+    const kept = open()
+    for (let i = 0; i < 3; i++) {
+      kept.changed()
+      clock.advance(REVOCATIONS_KEPT_MS)
+    }
+    expect(errors).toEqual([
+      expect.objectContaining({ code: 'ERR_STATE', message: expect.stringContaining('3 revocations') }),
+    ])
   })
 })

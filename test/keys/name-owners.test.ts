@@ -44,9 +44,10 @@ function setting(
     readonly remembered?: readonly (readonly [string, NameOwner])[]
     readonly isByPins?: boolean
     readonly keep?: () => void
+    readonly leftOut?: number
   } = {},
 ): Setting {
-  const { remembered = [], isByPins = false, keep = () => {} } = options
+  const { remembered = [], isByPins = false, keep = () => {}, leftOut = 0 } = options
   const [moved, errors, kept, clock] = [
     [] as NameMoved[],
     [] as unknown[],
@@ -65,6 +66,7 @@ function setting(
       keepOwners: (all) => {
         keep()
         kept.push([...all])
+        return leftOut
       },
     },
     onMoved: (event) => moved.push(event),
@@ -252,6 +254,17 @@ describe('what is remembered of names', () => {
     expect(kept.at(-1)?.[0]).toMatchObject(['billing', { identity: 'X', issuedAt: 200, isOver: false }])
     clock.advance(OWNERS_KEPT_MS)
     expect(kept.length).toBe(2)
+  })
+
+  it('is an error once where there is no room for all of it', () => {
+    const { owners, errors, clock } = setting({ leftOut: 2 })
+    for (const name of ['a', 'b', 'c']) {
+      owners.ownerOf(name, [claims('X', 100)])
+      clock.advance(OWNERS_KEPT_MS)
+    }
+    expect(errors).toEqual([
+      expect.objectContaining({ code: 'ERR_STATE', message: expect.stringContaining('2 names') }),
+    ])
   })
 
   it('is an error and no more where it cannot be written', () => {
