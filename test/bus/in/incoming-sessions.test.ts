@@ -15,7 +15,7 @@ import type { StatusEvent } from '../../../src/bus/status.ts'
 import type { SessionSecrets } from '../../../src/envelope/keys.ts'
 import type { Unsealed } from '../../../src/envelope/open.ts'
 import type { VerifiedAnnouncement } from '../../../src/keys/announcements.ts'
-import type { AcceptedEpoch } from '../../../src/keys/epochs.ts'
+import type { Epoch } from '../../../src/keys/epochs.ts'
 import { refusalTag } from '../../../src/session/refusal.ts'
 import { encodeHandshake, SessionMode } from '../../../src/wire/handshake.ts'
 import { decodeRefusal, RefusalReason } from '../../../src/wire/refusal.ts'
@@ -32,7 +32,7 @@ const EPOCH = {
   notBefore: T0 - 3_600_000,
   notAfter: T0 + 3_600_000,
   graceMs: 300_000,
-} as unknown as AcceptedEpoch
+} as unknown as Epoch
 const OWN_HASH = new Uint8Array(32).fill(9)
 const OWN_KID = new Uint8Array(16).fill(8)
 /** So many bytes hold some hundred sessions. */
@@ -45,8 +45,9 @@ interface Opening {
   readonly sid?: Uint8Array
   readonly payload?: Uint8Array
   readonly recipients?: number
+  readonly kid?: Uint8Array
   readonly sentAtMs?: number
-  readonly epoch?: AcceptedEpoch
+  readonly epoch?: Epoch
 }
 
 /** Incoming sessions without a server, and handshakes whose senders are proved. A tick has just counted. */
@@ -62,9 +63,11 @@ function incoming(maxBytes = 64 * SMALL) {
     isClosed: () => false,
     publish: (subject: string, data: Uint8Array) => published.push({ subject, data }),
   } as unknown as NatsLike
+  /** Hashes of own announcements, by the kids of their keys. */
+  const own = new Map([[OWN_KID, OWN_HASH]])
   const keyring = {
-    announcements: () => [{ hash: OWN_HASH, announcement: { epochHash: EPOCH.hash } }],
-    ownKeys: () => [{ kid: OWN_KID, epoch: EPOCH.number }],
+    announcementOf: (kid: Uint8Array) => own.get(kid),
+    ownKeys: () => [...own.keys()].map((kid) => ({ kid })),
   }
   const sessions = new IncomingSessions(nc, {
     ...context,
@@ -92,6 +95,7 @@ function incoming(maxBytes = 64 * SMALL) {
       content: { payload: changes.payload ?? payload },
       sentAtMs: changes.sentAtMs ?? clock.now(),
       recipients: changes.recipients ?? 1,
+      kid: changes.kid ?? OWN_KID,
     } as unknown as Unsealed
     const identity = changes.identity ?? sender
     const announcement = {
@@ -121,7 +125,7 @@ function incoming(maxBytes = 64 * SMALL) {
     const session = sessions.find(frameOf(sid))
     if (session !== undefined) sessions.heard(session)
   }
-  return { machine, clock, sessions, accept, last, fill, pass, held, hear, forgotten, published, events }
+  return { own, machine, clock, sessions, accept, last, fill, pass, held, hear, forgotten, published, events }
 }
 
 describe('the sessions that others have opened', () => {
@@ -430,6 +434,33 @@ describe('a session that gave way', () => {
 })
 
 describe('a session for which there was no room', () => {
+  it('is refused in the name of the key that it was sealed to, when there are two of one epoch', () => {
+    const { own, fill, accept, last, published } = incoming(SMALL)
+    fill('mary')
+    const [fresh, hash] = [new Uint8Array(16).fill(3), new Uint8Array(32).fill(4)]
+    own.set(fresh, hash)
+    for (const [kid, announcementHash] of [...own]) {
+      published.length = 0
+      accept('mary', { kid })
+      const { sid, key } = last()
+      const tag = refusalTag(
+        engine,
+        { sid, key: new Uint8Array(key.length).fill(7) },
+        { reason: RefusalReason.noRoom, announcementHash },
+      )
+      expect(decodeRefusal(published[0]?.data ?? ZEROS)).toEqual({ sid, kid, reason: 0, tag })
+    }
+  })
+
+  it('of a key that is wiped is not refused: nothing proves it any more', () => {
+    const { own, fill, accept, published } = incoming(SMALL)
+    fill('mary')
+    published.length = 0
+    own.clear()
+    accept('bob')
+    expect(published).toEqual([])
+  })
+
   it('is refused, its frames are turned away for a while, and then it may come again', () => {
     const { sessions, fill, accept, last, published, machine, events } = incoming(SMALL)
     fill('mary')

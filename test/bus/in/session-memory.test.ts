@@ -86,9 +86,7 @@ describe('what a session pool counts', () => {
     'is what a session takes $what',
     ({ sessions, batches, framesOfEach, subscriptions, meta, batchOf = 64 }) => {
       const world = new World()
-      const [made] = world.epochs(1)
-      if (made === undefined) throw new Error('no epoch')
-      const epoch = world.accept(made)
+      const epoch = world.epoch(1)
       const identity = world.identity('alice')
       // What the network and the sender's end take is there before.
       const inputs = Array.from({ length: sessions }, () => {
@@ -132,7 +130,9 @@ describe('what a session pool counts', () => {
           sentAtMs: SENT_AT_MS,
           messageKey: key.slice(),
         }
-        const held = new HeldSession(new IncomingSession(engine, parts), { sender, epoch, recipients: 1 })
+        const kid = new Uint8Array(16)
+        const session = new IncomingSession(engine, parts)
+        const held = new HeldSession(session, { sender, epoch, recipients: 1, kid })
         if (pool.admit(held) !== 'held') throw new Error('it is not held')
         for (const [seq, frame] of frames.entries()) {
           if (typeof held.session.open(opener, frame, (content) => content) === 'string')
@@ -171,6 +171,7 @@ describe('what a session pool counts', () => {
         sender,
         epoch,
         recipients: 1,
+        kid: new Uint8Array(16),
       } as never)
       pool.admit(held)
       pool.end(held)

@@ -10,7 +10,7 @@ const table = (): Tombstones => new Tombstones(engine.randomBytes(8))
 function tombstone(i: number, changes: Partial<Tombstone> = {}): Tombstone {
   const sid = engine.sha256(Uint8Array.of(i, i >> 8, i >> 16)).slice(0, 16)
   const tag = engine.sha256(sid).slice(0, 16)
-  return { sid, tag, until: 1_800_000_000_000 + i, epoch: i % 5, owner: 1 + (i % 3), ...changes }
+  return { sid, tag, until: 1_800_000_000_000 + i, key: i % 5, owner: 1 + (i % 3), ...changes }
 }
 
 describe('tombstones', () => {

@@ -8,14 +8,13 @@ import {
 import { Newcomers } from '../../../src/bus/out/newcomers.ts'
 import type { RecipientKey } from '../../../src/envelope/keys.ts'
 import type { Audience, AudienceMember } from '../../../src/keys/directory.ts'
-import type { AcceptedEpoch } from '../../../src/keys/epochs.ts'
+import type { Epoch } from '../../../src/keys/epochs.ts'
 import { houseClock, ManualClock } from '../../support/clock.ts'
 import { engine } from '../../support/identities.ts'
 
 const MAX_INSTANCES = 16
 const AT_ONCE = MAX_NEWCOMERS_PER_INSTANCE * MAX_INSTANCES
-const epochOf = (number: number): AcceptedEpoch =>
-  ({ number, hash: new Uint8Array(32).fill(number) }) as AcceptedEpoch
+const epochOf = (number: number): Epoch => ({ number, hash: new Uint8Array(32).fill(number) }) as Epoch
 
 function member(name: string, instanceBytes = engine.randomBytes(8)): AudienceMember {
   const key: RecipientKey = {

@@ -37,9 +37,7 @@ interface Member extends AudienceMember {
 /** Outgoing sessions without a server: what is subscribed to and published is counted. */
 function outgoing() {
   const world = new World()
-  const [made] = world.epochs(1)
-  if (made === undefined) throw new Error('no epoch')
-  const epoch = world.accept(made)
+  const epoch = world.epoch(1)
   const clock = new ManualClock(epoch.notBefore)
   const subscribed = new Map<string, (message: NatsMessage) => void>()
   const published: { readonly subject: string; readonly bytes: Uint8Array }[] = []
@@ -54,7 +52,8 @@ function outgoing() {
   } as unknown as NatsLike
   const { secretKey: messageKey } = engine.ed25519KeyPair()
   const keys = { messageKey, announcementHash: engine.randomBytes(32), seq: 1 }
-  const link = { keyring: { sending: () => keys } } as unknown as RealmLink
+  const own = { sending: () => keys, renewals: 0 }
+  const link = { keyring: own } as unknown as RealmLink
   const context = testContext({ clock, subjects: SUBJECTS })
   const events: StatusEvent[] = []
   vi.spyOn(context.feed, 'emit').mockImplementation((event) => events.push(event))
@@ -95,7 +94,10 @@ function outgoing() {
   }
   const get = (members: readonly AudienceMember[], subject = 'orders.new') =>
     sessions.get({ epoch, members }, SessionMode.signed, { subject, nowMs: clock.now() })?.session
-  const parts = { sessions, clock, context, subscribed, published, events, member, get, epoch }
+  const renew = (): void => {
+    own.renewals++
+  }
+  const parts = { renew, sessions, clock, context, subscribed, published, events, member, get, epoch }
   return { ...parts, say, secretsOf, refusal }
 }
 
@@ -176,6 +178,22 @@ describe('the sessions that an instance has opened', () => {
     clock.advance(1)
     sessions.prune()
     expect(opened?.isOpen(0)).toBe(false)
+  })
+
+  it('end when fresh keys take the place of those that sign them', () => {
+    const { member, get, sessions, renew } = outgoing()
+    const [a, b] = [member(), member()]
+    const [toA, toB] = [get([a]), get([b])]
+    expect(get([a])).toBe(toA)
+    renew()
+    // Also the one to which nobody writes.
+    sessions.prune()
+    expect([toA, toB].map((session) => session?.isOpen(0))).toEqual([false, false])
+    const fresh = get([a])
+    expect(fresh).not.toBe(toA)
+    expect(get([a])).toBe(fresh)
+    renew()
+    expect(get([a])).not.toBe(fresh)
   })
 
   it('stay over, and are not begun in an epoch that is over, by the latest time where the clock is behind it', () => {

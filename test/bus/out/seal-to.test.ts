@@ -110,7 +110,7 @@ describe('reports of members that are left out', () => {
 describe('a session', () => {
   function outgoing() {
     const world = new World()
-    const epoch = world.accept(world.epoch(undefined))
+    const epoch = world.epoch(1)
     const { clock, context, events, reports } = reporting(new ManualClock(epoch.notBefore))
     const published: { readonly subject: string; readonly bytes: Uint8Array }[] = []
     const nc = {
