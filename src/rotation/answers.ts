@@ -71,8 +71,10 @@ export class Answers {
 
   /** A tick that answers nobody goes to all: a hint that makes those ask who hold something else. */
   broadcast(): void {
+    if (this.#isBroadcastDue) return
     this.#isBroadcastDue = true
-    this.#soon()
+    // Once for all reasons of one turn.
+    this.#timers.after(0, () => this.#soon())
   }
 
   /** Signs nothing any more. */

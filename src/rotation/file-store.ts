@@ -86,7 +86,13 @@ function lockFolder(folder: string): () => void {
       ? cause
       : new SubrosaError('ERR_STATE', `cannot use ${folder}`, { cause })
   }
-  if (release !== undefined) return release
+  if (release !== undefined) {
+    return () => {
+      // Once: the number of its file may be another one's by the second time.
+      release?.()
+      release = undefined
+    }
+  }
   throw new SubrosaError('ERR_STATE', `another rotation service runs on ${folder}`, {
     hint: 'two services on one record would contradict each other: stop the other one first, or give each its own folder with --state',
   })

@@ -362,9 +362,9 @@ export class RotationService {
       this.#options.store.setAnnouncements(kept)
     }
     const steadyMs = this.#steady.ofWholeDay()
-    const monotonicMs = this.#clock.monotonic()
-    if (steadyMs === undefined || monotonicMs - this.#forgotAt < HOUR_MS || !this.#peers.isTimeAgreed) return
-    this.#forgotAt = monotonicMs
+    const elapsedMs = this.#clock.early()
+    if (steadyMs === undefined || elapsedMs - this.#forgotAt < HOUR_MS || !this.#peers.isTimeAgreed) return
+    this.#forgotAt = elapsedMs
     this.#record.forget(steadyMs)
   }
 
@@ -555,9 +555,14 @@ export class RotationService {
 export async function startRotationService(nc: NatsLike, options: RotationOptions): Promise<RotationService> {
   const { tickMs = DEFAULT_TICK_MS } = options
   assertDelay('tickMs', tickMs)
-  const service = new RotationService(nc, options)
-  await service.start()
-  return service
+  try {
+    const service = new RotationService(nc, options)
+    await service.start()
+    return service
+  } catch (error) {
+    options.store.close()
+    throw error
+  }
 }
 
 /** Whether a plan asks something of a service: to answer under it, or to hand over what it held under the one before. */
