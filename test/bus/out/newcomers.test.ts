@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { hex } from '../../../src/base/bytes.ts'
 import {
   MAX_NEWCOMERS_PER_INSTANCE,
+  MAX_ORDERS_PER_EPOCH,
   NEWCOMER_REFILL_MS,
   NEWCOMER_SUCCESSION_MS,
 } from '../../../src/base/limits.ts'
@@ -87,6 +88,15 @@ describe('new instances', () => {
       expect(newcomers.settle(audience(announced(), epoch)).members).toHaveLength(AT_ONCE)
     // One for all that have gone.
     expect(newcomers.settle(audience(announced(), 8)).members).toHaveLength(1)
+  })
+
+  it('are not kept waiting by orders for fresh keys, three of which an epoch may have', () => {
+    const { newcomers, audience } = setUp()
+    const all = Array.from({ length: MAX_INSTANCES }, () => engine.randomBytes(8))
+    for (let order = 0; order <= MAX_ORDERS_PER_EPOCH; order++) {
+      const fresh = all.map((instance) => member('mary', instance))
+      expect(newcomers.settle(audience(fresh)).members).toHaveLength(MAX_INSTANCES)
+    }
   })
 
   it('that come and go 256 times in 21 minutes make few other audiences of a thousand, and none of the thousand waits', () => {
