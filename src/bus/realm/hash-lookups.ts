@@ -69,7 +69,8 @@ export class HashLookups {
     const { rotator, hashes } = question
     if (hashes.length === 0) return question.onEnd('given')
     const line = this.#questions.get(rotator) ?? []
-    this.#questions.set(rotator, [...line, { ...question, left: hashes }])
+    this.#questions.set(rotator, line)
+    line.push({ ...question, left: hashes })
     this.#goOn()
   }
 

@@ -98,7 +98,11 @@ export class PlanFollower {
         this.#offer({ plan: bytes, list: [] })
         return
       }
-      if (this.#takeWithOwnList(plan)) return
+      const list = this.#ownList(plan)
+      if (list !== undefined) {
+        this.#offer({ plan: bytes, list })
+        return
+      }
       // All agents may have heard it.
       timers.after(randomDelay(engine, PING_TOGETHER_SPREAD_MS), () => this.#fetchFrom(plan))
     })
@@ -155,20 +159,19 @@ export class PlanFollower {
     this.#cancelChoosing = undefined
     this.#choice = undefined
     for (let best = choice?.best; best !== undefined; best = choice?.best) {
-      const { plan, list } = best
+      const { plan, list = this.#ownList(plan) } = best
       choice?.drop(best)
-      if (list !== undefined ? this.#offer({ plan: plan.bytes, list }) : this.#takeWithOwnList(plan)) return
       // Not an older one in its place, while its list is on its way.
       if (list === undefined) return this.#fetchFrom(plan)
+      if (this.#offer({ plan: plan.bytes, list })) return
     }
   }
 
-  /** Most often this agent holds the list already. @returns whether the plan was taken with it */
-  #takeWithOwnList(plan: HeldPlan): boolean {
+  /** The list of a plan, where this agent holds it already, as it mostly does. */
+  #ownList(plan: HeldPlan): readonly Uint8Array[] | undefined {
     const { engine, revocations } = this.#options
     const list = revocations.inForce(plan.made).map(({ bytes }) => bytes)
-    if (!samePublic(listHash(engine, list), plan.revocationsHash)) return false
-    return this.#offer({ plan: plan.bytes, list })
+    return samePublic(listHash(engine, list), plan.revocationsHash) ? list : undefined
   }
 
   /** Asks all rotation services of a plan for it: one of them may be silent, or lie. */
@@ -181,25 +184,28 @@ export class PlanFollower {
     if (version <= (book.plan?.version ?? 0)) return
     if (!this.#backoff.mayAsk(rotator, clock.monotonic())) return
     let plan: HeldPlan | undefined
-    let isTaken = false
     const list: Uint8Array[] = []
     fetches.begin({
       rotator,
       kind: QueryKind.plan,
       // The newest one: it may be newer than what was named.
       onPage: (statements) => {
+        if (plan !== undefined) {
+          list.push(...statements.map(copy))
+          return true
+        }
         const [wire, ...others] = statements
-        if (plan === undefined) {
-          plan = wire && this.#verify(wire)
-          if (plan === undefined) return false
-          isTaken = this.#takeWithOwnList(plan)
-          list.push(...others.map(copy))
-        } else list.push(...statements.map(copy))
-        return !isTaken
+        plan = wire && this.#verify(wire)
+        if (plan === undefined) return false
+        const own = this.#ownList(plan)
+        if (own !== undefined) this.#offer({ plan: plan.bytes, list: own })
+        else list.push(...others.map(copy))
+        return own === undefined
       },
       onEnd: (isWhole) => {
-        if (isWhole && plan !== undefined) isTaken = this.#offer({ plan: plan.bytes, list })
-        if (isTaken) this.#backoff.succeeded(rotator)
+        if (isWhole && plan !== undefined) this.#offer({ plan: plan.bytes, list })
+        const isDelivered = version <= (book.plan?.version ?? 0)
+        if (isDelivered) this.#backoff.succeeded(rotator)
         else this.#backoff.failed(rotator, clock.monotonic())
       },
     })
