@@ -53,7 +53,8 @@ export const MAX_BUCKETS_PER_QUERY = 16
 export const MAX_FIRST_EPOCH = 2 ** 48
 /** Orders for fresh keys that an instance follows in one epoch: a directory holds as many announcements of it, and its first. */
 export const MAX_ORDERS_PER_EPOCH = 3
-export const MAX_STATEMENTS_PER_PAGE = 100
+/** So that every list of revocations, and the directory of a large realm, comes within the pages of one fetch. */
+export const MAX_STATEMENTS_PER_PAGE = 256
 export const DEFAULT_MAX_INSTANCES = 16
 export const MAX_MAX_INSTANCES = 1024
 
