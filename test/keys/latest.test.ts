@@ -114,8 +114,8 @@ describe('by the latest time, where the clock is behind it,', () => {
     expect(world.revocations.add(over, T0)).toBeUndefined()
     expect(world.revocations.isRevoked(alice.claims)).toBe(false)
     // What the whole set of the service holds is judged as of the tick that names it, and agents agree with it.
-    expect(world.revocations.addCarried(over, T0)).toBeDefined()
-    expect(world.revocations.addCarried(bytes, T0)).toBeDefined()
+    expect(world.revocations.take(over, T0)).toBeDefined()
+    expect(world.revocations.take(bytes, T0)).toBeDefined()
   })
 
   it('a revoker whose token has expired has revoked whom it had revoked', () => {
