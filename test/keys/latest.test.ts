@@ -1,14 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { signTick, verifyTick } from '../../src/keys/ticks.ts'
 import { engine } from '../support/identities.ts'
-import { codeOf, DAY, HOUR, type MadeEpoch, MINUTE, T0, World } from '../support/statements.ts'
+import { codeOf, DAY, HOUR, MINUTE, T0, World } from '../support/statements.ts'
 
 let world: World
-let made: MadeEpoch
 beforeEach(() => {
   world = new World()
-  made = world.epoch(undefined)
-  world.accept(made)
 })
 
 /** The clock is set back, or behind: the latest time that was confirmed is ahead of it by so much. */
@@ -32,8 +28,7 @@ describe('by the latest time, where the clock is behind it,', () => {
 
   it('an announcement is not taken in under a token that has expired, and one that is held counts no more', () => {
     const alice = world.identity('alice', soon)
-    const epoch = world.chain.all()[0]
-    if (epoch === undefined) throw new Error('no epoch')
+    const epoch = world.epoch()
     const [held, other] = [world.announcement(alice, epoch), world.announcement(alice, epoch)]
     world.directory.add(held.bytes, T0)
     expect(world.directory.sender(held.hash, T0).standing).toBe('known')
@@ -46,19 +41,8 @@ describe('by the latest time, where the clock is behind it,', () => {
     ])
   })
 
-  it('an announcement that is held, and not proved yet, is not proved under a token that has expired', () => {
-    const alice = world.identity('alice', soon)
-    const epoch = world.chain.all()[0]
-    if (epoch === undefined) throw new Error('no epoch')
-    const held = world.announcement(alice, epoch)
-    world.directory.add(held.bytes, T0)
-    confirmed(T0 + MINUTE)
-    expect(world.directory.sender(held.hash, T0).standing).toBe('unknown')
-  })
-
   it('an audience that was found before ends with its epoch', () => {
-    const epoch = world.chain.all()[0]
-    if (epoch === undefined) throw new Error('no epoch')
+    const epoch = world.epoch()
     world.directory.add(world.announcement(world.identity('bob'), epoch).bytes, T0)
     expect(world.directory.audience('orders.new', T0)?.members).toHaveLength(1)
     confirmed(epoch.notAfter)
@@ -66,42 +50,21 @@ describe('by the latest time, where the clock is behind it,', () => {
   })
 
   it('an audience that was found while the clock was ahead is looked for again', () => {
-    const next = world.accept(world.epoch(made))
+    const next = world.epoch(2)
     const bob = world.identity('bob')
     const instance = engine.randomBytes(8)
-    for (const epoch of world.chain.all())
-      world.directory.add(world.announcement(bob, epoch, { instance }).bytes, T0)
+    for (const epoch of [world.epoch(1), next])
+      world.directory.add(world.announcement(bob, epoch, { instance }).bytes, next.notBefore)
     expect(world.directory.audience('orders.new', next.notBefore)?.epoch.number).toBe(2)
     expect(world.directory.audience('orders.new', T0)?.epoch.number).toBe(1)
   })
 
   it('an epoch is over', () => {
-    const [epoch] = world.chain.current(T0)
+    const [epoch] = world.epochs.current(T0)
     confirmed(T0 + HOUR - 1)
-    expect(world.chain.current(T0)).toEqual([epoch])
+    expect(world.epochs.current(T0)).toEqual([epoch])
     confirmed(T0 + HOUR)
-    expect(world.chain.current(T0)).toEqual([])
-  })
-
-  it('a rotator whose token has expired signs no epoch and no tick', () => {
-    const rotator = world.identity('rotator', { ...soon, roles: ['rotator'] })
-    const next = world.epoch(made, {}, { signer: rotator, token: rotator.token })
-    const tick = {
-      realm: world.realm,
-      number: 1,
-      epochHash: made.hash,
-      revocationsHash: new Uint8Array(32),
-      now: T0,
-      nonces: [],
-    }
-    const bytes = signTick(rotator, tick, rotator.token)
-    const { trust, revocations } = world
-    const latest = (): number => world.latestMs
-    const verify = () => verifyTick({ engine, trust, revocations, latest }, bytes, T0)
-    expect(verify().now).toBe(T0)
-    confirmed(T0 + MINUTE)
-    expect(codeOf(verify)).toBe('ERR_TOKEN_EXPIRED')
-    expect(codeOf(() => world.accept(next, T0))).toBe('ERR_TOKEN_EXPIRED')
+    expect(world.epochs.current(T0)).toEqual([])
   })
 
   it('a revoker whose token has expired revokes nobody, and a revocation that is over is not taken in', () => {
@@ -124,16 +87,5 @@ describe('by the latest time, where the clock is behind it,', () => {
     world.revocations.add(world.revocation(alice, {}, { signer: guard, token: guard.token }), T0)
     confirmed(T0 + DAY)
     expect(world.revocations.isRevoked(alice.claims)).toBe(true)
-  })
-
-  it('an epoch that was pruned was the only reason to forget what was announced in it', () => {
-    expect(world.chain.prune(T0 + 365 * DAY)).toBe(false)
-    const second = world.epoch(made)
-    const third = world.epoch(second)
-    world.accept(second)
-    world.accept(third)
-    expect(world.chain.prune(made.epoch.notAfter + made.epoch.graceMs + 120_000)).toBe(false)
-    expect(world.chain.prune(made.epoch.notAfter + made.epoch.graceMs + 120_001)).toBe(true)
-    expect(world.chain.all().map(({ number }) => number)).toEqual([3, 2])
   })
 })

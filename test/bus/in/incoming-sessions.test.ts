@@ -211,7 +211,7 @@ describe('a wall clock that is set', () => {
     for (const ahead of [LIFE_MS + CLOCK_WINDOW_MS, 10 * 60_000, 20 * 60_000, 48 * hours]) {
       const { machine, clock, sessions, accept, last, forgotten } = incoming()
       accept('one')
-      const { sid, key } = last()
+      const { sid } = last()
       machine.jump(ahead)
       // Some handshake is occasion enough to look at all of them.
       accept('two', { sentAtMs: clock.now(), epoch: { ...EPOCH, notAfter: T0 + 100 * hours } })
@@ -442,10 +442,10 @@ describe('a session for which there was no room', () => {
     for (const [kid, announcementHash] of [...own]) {
       published.length = 0
       accept('mary', { kid })
-      const { sid, key } = last()
+      const { sid } = last()
       const tag = refusalTag(
         engine,
-        { sid, key: new Uint8Array(key.length).fill(7) },
+        { sid, key: new Uint8Array(32).fill(7) },
         { reason: RefusalReason.noRoom, announcementHash },
       )
       expect(decodeRefusal(published[0]?.data ?? ZEROS)).toEqual({ sid, kid, reason: 0, tag })
