@@ -68,7 +68,7 @@ export class RevocationDoor {
     if (token === undefined) return AUTHORITY
     if (!this.#trust.knows(token)) return STRANGERS
     // Known: it is read from memory. That it has not begun, or has ended, is judged with the rest.
-    return this.#trust.verify(token, Number.MAX_SAFE_INTEGER, 0).identity
+    return this.#trust.verify(token, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY).identity
   }
 
   #workedMs(): number {
