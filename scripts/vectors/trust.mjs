@@ -362,7 +362,7 @@ export function badTrustStructures({ plans: { three }, ticks, queries: { queries
     ['query', '17 buckets', query(6, Buffer.alloc(17))],
     ['query', 'a nonce of 15 bytes', wire(7, [Buffer.alloc(15), 2, null])],
     ['page', 'the kind 1 of a former draft', changed('page', 1, 1)],
-    ['page', '101 statements', changed('page', 2, Array(101).fill(Buffer.alloc(1)))],
+    ['page', '257 statements', changed('page', 2, Array(257).fill(Buffer.alloc(1)))],
   ]
 }
 
