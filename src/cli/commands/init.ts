@@ -74,7 +74,7 @@ async function init(terminal: Terminal, options: InitOptions): Promise<void> {
   note(terminal, `  nats-server -c ${serverConfig}`)
   for (const name of names) {
     const which = count === 1 ? '' : ` --as ${name}`
-    note(terminal, `  subrosa rotator begin${which} --realm ${realm.dir}   once`)
+    note(terminal, `  subrosa rotator begin${which} --realm ${realm.dir}   (once)`)
     note(terminal, `  subrosa rotator${which} --realm ${realm.dir}`)
   }
   note(terminal, `  subrosa agent add billing --sub 'orders.>' --realm ${realm.dir}`)

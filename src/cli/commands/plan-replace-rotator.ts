@@ -3,12 +3,16 @@ import { SubrosaError } from '../../base/errors.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
 import { MAX_LIFETIME_MS } from '../../setup/agents.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
-import type { PlanChange } from '../../setup/plans.ts'
 import { openRealm, type Realm } from '../../setup/realm.ts'
 import { revokeAgent } from '../../setup/revocations.ts'
 import { rotatorNames } from '../../setup/rotators.ts'
-import { addChangeOptions, type ChangePlanOptions, changePlan } from '../realm/change-plan.ts'
-import { freeRotatorName, rotatorKeys, sayNewRotators } from '../realm/plan-rotators.ts'
+import {
+  addChangeOptions,
+  type ChangePlanOptions,
+  changePlan,
+  type NamedChange,
+} from '../realm/change-plan.ts'
+import { freeRotatorName, rotatorKeys } from '../realm/plan-rotators.ts'
 import { addExamples, parseName } from '../terminal/options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
@@ -48,12 +52,11 @@ async function replace(terminal: Terminal, { name, by, options }: ReplaceArgumen
   const realm = await openRealm(options.realm)
   const former = await newestPlan(realm)
   const gone = await keyOf(realm, former.plan, name)
-  const change = async (): Promise<PlanChange> => {
+  const change = async (): Promise<NamedChange> => {
     const { keys, added } = await rotatorKeys(realm, [by ?? (await freeRotatorName(realm))])
     if (options.stolen) await revokeAgent(realm, { name, reason: 'stolen', lastsMs: MAX_LIFETIME_MS })
-    sayNewRotators(terminal, realm, added)
     const rotators = [...former.plan.rotators.filter((rotator) => rotator !== gone), ...keys]
-    return { rotators, threshold: former.plan.threshold }
+    return { rotators, added }
   }
   await changePlan(terminal, options, {
     realm,

@@ -1,11 +1,15 @@
 import { type Command, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
-import type { PlanChange } from '../../setup/plans.ts'
 import { openRealm } from '../../setup/realm.ts'
-import { addChangeOptions, type ChangePlanOptions, changePlan } from '../realm/change-plan.ts'
+import {
+  addChangeOptions,
+  type ChangePlanOptions,
+  changePlan,
+  type NamedChange,
+} from '../realm/change-plan.ts'
 import { addEpochOptions, type EpochOptions, timesOf } from '../realm/epoch-options.ts'
-import { rotatorKeys, sayNewRotators } from '../realm/plan-rotators.ts'
+import { rotatorKeys } from '../realm/plan-rotators.ts'
 import { addExamples, parseCount, parseName } from '../terminal/options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 
@@ -54,12 +58,11 @@ async function set(terminal: Terminal, options: PlanSetOptions): Promise<void> {
       hint: 'give --rotators, --threshold, --epoch, --lead or --grace; for a new end alone: subrosa plan renew',
     })
   const realm = await openRealm(options.realm)
-  const change = async (): Promise<PlanChange> => {
+  const change = async (): Promise<NamedChange> => {
     const found = names && (await rotatorKeys(realm, names))
-    if (found !== undefined) sayNewRotators(terminal, realm, found.added)
     return {
       times,
-      ...(found !== undefined && { rotators: found.keys }),
+      ...(found !== undefined && { rotators: found.keys, added: found.added }),
       ...(threshold !== undefined && { threshold }),
       ...(planFor !== undefined && { lastsMs: planFor }),
     }

@@ -19,7 +19,7 @@ export function registerRotatorBegin(rotator: Command, terminal: Terminal): void
   const command = rotator
     .command('begin')
     .description(
-      'begin the record of a rotation service that has never run, or has lost what it had; once, by hand',
+      'begin the record of a rotation service that has never run: once, by hand, since none may begin again unseen',
     )
     .addOption(realmOption(terminal))
     .addOption(ownRotatorOption())

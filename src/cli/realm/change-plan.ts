@@ -10,6 +10,7 @@ import { type Names, planRemarks } from '../terminal/plan-view.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 import { whenShown } from '../terminal/times.ts'
 import { asOperator } from './operator.ts'
+import { sayNewRotators } from './plan-rotators.ts'
 import { namesShown, wordText } from './plan-word.ts'
 import { type Gathered, gather, isConfirmed, isGathered, type PlanWord, publishPlan } from './publish-plan.ts'
 
@@ -38,7 +39,12 @@ export interface PlanMaking {
   /** A service whose word counts for nothing: its key is in wrong hands. */
   readonly stolen?: string
   /** Called once it is certain that a plan can be made, and before it is. */
-  readonly change: () => Promise<PlanChange>
+  readonly change: () => Promise<NamedChange>
+}
+
+/** What changes, and which rotation services were added for it. */
+export interface NamedChange extends PlanChange {
+  readonly added?: readonly string[]
 }
 
 /** Adds the options of {@link PublishPlanOptions}. */
@@ -76,15 +82,20 @@ export async function changePlan(
   const { realm, former, purpose, change } = making
   const isFormerLost = options.lost === true || isOutvoted(making)
   const gathered = await gatherFirst(terminal, options, { ...making, isFormerLost })
-  const planned = await change()
+  const { added = [], ...changed } = await change()
   const record = await makeNextPlan(
     realm,
-    { ...planned, isFormerLost },
+    { ...changed, isFormerLost },
     { revocations: gathered?.revocations ?? [] },
   )
   terminal.data(record.path)
   note(terminal, `made plan ${record.plan.version}, until ${whenShown(record.plan.until)}`)
+  sayNewRotators(terminal, realm, { names: added, planPath: record.path })
   for (const caveat of caveatsOf(making, record.plan)) note(terminal, caveat)
+  const newcomers = record.plan.rotators.filter((rotator) => !former.plan.rotators.includes(rotator))
+  // Agents would take it up, and find too few who answer.
+  const isEarly = record.plan.rotators.length - newcomers.length < record.plan.threshold
+  if (isEarly && !isFormerLost) throw await early(realm, record, newcomers)
   await bringPlan(terminal, realm, { options, purpose, record, former })
 }
 
@@ -166,13 +177,29 @@ function caveatsOf({ former: { plan: former }, stolen }: PlanMaking, plan: HeldP
     )
   else if (stolen !== undefined)
     caveats.push(
-      `agents from which the broker keeps this plan are stale 90 s after ${former.rotators.length - former.threshold} other services have taken it up`,
+      `agents from which the broker keeps this plan are stale within 90 s once ${former.rotators.length - former.threshold + 1} of the other services have taken it up`,
     )
   if (plan.former === undefined)
     caveats.push(
       `plan ${plan.version} takes over no more than its own list: revocations that only the services of plan ${former.version} knew are lost; revoke again where in doubt`,
     )
   return caveats
+}
+
+/** Those who are new bring the plan to the others when they start. */
+async function early(
+  realm: Realm,
+  { plan, path }: PlanRecord,
+  newcomers: readonly string[],
+): Promise<SubrosaError> {
+  const names = namesShown(newcomers, await rotatorNames(realm))
+  return new SubrosaError(
+    'ERR_NO_ROTATION_SERVICE',
+    `plan ${plan.version} is recorded in ${path} and not published yet: without ${names} too few services could answer under it`,
+    {
+      hint: `start ${names} with ${path} in the folder: that tells the others, and no agent misses anything; then see: subrosa plan publish --realm ${realm.dir}`,
+    },
+  )
 }
 
 function formerUnconfirmed(plan: HeldPlan, word: PlanWord, names: Names): SubrosaError {
@@ -204,7 +231,7 @@ function unconfirmed(
     'ERR_NO_ROTATION_SERVICE',
     `plan ${plan.version} is recorded in ${path} and published, and not confirmed yet: ${wordText(plan, word, names)}`,
     {
-      hint: `start the services that it names, each with ${path} in its folder, and see: subrosa plan publish --realm ${realm.dir}`,
+      hint: `start its services, those that are new with ${path} in their folders, and see: subrosa plan publish --realm ${realm.dir}`,
     },
   )
 }

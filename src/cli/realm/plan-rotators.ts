@@ -56,17 +56,18 @@ export async function freeRotatorName(realm: Realm): Promise<string> {
 }
 
 /** Says what new rotation services need. */
-export function sayNewRotators(terminal: Terminal, realm: Realm, names: readonly string[]): void {
+export function sayNewRotators(
+  terminal: Terminal,
+  realm: Realm,
+  { names, planPath }: { readonly names: readonly string[]; readonly planPath: string },
+): void {
   for (const name of names) {
     const { identity, creds } = agentPaths(realm.dir, name)
-    const { description, caCertificate, plans } = realmLayout(realm.dir)
-    note(terminal, `added ${name}: its host needs a folder with`)
+    const { description, caCertificate } = realmLayout(realm.dir)
+    note(terminal, `added ${name}: its host needs these files, in a folder like this one`)
     note(terminal, `  ${identity}   secret: who it is`)
     note(terminal, `  ${creds}   secret: its login to the broker`)
-    for (const path of [description, caCertificate, plans]) note(terminal, `  ${path}`)
-    note(
-      terminal,
-      `there, once the plan is made: subrosa rotator begin --as ${name}; subrosa rotator --as ${name}`,
-    )
+    for (const path of [planPath, description, caCertificate]) note(terminal, `  ${path}`)
+    note(terminal, `there: subrosa rotator begin --as ${name}; subrosa rotator --as ${name}`)
   }
 }

@@ -100,7 +100,7 @@ export function planRows(view: PlanView): readonly (readonly string[])[] {
 }
 
 function bearsText({ dead, stolen }: PlanView['bears']): string {
-  if (dead === 0 && stolen === 0) return 'no other one may be gone, and none stolen'
+  if (dead === 0 && stolen === 0) return 'none may be gone, and none stolen'
   return `${dead} may be gone; ${stolen} may be stolen while the broker lies`
 }
 
