@@ -203,7 +203,7 @@ export class QueryDesk {
   }
 
   /**
-   * At most 100 statements, and no more than the server takes in one message. No more than these are taken from `all`: an
+   * At most {@link MAX_STATEMENTS_PER_PAGE} statements, and no more than the server takes in one message. No more than these are taken from `all`: an
    * announcement is proved when it is.
    */
   #cut(all: Iterable<Placed>, cursorOf = writeCursor): Cut {
