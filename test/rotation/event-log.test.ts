@@ -11,37 +11,44 @@ describe('the log of a rotation service', () => {
   it('has a line with a stable name for every event', () => {
     const { log, lines } = keptLog()
     const events = new RotationEventLog(log, new ManualClock())
-    events.standsBy()
-    events.write({ type: 'leading' })
+    events.write({ type: 'standing', standing: 1, planVersion: 3 })
+    events.write({ type: 'standing', standing: 0, planVersion: 4 })
+    events.write({ type: 'plan', version: 4, until: 9 })
+    events.write({ type: 'planEnding', version: 4, until: 9 })
     events.write({ type: 'epoch', number: 2, notAfter: 7 })
     events.write({ type: 'announced', name: 'bob', instance: '00', epoch: 2 })
     events.write({ type: 'retired', name: 'bob', instance: '00' })
     events.write({ type: 'revoked', identity: 'U', reason: 'left' })
-    events.write({ type: 'following' })
+    events.write({ type: 'ordered', epoch: 2 })
+    events.write({ type: 'peerDiffers', rotator: 'U', what: 'directory' })
     events.write({ type: 'rejected', reason: 'misrouted', subject: 'x' })
-    events.refused('tick', new SubrosaError('ERR_ROLLBACK', 'another rotation service runs here'))
-    events.refused('announce', new SubrosaError('ERR_STATE', 'the disk is full'))
+    events.refused('plan', new SubrosaError('ERR_PLAN_CONFLICT', 'two plans of one version'))
+    events.refused('revoke', new SubrosaError('ERR_STATE', 'the disk is full'))
     events.write({ type: 'error', error: new Error('thrown by a callback') })
     events.connection({ type: 'disconnect' })
     events.connection({ type: 'reconnect' })
     events.connection({ type: 'ping' })
     expect(lines.map(({ level, event }) => `${level} ${event}`)).toEqual([
-      'info following',
-      'info leading',
+      'info standing',
+      'warn standing',
+      'info plan',
+      'warn planEnding',
       'info epoch',
       'info announced',
       'info retired',
       'warn revoked',
-      'warn following',
+      'info ordered',
+      'warn peerDiffers',
       'warn rejected',
-      'error rollback',
+      'error error',
       'error error',
       'error error',
       'warn disconnected',
       'info reconnected',
       'debug nats',
     ])
-    expect(lines[2]).toMatchObject({ epoch: 2, notAfter: 7 })
+    expect(lines[0]).toMatchObject({ standing: 1, plan: 3 })
+    expect(lines[4]).toMatchObject({ epoch: 2, notAfter: 7 })
   })
 
   it('counts the statements that are refused for one reason, and tells the rest in the end', () => {
@@ -66,7 +73,7 @@ describe('the log of a rotation service', () => {
       { debug: refuse, info: refuse, warn: refuse, error: refuse },
       new ManualClock(),
     )
-    expect(() => events.write({ type: 'leading' })).not.toThrow()
+    expect(() => events.write({ type: 'ordered', epoch: 1 })).not.toThrow()
     expect(() => events.refused('tick', new SubrosaError('ERR_MALFORMED', 'x'))).not.toThrow()
   })
 })
@@ -86,21 +93,20 @@ describe('a rotation service with a log', () => {
         throw new Error('thrown by a callback')
       },
     })
-    expect(lines).toMatchObject([
-      { level: 'info', event: 'epoch', epoch: 1 },
-      { level: 'error', event: 'error', err: { message: 'thrown by a callback' } },
-    ])
+    const told = ['plan', 'standing', 'epoch'].map((event) => ({ level: 'info', event }))
+    const thrown = { level: 'error', event: 'error', err: { message: 'thrown by a callback' } }
+    expect(lines).toMatchObject(told.flatMap((line) => [line, thrown]))
     const broker = await realm.connection()
-    broker.publish(`${realm.root}.query`, utf8('?'), { reply: `${realm.root}.inbox.0011223344556677` })
+    broker.publish(`${realm.root}.revoke`, utf8('?'))
+    broker.publish(`${realm.root}.plan`, utf8('?'))
     await until('it has refused it', () => lines.some(({ event }) => event === 'refused'))
     expect(lines.find(({ event }) => event === 'refused')).toMatchObject({
       level: 'warn',
-      subject: `${realm.root}.query`,
+      subject: `${realm.root}.plan`,
       err: { code: 'ERR_MALFORMED' },
       count: 1,
     })
-    // Its schedule goes on all the same.
-    expect(await service.rotate()).toBe(2)
-    expect(lines.findLast(({ event }) => event === 'epoch')).toMatchObject({ epoch: 2 })
+    // It goes on all the same.
+    expect(service.standing).toBe(1)
   })
 })
