@@ -26,6 +26,8 @@ export class Announcer {
   readonly #options: AnnouncerOptions
   /** When each announcement in use was published, by the monotonic clock. */
   readonly #publishedAt = new WeakMap<ParsedAnnouncement, number>()
+  /** Epochs for which keys were announced. */
+  readonly #announced = new WeakSet<Epoch>()
   #isRetired = false
   #isClosed = false
 
@@ -39,13 +41,16 @@ export class Announcer {
     return this.#isRetired
   }
 
-  /** Makes and announces keys for an epoch, once, and none after it has retired. @throws SubrosaError ERR_SUITE */
+  /** Makes and announces keys for an epoch that has none, and none after it has retired. @throws SubrosaError ERR_SUITE */
   announce(epoch: Epoch): void {
     const at = this.#makingTime()
-    const { keyring } = this.#options
+    const { keyring, clock } = this.#options
     // A clock that was set back must not give an epoch that is over new keys, nor keys a longer life.
     if (this.#isRetired || at.notBeforeMs >= epoch.notAfter || keyring.has(epoch.hash)) return
-    this.#publishNew(keyring.announce(epoch, at))
+    // Those that were announced before were wiped since a clock was wrong: these must not look like a clone's.
+    const again = this.#announced.has(epoch) ? keyring.renew(epoch, { at, seq: clock.now() }) : undefined
+    this.#announced.add(epoch)
+    this.#publishNew(again ?? keyring.announce(epoch, at))
   }
 
   /**

@@ -1,5 +1,10 @@
 import { samePublic } from '../../base/bytes.ts'
-import { CLOCK_WINDOW_MS, MAX_JITTER_MS, NOTICE_REPORT_MS } from '../../base/limits.ts'
+import {
+  CLOCK_WINDOW_MS,
+  MAX_JITTER_MS,
+  NOTICE_REPORT_MS,
+  PING_TOGETHER_SPREAD_MS,
+} from '../../base/limits.ts'
 import { ReportLimit } from '../../base/report-limit.ts'
 import type { Timers } from '../../base/timers.ts'
 import { deriveEpoch, type Epoch, type Epochs } from '../../keys/epochs.ts'
@@ -9,15 +14,24 @@ import type { Context } from '../context.ts'
 import { randomDelay } from './random.ts'
 import { StatementBudget } from './statement-budget.ts'
 
+/**
+ * What has become of an epoch that has begun: this instance waits for its moment, has announced itself, or could not and will not.
+ */
+type Begun = 'waiting' | 'announced' | 'refused'
+
 /** What an epoch watch works with. */
 export interface EpochWatchOptions extends Pick<Context, 'engine' | 'clock' | 'feed'> {
   readonly timers: Pick<Timers, 'after'>
   readonly epochs: Epochs
   /** The plan that is held. */
   readonly plan: () => HeldPlan | undefined
+  /** Whether an epoch may begin for this instance: not by a clock that nobody confirms. */
+  readonly mayBegin: () => boolean
+  /** Whether this instance has keys of an epoch. */
+  readonly hasKeys: (epoch: Epoch) => boolean
   /** Called when epochs have come into reach, or are forgotten. */
   readonly onChanged: () => void
-  /** Called once for each epoch that begins, a random time after it has begun. */
+  /** Called for each epoch that begins, a random time after it has begun; and again where its keys are gone too early. */
   readonly onBegun: (epoch: Epoch) => void
 }
 
@@ -30,7 +44,7 @@ export class EpochWatch {
   readonly #budget: StatementBudget
   readonly #reports = new ReportLimit(NOTICE_REPORT_MS)
   /** Those that have begun, so far as this was noticed. */
-  #begun = new Set<Epoch>()
+  readonly #begun = new Map<Epoch, Begun>()
   #known: readonly Epoch[] = []
   #cancel: () => void = () => {}
 
@@ -47,10 +61,11 @@ export class EpochWatch {
     const all = epochs.all()
     if (all !== this.#known) {
       this.#known = all
-      this.#begun = new Set([...this.#begun].filter((epoch) => all.includes(epoch)))
+      for (const epoch of this.#begun.keys()) if (!all.includes(epoch)) this.#begun.delete(epoch)
       onChanged()
     }
-    for (const epoch of epochs.current(nowMs)) if (epoch.notBefore <= nowMs) this.#begin(epoch)
+    const begun = epochs.current(nowMs).filter(({ notBefore }) => notBefore <= nowMs)
+    for (const epoch of begun) this.#begin(epoch, begun)
     this.#lookInTime(nowMs)
   }
 
@@ -62,7 +77,7 @@ export class EpochWatch {
     const begun = current.filter(({ notBefore }) => notBefore <= nowMs)
     // By a clock that is behind, the first epoch of a realm has not begun.
     const joined = begun.length > 0 ? begun : current
-    for (const epoch of joined) this.#begun.add(epoch)
+    for (const epoch of joined) this.#begun.set(epoch, 'announced')
     return [...joined].reverse()
   }
 
@@ -92,14 +107,22 @@ export class EpochWatch {
   }
 
   /** Early in the overlap with the epoch before, so that a realm does not announce all at once. */
-  #begin(epoch: Epoch): void {
-    const { engine, timers, epochs, plan, onBegun } = this.#options
-    if (this.#begun.has(epoch)) return
-    this.#begun.add(epoch)
+  #begin(epoch: Epoch, current: readonly Epoch[]): void {
+    const { engine, timers, epochs, plan, mayBegin, hasKeys, onBegun } = this.#options
+    // Keys that were wiped because a clock was wrong for a while are missing until there are others.
+    const isMissing = this.#begun.get(epoch) === 'announced' && !hasKeys(epoch)
+    if ((this.#begun.has(epoch) && !isMissing) || !mayBegin()) return
+    this.#begun.set(epoch, 'waiting')
     const schedule = plan()?.schedules.findLast(({ first }) => first <= epoch.number)
-    const spreadMs = Math.min(MAX_JITTER_MS, (schedule?.leadMs ?? 0) / 4)
-    timers.after(randomDelay(engine, spreadMs), () => {
-      if (epochs.byHash(epoch.hash) === epoch) onBegun(epoch)
+    const leadMs = schedule?.leadMs ?? 0
+    // Without keys nobody can reach this instance.
+    const longestMs = current.some(hasKeys) ? MAX_JITTER_MS : PING_TOGETHER_SPREAD_MS
+    timers.after(randomDelay(engine, Math.min(longestMs, leadMs / 4)), () => {
+      this.#begun.delete(epoch)
+      if (!mayBegin() || epochs.byHash(epoch.hash) !== epoch) return
+      this.#begun.set(epoch, 'refused')
+      onBegun(epoch)
+      if (hasKeys(epoch)) this.#begun.set(epoch, 'announced')
     })
   }
 

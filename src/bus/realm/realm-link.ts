@@ -18,7 +18,7 @@ import { KeptRevocations } from '../../keys/kept-revocations.ts'
 import { Keyring } from '../../keys/keyring.ts'
 import { NameOwners } from '../../keys/name-owners.ts'
 import { expiredPlan, type HeldPlan, isExpired } from '../../keys/plan.ts'
-import { PlanBook } from '../../keys/plan-book.ts'
+import { type KeptPlan, PlanBook } from '../../keys/plan-book.ts'
 import { RevocationSet, type VerifiedRevocation } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
 import { ANY_SERVICE, rid } from '../../keys/subjects.ts'
@@ -65,6 +65,8 @@ export interface RealmLinkOptions extends Context {
   /** What its token is worth under the trust anchors. */
   readonly claims: VerifiedClaims
   readonly state: AgentState
+  /** A plan that is known besides the state's. */
+  readonly plan: KeptPlan | undefined
   /** Takes the handshake of a session that is for this instance alone. */
   readonly onHandshake: (message: NatsMessage) => void
   /** Called when announcements of ended epochs have been forgotten. */
@@ -237,7 +239,9 @@ export class RealmLink {
       epochs,
       plan,
       onChanged: () => this.#epochsChanged(),
-      onBegun: (epoch) => this.#joining.isJoined && this.#announcer.announce(epoch),
+      mayBegin: () => this.#joining.isJoined && !this.isStale(),
+      hasKeys: (epoch) => keyring.has(epoch.hash),
+      onBegun: (epoch) => this.#announcer.announce(epoch),
     })
     this.#keyEnds = new KeyEnds({
       clock,
@@ -359,9 +363,21 @@ export class RealmLink {
       follow(this.inbox, (message) => this.#takeInbox(message)),
     ]
     await this.#nc.flush()
+    this.#takeKnownPlan()
     this.#plans.begin()
     this.#pings.now()
     await this.#joining.wait(timeoutMs, () => this.#joinError())
+  }
+
+  /** What came with the identity counts where the state has nothing newer. */
+  #takeKnownPlan(): void {
+    const { plan: known, clock } = this.#options
+    try {
+      const plan = known && this.#book.offer(known, clock.now())
+      if (plan !== undefined) this.#adopt(plan)
+    } catch (error) {
+      if (!(error instanceof SubrosaError && error.code === 'ERR_ROLLBACK')) throw error
+    }
   }
 
   /** Calls `listener` after every change of epochs, revocations or announcements. @returns how to stop it */

@@ -20,6 +20,8 @@ let events: StatusEvent[]
 /** Numbers of epochs that have begun, with the time since their beginning. */
 let begun: [number, number][]
 let changes: number
+let mayBegin: boolean
+let hasKeys: boolean
 let watch: EpochWatch
 
 function start(plan: Parameters<World['plan']>[0] = {}, at = T0): void {
@@ -30,6 +32,8 @@ function start(plan: Parameters<World['plan']>[0] = {}, at = T0): void {
   events = []
   begun = []
   changes = 0
+  mayBegin = true
+  hasKeys = true
   const feed = new StatusFeed()
   feed.emit = (event) => void events.push(event)
   watch = new EpochWatch({
@@ -39,6 +43,8 @@ function start(plan: Parameters<World['plan']>[0] = {}, at = T0): void {
     timers: clock,
     epochs,
     plan: () => world.held,
+    mayBegin: () => mayBegin,
+    hasKeys: () => hasKeys,
     onChanged: () => {
       changes++
     },
@@ -73,6 +79,49 @@ describe('epochs', () => {
       expect(begun.map(([number]) => number)).toEqual(Array.from({ length: 11 }, (_, k) => k + 1))
       for (const [, delay] of begun) expect(delay).toBeLessThanOrEqual(SECOND / 2)
     }
+  })
+
+  it('begin within two seconds for an instance that has no keys at all', () => {
+    const delays: number[] = []
+    for (let i = 0; i < 40; i++) {
+      start({}, T0 + 10 * MINUTE)
+      hasKeys = false
+      watch.look()
+      machine.advance(2 * SECOND)
+      expect(begun).toHaveLength(1)
+      delays.push((begun[0]?.[1] ?? 0) - 10 * MINUTE)
+    }
+    expect(Math.max(...delays) - Math.min(...delays)).toBeGreaterThan(SECOND)
+  })
+
+  it('do not begin by a clock that nobody confirms, and do when it is confirmed', () => {
+    mayBegin = false
+    machine.advance(10 * PERIOD)
+    watch.look()
+    machine.advance(MINUTE)
+    expect(begun).toEqual([])
+    mayBegin = true
+    watch.look()
+    mayBegin = false
+    machine.advance(MINUTE)
+    expect(begun).toEqual([])
+    mayBegin = true
+    watch.look()
+    machine.advance(MINUTE)
+    expect(begun.map(([number]) => number).sort()).toEqual([10, 11])
+  })
+
+  it('begin again for an instance whose keys were wiped too early, and not for one that could make none', () => {
+    watch.look()
+    machine.advance(MINUTE)
+    expect(begun).toHaveLength(1)
+    hasKeys = false
+    watch.look()
+    machine.advance(MINUTE)
+    // It has none: it could make none.
+    for (let i = 0; i < 10; i++) watch.look()
+    machine.advance(MINUTE)
+    expect(begun.map(([number]) => number)).toEqual([1, 1])
   })
 
   it('that others may seal in already, by their clocks, do not begin before they do by the own one', () => {
