@@ -10,6 +10,7 @@ import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { VerifiedClaims } from '../identity/trust.ts'
 import type { VerifiedAnnouncement } from '../keys/announcements.ts'
+import type { KeptPlan } from '../keys/plan-book.ts'
 import type { AgentState } from '../keys/state.ts'
 import { type ContextParts, makeContext } from './context.ts'
 import { EventLog } from './event-log.ts'
@@ -116,6 +117,8 @@ export interface ConnectionParts extends Omit<ContextParts, 'clock' | 'feed'> {
   /** Patterns of the subjects that streams capture; `undefined` to ask. */
   readonly captured: readonly string[] | undefined
   readonly state: AgentState
+  /** A plan that is known besides the state's. */
+  readonly plan: KeptPlan | undefined
   readonly padding: Padding
 }
 

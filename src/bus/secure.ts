@@ -7,6 +7,7 @@ import { type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Padding } from '../crypto/padding.ts'
 import type { Identity } from '../identity/identity.ts'
 import { ownTrust, Trust, type TrustOptions } from '../identity/trust.ts'
+import type { KeptPlan } from '../keys/plan-book.ts'
 import { memoryState } from '../keys/state.ts'
 import { protocolSubjects } from '../keys/subjects.ts'
 import { SecureConnection } from './connection.ts'
@@ -24,6 +25,11 @@ export interface SecureOptions {
    * `$XDG_STATE_HOME/subrosa` or `~/.local/state/subrosa`. `'memory'` does without, and has to be asked for.
    */
   readonly state?: string
+  /**
+   * The newest plan that is known, with its list, as a bundle has it: what the agent goes by where it remembers none that is
+   * newer. Default: its own token says which version it must reach, and the rotation services have the plan.
+   */
+  readonly plan?: KeptPlan
   /** Milliseconds in which enough rotation services must answer. Default 10,000. */
   readonly timeout?: number
   /** Default: libsodium where it loads, or what the environment variable `SUBROSA_ENGINE` says. */
@@ -106,6 +112,7 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
     inboxPrefix,
     captured: options.capturedSubjects,
     state,
+    plan: options.plan,
     subjects,
     clock,
     log: options.log ?? warningLog,

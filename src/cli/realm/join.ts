@@ -6,7 +6,9 @@ import { secure } from '../../bus/secure.ts'
 import type { Identity } from '../../identity/identity.ts'
 import { loadIdentity } from '../../identity/keyfiles/key-file.ts'
 import type { TrustOptions } from '../../identity/trust.ts'
+import type { KeptPlan } from '../../keys/plan-book.ts'
 import { agentPaths } from '../../setup/layout.ts'
+import { findPlan } from '../../setup/plan-records.ts'
 import type { Terminal } from '../terminal/terminal.ts'
 import { openBroker, trustOf } from './broker.ts'
 import { type BrokerOptions, type GivenOptions, givenOptions } from './broker-options.ts'
@@ -40,12 +42,31 @@ export async function joinRealm(
   try {
     const { state } = given.all
     const timeout = given.joinTimeoutMs
-    const bus = await secure(nc, { identity, trust, timeout, log, ...(state && { state }) })
+    const plan = await knownPlan(terminal, given, trust)
+    const bus = await secure(nc, {
+      identity,
+      trust,
+      timeout,
+      log,
+      ...(state && { state }),
+      ...(plan && { plan }),
+    })
     return { bus, nc, maxInstances: identity.claims.maxInstances }
   } catch (error) {
     await nc.close()
     throw error
   }
+}
+
+/** The newest plan of the realm's folder, or of the bundle that was installed. */
+async function knownPlan(
+  terminal: Terminal,
+  given: GivenOptions,
+  trust: TrustOptions,
+): Promise<KeptPlan | undefined> {
+  const { realm } = (await findRealm(terminal, given)) ?? {}
+  const isOfRealm = realm !== undefined && 'authority' in trust && trust.authority[0] === realm.key
+  return isOfRealm ? (await findPlan(realm))?.kept : undefined
 }
 
 async function identityOf(terminal: Terminal, given: GivenOptions, trust: TrustOptions): Promise<Identity> {
