@@ -52,6 +52,21 @@ describe('a shelf of revocations', () => {
     })
   })
 
+  it('has the same words once, and an authority’s signature in place of a revoker’s, not the other way round', () => {
+    const shelf = new RevocationShelf(engine)
+    const byRevoker = one(false, { length: 20 })
+    const byAuthority = { ...byRevoker, byAuthority: true, bytes: new Uint8Array(10) }
+    expect([shelf.put(byRevoker), shelf.put({ ...byRevoker })]).toEqual([true, false])
+    expect([shelf.put(byAuthority), shelf.put(byRevoker), shelf.put({ ...byAuthority })]).toEqual([
+      true,
+      false,
+      false,
+    ])
+    expect([...shelf.all()]).toEqual([byAuthority])
+    expect([shelf.amount({ byAuthority: false }).bytes, shelf.amount(byAuthority).bytes]).toEqual([0, 10])
+    expect(shelf.reach('alice')).toEqual({ byAuthority: NOW, byAny: NOW })
+  })
+
   it('has room again for what is forgotten', () => {
     const shelf = new RevocationShelf(engine)
     fill(shelf, () => one(false, { until: NOW + 1 }))
