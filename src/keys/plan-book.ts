@@ -75,14 +75,6 @@ export class PlanBook {
     return this.#floor
   }
 
-  /** The own token, or a bundle, names this version: no lower one is acted on any more, what is held neither. */
-  raiseFloor(version: number): void {
-    this.#floor = Math.max(this.#floor, version)
-    if (this.#plan === undefined || this.#plan.version >= this.#floor) return
-    this.#plan = undefined
-    this.#kept = undefined
-  }
-
   /**
    * Takes a plan that is newer than the one that is held, together with its list.
    *

@@ -231,25 +231,3 @@ describe('a plan that was kept', () => {
     expect(one.offer(plan(4), T0)?.version).toBe(4)
   })
 })
-
-describe('the floor', () => {
-  it('can be raised, and never lowered', () => {
-    const one = book({ floor: 3 })
-    one.raiseFloor(2)
-    expect(one.floor).toBe(3)
-    one.raiseFloor(7)
-    expect(one.floor).toBe(7)
-    expect(codeOf(() => one.offer(plan(6), T0))).toBe('ERR_ROLLBACK')
-  })
-
-  it('above what is held leaves nothing to act on, until a plan reaches it', () => {
-    const one = book()
-    one.offer(plan(6), T0)
-    one.raiseFloor(6)
-    expect(one.plan?.version).toBe(6)
-    one.raiseFloor(7)
-    expect([one.plan, one.kept]).toEqual([undefined, undefined])
-    expect(codeOf(() => one.offer(plan(6), T0))).toBe('ERR_ROLLBACK')
-    expect(one.offer(plan(7), T0)?.version).toBe(7)
-  })
-})
