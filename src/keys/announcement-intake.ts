@@ -176,7 +176,7 @@ export class AnnouncementIntake {
   awaitAll(isWanted: (claims: IdentityClaims) => boolean, nowMs: number): void {
     if (this.#waiting.size === 0) return
     this.#waiting.awaitAll(isWanted)
-    this.#workFor(nowMs, { only: 'awaited' })
+    this.#workFor(nowMs, this.#options.timers === undefined ? {} : { only: 'awaited' })
   }
 
   /** Forgets what is of other epochs than these. */

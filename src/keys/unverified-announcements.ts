@@ -25,7 +25,7 @@ export interface UnverifiedAnnouncement {
   readonly epoch: Epoch
   /** The wire message. */
   readonly bytes: Uint8Array
-  /** Where its token is known already. */
+  /** Where its token was verified already. */
   readonly claims: IdentityClaims | undefined
   /** Whether it answers an own query. */
   readonly isAsked: boolean
@@ -116,10 +116,13 @@ export class UnverifiedAnnouncements {
     this.#lines.awaited.addFirst(item.name, item)
   }
 
-  /** Somebody waits for all of those whose token may say this: one that is not known may say anything. */
+  /**
+   * Somebody waits for all of those whose token says this. One that is not verified may say anything, and made-up names would
+   * wait with those that are needed.
+   */
   awaitAll(isWanted: (claims: IdentityClaims) => boolean): void {
     for (const item of this.#byHash.values())
-      if (item.line !== 'awaited' && (item.claims === undefined || isWanted(item.claims))) this.#promote(item)
+      if (item.line !== 'awaited' && item.claims !== undefined && isWanted(item.claims)) this.#promote(item)
   }
 
   /** The one whose turn it is in a line. It waits on. */
