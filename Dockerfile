@@ -21,7 +21,7 @@ COPY stack stack
 # A new volume takes its owner from the folder that it is mounted over.
 RUN chmod 755 dist/cli/main.js \
   && ln -s /app/dist/cli/main.js /usr/local/bin/subrosa \
-  && for volume in realm broker jetstream rotator-1 rotator-2 orders billing; do \
+  && for volume in realm broker jetstream rotator-1 rotator-2 rotator-3 orders billing; do \
     mkdir -p -m 700 "/volumes/$volume" && chown 1000:1000 "/volumes/$volume"; \
   done
 USER 1000:1000

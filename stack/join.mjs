@@ -51,7 +51,7 @@ export async function received(message) {
 }
 
 /**
- * Publishes, and says so. Without an audience, or without fresh word from the rotation service, nothing is sent: then
+ * Publishes, and says so. Without an audience, or without fresh word from the rotation services, nothing is sent: then
  * it says why.
  *
  * @param {import('subrosa').SecureConnection} bus

@@ -5,7 +5,15 @@ import { fileURLToPath } from 'node:url'
 import { SubrosaError } from 'subrosa'
 import { checkVolumes, realmKeyIn } from './check-volumes.mjs'
 import { share, writeIfOther } from './share.mjs'
-import { AGENTS, BROKER_VOLUME, JETSTREAM_VOLUME, REALM_VOLUME, SHARES } from './shares.mjs'
+import {
+  AGENTS,
+  BROKER_VOLUME,
+  JETSTREAM_VOLUME,
+  REALM_VOLUME,
+  ROTATORS,
+  SHARES,
+  THRESHOLD,
+} from './shares.mjs'
 
 /**
  * The one-shot container of docker-compose.yml. It makes a realm in the volume `realm` where there is none, adds the
@@ -32,7 +40,13 @@ const realm = join(volumes, REALM_VOLUME)
 
 try {
   checkVolumes(volumes, expected || undefined)
-  const changes = [makeRealm(), ...AGENTS.map(addAgent), ...SHARES.map(giveShare), configureBroker()].flat()
+  const changes = [
+    makeRealm(),
+    ...AGENTS.map(addAgent),
+    ...SHARES.map(giveShare),
+    ...ROTATORS.map(beginRecord),
+    configureBroker(),
+  ].flat()
   for (const change of changes) console.error(`setup: ${change}`)
   if (changes.length === 0) console.error('setup: everything was there already: nothing has changed')
   console.log(realmKeyIn(volumes, REALM_VOLUME))
@@ -48,7 +62,8 @@ try {
 function makeRealm() {
   if (realmKeyIn(volumes, REALM_VOLUME) !== undefined) return []
   const broker = join(volumes, BROKER_VOLUME)
-  subrosa('init', '--host', host, '--port', port, '--broker-dir', broker)
+  const services = ['--rotators', String(ROTATORS.length), '--threshold', String(THRESHOLD)]
+  subrosa(realm, 'init', '--host', host, '--port', port, '--broker-dir', broker, ...services)
   return [`made the realm ${realmKeyIn(volumes, REALM_VOLUME)}`]
 }
 
@@ -57,7 +72,7 @@ function addAgent({ name, options }) {
   const file = (/** @type {string} */ suffix) => existsSync(join(realm, 'agents', `${name}.${suffix}`))
   // The login is written last: without it an earlier run was cut short.
   if (file('creds')) return []
-  subrosa('agent', 'add', name, ...(file('identity') ? ['--renew'] : options))
+  subrosa(realm, 'agent', 'add', name, ...(file('identity') ? ['--renew'] : options))
   return [`added the agent ${name}`]
 }
 
@@ -71,6 +86,21 @@ http: ${JSON.stringify(monitor)}
   return writeIfOther(join(volumes, BROKER_VOLUME), 'broker.conf', text)
 }
 
+/**
+ * Begins the record of a rotation service: once, since one that has lost its record must not begin again unseen.
+ *
+ * @param {string} rotator
+ */
+function beginRecord(rotator) {
+  const begun = join(realm, 'begun', rotator)
+  if (existsSync(begun)) return []
+  const volume = join(volumes, rotator)
+  // An earlier run may have been cut short between the two.
+  if (!existsSync(join(volume, 'rotation', rotator))) subrosa(volume, 'rotator', 'begin')
+  writeIfOther(realm, join('begun', rotator), '')
+  return [`began the record of ${rotator}`]
+}
+
 /** @param {(typeof SHARES)[number]} what */
 function giveShare({ volume, files }) {
   return share(realm, join(volumes, volume), files)
@@ -79,11 +109,12 @@ function giveShare({ volume, files }) {
 /**
  * Runs the command line as a person would.
  *
+ * @param {string} folder that of the realm, or a volume with a part of it
  * @param {...string} args
  */
-function subrosa(...args) {
+function subrosa(folder, ...args) {
   const { status, stderr } = spawnSync(process.execPath, [CLI, ...args], {
-    env: { ...process.env, SUBROSA_REALM: realm },
+    env: { ...process.env, SUBROSA_REALM: folder },
     encoding: 'utf8',
     stdio: ['ignore', 'ignore', 'pipe'],
   })

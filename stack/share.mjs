@@ -1,7 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { SubrosaError } from 'subrosa'
-import { DESCRIPTION, isSecret } from './shares.mjs'
+import { DESCRIPTION, isSecret, NEWEST_PLAN } from './shares.mjs'
 
 /**
  * Gives a volume its files of the realm. Those that it has already stay untouched.
@@ -14,7 +14,9 @@ import { DESCRIPTION, isSecret } from './shares.mjs'
  */
 export function share(realm, folder, files) {
   // The description first: whatever happens next, the volume belongs to this realm.
-  return [DESCRIPTION, ...files].flatMap((file) => writeIfOther(folder, file, read(join(realm, file))))
+  return [DESCRIPTION, ...files]
+    .map((file) => (file === NEWEST_PLAN ? newestPlan(realm) : file))
+    .flatMap((file) => writeIfOther(folder, file, read(join(realm, file))))
 }
 
 /**
@@ -40,6 +42,14 @@ export function writeIfOther(folder, file, text) {
       hint: 'every volume belongs to the user of this container: remove one that does not',
     })
   }
+}
+
+/** @param {string} realm */
+function newestPlan(realm) {
+  const folder = join(realm, dirname(NEWEST_PLAN))
+  const files = existsSync(folder) ? readdirSync(folder) : []
+  const versions = files.filter((file) => /^\d+\.json$/.test(file)).map((file) => Number.parseInt(file, 10))
+  return NEWEST_PLAN.replace('*', String(Math.max(1, ...versions)))
 }
 
 /** @param {string} path */

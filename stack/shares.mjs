@@ -14,12 +14,18 @@ export const BROKER_VOLUME = 'broker'
 /** Where its streams are. */
 export const JETSTREAM_VOLUME = 'jetstream'
 
+/** In place of the file of the newest plan, whose name says its version. */
+export const NEWEST_PLAN = 'plans/*.json'
+
 /** The public description of a realm. Each volume holds it: so a volume of another realm is known as such. */
 export const DESCRIPTION = 'realm.json'
 
+/** The rotation services, of which {@link THRESHOLD} must answer. `subrosa init` makes them, each with this name. */
+export const ROTATORS = ['rotator-1', 'rotator-2', 'rotator-3']
+export const THRESHOLD = 2
+
 /** The agents of this stack, and how `subrosa agent add` is told about them. */
 export const AGENTS = [
-  { name: 'rotator', options: ['--role', 'rotator'] },
   { name: 'orders', options: ['--pub', 'orders.>', '--sub', 'invoices.>'] },
   { name: 'billing', options: ['--pub', 'invoices.>', '--sub', 'orders.>'] },
 ]
@@ -28,15 +34,12 @@ export const AGENTS = [
 export const SHARES = [
   { volume: BROKER_VOLUME, files: ['nats-server.conf', 'tls/server.crt', 'tls/server.key'] },
   { volume: JETSTREAM_VOLUME, files: [] },
-  { volume: 'rotator-1', files: login('rotator') },
-  { volume: 'rotator-2', files: login('rotator') },
-  { volume: 'orders', files: login('orders') },
-  { volume: 'billing', files: login('billing') },
+  ...[...ROTATORS, ...AGENTS.map(({ name }) => name)].map((name) => ({ volume: name, files: login(name) })),
 ]
 
 /** @param {string} agent */
 function login(agent) {
-  return [`agents/${agent}.identity`, `agents/${agent}.creds`, 'tls/ca.crt']
+  return [`agents/${agent}.identity`, `agents/${agent}.creds`, 'tls/ca.crt', NEWEST_PLAN]
 }
 
 /**

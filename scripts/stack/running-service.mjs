@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 
 const STOP_TIMEOUT_MS = 10_000
-/** Longer than the lease of a leader, so that the other rotation service takes over meanwhile. */
+/** Long enough to see that nothing depends on one service. */
 const RESTART_PAUSE_MS = 5000
 
 /**

@@ -42,18 +42,21 @@ export interface CreateRealmOptions {
   readonly port?: number
   /** The folder of the files that the broker reads, where it runs with copies elsewhere. Default: `dir`. */
   readonly brokerDir?: string
+  /** Makes what belongs to the realm besides, such as its rotation services: without it the realm is not whole. */
+  readonly furnish?: (realm: Realm) => Promise<unknown>
   readonly clock?: Clock
 }
 
 /**
- * Makes a realm: its authority, a certificate authority with a server certificate, and a broker's configuration.
+ * Makes a realm: its authority, a certificate authority with a server certificate, and a broker's configuration. Its
+ * rotation services, and the plan that names them, are made by `addRotators`.
  *
  * @throws SubrosaError ERR_SETUP when there is a realm already, or a file cannot be written
  * @throws RangeError when the port or a host is none
  *
  * @example
  * ```ts
- * const realm = await createRealm({ dir: './subrosa-realm' })
+ * const realm = await createRealm({ dir: './subrosa-realm', furnish: (made) => addRotators(made, { count: 3 }) })
  * console.log(realm.key)
  * ```
  */
@@ -90,7 +93,7 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
     account: account.key.publicKey,
     nowMs,
   })
-  await writeAll([
+  const files = [
     // The first file guards the rest: of two that make a realm here at once, one stops.
     { path: paths.authoritySeed, text: `${authority.seedText}\n`, secret: true },
     { path: paths.operatorSeed, text: `${operator.seedText}\n`, secret: true },
@@ -100,9 +103,12 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
     { path: paths.serverCertificate, text: server.certificate, secret: false },
     { path: paths.serverKey, text: server.key, secret: true },
     { path: paths.serverConfig, text: config, secret: false },
+  ]
+  await writeAll(files, async () => {
+    await options.furnish?.(realm)
     // The last file: with it the realm is whole.
-    { path: paths.description, text: formatDescription(realm), secret: false },
-  ])
+    await createFile(paths.description, formatDescription(realm), { secret: false })
+  })
   return realm
 }
 
@@ -157,13 +163,14 @@ interface NewFile {
   readonly secret: boolean
 }
 
-async function writeAll(files: readonly NewFile[]): Promise<void> {
+async function writeAll(files: readonly NewFile[], complete: () => Promise<void>): Promise<void> {
   const written: string[] = []
   try {
     for (const { path, text, secret } of files) {
       await createFile(path, text, { secret })
       written.push(path)
     }
+    await complete()
   } catch (error) {
     // Half a realm is of no use, and would stand in the way of the next try.
     for (const path of written) await rm(path, { force: true })

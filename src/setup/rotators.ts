@@ -1,8 +1,10 @@
+import { rm } from 'node:fs/promises'
 import { systemClock } from '../base/clock.ts'
 import { MAX_PLAN_MS } from '../base/limits.ts'
 import { checkTimes } from '../keys/schedules.ts'
 import { listAgents } from './agent-records.ts'
 import { addAgent, MAX_LIFETIME_MS } from './agents.ts'
+import { agentPaths } from './layout.ts'
 import type { PlanRecord } from './plan-records.ts'
 import { checkTerms, type FirstPlanRequest, majorityOf, makeFirstPlan } from './plans.ts'
 import type { Realm } from './realm.ts'
@@ -19,19 +21,31 @@ export interface RotatorsRequest extends Omit<FirstPlanRequest, 'rotators'> {
 /**
  * Gives a new realm its rotation services: an identity and a login for each, and the first plan, which names them.
  *
- * @throws as addAgent and makeFirstPlan
+ * @throws as addAgent and makeFirstPlan; nothing of it is left then
  *
  * @example
  * ```ts
- * await addRotators(await createRealm({ dir: './subrosa-realm' }), { count: 3, threshold: 2 })
+ * const furnish = (realm: Realm) => addRotators(realm, { count: 3, threshold: 2 })
+ * await createRealm({ dir: './subrosa-realm', furnish })
  * ```
  */
 export async function addRotators(realm: Realm, request: RotatorsRequest = {}): Promise<PlanRecord> {
   checkRotators(request)
   const { count = 1, ...plan } = request
   const rotators: string[] = []
-  for (const name of rotatorNamesOf(count)) rotators.push(await addRotator(realm, name, plan))
-  return makeFirstPlan(realm, { ...plan, rotators })
+  const added: string[] = []
+  try {
+    for (const name of rotatorNamesOf(count)) {
+      rotators.push(await addRotator(realm, name, plan))
+      added.push(name)
+    }
+    return await makeFirstPlan(realm, { ...plan, rotators })
+  } catch (error) {
+    // They are of a realm that does not come about.
+    for (const name of added)
+      for (const path of Object.values(agentPaths(realm.dir, name))) await rm(path, { force: true })
+    throw error
+  }
 }
 
 /** @throws RangeError when {@link addRotators} would refuse the request: nothing has been written then */

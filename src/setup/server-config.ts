@@ -29,7 +29,7 @@ tls {
   timeout: 5
 }
 
-# Where streams are kept. The rotation service needs it when it runs in replicas.
+# Where streams are kept, for agents that use them.
 jetstream {
   store_dir: ${quote(jetStream)}
 }

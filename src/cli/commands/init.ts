@@ -1,5 +1,6 @@
 import { type Command, Option } from 'commander'
 import { realmLayout } from '../../setup/layout.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
 import { createRealm } from '../../setup/realm.ts'
 import { addRotators, checkRotators, type RotatorsRequest, rotatorNamesOf } from '../../setup/rotators.ts'
 import { addEpochOptions, type EpochOptions, timesOf } from '../realm/epoch-options.ts'
@@ -59,8 +60,14 @@ async function init(terminal: Terminal, options: InitOptions): Promise<void> {
   }
   // Before anything is written: a realm that is there is never made again.
   checkRotators(request)
-  const realm = await createRealm({ dir, hosts, port, ...(brokerDir && { brokerDir }) })
-  const { plan } = await addRotators(realm, request)
+  const realm = await createRealm({
+    dir,
+    hosts,
+    port,
+    ...(brokerDir && { brokerDir }),
+    furnish: (made) => addRotators(made, request),
+  })
+  const { plan } = await newestPlan(realm)
   const { serverConfig, authoritySeed } = realmLayout(realm.dir)
   terminal.data(realm.key)
   note(terminal, `made a realm in ${realm.dir}; its key is the line on standard output`)

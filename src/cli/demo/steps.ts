@@ -150,7 +150,8 @@ export async function publish(screen: Screen, { orders, billing, audit, broker }
 /** Keys change while numbered messages flow. */
 export async function rotate(screen: Screen, { orders, billing }: Cast): Promise<void> {
   screen.step('Keys rotate while messages flow')
-  const { epochMs, leadMs, graceMs } = DEMO_TIMES
+  const { periodMs, leadMs, graceMs } = DEMO_TIMES
+  const epochMs = periodMs + leadMs
   screen.say(
     `Epochs last ${epochMs / 1000} s here and overlap by ${leadMs / 1000} s; usual are an hour and five minutes.`,
   )

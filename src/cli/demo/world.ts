@@ -7,18 +7,20 @@ import { silentLog } from '../../base/logger.ts'
 import type { SecureConnection } from '../../bus/connection.ts'
 import { secure } from '../../bus/secure.ts'
 import { loadIdentity } from '../../identity/keyfiles/key-file.ts'
-import { fileRotationStore } from '../../rotation/file-store.ts'
+import { beginRecord, fileRotationStore } from '../../rotation/file-store.ts'
 import { type RotationService, startRotationService } from '../../rotation/service.ts'
 import { addAgent, addBrokerUser } from '../../setup/agents.ts'
-import { agentPaths, realmLayout } from '../../setup/layout.ts'
+import { agentPaths, realmLayout, rotationRecordPath } from '../../setup/layout.ts'
 import { findNatsServer, type NatsServerProgram } from '../../setup/nats-server.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
 import { createRealm, type Realm } from '../../setup/realm.ts'
+import { addRotators, ROTATOR_NAME } from '../../setup/rotators.ts'
 import { type RunningServer, startNatsServer } from '../../setup/run-server.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import { pause } from './checks.ts'
 
 /** Epochs of seconds, so that a rotation can be watched. */
-export const DEMO_TIMES = { epochMs: 3000, leadMs: 1000, graceMs: 1500, tickMs: 500 } as const
+export const DEMO_TIMES = { periodMs: 2000, leadMs: 1000, graceMs: 1500 } as const
 
 const LEAVE_MS = 2000
 const LOOPBACK = '127.0.0.1'
@@ -44,7 +46,11 @@ export class DemoWorld {
     const program = await findNatsServer({ onProgress })
     const folder = await mkdtemp(join(tmpdir(), 'subrosa-demo-'))
     try {
-      const realm = await createRealm({ dir: join(folder, 'realm'), port: await freePort() })
+      const realm = await createRealm({
+        dir: join(folder, 'realm'),
+        port: await freePort(),
+        furnish: (made) => addRotators(made, { times: DEMO_TIMES }),
+      })
       const configPath = realmLayout(realm.dir).serverConfig
       const server = await startNatsServer({ program, configPath, folder })
       return new DemoWorld({ folder, realm, program, server })
@@ -101,14 +107,15 @@ export class DemoWorld {
   }
 
   async startRotation(): Promise<RotationService> {
-    await addAgent(this.realm, { name: 'rotator', pub: [], sub: [], roles: ['rotator'] })
-    const paths = agentPaths(this.realm.dir, 'rotator')
+    const paths = agentPaths(this.realm.dir, ROTATOR_NAME)
+    const record = rotationRecordPath(this.realm.dir, ROTATOR_NAME)
+    beginRecord(record)
     this.#service = await startRotationService(await this.connect(paths.creds), {
       identity: await loadIdentity(`file:${paths.identity}`),
       trust: { authority: this.realm.authority },
-      store: fileRotationStore(realmLayout(this.realm.dir).rotation),
+      plan: (await newestPlan(this.realm)).kept,
+      store: fileRotationStore(record),
       log: silentLog,
-      ...DEMO_TIMES,
     })
     return this.#service
   }
