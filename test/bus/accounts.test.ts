@@ -11,7 +11,7 @@ import { ManualClock } from '../support/clock.ts'
 import { announceCrowd, CROWD } from '../support/crowd.ts'
 import { may } from '../support/identities.ts'
 import { passing, passingUntil } from '../support/passing.ts'
-import { collectStatus, TestRealm } from '../support/realm.ts'
+import { collectStatus, SHORT_EPOCHS, TestRealm } from '../support/realm.ts'
 import { startTestServer } from '../support/server.ts'
 import { failure, until } from '../support/until.ts'
 
@@ -27,17 +27,22 @@ const stream = (account: string, subject: string, more = ''): string =>
 const service = (account: string, subject: string, more = ''): string =>
   `{ service: { account: ${account}, subject: "${subject}" } ${more} }`
 
+/** Pings and queries of an account, as streams: they keep their inbox. */
+const ASKING = [`${P}.ping.*.*`, `${P}.query.*.*.*`]
+const asking = (account: string): readonly string[] => ASKING.map((subject) => stream(account, subject))
+
 /** The smallest sharing of the protocol's subjects by which a realm spans two accounts. The rotation service is in HOME. */
 const HOME: Sharing = {
   exports: [`{ stream: "subrosa.v1.>" }`, `{ service: "subrosa.v1.>" }`],
-  imports: [stream('AWAY', `${P}.query`)],
+  imports: asking('AWAY'),
 }
 const JOINING = [
-  stream('HOME', `${P}.tick`),
   stream('HOME', `${P}.inbox.*`),
   stream('HOME', `${P}.announce.*.*`),
   service('HOME', `${P}.announce.*.*`),
 ]
+/** What makes what is new be asked for at once. */
+const NEWS = [stream('HOME', `${P}.tick`), stream('HOME', `${P}.plan`)]
 /** Handshakes, and what asks for those that were missed. */
 const SESSIONS = [
   service('HOME', `${P}.inbox.*`),
@@ -47,11 +52,11 @@ const SESSIONS = [
   service('HOME', `${P}.handshake.*`),
 ]
 const AWAY: Sharing = {
-  exports: [`{ stream: "${P}.query" }`],
-  imports: [...JOINING, ...SESSIONS],
+  exports: ASKING.map((subject) => `{ stream: "${subject}" }`),
+  imports: [...JOINING, ...NEWS, ...SESSIONS],
 }
 /** What makes news travel at once, and lets AWAY revoke. */
-const FAST = [stream('HOME', `${P}.epoch`), service('HOME', `${P}.revoke`)]
+const FAST = [stream('HOME', `${P}.epoch`), stream('HOME', `${P}.rotate`), service('HOME', `${P}.revoke`)]
 
 function config(accounts: Readonly<Record<string, Sharing>>): string {
   const texts = Object.entries(accounts).map(
@@ -122,12 +127,14 @@ describe.runIf(clientLine === '@nats-io')('a realm in two accounts', () => {
     ['all of the sharing', plus(AWAY, { imports: FAST })],
   ])('goes through a rotation together: %s', async (_what, sharing) => {
     const clock = new ManualClock()
-    realm = await TestRealm.start({ serverConfig: config({ HOME, AWAY: sharing }), clock })
+    realm = await TestRealm.start({
+      serverConfig: config({ HOME, AWAY: sharing }),
+      clock,
+      schedule: SHORT_EPOCHS,
+    })
     home = await passing(clock, realm.agent('home'))
     away = await passing(clock, agentIn(realm, 'AWAY', 'away'))
     const agents = [home, away]
-    clock.advance(1)
-    realm.service?.rotate()
     await passingUntil(clock, 'both have moved', () => agents.every((bus) => bus.epoch === 2), 500)
     await until('both know both', () => agents.every((bus) => names(bus).join() === 'away,home'))
   })
@@ -149,7 +156,10 @@ describe.runIf(clientLine === '@nats-io')('a realm in two accounts', () => {
       since: now,
       until: now + 1e9,
     }
-    nc.publish(`${realm.root}.revoke`, signRevocation(realm.authority, { ...revocation, reason: 'lost' }))
+    nc.publish(
+      `${realm.root}.revoke`,
+      signRevocation(realm.authority, { ...revocation, reason: 'lost', past: 0 }),
+    )
     await until('all have heard', () => events.every((list) => list.some(({ type }) => type === 'revoked')))
     for (const each of [home, away]) expect(names(each)).toEqual(['away', 'home'])
     expect((await failure(() => bus.publish('orders.new', 'x'))).code).toBe('ERR_REVOKED')
@@ -213,7 +223,10 @@ describe.runIf(clientLine === '@nats-io')('a realm in two accounts', () => {
   it('needs queries as a stream: as a service they lose the inbox to which the answer goes', async () => {
     const asService = config({
       HOME: { exports: HOME.exports, imports: [] },
-      AWAY: { exports: [], imports: [...AWAY.imports, service('HOME', `${P}.query`)] },
+      AWAY: {
+        exports: [],
+        imports: [...AWAY.imports, ...ASKING.map((subject) => service('HOME', subject))],
+      },
     })
     realm = await TestRealm.start({ serverConfig: asService })
     const error = await failure(() => agentIn(realm, 'AWAY', 'away', { timeout: 500 }))
@@ -235,7 +248,7 @@ describe.runIf(clientLine === '@nats-io')('a realm in three accounts', () => {
   let realm: TestRealm
   afterEach(() => realm.stop())
 
-  const protocol = [stream('HOME', `${P}.tick`), stream('HOME', `${P}.inbox.*`)]
+  const protocol = [...NEWS, stream('HOME', `${P}.inbox.*`)]
   /** Each account has agents of its own names, and exports what they announce. */
   const members: Readonly<Record<string, string>> = { HOME: 'home', EAST: 'east', WEST: 'west' }
   const byName = (account: string): Sharing => {
@@ -248,14 +261,15 @@ describe.runIf(clientLine === '@nats-io')('a realm in three accounts', () => {
 
   it('works with streams by the names of the agents, and an account cannot announce names of another', async () => {
     const outer = (account: string): Sharing =>
-      plus(byName(account), { exports: [`{ stream: "${P}.query" }`], imports: protocol })
+      plus(byName(account), { exports: AWAY.exports, imports: protocol })
     const clock = new ManualClock()
     realm = await TestRealm.start({
       clock,
+      schedule: SHORT_EPOCHS,
       serverConfig: config({
         HOME: plus(byName('HOME'), {
-          exports: [`{ stream: "${P}.tick" }`, `{ stream: "${P}.inbox.*" }`],
-          imports: [stream('EAST', `${P}.query`), stream('WEST', `${P}.query`)],
+          exports: ['tick', 'plan', 'inbox.*'].map((subject) => `{ stream: "${P}.${subject}" }`),
+          imports: [...asking('EAST'), ...asking('WEST')],
         }),
         EAST: outer('EAST'),
         WEST: outer('WEST'),
@@ -268,8 +282,6 @@ describe.runIf(clientLine === '@nats-io')('a realm in three accounts', () => {
     for (const [account, name] of Object.entries(members)) agents.push(await join(account, name))
     const allKnow = (known: string) => agents.every((bus) => names(bus).join() === known)
     await until('all know all', () => allKnow('east,home,west'))
-    clock.advance(1)
-    realm.service?.rotate()
     await passingUntil(clock, 'all have moved', () => agents.every((bus) => bus.epoch === 2), 500)
     await until('all know all again', () => allKnow('east,home,west'))
     await join('WEST', 'east')
@@ -287,7 +299,7 @@ describe.runIf(clientLine === '@nats-io')('a realm in three accounts', () => {
     const outer = plus(AWAY, {})
     realm = await TestRealm.start({
       serverConfig: config({
-        HOME: { ...HOME, imports: [stream('EAST', `${P}.query`), stream('WEST', `${P}.query`)] },
+        HOME: { ...HOME, imports: [...asking('EAST'), ...asking('WEST')] },
         EAST: outer,
         WEST: outer,
       }),

@@ -14,6 +14,7 @@ import type { NatsLike } from '../../src/bus/nats-like.ts'
 import { secure } from '../../src/bus/secure.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { freePort } from '../setup/running-realm.ts'
 import { collectStatus, TestRealm } from '../support/realm.ts'
 import { until } from '../support/until.ts'
@@ -161,6 +162,8 @@ describe.each([
     service = await startRotationService(await realm.connection({ client: 'nats' }), {
       identity: realm.rotator,
       trust: realm.trust,
+      plan: realm.kept,
+      store: memoryRotationStore(),
     })
     other = await connectOther(realm, port)
     const join = (nc: NatsLike, name: string) =>

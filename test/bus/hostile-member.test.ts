@@ -7,7 +7,7 @@ import type { StatusEvent } from '../../src/bus/status.ts'
 import { signRetirement } from '../../src/keys/announcements.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { engines } from '../crypto/vectors.ts'
-import { servedEpoch } from '../support/crowd.ts'
+import { epochOf } from '../support/crowd.ts'
 import { engine, may } from '../support/identities.ts'
 import { LOW_ORDER } from '../support/low-order.ts'
 import { CAPTURED, collectStatus, TestRealm } from '../support/realm.ts'
@@ -48,7 +48,7 @@ describe.each(engines)(
 
     /** Announces an instance for each of the keys of low order, and waits until alice has them. */
     async function announce(): Promise<void> {
-      const { world, epoch } = await servedEpoch(realm)
+      const { world, epoch } = epochOf(realm)
       const identity = realm.identity('mallory', { permissions: may([], ['orders.>']) })
       const nc = await realm.connection()
       for (const text of LOW_ORDER) {
@@ -128,8 +128,8 @@ describe.each(engines)(
 /** What a member can write into an announcement that holds, or does not: the others are bob and carol, alice sends. */
 describe('a member that announces', () => {
   let realm: TestRealm
-  let world: Awaited<ReturnType<typeof servedEpoch>>['world']
-  let epoch: Awaited<ReturnType<typeof servedEpoch>>['epoch']
+  let world: ReturnType<typeof epochOf>['world']
+  let epoch: ReturnType<typeof epochOf>['epoch']
   let alice: SecureConnection
   let bob: SecureConnection
   let carol: SecureConnection
@@ -140,7 +140,7 @@ describe('a member that announces', () => {
     alice = await realm.agent('alice')
     bob = await realm.agent('bob')
     carol = await realm.agent('carol')
-    ;({ world, epoch } = await servedEpoch(realm))
+    ;({ world, epoch } = epochOf(realm))
     await alice.waitForAudience('orders.all', { atLeast: 2 })
     for (const bus of [bob, carol]) bus.subscribe('orders.all', { callback: (_error, m) => got.push(m) })
     bob.subscribe('orders.ask', { callback: (_error, m) => m.respond(`${m.string()}!`) })

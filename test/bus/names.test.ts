@@ -57,7 +57,14 @@ async function isHeard(
 async function revoke({ publicKey: identity }: Identity): Promise<void> {
   const broker = await realm.connection()
   const now = Date.now()
-  const revocation = { realm: realm.authority.publicKey, identity, since: now, until: now + HOUR, reason: '' }
+  const revocation = {
+    realm: realm.authority.publicKey,
+    identity,
+    since: now,
+    until: now + HOUR,
+    reason: '',
+    past: 0,
+  } as const
   broker.publish(`${realm.root}.revoke`, signRevocation(realm.authority, revocation))
   await broker.flush()
 }

@@ -6,6 +6,7 @@ import { fingerprint } from '../../src/identity/fingerprint.ts'
 import { generateIdentityKey } from '../../src/identity/identity.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { engine, newAuthority, newIdentity } from '../support/identities.ts'
 import { PinnedRealm, selfSigned } from '../support/pinned.ts'
 import { collectStatus } from '../support/realm.ts'
@@ -133,6 +134,7 @@ describe('agents that trust by pins', () => {
       startRotationService(await realm.connection(), {
         identity: usurper,
         trust: { realm: realmKey, pins: { ...everyone, rotator: usurper.publicKey } },
+        store: memoryRotationStore(),
         onEvent: (event) => events.push(event),
       }),
     )
@@ -170,6 +172,7 @@ describe('agents that trust by pins', () => {
         since,
         until: since + 86_400_000,
         reason: 'lost',
+        past: 0,
       },
       rotator.token,
     )
@@ -191,7 +194,8 @@ describe('agents that trust by pins', () => {
       since,
       until: since + 86_400_000,
       reason: 'forged',
-    }
+      past: 0,
+    } as const
     const nc = await realm.connection()
     nc.publish(`subrosa.v1.${realmKey}.revoke`, signRevocation(aliceId, revocation, aliceId.token))
     nc.publish(`subrosa.v1.${realmKey}.revoke`, signRevocation(rotator, revocation))

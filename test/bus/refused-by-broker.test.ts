@@ -3,6 +3,7 @@ import type { SecureConnection } from '../../src/bus/connection.ts'
 import { observeRealm } from '../../src/bus/realm/observe-realm.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { ManualClock } from '../support/clock.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
 import type { LineConnection } from '../support/hostile-line/line-connection.ts'
@@ -220,9 +221,9 @@ describe('a broker that refuses the subscriptions of the protocol', () => {
     await realm.service?.close()
     const service = await startRotationService(
       await realm.connection({ servers: line.url, name: 'rotator' }),
-      { identity: realm.rotator, trust: realm.trust, clock },
+      { identity: realm.rotator, trust: realm.trust, plan: realm.kept, store: memoryRotationStore(), clock },
     )
-    const subject = `${realm.root}.query`
+    const subject = `${realm.root}.ping.*.*`
     refuse(line.connection('rotator'), subject)
     await line.quiet()
     expect(isSubscribed('rotator', subject)).toBe(false)

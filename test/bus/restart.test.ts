@@ -116,14 +116,19 @@ describe('an agent that is killed with SIGKILL and started again', () => {
     expect(slots).toEqual(['0'])
   })
 
-  it('leaves its floor on disk, whatever moment it was killed at', async () => {
+  it('leaves its plan on disk, whatever moment it was killed at', async () => {
     const { child } = await startWorker()
-    await realm.service?.rotate()
+    const first = realm.kept
+    const second = realm.nextPlan()
+    const broker = await realm.connection()
+    broker.publish(`${realm.root}.plan`, second.plan)
+    await broker.flush()
     await child.kill()
     const path = join(folder, 'state', realm.authority.publicKey, 'worker', '0', 'state.json')
-    const { floor } = JSON.parse(readFileSync(path, 'utf8'))
-    expect([1, 2]).toContain(floor.number)
-    expect(floor.hash).toMatch(/^[0-9a-f]{64}$/)
+    const { plan } = JSON.parse(readFileSync(path, 'utf8'))
+    const wires = [first, second].map(({ plan: wire }) => Buffer.from(wire).toString('base64'))
+    expect(wires).toContain(plan.wire)
+    expect(plan.list).toEqual([])
   })
 
   it('answers with keys of its own: what it says afterwards is believed, under its new instance', async () => {

@@ -5,13 +5,14 @@ import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
-import type { RotationOptions } from '../../src/rotation/service.ts'
+import type { Schedule } from '../../src/wire/plans.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { ManualClock } from '../support/clock.ts'
+import { epochOf } from '../support/crowd.ts'
 import { HandRotator } from '../support/hand-rotator.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
-import { collectStatus, type Tapped, TestRealm } from '../support/realm.ts'
-import { announceSubject, HOUR, MINUTE, World } from '../support/statements.ts'
+import { collectStatus, type Tapped, TestRealm, type TestRealmOptions } from '../support/realm.ts'
+import { announceSubject, HOUR, MINUTE } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 
 /** Far above what a join takes, also on a slow machine: the shared clock runs while the network is waited for. */
@@ -22,10 +23,13 @@ let realm: TestRealm
 
 afterEach(() => realm.stop())
 
-async function start(rotation: Partial<RotationOptions> | false = {}): Promise<void> {
+async function start(options: TestRealmOptions = {}): Promise<void> {
   clock = new ManualClock()
-  realm = await TestRealm.start({ clock, rotation })
+  realm = await TestRealm.start({ clock, ...options })
 }
+
+/** Epochs of ten minutes that begin every eight. */
+const SHORT = { periodMs: 8 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE }
 
 const agent = (
   name: Parameters<TestRealm['agent']>[0],
@@ -53,7 +57,7 @@ function expectEachOnce(got: readonly SecureMessage[], count: number): void {
 
 describe('messages that flow while epochs change', () => {
   it('are neither lost nor doubled, and old keys are destroyed', async () => {
-    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    await start({ schedule: SHORT })
     const alice = await agent('alice')
     const bob = await agent('bob')
     await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
@@ -77,9 +81,10 @@ describe('messages that flow while epochs change', () => {
     expect(epochsOf(events, 'destroyed')).toEqual([1, 2, 3, 4])
   })
 
-  it('are neither lost nor doubled in epochs of 2 s, at full speed and in both directions', async () => {
+  it('are neither lost nor doubled in epochs that begin every 1.2 s, at full speed and in both directions', async () => {
     realm = await TestRealm.start({
-      rotation: { epochMs: 2000, leadMs: 800, graceMs: 1000, tickMs: 250 },
+      schedule: { periodMs: 1200, leadMs: 1000, graceMs: 1000 },
+      rotation: { tickMs: 250 },
     })
     const alice = await realm.agent('alice')
     const bob = await realm.agent('bob')
@@ -109,7 +114,7 @@ describe('messages that flow while epochs change', () => {
 
 describe('the keys of an old epoch', () => {
   it('are gone after its grace: what was recorded is for nobody any more', async () => {
-    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    await start({ schedule: SHORT })
     const broker = await realm.connection()
     const alice = await agent('alice')
     const bob = await agent('bob')
@@ -141,12 +146,7 @@ describe('the keys of an old epoch', () => {
 describe('moving over to the next epoch', () => {
   /** An instance that announced itself for the first epoch, and then says nothing more. */
   async function addMute(): Promise<void> {
-    const epochs = await realm.tap(`${realm.root}.epoch`)
-    await realm.service?.rotate()
-    await until('the epoch was seen', () => epochs.length === 1)
-    const world = new World({ like: realm })
-    const bytes = epochs[0]?.data ?? new Uint8Array(0)
-    const epoch = world.chain.accept([bytes], world.chain.peek(bytes), clock.now())
+    const { world, epoch } = epochOf(realm)
     const parsed = world.announcement(realm.identity('mute'), epoch)
     const broker = await realm.connection()
     broker.publish(`${realm.root}.announce.mute.${hex(parsed.announcement.instance)}`, parsed.bytes)
@@ -154,14 +154,14 @@ describe('moving over to the next epoch', () => {
   }
 
   it('waits for an instance that has not announced it, and at the old one’s end goes on without', async () => {
-    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    await start({ schedule: SHORT })
     await addMute()
     const beganAt = clock.now()
     const alice = await agent('alice')
     const bob = await agent('bob')
     await passing(clock, alice.waitForAudience('orders.new', { atLeast: 2, timeout: 60_000 }))
     const got = await inboxOf(bob, 'orders.new')
-    await passingUntil(clock, 'both announced the next one', () => alice.epoch === 3 && bob.epoch === 3, 1000)
+    await passingUntil(clock, 'both announced the next one', () => alice.epoch === 2 && bob.epoch === 2, 1000)
     expect(clock.now()).toBeLessThan(beganAt + 9 * MINUTE)
     const say = async (text: string): Promise<SecureMessage | undefined> => {
       const before = got.length
@@ -169,17 +169,17 @@ describe('moving over to the next epoch', () => {
       await until('it has come', () => got.length === before + 1)
       return got.at(-1)
     }
-    expect((await say('with mute'))?.epoch).toBe(2)
+    expect((await say('with mute'))?.epoch).toBe(1)
     expect(alice.audience('orders.new').some(({ name }) => name === 'mute')).toBe(true)
     await pass(clock, beganAt + 10 * MINUTE - 1 - clock.now(), 5000)
-    expect((await say('with mute'))?.epoch).toBe(2)
+    expect((await say('with mute'))?.epoch).toBe(1)
     clock.advance(1)
-    expect((await say('without'))?.epoch).toBe(3)
+    expect((await say('without'))?.epoch).toBe(2)
     expect(alice.audience('orders.new').some(({ name }) => name === 'mute')).toBe(false)
   })
 
   it('happens as soon as everybody has announced it', async () => {
-    await start({ epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE })
+    await start({ schedule: SHORT })
     const alice = await agent('alice')
     const bob = await agent('bob')
     await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
@@ -215,13 +215,8 @@ describe('an instance that ends', () => {
 })
 
 describe('an epoch that allows only a suite that this version does not have', () => {
-  const later = { suites: [2] }
-
   it('lets nobody join: there is no fallback', async () => {
-    await start(false)
-    await HandRotator.start(realm, {
-      epochs: (world) => [world.epoch(undefined, { ...later, notBefore: clock.now() })],
-    })
+    await start({ schedule: { suites: [2] } })
     const error = await passing(
       clock,
       failure(() => realm.agent('alice', {}, PATIENT)),
@@ -231,24 +226,26 @@ describe('an epoch that allows only a suite that this version does not have', ()
   })
 
   it('ends the sending of a running agent when the last epoch of the old suite ends', async () => {
-    await start(false)
+    await start({ rotation: false })
     const hand = await HandRotator.start(realm)
-    const [first] = hand.epochs
     const alice = await agent('alice')
     await agent('bob')
     await passing(clock, alice.waitForAudience('orders.new', { timeout: 60_000 }))
     const seen = await realm.tapMessages('orders.new')
-    await pass(clock, 50 * MINUTE, 10_000)
-    hand.publishEpoch(hand.world.epoch(first, { ...later, notBefore: clock.now() }))
-    await pass(clock, 2 * MINUTE, 10_000)
+    const [former] = realm.plan.schedules
+    const third = hand.epoch(3)
+    const later = { ...former, first: 3, originMs: third.notBefore, suites: [2] }
+    hand.adopt(realm.nextPlan({ schedules: [former, later] as Schedule[] }))
+    const second = hand.epoch(2)
+    await pass(clock, third.notBefore + 2 * MINUTE - clock.now(), 10_000)
     alice.publish('orders.new', 'in the old epoch, which lasts')
     await until('it was sent', () => seen.length === 1)
-    await pass(clock, 10 * MINUTE, 10_000)
+    await pass(clock, second.notAfter - clock.now(), 10_000)
     const error = await failure(() => alice.publish('orders.new', 'x'))
     expect(['ERR_SUITE', 'ERR_EMPTY_AUDIENCE', 'ERR_STALE']).toContain(error.code)
     await alice.flush()
     expect(seen).toHaveLength(1)
-    expect(alice.epoch).toBe(1)
+    expect(alice.epoch).toBe(2)
   })
 })
 
@@ -273,9 +270,10 @@ describe('a revocation', () => {
       since: clock.now(),
       until: clock.now() + 24 * HOUR,
       reason: 'stolen',
+      past: 0,
     })
     broker.publish(`${realm.root}.revoke`, revocation)
-    const expected = { type: 'revoked', identity: identity.publicKey, reason: 'stolen' }
+    const expected = { type: 'revoked', identity: identity.publicKey, reason: 'stolen', past: 0 }
     await until('all have heard of it', () =>
       [events, bobs].every((all) => all.some(({ type }) => type === 'revoked')),
     )
@@ -300,7 +298,7 @@ describe('a revocation', () => {
     expect(again.code).toBe('ERR_REVOKED')
   })
 
-  it('is in the next epoch: who was away learns it from there', async () => {
+  it('is named by every tick: whoever was away learns of it from there', async () => {
     await start()
     const broker = await realm.connection()
     const alice = await agent('alice')
@@ -313,10 +311,10 @@ describe('a revocation', () => {
       since: clock.now(),
       until: clock.now() + 24 * HOUR,
       reason: 'stolen',
+      past: 0,
     })
     broker.publish(`${realm.root}.revoke`, revocation)
     await until('it acts', () => alice.audience('x').every(({ name }) => name !== 'mallory'))
-    await realm.service?.rotate()
     const late = await agent('late')
     expect(late.audience('x').map(({ name }) => name)).not.toContain('mallory')
     await mallory.close()
@@ -324,23 +322,23 @@ describe('a revocation', () => {
 })
 
 describe('an authority that equivocates', () => {
-  it('shows two agents two epochs of one number: they cannot exchange anything', async () => {
-    await start(false)
+  it('shows two agents two plans of one version: they cannot exchange anything', async () => {
+    await start({ rotation: false })
     const broker = await realm.connection()
-    const begin = { notBefore: clock.now() }
-    const one = await HandRotator.start(realm, {
-      subjectPrefix: 'view.one',
-      epochs: (world) => [world.anchor(undefined, begin)],
+    const first = realm.kept
+    const [schedule] = realm.plan.schedules
+    const other = realm.nextPlan({
+      version: 1,
+      former: undefined,
+      schedules: [{ ...schedule, graceMs: 1 }] as Schedule[],
     })
-    const two = await HandRotator.start(realm, {
-      subjectPrefix: 'view.two',
-      epochs: (world) => [world.anchor(undefined, { ...begin, graceMs: 1 })],
-    })
+    const one = await HandRotator.start(realm, { subjectPrefix: 'view.one', kept: first })
+    const two = await HandRotator.start(realm, { subjectPrefix: 'view.two', kept: other })
     const alice = await agent('alice', { subjectPrefix: 'view.one' })
     const bob = await agent('bob', { subjectPrefix: 'view.two' })
     const events = [collectStatus(alice), collectStatus(bob)]
     const got = await Promise.all([inboxOf(alice, 'talk'), inboxOf(bob, 'talk')])
-    // The broker carries everything across but for the epochs, so that neither notices more than it must.
+    // The broker carries everything across but for the plans, so that neither notices more than it must.
     for (const bytes of one.announcements) two.publish(announceSubject(bytes), bytes)
     for (const bytes of two.announcements) one.publish(announceSubject(bytes), bytes)
     await pass(clock, 5000)
@@ -355,9 +353,11 @@ describe('an authority that equivocates', () => {
     await until('each has heard itself alone', () => got.every((all) => all.length === 1))
     await broker.flush()
     expect(got.map((all) => all.map((m) => m.string()))).toEqual([['of alice'], ['of bob']])
-    // And the other epoch is refused, with an alarm.
-    one.publish('epoch', two.epochs[0]?.bytes ?? new Uint8Array(0))
-    await until('alice reports it', () => events[0]?.some(({ type }) => type === 'rollback') === true)
+    // And the other plan is refused, with an alarm.
+    one.publish('plan', other.plan)
+    const isConflict = (event: StatusEvent): boolean =>
+      event.type === 'error' && (event.error as { readonly code?: string }).code === 'ERR_PLAN_CONFLICT'
+    await until('alice reports it', () => events[0]?.some(isConflict) === true)
     expect(alice.audience('talk').map(({ name }) => name)).toEqual(['alice'])
   })
 })

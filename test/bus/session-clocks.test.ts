@@ -27,7 +27,7 @@ async function start() {
       own.advance(ms)
     },
   }
-  realm = await TestRealm.start({ clock, rotation: { epochMs: 240 * MINUTE } })
+  realm = await TestRealm.start({ clock, schedule: { periodMs: 235 * MINUTE } })
   const alice = await passing(clocks, realm.agent('alice', {}, PATIENT))
   const bob = await passing(clocks, realm.agent('bob', {}, { ...PATIENT, clock: own }))
   await passing(clocks, alice.waitForAudience('orders.new', { timeout: 60_000 }))

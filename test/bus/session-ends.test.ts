@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Clock } from '../../src/base/clock.ts'
 import { SubrosaError } from '../../src/base/errors.ts'
-import { DEFAULT_TICK_MS, MAX_SESSION_MS } from '../../src/base/limits.ts'
+import { MAX_SESSION_MS, PING_INTERVAL_MS, PING_SPREAD_MS } from '../../src/base/limits.ts'
 import type { PublishOptions, SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
@@ -65,7 +65,7 @@ describe('a clock that moves on between two readings', () => {
 
   it('loses no frame where a session ends between them', async () => {
     const clock = new ManualClock()
-    realm = await TestRealm.start({ clock, rotation: { epochMs: 23 * HOUR } })
+    realm = await TestRealm.start({ clock, schedule: { periodMs: 23 * HOUR } })
     const restless = new Restless(clock)
     const alice = await passing(clock, realm.agent('alice', {}, { ...PATIENT, clock: restless }))
     const bob = await passing(clock, realm.agent('bob', {}, PATIENT))
@@ -208,9 +208,9 @@ async function keysOf(bus: SecureConnection, task: () => void): Promise<readonly
 }
 
 describe('the key of a session that nobody publishes in any more', () => {
-  it('is wiped with the first tick after its end', async () => {
+  it('is wiped with the first answer of a rotation service after its end', async () => {
     const clock = new ManualClock()
-    realm = await TestRealm.start({ clock, rotation: { epochMs: 23 * HOUR } })
+    realm = await TestRealm.start({ clock, schedule: { periodMs: 23 * HOUR } })
     const alice = await passing(clock, realm.agent('alice', {}, PATIENT))
     await passing(clock, realm.agent('bob', {}, PATIENT))
     await passing(clock, alice.waitForAudience(SUBJECT, { timeout: 60_000 }))
@@ -222,7 +222,7 @@ describe('the key of a session that nobody publishes in any more', () => {
     expect(keys).toHaveLength(3)
     await pass(clock, MAX_SESSION_MS - 1, 20_000)
     expect(keys.map(isWiped)).toEqual([false, false, false])
-    await pass(clock, 2 * DEFAULT_TICK_MS, 1000)
+    await pass(clock, PING_INTERVAL_MS + PING_SPREAD_MS, 1000)
     await until('they are wiped', () => keys.every(isWiped))
   })
 

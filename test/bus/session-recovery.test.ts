@@ -44,7 +44,7 @@ function agent(name: string, options: AgentOptions = {}): Promise<SecureConnecti
  */
 async function start({ others = [], crowd = 0 }: { others?: readonly string[]; crowd?: number } = {}) {
   clock = new ManualClock()
-  realm = await TestRealm.start({ clock, rotation: { epochMs: 60 * MINUTE } })
+  realm = await TestRealm.start({ clock })
   const line = new Tampering(await realm.connection())
   const alice = await agent('alice')
   const bob = await agent('bob', { over: line.connection })

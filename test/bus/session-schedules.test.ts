@@ -98,7 +98,7 @@ class Network {
   async start(): Promise<void> {
     this.#realm = await TestRealm.start({
       clock: this.clock,
-      rotation: { epochMs: 20 * MINUTE, leadMs: MINUTE },
+      schedule: { periodMs: 20 * MINUTE, leadMs: MINUTE },
     })
     this.#identities = { bob: this.#realm.identity('bob'), carol: this.#realm.identity('carol') }
     this.#broker = await this.#realm.connection()
@@ -272,7 +272,6 @@ class Network {
     }
     if (change === 'rotation') {
       const next = this.#alice.epoch + 1
-      this.#realm.service?.rotate()
       const all = [this.#alice, this.#bob, ...(this.#carol === undefined ? [] : [this.#carol])]
       await passingUntil(
         this.clock,

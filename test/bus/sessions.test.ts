@@ -320,6 +320,7 @@ describe('a change of the audience', () => {
       since: Date.now(),
       until: Date.now() + DAY,
       reason: 'stolen',
+      past: 0,
     })
     const broker = await realm.connection()
     broker.publish(`${realm.root}.revoke`, revocation)
@@ -377,7 +378,7 @@ describe('a change of the audience', () => {
 describe('a session that grows old', () => {
   async function start(skew: number) {
     const clock = new ManualClock()
-    realm = await TestRealm.start({ clock, rotation: { epochMs: 120 * MINUTE } })
+    realm = await TestRealm.start({ clock, schedule: { periodMs: 115 * MINUTE } })
     const skewed: Clock = {
       now: () => clock.now() + skew,
       monotonic: () => clock.monotonic(),
@@ -428,7 +429,7 @@ describe('an epoch that ends in the middle of a session', () => {
     const clock = new ManualClock()
     realm = await TestRealm.start({
       clock,
-      rotation: { epochMs: 10 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE },
+      schedule: { periodMs: 8 * MINUTE, leadMs: 2 * MINUTE, graceMs: MINUTE },
     })
     const alice = await passing(clock, realm.agent('alice', {}, PATIENT))
     const bob = await passing(clock, realm.agent('bob', {}, PATIENT))

@@ -134,6 +134,7 @@ export class SealedWorld {
       since: now,
       until: now + 86_400_000,
       reason: 'stolen',
+      past: 0,
     })
     const nc = await realm.connection()
     nc.publish(`${realm.root}.revoke`, statement)

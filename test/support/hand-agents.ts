@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { expect } from 'vitest'
 import { hex } from '../../src/base/bytes.ts'
+import { STALE_AFTER_MS } from '../../src/base/limits.ts'
 import { type Logger, silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
@@ -15,6 +16,7 @@ import type { Epoch } from '../../src/keys/epochs.ts'
 import { CHANNEL_AUTH, frameLeaf, signBatch } from '../../src/session/session-auth.ts'
 import type { FrameMeta } from '../../src/wire/frame.ts'
 import { encodeHandshake, type Handshake, SessionMode } from '../../src/wire/handshake.ts'
+import { decodeQuery } from '../../src/wire/queries.ts'
 import type { SealedContent, SealedType } from '../../src/wire/sealed.ts'
 import { forgeFrame, headerOf } from '../session/forge-frame.ts'
 import { contentOf } from '../session/pair.ts'
@@ -95,6 +97,8 @@ export class HandRealm {
   /** What bob has read. */
   readonly got: SecureMessage[] = []
   #seq = 0
+  /** When bob has sent each ping, by its nonce: on the monotonic clock of his machine. */
+  readonly #pingedAt: ReadonlyMap<string, number>
 
   /** @param machineOf makes the clocks of bob's machine from everybody's. Default: they are the same */
   static async start(
@@ -114,17 +118,22 @@ export class HandRealm {
     const broker = await realm.connection()
     const hand = await HandRotator.start(realm)
     const epoch = hand.epoch()
-    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000, clock: machine, log }))
+    const over = await realm.connection()
+    const pingedAt = notePings(over, machine)
+    const bob = await passing(clock, realm.agent('bob', {}, { timeout: 120_000, clock: machine, log, over }))
     await until('bob was heard', () => hand.announcements.length > 0)
-    const all = new HandRealm({ clock, machine, realm, hand, broker, epoch, bob })
+    const all = new HandRealm({ clock, machine, realm, hand, broker, epoch, bob, pingedAt })
     bob.subscribe('orders.new', { callback: (_error, m) => all.got.push(m) })
     await bob.flush()
     return all
   }
 
   private constructor(
-    parts: Pick<HandRealm, 'clock' | 'machine' | 'realm' | 'hand' | 'broker' | 'epoch' | 'bob'>,
+    parts: Pick<HandRealm, 'clock' | 'machine' | 'realm' | 'hand' | 'broker' | 'epoch' | 'bob'> & {
+      readonly pingedAt: ReadonlyMap<string, number>
+    },
   ) {
+    this.#pingedAt = parts.pingedAt
     this.clock = parts.clock
     this.machine = parts.machine
     this.realm = parts.realm
@@ -250,6 +259,13 @@ export class HandRealm {
     await passingUntil(this, 'bob is fresh', () => heard.some(({ type }) => type === 'fresh'))
   }
 
+  /** How long bob stays fresh if nothing more is answered, in ms. */
+  get freshForMs(): number {
+    const answered = this.hand.pings.filter(({ isAnswered }) => isAnswered)
+    const sentAt = answered.map(({ nonce }) => this.#pingedAt.get(hex(nonce)) ?? Number.NEGATIVE_INFINITY)
+    return Math.max(...sentAt) + STALE_AFTER_MS - this.machine.monotonic()
+  }
+
   /** Moves the clocks of everybody and of bob's machine on. */
   advance(ms: number): void {
     this.clock.advance(ms)
@@ -357,6 +373,18 @@ export class HandSession {
     const [auth = CHANNEL_AUTH] = signed ? signBatch(engine, leaves, { messageKey, binding }) : []
     return forgeFrame(engine, this.secrets, { header, auth, content })
   }
+}
+
+/** Notes when a client sends which ping from now on. */
+function notePings(nc: NatsConnection, machine: ManualClock): ReadonlyMap<string, number> {
+  const sentAt = new Map<string, number>()
+  const publish = nc.publish.bind(nc)
+  nc.publish = (subject, payload, options) => {
+    if (subject.includes('.ping.') && payload instanceof Uint8Array)
+      sentAt.set(hex(decodeQuery(payload).nonce), machine.monotonic())
+    publish(subject, payload, options)
+  }
+  return sentAt
 }
 
 function handSchedule(graceMs: number) {

@@ -26,8 +26,19 @@ export interface HandRotatorOptions {
   readonly subjectPrefix?: string
   /** Which of the realm's rotators it is. Default: the first. */
   readonly which?: number
+  /** The plan that it serves. Default: the realm's newest. */
+  readonly kept?: KeptPlan
   /** Whose key it signs with, in place of one of the realm's. */
   readonly identity?: Identity
+}
+
+/** A ping that somebody has sent. */
+interface HeardPing {
+  /** In hexadecimal. */
+  readonly instance: string
+  readonly nonce: Uint8Array
+  readonly reply: string
+  readonly isAnswered: boolean
 }
 
 /**
@@ -49,7 +60,7 @@ export class HandRotator {
   /** Everything that was handed over to it alone. */
   readonly handedOver: Uint8Array[] = []
   /** The pings that it heard, whether it answered or not, by the instance that asked. */
-  readonly pings: { readonly instance: string; readonly nonce: Uint8Array; readonly reply: string }[] = []
+  readonly pings: HeardPing[] = []
   /** What its ticks have that others do not. */
   changes: Partial<Tick> = {}
   /** Whether it answers pings, and says every 15 s that it is there. */
@@ -77,8 +88,10 @@ export class HandRotator {
     this.#nc = nc
     this.#realm = realm
     this.identity = identity
-    this.kept = realm.kept
-    this.world = new World({ like: realm })
+    this.kept = options.kept ?? realm.kept
+    this.world = new World({
+      like: { authority: realm.authority, rotators: realm.rotators, kept: this.kept },
+    })
     this.subjects = protocolSubjects(realm.authority.publicKey, options.subjectPrefix)
   }
 
@@ -171,8 +184,9 @@ export class HandRotator {
 
   #takePing({ subject, data, reply }: Heard): void {
     const { nonce } = decodeQuery(data)
-    this.pings.push({ instance: subject.split('.').at(-1) ?? '', nonce, reply })
-    if (this.isTicking) this.send(reply, this.answer(nonce))
+    const isAnswered = this.isTicking
+    this.pings.push({ instance: subject.split('.').at(-1) ?? '', nonce, reply, isAnswered })
+    if (isAnswered) this.send(reply, this.answer(nonce))
   }
 
   #takeQuery({ kind, nonce, cursor }: Query, reply: string): void {

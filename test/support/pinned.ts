@@ -13,6 +13,7 @@ import type { Pin, PinTrust } from '../../src/identity/pins.ts'
 import { SigningKey } from '../../src/identity/signing-key.ts'
 import { issueSelfSignedToken } from '../../src/identity/token.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { engine } from './identities.ts'
 import { CAPTURED } from './realm.ts'
 import { startTestServer, type TestServer } from './server.ts'
@@ -50,6 +51,7 @@ export class PinnedRealm {
     realm.#service = await startRotationService(await realm.connection(), {
       identity: rotator,
       trust: { realm: rotator.publicKey, pins },
+      store: memoryRotationStore(),
       log: silentLog,
     })
     return realm

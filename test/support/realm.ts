@@ -7,11 +7,8 @@ import type { StatusEvent } from '../../src/bus/status.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
-import {
-  type RotationOptions,
-  type RotationService,
-  startRotationService,
-} from '../../src/rotation/service.ts'
+import type { RotationOptions } from '../../src/rotation/options.ts'
+import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { decodePlan, decodeSignedPlan, type Plan, type Schedule } from '../../src/wire/plans.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
@@ -40,6 +37,9 @@ export interface TestRealmOptions {
   /** Options of the rotation services; `false` starts none. */
   readonly rotation?: Partial<RotationOptions> | false
 }
+
+/** A schedule whose epochs change within a few steps of a clock that is moved by hand. */
+export const SHORT_EPOCHS = { periodMs: 180_000, leadMs: 60_000, graceMs: 60_000 } as const
 
 /** Options of an agent, and the connection that it gets where it is not a new one. */
 export interface AgentOptions extends Partial<SecureOptions> {

@@ -150,10 +150,9 @@ describe('a co-recipient', () => {
   })
 
   it('that has frames wait for budget has none of them opened when freshness has ended meanwhile', async () => {
-    all.hand.isTicking = false
-    all.hand.tick()
     await all.join('sync')
-    all.clock.advance(89_999)
+    all.hand.isTicking = false
+    all.clock.advance(all.freshForMs - 1)
     const before = await tenWaiting()
     all.clock.advance(1500)
     expect([count('stale'), all.got.length]).toEqual([10, before])

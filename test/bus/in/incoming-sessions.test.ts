@@ -64,7 +64,7 @@ function incoming(maxBytes = 64 * SMALL) {
     publish: (subject: string, data: Uint8Array) => published.push({ subject, data }),
   } as unknown as NatsLike
   /** Hashes of own announcements, by the kids of their keys. */
-  const own = new Map([[OWN_KID, OWN_HASH]])
+  const own = new Map<Uint8Array, Uint8Array>([[OWN_KID, OWN_HASH]])
   const keyring = {
     announcementOf: (kid: Uint8Array) => own.get(kid),
     ownKeys: () => [...own.keys()].map((kid) => ({ kid })),
@@ -211,7 +211,7 @@ describe('a wall clock that is set', () => {
     for (const ahead of [LIFE_MS + CLOCK_WINDOW_MS, 10 * 60_000, 20 * 60_000, 48 * hours]) {
       const { machine, clock, sessions, accept, last, forgotten } = incoming()
       accept('one')
-      const { sid } = last()
+      const { sid, key } = last()
       machine.jump(ahead)
       // Some handshake is occasion enough to look at all of them.
       accept('two', { sentAtMs: clock.now(), epoch: { ...EPOCH, notAfter: T0 + 100 * hours } })

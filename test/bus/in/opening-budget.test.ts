@@ -142,10 +142,9 @@ describe('what waits for its sender', () => {
     const identity = all.realm.identity('late')
     const changes = { instance, messageKey: keys.publicKey }
     const parsed = hand.world.announcement(identity, epoch, changes, { messageKey: keys.secretKey })
-    hand.isTicking = false
-    hand.tick()
     await all.join('sync')
-    clock.advance(89_000)
+    hand.isTicking = false
+    clock.advance(all.freshForMs - 1000)
     const before = all.rejected
     const got = all.got.length
     const sealed = all.seal({ identity, keys, hash: parsed.hash, instance })

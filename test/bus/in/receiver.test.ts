@@ -97,9 +97,8 @@ describe('a member that seals messages or handshakes by hand', () => {
     'cannot seal in one epoch under what it announced for another, in type %s',
     async (type) => {
       const alice = await all.join('alice')
-      const next = all.hand.world.epoch(all.hand.epochs[0], { notBefore: all.clock.now() })
-      all.hand.publishEpoch(next)
-      const at = all.hand.world.accept(next)
+      const at = all.hand.epoch(2)
+      await all.goTo(at.notBefore)
       const later = await all.join(alice.identity, { at, instance: alice.instance })
       await all.expectRejected(all.seal(later, { type }), 'epoch')
       await all.expectDelivered(all.seal(alice))
@@ -268,9 +267,9 @@ describe.each(modes)('a response in mode %s', (mode) => {
     const request = all.writer(alice, mode)({ reply: '_INBOX.alice.1' })
     all.broker.publish('orders.new', request, { reply: '_INBOX.alice.1' })
     await until('bob was asked', () => all.got.length === 1)
-    const next = all.hand.world.epoch(all.hand.epochs[0], { notBefore: all.clock.now() })
-    all.hand.publishEpoch(next)
-    await all.join(alice.identity, { at: all.hand.world.accept(next), instance: alice.instance })
+    const at = all.hand.epoch(2)
+    await all.goTo(at.notBefore - MINUTE)
+    await all.join(alice.identity, { at, instance: alice.instance })
     expect(all.bob.epoch).toBe(1)
     // A message says its epoch itself, and a session in its handshake, on the inbox of the instance.
     const seen = await all.realm.tap(
