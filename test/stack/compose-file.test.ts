@@ -31,13 +31,14 @@ const lasting = services.filter(({ name }) => name !== 'setup')
 const [setup] = services.filter(({ name }) => name === 'setup')
 
 describe('docker-compose.yml', () => {
-  test('has a broker, two rotation services, two agents and a setup', () => {
+  test('has a broker, three rotation services, two agents and a setup', () => {
     expect(services.map(({ name }) => name).sort()).toEqual([
       'billing',
       'nats',
       'orders',
       'rotator-1',
       'rotator-2',
+      'rotator-3',
       'setup',
     ])
   })

@@ -7,7 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { findNatsServer } from '../../src/setup/nats-server.ts'
 import { spawnCli } from '../cli/run.ts'
 
-const VOLUMES = ['realm', 'broker', 'jetstream', 'rotator-1', 'rotator-2', 'orders', 'billing']
+const ROTATORS = ['rotator-1', 'rotator-2', 'rotator-3']
+const VOLUMES = ['realm', 'broker', 'jetstream', ...ROTATORS, 'orders', 'billing']
 const SHARES = VOLUMES.slice(1)
 const OTHER = `A${'B'.repeat(55)}`
 
@@ -91,7 +92,7 @@ describe('the setup of the stack', () => {
     expect(first).toMatchObject({ code: 0, stdout: `${await realmKey()}\n` })
     expect(first.stderr).not.toContain('error')
     expect(await readdir(join(volumes, 'realm', 'agents'))).toEqual(
-      ['billing', 'orders', 'rotator'].flatMap((name) =>
+      ['billing', 'orders', ...ROTATORS].flatMap((name) =>
         ['creds', 'identity', 'jwt'].map((kind) => `${name}.${kind}`),
       ),
     )
@@ -101,9 +102,11 @@ describe('the setup of the stack', () => {
     const login = (agent: string) => [
       `agents/${agent}.creds`,
       `agents/${agent}.identity`,
+      'plans/1.json',
       'realm.json',
       'tls/ca.crt',
     ]
+    const record = (rotator: string) => [`rotation/${rotator}/lock`, `rotation/${rotator}/revocations`]
     expect(await filesIn(join(volumes, 'broker'))).toEqual([
       'broker.conf',
       'nats-server.conf',
@@ -112,15 +115,15 @@ describe('the setup of the stack', () => {
       'tls/server.key',
     ])
     expect(await filesIn(join(volumes, 'jetstream'))).toEqual(['realm.json'])
-    expect(await filesIn(join(volumes, 'rotator-1'))).toEqual(login('rotator'))
-    expect(await filesIn(join(volumes, 'rotator-2'))).toEqual(login('rotator'))
+    for (const rotator of ROTATORS)
+      expect(await filesIn(join(volumes, rotator))).toEqual([...login(rotator), ...record(rotator)].sort())
     expect(await filesIn(join(volumes, 'orders'))).toEqual(login('orders'))
     expect(await filesIn(join(volumes, 'billing'))).toEqual(login('billing'))
   })
 
   test('writes secrets for their owner only, and none into a public file or its own output', async () => {
     for (const [path, shown] of Object.entries(await snapshot(volumes))) {
-      const isSecret = /\.(seed|key|identity|creds)$/.test(path)
+      const isSecret = /\.(seed|key|identity|creds)$|\/rotation\//.test(path)
       expect(shown.slice(0, 3), path).toBe(isSecret ? '600' : '644')
       if (!isSecret) expect(shown, path).not.toMatch(/\bS[UAO][A-Z2-7]{56}\b|PRIVATE KEY/)
     }
@@ -182,6 +185,41 @@ describe('the setup of the stack', () => {
       'orders/agents/orders.creds',
       'orders/agents/orders.identity',
     ])
+  })
+
+  test('makes a plan of all rotation services, of which two must answer', async () => {
+    const shown = await spawnCli(['plan', 'show', '--json'], { SUBROSA_REALM: join(volumes, 'realm') })
+      .outcome
+    const { version, threshold, rotators } = JSON.parse(shown.stdout)
+    expect({ version, threshold }).toEqual({ version: 1, threshold: 2 })
+    expect(rotators.map(({ name }: { readonly name: string }) => name).sort()).toEqual(ROTATORS)
+  })
+
+  test('hands a newer plan to everybody who goes by one', async () => {
+    const renewal = spawnCli(['plan', 'renew', '--lost', '--timeout', '1s'], {
+      SUBROSA_REALM: join(volumes, 'realm'),
+    })
+    // No broker runs: the plan is made, and not published.
+    expect((await renewal.outcome).stderr).toContain('plan 2 is recorded in')
+    expect(await setup()).toMatchObject({ code: 0 })
+    const plan = await readFile(join(volumes, 'realm', 'plans', '2.json'), 'utf8')
+    for (const name of [...ROTATORS, 'orders', 'billing'])
+      expect(await readFile(join(volumes, name, 'plans', '2.json'), 'utf8'), name).toBe(plan)
+  })
+
+  test('does not begin the record of a rotation service again that has lost it', async () => {
+    await rm(join(volumes, 'rotator-2'), { recursive: true })
+    await mkdir(join(volumes, 'rotator-2'))
+    const { code, stderr } = await setup()
+    expect(code).toBe(0)
+    expect(stderr).not.toContain('began the record')
+    expect(await filesIn(join(volumes, 'rotator-2'))).not.toContain('rotation/rotator-2/revocations')
+  })
+
+  test('notes a record that was begun when it was cut short', async () => {
+    await rm(join(volumes, 'realm', 'begun', 'rotator-3'))
+    expect((await setup()).stderr).toContain('began the record of rotator-3')
+    expect((await setup()).stderr).toContain('nothing has changed')
   })
 
   describe('refuses, and writes nothing,', () => {
