@@ -3,15 +3,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
-import { signEpoch } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
-import type { RotationEvent } from '../../src/rotation/service.ts'
-import { memoryRotationStore } from '../../src/rotation/store.ts'
-import { WireType } from '../../src/wire/preamble.ts'
-import { decodeEpoch, decodeStatement } from '../../src/wire/statements.ts'
+import type { RotationEvent } from '../../src/rotation/events.ts'
 import { ManualClock } from '../support/clock.ts'
-import { engine, may, newIdentity } from '../support/identities.ts'
-import { passing, passingUntil } from '../support/passing.ts'
+import { HandRotator } from '../support/hand-rotator.ts'
+import { may, newIdentity } from '../support/identities.ts'
+import { pass, passing } from '../support/passing.ts'
 import { collectStatus, TestRealm, type TestRealmOptions } from '../support/realm.ts'
 import { failure, until } from '../support/until.ts'
 
@@ -37,19 +34,20 @@ describe('joining a realm', () => {
     return folder
   }
 
-  it('closes a gap of more epochs than one page holds', async () => {
+  it('takes no longer after hundreds of epochs: they follow from the plan', async () => {
     const clock = new ManualClock()
-    await start({ clock })
+    await start({ clock, rotation: false })
+    await HandRotator.start(realm)
     const state = await newFolder()
     const identity = realm.identity('away')
     const first = await passing(clock, realm.agent(identity, {}, { state }))
-    await first.close()
-    for (let i = 0; i < 250; i++) {
-      clock.advance(1)
-      await realm.service?.rotate()
-    }
+    expect(first.epoch).toBe(1)
+    await passing(clock, first.close())
+    clock.jump(250 * 55 * 60_000)
+    const since = clock.monotonic()
     const again = await passing(clock, realm.agent(identity, {}, { state }))
     expect(again.epoch).toBe(251)
+    expect(clock.monotonic() - since).toBeLessThan(2000)
   })
 
   it('works with a clock that is behind, right after an epoch began', async () => {
@@ -92,6 +90,7 @@ describe('joining a realm', () => {
       since: clock.now(),
       until: clock.now() + DAY,
       reason: 'test',
+      past: 0 as const,
     }
     const broker = await realm.connection()
     broker.publish(`${realm.root}.revoke`, signRevocation(identity, revocation, identity.token))
@@ -117,62 +116,33 @@ describe('joining a realm', () => {
     expect(error.message).toContain('in the future')
   })
 
-  it('goes on after a rotator let its token expire: nothing that agents refuse was stored', async () => {
+  it('does not depend on the token of a rotation service: the plan names its key', async () => {
     const clock = new ManualClock()
     await start({ clock, rotation: false })
-    const store = { ...memoryRotationStore(), close: () => {} }
-    const short = newIdentity(realm.authority, 'rotator', {
-      issuedAtMs: clock.now() - 1000,
-      expiresAtMs: clock.now() + 60_000,
-      roles: ['rotator'],
-    })
-    const service = await realm.startService({ identity: short.identity, store })
-    clock.advance(61_000)
-    for (let i = 0; i < 3; i++) await expect(service.rotate()).rejects.toThrow(/expired/)
-    expect(store.load().epochs).toHaveLength(1)
-    service.close()
-    const renewed = newIdentity(realm.authority, 'rotator', {
-      issuedAtMs: clock.now(),
-      roles: ['rotator'],
-      seed: short.seed,
-    })
-    await realm.startService({ identity: renewed.identity, store })
+    await HandRotator.start(realm)
+    clock.jump(400 * DAY - 60_000)
     const agent = await passing(clock, realm.agent('agent'))
-    expect(agent.epoch).toBe(2)
+    expect(agent.planVersion).toBe(1)
   })
 })
 
-describe('an epoch that arrives out of turn', () => {
-  it('raises no alarm: one that leaves a gap waits until a tick names it, an old one is no news', async () => {
+describe('an epoch that a rotation service publishes', () => {
+  it('is compared and believed by nobody', async () => {
     const clock = new ManualClock()
     const realm = await TestRealm.start({ clock, rotation: false })
-    const published = await realm.tap(`${realm.root}.epoch`)
-    await realm.startService()
+    const hand = await HandRotator.start(realm)
     const agent = await passing(clock, realm.agent('agent'))
-    await until('the first epoch was seen', () => published.length === 1)
-    // Its ticks would go on to name the first epoch.
-    realm.service?.close()
     const events = collectStatus(agent)
-    const first = decodeStatement(WireType.epoch, published[0]?.data ?? new Uint8Array(0)).structure
-    const follow = (structure: Uint8Array) => {
-      const epoch = decodeEpoch(structure)
-      return signEpoch(
-        realm.rotator,
-        { ...epoch, number: epoch.number + 1, prevHash: engine.sha256(structure), notBefore: clock.now() },
-        realm.rotator.token,
-      )
-    }
-    const second = follow(first)
-    const third = follow(decodeStatement(WireType.epoch, second).structure)
-    const broker = await realm.connection()
-    broker.publish(`${realm.root}.epoch`, third)
-    broker.publish(`${realm.root}.epoch`, published[0]?.data)
-    broker.publish(`${realm.root}.epoch`, second)
-    await passingUntil(clock, 'the one that follows was accepted', () => agent.epoch === 2, 500)
-    broker.publish(`${realm.root}.epoch`, published[0]?.data)
-    broker.publish(`${realm.root}.epoch`, third)
-    await passingUntil(clock, 'and then the next one', () => agent.epoch === 3, 500)
-    expect(events.filter(({ type }) => type === 'rollback')).toEqual([])
+    const epoch = hand.epoch()
+    hand.notice()
+    hand.notice({ ...epoch, notAfter: clock.now() + 1 })
+    await until('it is reported', () => events.some(({ type }) => type === 'epochDiffers'))
+    expect(events.filter(({ type }) => type === 'epochDiffers')).toEqual([
+      { type: 'epochDiffers', rotator: realm.rotator.publicKey, number: epoch.number },
+    ])
+    await pass(clock, 60_000)
+    expect(agent.epoch).toBe(epoch.number)
+    agent.publish('orders.new', 'x', { to: ['agent'] })
     await realm.stop()
   })
 })
@@ -180,7 +150,8 @@ describe('an epoch that arrives out of turn', () => {
 describe('an agent that only publishes', () => {
   it('can publish at every moment of a rotation', async () => {
     const clock = new ManualClock()
-    const realm = await TestRealm.start({ clock })
+    const schedule = { periodMs: 90_000, leadMs: 60_000, graceMs: 60_000 }
+    const realm = await TestRealm.start({ clock, schedule })
     const sensor = await passing(clock, realm.agent('sensor', { permissions: may(['readings.>'], []) }))
     const reader = await passing(clock, realm.agent('reader', { permissions: may([], ['readings.>']) }))
     await passing(clock, sensor.waitForAudience('readings.1'))
@@ -188,17 +159,13 @@ describe('an agent that only publishes', () => {
     reader.subscribe('readings.>', { callback: (_error, m) => got.push(m.string()) })
     await reader.flush()
     let sent = 0
-    for (let rotation = 0; rotation < 4; rotation++) {
-      const before = sensor.epoch
-      await realm.service?.rotate()
-      for (let second = 0; second < 35; second++) {
-        sensor.publish('readings.1', String(sent++))
-        // Both sides hear of each other in between.
-        await Promise.all([sensor.flush(), reader.flush()])
-        clock.advance(1000)
-      }
-      await until('the sensor has moved on', () => sensor.epoch === before + 1)
+    for (let second = 0; second < 4 * 90; second++) {
+      sensor.publish('readings.1', String(sent++))
+      // Both sides hear of each other in between.
+      await Promise.all([sensor.flush(), reader.flush()])
+      clock.advance(1000)
     }
+    expect(sensor.epoch).toBeGreaterThanOrEqual(4)
     await until('all came', () => got.length === sent)
     await realm.stop()
   })
@@ -225,6 +192,7 @@ describe('a worker', () => {
         since: Date.now(),
         until: Date.now() + DAY,
         reason: 'test',
+        past: 0,
       }),
     )
     await until('bob knows', () => bob.audience('tools.slow').every(({ name }) => name !== 'asker'))
