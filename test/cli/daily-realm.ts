@@ -1,12 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
 import { secure } from '../../src/bus/secure.ts'
 import { engineFor } from '../../src/crypto/engine.ts'
 import { loadIdentity } from '../../src/identity/keyfiles/key-file.ts'
-import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
-import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { issueCreds } from '../../src/setup/broker-login.ts'
 import { agentBrokerPermissions } from '../../src/setup/broker-permissions.ts'
@@ -22,29 +19,21 @@ import { type RunningCommand, spawnCli, start } from './run.ts'
  */
 export class DailyRealm {
   readonly running: RunningRealm
-  readonly #service: RotationService
   readonly #agents: SecureConnection[] = []
 
   static async start(): Promise<DailyRealm> {
     const running = await RunningRealm.create()
     const { realm } = running
-    await addAgent(realm, { name: 'rotator', roles: ['rotator'] })
     await addAgent(realm, { name: 'orders', pub: ['orders.>', 'tools.>', 'alone.>'], sub: ['alone.>'] })
     await addAgent(realm, { name: 'billing', pub: ['orders.>'], sub: ['orders.>', 'tools.>'] })
     await addAgent(realm, { name: 'audit', sub: ['orders.>'] })
     await running.startServer()
-    const service = await startRotationService(await running.login({ agent: 'rotator' }), {
-      identity: await loadIdentity(`file:${agentPaths(realm.dir, 'rotator').identity}`),
-      trust: { authority: realm.authority },
-      store: memoryRotationStore(),
-      log: silentLog,
-    })
-    return new DailyRealm(running, service)
+    await running.startService()
+    return new DailyRealm(running)
   }
 
-  private constructor(running: RunningRealm, service: RotationService) {
+  private constructor(running: RunningRealm) {
     this.running = running
-    this.#service = service
   }
 
   /** The variables under which a command is an agent of this realm. */
@@ -128,7 +117,6 @@ export class DailyRealm {
 
   async stop(): Promise<void> {
     for (const agent of this.#agents) await agent.close().catch(() => {})
-    await this.#service.close()
     await this.running.stop()
   }
 }

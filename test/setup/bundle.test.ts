@@ -6,10 +6,13 @@ import { encodeNkey } from '../../src/identity/nkey.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { formatBundle, parseBundle } from '../../src/setup/bundle.ts'
 import { agentPaths, realmLayout } from '../../src/setup/layout.ts'
-import { createRealm, type Realm } from '../../src/setup/realm.ts'
+import { newestPlan } from '../../src/setup/plan-records.ts'
+import { makeNextPlan } from '../../src/setup/plans.ts'
+import type { Realm } from '../../src/setup/realm.ts'
+import { revokeAgent } from '../../src/setup/revocations.ts'
 import { engine } from '../support/identities.ts'
 import { failure } from '../support/until.ts'
-import { temporaryFolder } from './running-realm.ts'
+import { createWholeRealm, temporaryFolder } from './running-realm.ts'
 
 const SECRET = /S[UAO][A-Z2-7]{56}|PRIVATE KEY|IDENTITY SEED|eyJ/
 
@@ -22,11 +25,10 @@ let strange: string
 let seed: Uint8Array
 beforeAll(async () => {
   folder = await temporaryFolder()
-  realm = await createRealm({ dir: join(folder.path, 'realm'), hosts: ['nats.example.com'] })
-  other = await createRealm({ dir: join(folder.path, 'other') })
+  realm = await createWholeRealm({ dir: join(folder.path, 'realm'), hosts: ['nats.example.com'] })
+  other = await createWholeRealm({ dir: join(folder.path, 'other') })
   seed = engine.randomBytes(32)
   const key = encodeNkey('U', engine.ed25519KeyPair(seed).publicKey)
-  await addAgent(realm, { name: 'rotator', roles: ['rotator'] })
   await addAgent(realm, { name: 'files', mcpServe: true })
   await addAgent(realm, { name: 'laptop', mcpUse: ['files'] })
   await addAgent(realm, { name: 'elsewhere', key })
@@ -61,6 +63,8 @@ describe('a bundle', () => {
       authority: [realm.key],
       server: 'tls://nats.example.com:4222',
       ca: await readFile(realmLayout(realm.dir).caCertificate, 'utf8'),
+      plan: (await newestPlan(realm)).kept,
+      planVersion: 1,
       token: (await readFile(paths.tokens, 'utf8')).trim(),
       claims: expect.objectContaining({ name: 'files', realm: realm.key }),
       identity: await readFile(paths.identity, 'utf8'),
@@ -123,6 +127,17 @@ describe('a bundle', () => {
     expect(bundle.claims).toEqual(claims)
   })
 
+  test('has the newest plan, with all revocations that it names', async () => {
+    const whole = await createWholeRealm({ dir: join(folder.path, 'renewed') })
+    await addAgent(whole, { name: 'files' })
+    await addAgent(whole, { name: 'intern' })
+    const { statement } = await revokeAgent(whole, { name: 'intern' })
+    const { kept } = await makeNextPlan(whole, { renewsSalt: true })
+    const bundle = parseBundle(await formatBundle(whole, 'files'), 'x')
+    expect(bundle).toMatchObject({ plan: kept, planVersion: 2 })
+    expect(bundle.plan.list).toEqual([statement])
+  })
+
   test('is not made for who is not there, and not of files that others can read', async () => {
     expect(await failure(() => formatBundle(realm, 'nobody'))).toMatchObject({
       code: 'ERR_SETUP',
@@ -152,7 +167,7 @@ describe('the reader of bundles', () => {
     ['null', 'null'],
     ['an object of another kind', '{}'],
     ['a file of pins', '{"realm": "U", "pins": {}}'],
-    ['more than its largest size', `{"type": "subrosa bundle", "x": "${'x'.repeat(256 * 1024)}"}`],
+    ['more than its largest size', `{"type": "subrosa bundle", "x": "${'x'.repeat(8 * 1024 * 1024)}"}`],
   ])('refuses %s', async (_what, damaged) => {
     expect(await failure(() => parseBundle(damaged, 'x.subrosa'))).toMatchObject({
       code: 'ERR_SETUP',
@@ -180,15 +195,18 @@ describe('the reader of bundles', () => {
     },
   )
 
-  test.each(['authority', 'server', 'ca', 'identity', 'creds'])('refuses one without %s', async (field) => {
-    expect(await failure(() => parse({ ...fields(), [field]: undefined }))).toMatchObject({
-      message: 'x.subrosa is no bundle, or it is damaged',
-    })
-    for (const value of [null, 7, '', [], {}])
-      expect((await failure(() => parse({ ...fields(), [field]: value }))).message).toMatch(
-        /is no bundle, or it is damaged|this is no identity file/,
-      )
-  })
+  test.each(['authority', 'server', 'ca', 'plan', 'identity', 'creds'])(
+    'refuses one without %s',
+    async (field) => {
+      expect(await failure(() => parse({ ...fields(), [field]: undefined }))).toMatchObject({
+        message: 'x.subrosa is no bundle, or it is damaged',
+      })
+      for (const value of [null, 7, '', [], {}])
+        expect((await failure(() => parse({ ...fields(), [field]: value }))).message).toMatch(
+          /is no bundle, or it is damaged|this is no identity file/,
+        )
+    },
+  )
 
   test.each<[string, () => Record<string, unknown>]>([
     ['a field that nobody knows', () => ({ more: true })],
@@ -222,6 +240,23 @@ describe('the reader of bundles', () => {
       expect(error).toMatchObject({ code: 'ERR_SETUP', message: 'x.subrosa is no bundle, or it is damaged' })
       expect(error.cause).toBeUndefined()
     }
+  })
+
+  test('refuses a plan of another realm, one that was changed, and one with another list', async () => {
+    const { plan } = JSON.parse(text)
+    const changed = `${plan.plan.slice(0, -8)}AAAAAAA=`
+    for (const broken of [JSON.parse(strange).plan, { ...plan, plan: changed }, { ...plan, plan: 'AAAA' }])
+      expect(await failure(() => parse({ ...fields(), plan: broken }))).toMatchObject({
+        code: 'ERR_PLAN_INVALID',
+        message: expect.stringContaining('the plan in x.subrosa does not hold'),
+      })
+    await addAgent(realm, { name: 'intern' })
+    const { statement } = await revokeAgent(realm, { name: 'intern' })
+    const list = [Buffer.from(statement).toString('base64')]
+    expect(await failure(() => parse({ ...fields(), plan: { ...plan, list } }))).toMatchObject({
+      code: 'ERR_PLAN_INVALID',
+      message: 'the list of revocations in x.subrosa is not that of its plan',
+    })
   })
 
   test('refuses an agent that the authority has not signed', async () => {

@@ -26,11 +26,13 @@ import {
 } from '../../src/setup/installed.ts'
 import { agentPaths, realmLayout } from '../../src/setup/layout.ts'
 import { refuseForeign } from '../../src/setup/own-files.ts'
-import { createRealm, openRealm, type Realm } from '../../src/setup/realm.ts'
+import { findPlan } from '../../src/setup/plan-records.ts'
+import { makeNextPlan } from '../../src/setup/plans.ts'
+import { openRealm, type Realm } from '../../src/setup/realm.ts'
 import { ManualClock } from '../support/clock.ts'
 import { engine } from '../support/identities.ts'
 import { failure } from '../support/until.ts'
-import { temporaryFolder } from './running-realm.ts'
+import { createWholeRealm, temporaryFolder } from './running-realm.ts'
 
 const DAY_MS = 86_400_000
 
@@ -43,8 +45,8 @@ let files: Bundle
 let clubLaptop: Bundle
 beforeAll(async () => {
   made = await temporaryFolder()
-  work = await createRealm({ dir: join(made.path, 'work'), hosts: ['nats.example.com'], clock })
-  club = await createRealm({ dir: join(made.path, 'club'), hosts: ['club.example.org'], clock })
+  work = await createWholeRealm({ dir: join(made.path, 'work'), hosts: ['nats.example.com'], clock })
+  club = await createWholeRealm({ dir: join(made.path, 'club'), hosts: ['club.example.org'], clock })
   laptop = await bundleOf(work, 'laptop')
   files = await bundleOf(work, 'files')
   clubLaptop = await bundleOf(club, 'laptop')
@@ -91,6 +93,7 @@ describe('installing a bundle', () => {
     expect(names).toEqual(
       expect.arrayContaining([
         'realm.json',
+        'plans/1.json',
         'tls/ca.crt',
         'agents/laptop.identity',
         'agents/laptop.creds',
@@ -99,6 +102,49 @@ describe('installing a bundle', () => {
     )
     for (const [name, mode, isFolder] of modes) expect(mode, name).toBe(isFolder ? 0o700 : 0o600)
     expect((await stat(home.root)).mode & 0o777).toBe(0o700)
+  })
+
+  describe('with a plan', () => {
+    /** The plan that is installed of a realm. */
+    const installed = async () => (await findPlan(await openRealm(dirOf(realm))))?.plan
+    let realm: Realm
+    let first: Bundle
+    let second: Bundle
+    beforeEach(async () => {
+      realm = await createWholeRealm({ dir: join(folder.path, 'made'), clock })
+      first = await bundleOf(realm, 'laptop')
+      await makeNextPlan(realm, { renewsSalt: true }, { clock })
+      second = parseBundle(await formatBundle(realm, 'laptop'), 'x')
+    })
+
+    test('that is newer takes it over, and goes by no older one again, whatever is replaced', async () => {
+      await install(first)
+      expect(await installed()).toMatchObject({ version: 1 })
+      await install(second)
+      expect(await installed()).toMatchObject({ version: 2 })
+      await install(first, { replace: true })
+      expect(await installed()).toMatchObject({ version: 2 })
+    })
+
+    test('that is another one of the same version is refused, whatever is replaced', async () => {
+      // The authority has signed two, as after a backup of its folder was restored.
+      await rm(join(realm.dir, 'plans', '2.json'))
+      await makeNextPlan(realm, { renewsSalt: true }, { clock })
+      await install(second)
+      const other = parseBundle(await formatBundle(realm, 'laptop'), 'x')
+      for (const replace of [false, true])
+        expect(await failure(() => install(other, { replace }))).toMatchObject({
+          code: 'ERR_PLAN_CONFLICT',
+          message: `the bundle has another plan 2 than is installed of realm ${realm.key}`,
+        })
+      await install(second)
+    })
+
+    test('is not taken from files that somebody else could write', async () => {
+      await install(first)
+      await chmod(join(dirOf(realm), 'plans'), 0o777)
+      expect(await failure(() => findInstalled(home))).toMatchObject({ code: 'ERR_KEY_FILE_PERMISSIONS' })
+    })
   })
 
   test('makes the agent the default, of several the last one', async () => {

@@ -11,6 +11,7 @@ import {
   secure,
   startRotationService,
 } from '../../src/index.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { createIdentity } from '../../src/setup/identities.ts'
 import { agentPaths } from '../../src/setup/layout.ts'
@@ -82,7 +83,6 @@ describe('agents that bring their own keys', () => {
     const running = await RunningRealm.create()
     open.push({ close: () => running.stop() })
     const { realm } = running
-    await addAgent(realm, { name: 'rotator', roles: ['rotator'] })
     await addAgent(realm, { name: 'orders', pub: ['orders.>'], key: pem.publicKey })
     await addAgent(realm, { name: 'billing', sub: ['orders.>'], key: ssh.publicKey })
     await running.startServer()
@@ -91,12 +91,7 @@ describe('agents that bring their own keys', () => {
     const token = (name: string) => `file:${agentPaths(realm.dir, name).tokens}`
     const enter = async (name: string, identity: SecureOptions['identity']) =>
       closeLater(await secure(await running.login({ agent: name }), { identity, trust, state: 'memory' }))
-    closeLater(
-      await startRotationService(await running.login({ agent: 'rotator' }), {
-        identity: await loadIdentity(`file:${agentPaths(realm.dir, 'rotator').identity}`),
-        trust,
-      }),
-    )
+    await running.startService()
     const passphrase = async () => PASSPHRASE
     const billing = await enter(
       'billing',
@@ -122,7 +117,8 @@ describe('agents that bring their own keys', () => {
     await pinKey({ path, name: 'billing', key: ssh.publicKey, sub: ['orders.>'] })
 
     const trust = await loadPins(path)
-    closeLater(await startRotationService(await connection(), { identity: rotator, trust }))
+    const store = memoryRotationStore()
+    closeLater(await startRotationService(await connection(), { identity: rotator, trust, store }))
     const enter = async (identity: SecureOptions['identity']) =>
       closeLater(await secure(await connection(), { identity, trust, state: 'memory' }))
     const passphrase = () => PASSPHRASE

@@ -3,9 +3,15 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node'
+import { silentLog } from '../../src/base/logger.ts'
+import { loadIdentity } from '../../src/identity/keyfiles/key-file.ts'
+import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { agentPaths, realmLayout } from '../../src/setup/layout.ts'
 import { findNatsServer } from '../../src/setup/nats-server.ts'
-import { createRealm, type Realm } from '../../src/setup/realm.ts'
+import { newestPlan } from '../../src/setup/plan-records.ts'
+import { type CreateRealmOptions, createRealm, type Realm } from '../../src/setup/realm.ts'
+import { addRotators, type RotatorsRequest } from '../../src/setup/rotators.ts'
 import { type RunningServer, startNatsServer } from '../../src/setup/run-server.ts'
 
 /** A folder that is removed by `remove()`. */
@@ -24,16 +30,28 @@ export async function freePort(): Promise<number> {
   return address.port
 }
 
+/** A realm's folder as `subrosa init` makes it: with its rotation services, and the plan that names them. */
+export async function createWholeRealm(
+  options: CreateRealmOptions,
+  rotators: RotatorsRequest = {},
+): Promise<Realm> {
+  const { clock } = options
+  const furnish = (realm: Realm) => addRotators(realm, { ...(clock && { clock }), ...rotators })
+  return createRealm({ ...options, furnish })
+}
+
 /** A realm's folder, and the real broker that runs on its configuration as it is. */
 export class RunningRealm {
   readonly folder: string
   readonly realm: Realm
   #server: RunningServer | undefined
   readonly #connections: NatsConnection[] = []
+  readonly #services: RotationService[] = []
 
-  static async create(): Promise<RunningRealm> {
+  static async create(rotators: RotatorsRequest = {}): Promise<RunningRealm> {
     const { path } = await temporaryFolder()
-    return new RunningRealm(path, await createRealm({ dir: join(path, 'realm'), port: await freePort() }))
+    const options = { dir: join(path, 'realm'), port: await freePort() }
+    return new RunningRealm(path, await createWholeRealm(options, rotators))
   }
 
   constructor(folder: string, realm: Realm) {
@@ -67,7 +85,21 @@ export class RunningRealm {
     return connection
   }
 
+  /** Starts a rotation service of the realm, with a record that ends with it. */
+  async startService(name = 'rotator'): Promise<RotationService> {
+    const service = await startRotationService(await this.login({ agent: name }), {
+      identity: await loadIdentity(`file:${agentPaths(this.realm.dir, name).identity}`),
+      trust: { authority: this.realm.authority },
+      plan: (await newestPlan(this.realm)).kept,
+      store: memoryRotationStore(),
+      log: silentLog,
+    })
+    this.#services.push(service)
+    return service
+  }
+
   async stop(): Promise<void> {
+    for (const service of this.#services) await service.close()
     for (const connection of this.#connections) await connection.close()
     await this.stopServer()
     await rm(this.folder, { recursive: true, force: true })
