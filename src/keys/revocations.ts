@@ -50,8 +50,6 @@ export interface HeldList {
   readonly added: readonly VerifiedRevocation[]
   /** Whether it is the list that was named, and all of it is held. */
   readonly isHeld: boolean
-  /** Whether all of it is in the own set too, and so in what {@link RevocationSet.hash} covers. */
-  readonly isOwn: boolean
 }
 
 /** What a set of revocations is made of. */
@@ -72,7 +70,7 @@ export interface RevocationSetOptions {
   readonly keep?: (added: readonly VerifiedRevocation[]) => void
 }
 
-const NOTHING: HeldList = { added: [], isHeld: false, isOwn: false }
+const NOTHING: HeldList = { added: [], isHeld: false }
 
 /**
  * The revocations that an agent or a rotation service knows: the own set, and beside it the last list that each rotation service
@@ -172,12 +170,7 @@ export class RevocationSet {
     const left = isWhole ? this.#lists.replace(rotator, proved) : undefined
     // What was held for another list alone may have room by now.
     if (left !== undefined) this.#takeIn(left)
-    const isHeld = left !== undefined
-    return {
-      added: news.filter((one) => this.#isKnown(one)),
-      isHeld,
-      isOwn: isHeld && proved.every(({ hash }) => this.#own.get(hex(hash)) !== undefined),
-    }
+    return { added: news.filter((one) => this.#isKnown(one)), isHeld: left !== undefined }
   }
 
   /**
@@ -197,6 +190,14 @@ export class RevocationSet {
     if (samePublic(this.#own.hash(now), revocationsHash)) return true
     const list = this.#lists.of(rotator)
     return list !== undefined && samePublic(list.hash(now), revocationsHash)
+  }
+
+  /** Whether every revocation that a verified tick names is in the own set, and so in what {@link hash} covers, and was kept. */
+  owns({ rotator, revocationsHash, now }: NamedRevocations): boolean {
+    if (samePublic(this.#own.hash(now), revocationsHash)) return true
+    const list = this.#lists.of(rotator)
+    if (list === undefined || !samePublic(list.hash(now), revocationsHash)) return false
+    return list.inForce(now).every(({ hash }) => this.#own.get(hex(hash)) !== undefined)
   }
 
   /** Those of the own set in force that a verified tick does not name. None, where what it names is not held. */

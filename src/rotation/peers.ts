@@ -1,6 +1,5 @@
-import { compareBytes, concat, samePublic } from '../base/bytes.ts'
+import { samePublic } from '../base/bytes.ts'
 import { SubrosaError } from '../base/errors.ts'
-import type { HouseClock } from '../base/house-clock.ts'
 import {
   CLOCK_WINDOW_MS,
   JOIN_PING_MS,
@@ -14,36 +13,24 @@ import {
 } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import { ReportLimit } from '../base/report-limit.ts'
-import type { Timers } from '../base/timers.ts'
 import type { DirectorySync } from '../bus/realm/directory-sync.ts'
 import { NamedSets } from '../bus/realm/named-sets.ts'
-import type { PageFetches } from '../bus/realm/page-fetches.ts'
 import type { SentPing } from '../bus/realm/pings.ts'
 import { StatementBudget } from '../bus/realm/statement-budget.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
 import type { HeldPlan } from '../keys/plan.ts'
 import { type ParsedTick, provesNonce, readTick, verifyTick } from '../keys/ticks.ts'
 import { NONCE_BYTES } from '../wire/queries.ts'
 import type { Tick } from '../wire/ticks.ts'
 import { Completeness } from './completeness.ts'
+import type { Parts } from './parts.ts'
 import type { PlanDesk } from './plan-desk.ts'
-import type { ServiceRecord } from './record.ts'
 
 /** In what another rotation service differs: its directory, for minutes; or its plan, which is an older one. */
 export type PeerDifference = 'directory' | 'plan'
 
 /** What following others takes. */
-export interface PeersOptions {
-  readonly engine: CryptoEngine
-  readonly clock: HouseClock
-  readonly timers: Timers
-  /** The own public key. */
-  readonly own: string
-  /** Of this process. */
-  readonly process: Uint8Array
-  readonly record: ServiceRecord
+export interface PeersOptions extends Parts {
   readonly plans: Pick<PlanDesk, 'named'>
-  readonly fetches: Pick<PageFetches, 'begin'>
   /** Asks every rotation service for a tick. */
   readonly ping: (nonce: Uint8Array) => void
   readonly directory: Pick<DirectorySync, 'counted' | 'isKnownRoot'>
@@ -52,7 +39,6 @@ export interface PeersOptions {
   /** This service may speak under the plan now, as far as its revocations go. It is written down. */
   readonly onComplete: () => void
   readonly onDiffers: (rotator: string, what: PeerDifference) => void
-  readonly onError: (error: unknown) => void
 }
 
 /**
@@ -142,7 +128,10 @@ export class Peers {
       return
     }
     if (!this.#isPeer(tick) || !this.#isSigned(parsed)) return
-    if (tick.planVersion < plan.version) this.#isBehind(tick)
+    if (tick.planVersion < plan.version) {
+      plans.named(tick.planVersion, tick.rotator)
+      this.#report(tick.rotator, 'plan')
+    }
     this.#noteTime(tick, asked.sentAtLateMs)
     this.#sets.offer({ tick, askedAtLateMs: asked.sentAtLateMs })
   }
@@ -225,7 +214,8 @@ export class Peers {
     const { directory, clock } = this.#options
     // Where its clock and this one part, one of them leaves out what is over by it and not by others.
     const isTimely = Math.abs(clock.now() - tick.now) <= CLOCK_WINDOW_MS
-    if (isTimely && this.#ownsAll(tick)) {
+    // In the own set, and so on the disk: of what is held some may be beside it.
+    if (isTimely && this.#options.record.revocations.owns(tick)) {
       this.#completeness?.noteAsked(tick.rotator, tick)
       this.look()
     }
@@ -235,26 +225,10 @@ export class Peers {
     }
   }
 
-  /** Whether all that a tick names is in the own set, and so on the disk: of what is held some may be beside it. */
-  #ownsAll(tick: Tick): boolean {
-    const { engine, record } = this.#options
-    const { revocations } = record
-    const beyond = new Set(revocations.beyond(tick))
-    const named = revocations.inForce(tick.now).filter((one) => !beyond.has(one))
-    const hashes = named.map(({ hash }) => hash).sort(compareBytes)
-    return samePublic(engine.sha256(concat(...hashes)), tick.revocationsHash)
-  }
-
   #noteTime({ rotator, now }: Tick, askedAtLateMs: number): void {
     const agrees = Math.abs(this.#options.clock.now() - now) <= CLOCK_WINDOW_MS
     if (agrees) this.#agreed.set(rotator, askedAtLateMs)
     else this.#agreed.delete(rotator)
-  }
-
-  #isBehind({ rotator, planVersion }: Tick): void {
-    const { plans } = this.#options
-    plans.named(planVersion, rotator)
-    this.#report(rotator, 'plan')
   }
 
   #compareRoots({ rotator, directoryRoot }: Tick): void {

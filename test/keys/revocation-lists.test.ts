@@ -81,8 +81,9 @@ describe('the set that a rotation service names', () => {
     const own = world.revocation(bob, { until: T0 + DAY })
     set.add(own, T0)
     expect(set.holds(named(X, []))).toBe(false)
-    expect(hold(X, [])).toEqual({ added: [], isHeld: true, isOwn: true })
+    expect(hold(X, [])).toEqual({ added: [], isHeld: true })
     expect([set.holds(named(X, [])), set.holds(named(Y, []))]).toEqual([true, false])
+    expect([set.owns(named(X, [])), set.owns(named(Y, []))]).toEqual([true, false])
     expect(set.beyond(named(X, [])).map(({ bytes }) => bytes)).toEqual([own])
     expect(set.holds(named(X, list))).toBe(false)
     expect(set.beyond(named(X, list))).toEqual([])
@@ -91,7 +92,7 @@ describe('the set that a rotation service names', () => {
     expect(set.beyond(named(X, list)).map(({ bytes }) => bytes)).toEqual([own])
     expect(set.holds(named(X, [...list, own]))).toBe(true)
     expect(set.beyond(named(X, [...list, own]))).toEqual([])
-    expect(hold(X, list)).toEqual({ added: [], isHeld: true, isOwn: true })
+    expect(hold(X, list)).toEqual({ added: [], isHeld: true })
   })
 
   it('is compared as of the time at which it is named', () => {
@@ -114,7 +115,7 @@ describe('the set that a rotation service names', () => {
     const verify = vi.spyOn(engine, 'verify')
     const list = [world.revocation(alice), world.revocation(bob)]
     for (const sent of [list.slice(0, 1), [...list, world.revocation(world.rotator)], []])
-      expect(set.hold(sent, named(X, list))).toEqual({ added: [], isHeld: false, isOwn: false })
+      expect(set.hold(sent, named(X, list))).toEqual({ added: [], isHeld: false })
     expect(verify).not.toHaveBeenCalled()
     expect(set.all()).toEqual([])
     // In any order, and said twice: it is a set.
@@ -150,9 +151,12 @@ describe('a service and a revoker in the wrong hands', () => {
   it('cannot fill what an agent holds so that it lacks what another service names', () => {
     const junk = mostOfMallory()
     const genuine = signedBy(guard, bob)
-    expect(hold(X, junk)).toMatchObject({ isHeld: true, isOwn: true })
+    expect(hold(X, junk).isHeld).toBe(true)
+    expect(set.owns(named(X, junk))).toBe(true)
     expect(set.take(genuine, T0)).toBeUndefined()
-    expect(hold(Y, [genuine])).toMatchObject({ isHeld: true, isOwn: false, added: [expect.anything()] })
+    expect(hold(Y, [genuine])).toMatchObject({ isHeld: true, added: [expect.anything()] })
+    // What finds no room in the own set is not what this one would name itself.
+    expect([set.holds(named(Y, [genuine])), set.owns(named(Y, [genuine]))]).toEqual([true, false])
     expect([set.isRevoked(bob.claims), set.covers({ ...bob.claims, isRotator: false })]).toEqual([true, true])
     // And goes on to: whatever the first one names next.
     expect(hold(X, mostOfMallory('other')).isHeld).toBe(true)
@@ -170,7 +174,8 @@ describe('a service and a revoker in the wrong hands', () => {
     hold(X, mostOfMallory())
     const [single, listed] = [world.revocation(bob), world.revocation(alice)]
     expect(set.add(single, T0)).toBeDefined()
-    expect(hold(Y, [listed])).toMatchObject({ isHeld: true, isOwn: true })
+    expect(hold(Y, [listed]).isHeld).toBe(true)
+    expect(set.owns(named(Y, [listed]))).toBe(true)
     expect([alice, bob].every(({ claims }) => set.isRevoked(claims))).toBe(true)
     expect(
       set
@@ -231,7 +236,7 @@ describe('the list beside a plan', () => {
     hold(X, mostOfMallory())
     clock.workMs = 1000
     const list = [signedBy(guard, bob)]
-    expect(set.holdPlan(list, plan(list))).toMatchObject({ isHeld: true, isOwn: false })
+    expect(set.holdPlan(list, plan(list)).isHeld).toBe(true)
     const next = [...list, signedBy(guard, alice)]
     expect(set.holdPlan(next, plan(next)).isHeld).toBe(true)
     expect([alice, bob].every(({ claims }) => set.isRevoked(claims))).toBe(true)
