@@ -136,9 +136,12 @@ export const MAX_FETCHED_PAGES = 64
 export const MAX_FETCH_MS = 10_000
 /** How long a page may take, before it is asked for again. */
 export const PAGE_TIMEOUT_MS = 2000
-/** How long an agent leaves a rotation service alone that did not deliver what it names: twice as long each time. */
-export const MIN_FETCH_AGAIN_MS = 5000
-export const MAX_FETCH_AGAIN_MS = 60_000
+/**
+ * How long an agent leaves a rotation service alone that did not deliver what it names, twice as long each time. With the next
+ * ping it is fresh 15 s after whatever stood in the way is gone.
+ */
+export const MIN_FETCH_AGAIN_MS = 2000
+export const MAX_FETCH_AGAIN_MS = 8000
 /** How long an agent without a plan waits for a newer one than the first that came. */
 export const PLAN_CHOICE_MS = 200
 /** Plans of which an agent without one chooses, and pages that bring them. */

@@ -207,7 +207,9 @@ describe('a withheld revocation', () => {
     }
     // As soon as it is let through, they believe it and are fresh again.
     hand.revocations = [revocation]
+    const since = clock.monotonic()
     await passingUntil(clock, 'alice is fresh', () => events.some(({ type }) => type === 'fresh'))
+    expect(clock.monotonic() - since).toBeLessThan(15_000)
     expect(events).toContainEqual({
       type: 'revoked',
       identity: mallory.publicKey,

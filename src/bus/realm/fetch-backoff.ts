@@ -8,8 +8,8 @@ interface Failure {
 }
 
 /**
- * Which rotation services are left alone for a while, since they did not deliver what they had named: for 5 s, and for twice as
- * long each time, up to a minute. Time is passed in.
+ * Which rotation services are left alone for a while, since they did not deliver what they had named: for 2 s, and for twice as
+ * long each time, up to 8 s. Time is passed in.
  */
 export class FetchBackoff {
   readonly #failures = new Map<string, Failure>()

@@ -1,12 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  MAX_UNVERIFIED_PER_AGENT,
-  REPEAT_INTERVAL_MS,
-  REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT,
-} from '../../../src/base/limits.ts'
+import { signOrder } from '../../../src/keys/orders.ts'
 import { HandRealm } from '../../support/hand-agents.ts'
+import { HandRotator } from '../../support/hand-rotator.ts'
 import { pass, passingUntil } from '../../support/passing.ts'
-import { announceSubject, junkAnnouncement, reparse } from '../../support/statements.ts'
+import { collectStatus } from '../../support/realm.ts'
+import { MINUTE, reparse } from '../../support/statements.ts'
+import { until } from '../../support/until.ts'
+
+const SECOND = 1000
 
 let all: HandRealm
 let announced: readonly { readonly data: Uint8Array }[]
@@ -17,48 +18,78 @@ beforeEach(async () => {
 })
 afterEach(() => all.stop())
 
+/** The rotation service is another process, which has heard of nobody. */
+async function restart(): Promise<HandRotator> {
+  all.hand.isTicking = false
+  all.hand.isAnswering = false
+  return HandRotator.start(all.realm)
+}
+
 describe('the announcements of an instance', () => {
-  it('are published again and again: what was lost on the way to anybody is mended', async () => {
-    const [first] = all.hand.announcements
-    await pass(all.clock, REPEAT_INTERVAL_MS - 1000)
-    expect(announced).toEqual([])
-    await pass(all.clock, 4 * REPEAT_INTERVAL_MS)
+  it('are published once for each epoch: what was lost is handed over', async () => {
+    await pass(all.clock, 3 * MINUTE)
     await all.realm.settled()
-    expect(announced.length).toBeGreaterThanOrEqual(3)
-    for (const { data } of announced) expect(Buffer.from(data)).toEqual(Buffer.from(first ?? []))
+    expect(announced).toEqual([])
   })
 
-  it('are not published again once it has retired, while it waits for the server', async () => {
+  it('are handed over to a rotation service that has started again and does not have them', async () => {
+    const [first] = all.hand.announcements
+    const hand = await restart()
+    await passingUntil(all.clock, 'it has it', () => hand.handedOver.length > 0, 500)
+    expect(hand.handedOver).toEqual([first])
+    expect(announced).toEqual([])
+  })
+
+  it('are not handed over where they are held', async () => {
+    await pass(all.clock, 3 * MINUTE)
+    expect(all.hand.handedOver).toEqual([])
+  })
+
+  it('are not handed over once it has retired, while it waits for the server', async () => {
     const closing = all.bob.close()
-    all.clock.advance(2 * REPEAT_INTERVAL_MS)
+    const hand = await restart()
+    all.clock.advance(2 * MINUTE)
     await closing
     await all.realm.settled()
+    expect(hand.handedOver).toEqual([])
     expect(announced.map(({ data }) => reparse(data).announcement.keys)).toEqual([[]])
   })
+})
 
-  it('are published again no more seldom where junk comes in the names of others', async () => {
-    for (let i = 0; i < 5; i++) {
-      const identity = all.realm.identity(`name-${i}`)
-      for (let n = 0; n < MAX_UNVERIFIED_PER_AGENT - 1; n++) {
-        const junk = junkAnnouncement(identity, all.epoch)
-        all.broker.publish(`${all.realm.root}.${announceSubject(junk)}`, junk)
-      }
-    }
-    await all.broker.flush()
+describe('an order for fresh keys', () => {
+  const order = (): Uint8Array =>
+    signOrder(all.realm.authority, {
+      realm: all.realm.authority.publicKey,
+      number: all.epoch.number,
+      epochHash: all.epoch.hash,
+      at: all.clock.now(),
+    })
+
+  it('makes an instance announce itself again, with the time of the order, within half a minute', async () => {
+    const events = collectStatus(all.bob)
+    const at = all.clock.now()
+    all.hand.publish('rotate', order())
     await all.bob.flush()
-    // The first time was chosen before.
-    await passingUntil(all.clock, 'it came again', () => announced.length === 1, 1000)
-    await pass(all.clock, 1.5 * REPEAT_INTERVAL_MS)
-    expect(announced.length).toBe(2)
+    await pass(all.clock, 30 * SECOND)
+    await until('it was announced', () => announced.length === 1)
+    const { announcement } = reparse(announced[0]?.data ?? new Uint8Array(0))
+    expect([announcement.epoch, announcement.seq]).toEqual([all.epoch.number, at])
+    expect(events.filter(({ type }) => type === 'rotated')).toEqual([
+      { type: 'rotated', epoch: all.epoch.number },
+    ])
+    // Others seal to the newest, and what was sealed before is opened still.
+    const mary = await all.join('mary')
+    await all.expectDelivered(all.seal(mary))
+    await all.expectDelivered(all.seal(mary, { to: [all.keyOfBob(all.epoch)] }))
+    expect(events.filter(({ type }) => type === 'clone')).toEqual([])
   })
 
-  it('are published again the more seldom the more of them there are', async () => {
-    const others = (3 * REPEAT_INTERVAL_MS) / REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT
-    for (let i = 0; i < others; i++) await all.join(`agent-${i}`)
-    // The first time was chosen when there was one.
-    await passingUntil(all.clock, 'it came again', () => announced.length === 1, 1000)
-    await pass(all.clock, 1.5 * REPEAT_INTERVAL_MS)
-    expect(announced.length).toBe(1)
-    await passingUntil(all.clock, 'it came once more', () => announced.length === 2, 1000)
+  it('of nobody who may is not followed', async () => {
+    const forged = order()
+    forged[forged.length - 2] = (forged.at(-2) ?? 0) ^ 1
+    all.hand.publish('rotate', forged)
+    await all.bob.flush()
+    await pass(all.clock, 31 * SECOND)
+    expect(announced).toEqual([])
   })
 })

@@ -218,7 +218,7 @@ describe('a higher version that a tick names', () => {
     expect(fetches).toHaveLength(before)
     plans.named(9, keyOf(1))
     expect(fetches).toHaveLength(before + 1)
-    machine.advance(5 * SECOND)
+    machine.advance(2 * SECOND)
     plans.named(9, keyOf(0))
     expect(fetches).toHaveLength(before + 2)
   })
