@@ -51,6 +51,7 @@ export type { AuthorityTrust, TrustOptions } from './identity/trust.ts'
 export type { KeptPlan } from './keys/plan-book.ts'
 export type { EpochTimes } from './keys/schedules.ts'
 export type { RotationEvent } from './rotation/events.ts'
+
 export type { PeerDifference } from './rotation/peers.ts'
 export { type RotationOptions, RotationService, startRotationService } from './rotation/service.ts'
 export {

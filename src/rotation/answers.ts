@@ -9,27 +9,25 @@ import { Timers } from '../base/timers.ts'
 import { Turns } from '../base/turns.ts'
 import type { NatsLike } from '../bus/nats-like.ts'
 import { publishSafely } from '../bus/safely.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
 import { merklePathLength, merkleTree } from '../crypto/merkle.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import type { Asker } from '../keys/subjects.ts'
 import { nonceLeaf, signTick } from '../keys/ticks.ts'
 import { HASH_BYTES } from '../wire/fields.ts'
 import { encodeSignedTick, type SignedTick, type Tick } from '../wire/ticks.ts'
+import type { Parts } from './parts.ts'
 
 /** What a tick says whoever asks. */
 export type TickBody = Omit<Tick, 'leaves' | 'nonceRoot'>
 
 /** What ticks are made with. */
-export interface AnswersOptions {
-  readonly engine: CryptoEngine
+export interface AnswersOptions extends Pick<Parts, 'engine' | 'onError'> {
   readonly identity: Signer
   readonly clock: Clock
   /** The subject of broadcasts. */
   readonly subject: string
   /** Asked right before each signature; `undefined` where this service says nothing. */
   readonly tick: () => TickBody | undefined
-  readonly onError: (error: unknown) => void
 }
 
 interface Ping {

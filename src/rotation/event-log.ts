@@ -1,7 +1,8 @@
-import type { Clock } from '../base/clock.ts'
 import { SubrosaError, type SubrosaErrorCode } from '../base/errors.ts'
+import type { HouseClock } from '../base/house-clock.ts'
 import { LineLimit } from '../base/line-limit.ts'
 import type { Logger } from '../base/logger.ts'
+import { RateLimit } from '../base/rate-limit.ts'
 import { logConnection } from '../bus/event-log.ts'
 import type { RotationEvent } from './events.ts'
 
@@ -11,110 +12,99 @@ interface Refused {
   readonly err: SubrosaError
 }
 
+/** Where events go. */
+export interface RotationEventLogOptions {
+  readonly log: Logger
+  readonly clock: Pick<HouseClock, 'monotonic'>
+  readonly onEvent?: (event: RotationEvent) => void
+}
+
 /**
- * Writes what happens in a rotation service to its log. Anybody with a login sends it statements, so those that it
- * refuses for one reason share lines: see {@link LineLimit}. A logger that throws disturbs nothing.
+ * What happens in a rotation service: written to its log, and handed on to whoever has started it. Anybody with a login sends it
+ * statements, so those that it refuses for one reason share lines: see {@link LineLimit}. A logger or a callback that throws
+ * disturbs nothing: what it was told of has happened.
  */
 export class RotationEventLog {
-  readonly #log: Logger
-  readonly #clock: Pick<Clock, 'monotonic'>
+  readonly #options: RotationEventLogOptions
   readonly #refused = new LineLimit<SubrosaErrorCode, Refused>()
+  readonly #rejections = new RateLimit(1)
 
-  constructor(log: Logger, clock: Pick<Clock, 'monotonic'>) {
-    this.#log = log
-    this.#clock = clock
+  constructor(options: RotationEventLogOptions) {
+    this.#options = options
   }
 
-  /** Logs one event. */
-  write(event: RotationEvent): void {
+  /** Logs an event, and hands it on. */
+  tell(event: RotationEvent): void {
     guard(() => this.#line(event))
+    this.#handOn(event)
   }
 
-  /** Logs that what arrived on a subject of the protocol's was not taken, or could not be. */
+  /** Something went wrong. */
+  error(error: unknown): void {
+    this.tell({ type: 'error', error })
+  }
+
+  /** What arrived on a subject of the protocol's was not taken, or could not be. */
   refused(subject: string, error: unknown): void {
-    guard(() => {
-      if (!isRefusal(error)) return this.#line({ type: 'error', error })
-      const refused = { subject, err: error }
-      const count = this.#refused.admit(error.code, refused, this.#clock.monotonic())
-      if (count !== undefined) this.#logRefused(refused, count)
-    })
+    if (!isRefusal(error)) return this.error(error)
+    const refused = { subject, err: error }
+    const count = this.#refused.admit(error.code, refused, this.#options.clock.monotonic())
+    if (count !== undefined) guard(() => this.#logRefused(refused, count))
+    this.#handOn({ type: 'error', error })
+  }
+
+  /** What arrived was not looked at: that is said once a second. */
+  rejected(reason: 'misrouted' | 'headers', subject: string): void {
+    if (this.#rejections.take(this.#options.clock.monotonic()))
+      this.tell({ type: 'rejected', reason, subject })
   }
 
   /** Logs what the NATS client says about its connection. */
   connection(status: { readonly type: string }): void {
-    guard(() => logConnection(this.#log, status))
+    guard(() => logConnection(this.#options.log, status))
   }
 
   /** Logs the refusals that still wait for their line. */
   end(): void {
-    guard(() => {
-      for (const { latest, count } of this.#refused.takeWaiting()) this.#logRefused(latest, count)
-    })
+    for (const { latest, count } of this.#refused.takeWaiting()) guard(() => this.#logRefused(latest, count))
+  }
+
+  #handOn(event: RotationEvent): void {
+    try {
+      this.#options.onEvent?.(event)
+    } catch (error) {
+      guard(() => this.#line({ type: 'error', error }))
+    }
   }
 
   #logRefused(refused: Refused, count: number): void {
-    this.#log.warn({ event: 'refused', ...refused, count }, 'statements were refused')
+    this.#options.log.warn({ event: 'refused', ...refused, count }, 'statements were refused')
   }
 
-  #line(event: RotationEvent): void {
-    const log = this.#log
-    switch (event.type) {
-      case 'standing':
-        return event.standing === 1
-          ? log.info(
-              { event: 'standing', standing: 1, plan: event.planVersion },
-              'this rotation service counts',
-            )
-          : log.warn(
-              { event: 'standing', standing: 0, plan: event.planVersion },
-              'this rotation service counts for nobody: it hands over what it holds',
-            )
-      case 'plan':
-        return log.info(
-          { event: 'plan', plan: event.version, until: event.until },
-          'a newer plan was taken up',
-        )
-      case 'planEnding':
-        return log.warn(
-          { event: 'planEnding', plan: event.version, until: event.until },
-          'the plan ends soon: subrosa plan renew',
-        )
-      case 'epoch':
-        return log.info(
-          { event: 'epoch', epoch: event.number, notAfter: event.notAfter },
-          'an epoch has begun',
-        )
-      case 'announced':
-        return log.info(
-          { event: 'announced', name: event.name, instance: event.instance, epoch: event.epoch },
-          'an instance has announced keys',
-        )
-      case 'retired':
-        return log.info(
-          { event: 'retired', name: event.name, instance: event.instance },
-          'an instance has retired',
-        )
-      case 'revoked':
-        return log.warn(
-          { event: 'revoked', identity: event.identity, reason: event.reason },
-          'an identity is revoked',
-        )
-      case 'ordered':
-        return log.info({ event: 'ordered', epoch: event.epoch }, 'fresh keys were ordered')
-      case 'peerDiffers':
-        return log.warn(
-          { event: 'peerDiffers', rotator: event.rotator, what: event.what },
-          `another rotation service goes by another ${event.what}`,
-        )
-      case 'rejected':
-        return log.warn(
-          { event: 'rejected', reason: event.reason, subject: event.subject },
-          'an arrival was refused unread',
-        )
-      case 'error':
-        return log.error({ event: 'error', err: event.error }, 'an error in the rotation service')
-    }
+  #line(told: RotationEvent): void {
+    const { log } = this.#options
+    if (told.type === 'error')
+      return log.error({ event: 'error', err: told.error }, 'an error in the rotation service')
+    const { type, ...fields } = told
+    const isBad = BAD.has(type) || (told.type === 'standing' && told.standing === 0)
+    log[isBad ? 'warn' : 'info']({ event: type, ...fields }, TEXTS[type])
   }
+}
+
+/** What an operator should look at. That this service counts for nobody is bad too. */
+const BAD: ReadonlySet<RotationEvent['type']> = new Set(['planEnding', 'revoked', 'peerDiffers', 'rejected'])
+
+const TEXTS: Readonly<Record<Exclude<RotationEvent['type'], 'error'>, string>> = {
+  standing: 'whether this rotation service counts (1), or only hands over what it holds (0)',
+  plan: 'a newer plan was taken up',
+  planEnding: 'the plan ends soon: subrosa plan renew',
+  epoch: 'an epoch has begun',
+  announced: 'an instance has announced keys',
+  retired: 'an instance has retired',
+  revoked: 'an identity is revoked',
+  ordered: 'fresh keys were ordered',
+  peerDiffers: 'another rotation service has another directory, or an older plan',
+  rejected: 'an arrival was refused unread',
 }
 
 /** Whether the fault is with what arrived. Two plans of one version and a record that cannot be written are no such faults. */

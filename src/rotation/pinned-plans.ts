@@ -1,4 +1,3 @@
-import type { HouseClock } from '../base/house-clock.ts'
 import { CLOCK_WINDOW_MS, MAX_PLAN_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Signer } from '../identity/signing-key.ts'
@@ -6,17 +5,16 @@ import { listHash, signPlan } from '../keys/plan.ts'
 import type { KeptPlan } from '../keys/plan-book.ts'
 import { type EpochTimes, firstSchedule, nextSchedules, withoutPast } from '../keys/schedules.ts'
 import type { Plan, Schedule } from '../wire/plans.ts'
+import type { Parts } from './parts.ts'
 import type { ServiceRecord } from './record.ts'
 
 /** Of a plan's life, what is left when the next one is made. */
 const RENEWED_IN_LAST = 1 / 4
 
 /** What plans are made of where the realm goes by pins. */
-export interface PinnedPlansOptions {
-  readonly engine: CryptoEngine
+export interface PinnedPlansOptions extends Pick<Parts, 'engine' | 'clock'> {
   /** The realm's own key. */
   readonly identity: Signer
-  readonly clock: HouseClock
   readonly record: Pick<ServiceRecord, 'plan' | 'revocations'>
   /** How epochs follow each other. */
   readonly times: Partial<EpochTimes>

@@ -1,28 +1,19 @@
 import { copy, samePublic } from '../base/bytes.ts'
-import type { HouseClock } from '../base/house-clock.ts'
 import { CLOCK_WINDOW_MS, PLAN_REPEAT_MS } from '../base/limits.ts'
 import { FetchBackoff } from '../bus/realm/fetch-backoff.ts'
-import type { PageFetches } from '../bus/realm/page-fetches.ts'
 import { StatementBudget } from '../bus/realm/statement-budget.ts'
 import { attempt } from '../bus/safely.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
-import type { Trust } from '../identity/trust.ts'
 import { type HeldPlan, listHash, verifyPlan } from '../keys/plan.ts'
 import type { KeptPlan } from '../keys/plan-book.ts'
 import { decodePlan, decodeSignedPlan } from '../wire/plans.ts'
 import { QueryKind, writePlanCursor } from '../wire/queries.ts'
-import type { ServiceRecord } from './record.ts'
+import type { Parts } from './parts.ts'
 
 /** Whoever has a plan: its maker, while it hands it out, and every service that has taken it up. */
 export const ANYBODY = 'any'
 
 /** What a plan desk works with. */
-export interface PlanDeskOptions {
-  readonly engine: CryptoEngine
-  readonly trust: Trust
-  readonly clock: HouseClock
-  readonly record: ServiceRecord
-  readonly fetches: Pick<PageFetches, 'begin'>
+export interface PlanDeskOptions extends Pick<Parts, 'engine' | 'trust' | 'clock' | 'record' | 'fetches'> {
   /** What the operator has given, such as the newest plan of the realm's folder. */
   readonly ofOperator: KeptPlan | undefined
   /** Publishes a plan for those who go by an older one. */

@@ -1,17 +1,12 @@
-import type { HouseClock } from '../base/house-clock.ts'
 import { PLAN_ENDING_MS, PLAN_ENDING_REPEAT_MS } from '../base/limits.ts'
-import type { Epoch, Epochs } from '../keys/epochs.ts'
+import type { Epoch } from '../keys/epochs.ts'
 import { expiredPlan, type HeldPlan, isExpired } from '../keys/plan.ts'
 import type { Standing } from '../wire/ticks.ts'
-import type { Reports } from './reports.ts'
+import type { Parts } from './parts.ts'
 
 /** What is watched, and who is told. */
-export interface PlanWatchOptions {
-  readonly clock: HouseClock
-  readonly epochs: Pick<Epochs, 'at'>
-  readonly plan: () => HeldPlan | undefined
+export interface PlanWatchOptions extends Pick<Parts, 'clock' | 'epochs' | 'record' | 'events'> {
   readonly standing: () => Standing
-  readonly reports: Pick<Reports, 'tell' | 'error'>
   /** An epoch has begun, and this service counts. */
   readonly onEpoch: (epoch: Epoch) => void
 }
@@ -30,8 +25,7 @@ export class PlanWatch {
 
   /** Looks at the clock, again and again: timers do not see a suspended machine, nor a wall clock that is set. */
   look(): void {
-    const { plan: held } = this.#options
-    const plan = held()
+    const { plan } = this.#options.record
     if (plan === undefined) return
     this.#lookAtStanding(plan)
     this.#lookAtEpoch()
@@ -39,29 +33,29 @@ export class PlanWatch {
   }
 
   #lookAtStanding({ version: planVersion }: HeldPlan): void {
-    const { standing: standingNow, reports } = this.#options
+    const { standing: standingNow, events } = this.#options
     const standing = standingNow()
     if (this.#said?.standing === standing && this.#said.planVersion === planVersion) return
     this.#said = { standing, planVersion }
-    reports.tell({ type: 'standing', standing, planVersion })
+    events.tell({ type: 'standing', standing, planVersion })
   }
 
   #lookAtEpoch(): void {
-    const { clock, epochs, standing, reports, onEpoch } = this.#options
+    const { clock, epochs, standing, events, onEpoch } = this.#options
     const nowMs = clock.now()
     const epoch = epochs.at(nowMs)
     if (standing() !== 1 || epoch === undefined || epoch === this.#epoch || epoch.notBefore > nowMs) return
     this.#epoch = epoch
-    reports.tell({ type: 'epoch', number: epoch.number, notAfter: epoch.notAfter })
+    events.tell({ type: 'epoch', number: epoch.number, notAfter: epoch.notAfter })
     onEpoch(epoch)
   }
 
   #lookAtEnd(plan: HeldPlan): void {
-    const { clock, reports } = this.#options
+    const { clock, events } = this.#options
     const { version, until } = plan
     const nowMs = clock.now()
     if (isExpired(plan, nowMs)) {
-      if (this.#expired !== plan) reports.error(expiredPlan(plan))
+      if (this.#expired !== plan) events.error(expiredPlan(plan))
       this.#expired = plan
       return
     }
@@ -69,6 +63,6 @@ export class PlanWatch {
     const isSaid = monotonicMs - this.#saidEndingAt < PLAN_ENDING_REPEAT_MS
     if (until - nowMs > PLAN_ENDING_MS || isSaid) return
     this.#saidEndingAt = monotonicMs
-    reports.tell({ type: 'planEnding', version, until })
+    events.tell({ type: 'planEnding', version, until })
   }
 }

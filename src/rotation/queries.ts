@@ -99,6 +99,7 @@ export class QueryDesk {
 
   /** Answers a question, now or when its asker's turn comes. It is ignored where too many wait. */
   take(query: Query, asker: Asker): void {
+    if (query.kind === QueryKind.tick) return
     if (this.#mayAnswer(asker)) return this.#answer(query, asker)
     if (this.#waiting.size >= MAX_WAITING) return
     this.#waiting.add(asker.name, { query, asker })
@@ -143,21 +144,19 @@ export class QueryDesk {
 
   #answer(query: Query, asker: Asker): void {
     const { nonce, kind, cursor } = query
+    const { take, onError } = this.#sources
     try {
-      if (kind === QueryKind.handOver) return this.#takeHandedOver(cursor, asker)
-      if (kind === QueryKind.tick) return
+      if (kind === QueryKind.handOver) {
+        this.#spend(asker, cursor?.length ?? 0)
+        if (cursor !== undefined) take(cursor, asker)
+        return
+      }
       const bytes = encodePage({ nonce, kind, ...this.#page(query) })
       this.#spend(asker, bytes.length)
-      publishSafely(this.#nc, asker.inbox, { bytes, onError: this.#sources.onError })
+      publishSafely(this.#nc, asker.inbox, { bytes, onError })
     } catch (error) {
-      this.#sources.onError(error)
+      onError(error)
     }
-  }
-
-  #takeHandedOver(statement: Uint8Array | undefined, asker: Asker): void {
-    if (statement === undefined) return
-    this.#spend(asker, statement.length)
-    this.#sources.take(statement, asker)
   }
 
   #spend(asker: Asker, bytes: number): void {

@@ -1,22 +1,17 @@
 import { SubrosaError } from '../base/errors.ts'
-import type { HouseClock } from '../base/house-clock.ts'
 import { CLOCK_WINDOW_MS, FORGOTTEN_AFTER_MS } from '../base/limits.ts'
-import type { CryptoEngine } from '../crypto/engine.ts'
-import type { Trust } from '../identity/trust.ts'
 import type { HeldPlan } from '../keys/plan.ts'
 import { PlanBook } from '../keys/plan-book.ts'
 import { RevocationSet, type VerifiedRevocation } from '../keys/revocations.ts'
 import { decodePlan, decodeSignedPlan } from '../wire/plans.ts'
 import { WireType } from '../wire/preamble.ts'
 import { decodeRevocation, decodeStatement } from '../wire/statements.ts'
+import type { Parts } from './parts.ts'
 import type { HandedPlan } from './queries.ts'
 import type { RotationStore } from './store.ts'
 
 /** What a record is made of. */
-export interface ServiceRecordOptions {
-  readonly engine: CryptoEngine
-  readonly trust: Trust
-  readonly clock: HouseClock
+export interface ServiceRecordOptions extends Pick<Parts, 'engine' | 'trust' | 'clock'> {
   readonly store: RotationStore
   /** Called with each revocation that has just been written down. */
   readonly onRevoked: (revocation: VerifiedRevocation) => void

@@ -1,47 +1,40 @@
-// Over 300 lines: one service with all that it is made of, and every door through which something comes to it.
+// Over 300 lines: one service with all that it is made of, best seen in one place.
 
-import { hex } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { HouseClock } from '../base/house-clock.ts'
-import { DEFAULT_TICK_MS, MAX_DIRECTORY_CACHE_BYTES, MAX_ORDERS_PER_SECOND } from '../base/limits.ts'
+import { DEFAULT_TICK_MS } from '../base/limits.ts'
 import { type Logger, warningLog } from '../base/logger.ts'
-import { RateLimit } from '../base/rate-limit.ts'
 import { SteadyTime } from '../base/steady-time.ts'
 import { assertDelay, Timers } from '../base/timers.ts'
-import type { NatsLike, NatsMessage } from '../bus/nats-like.ts'
-import { DirectorySync } from '../bus/realm/directory-sync.ts'
-import { HashLookups } from '../bus/realm/hash-lookups.ts'
+import type { NatsLike } from '../bus/nats-like.ts'
 import { PageFetches } from '../bus/realm/page-fetches.ts'
 import { attempt, publishSafely } from '../bus/safely.ts'
-import { StandingSubscription } from '../bus/standing-subscription.ts'
-import { type CryptoEngine, type EngineName, engineFor } from '../crypto/engine.ts'
+import { type EngineName, engineFor } from '../crypto/engine.ts'
 import type { Identity } from '../identity/identity.ts'
 import { Trust, type TrustOptions } from '../identity/trust.ts'
-import type { VerifiedAnnouncement } from '../keys/announcements.ts'
-import { Directory } from '../keys/directory.ts'
-import { type Epoch, Epochs } from '../keys/epochs.ts'
+import { Epochs } from '../keys/epochs.ts'
 import { signNotice } from '../keys/notices.ts'
-import { OrdersFollowed, peekOrder, verifyOrder } from '../keys/orders.ts'
 import { type HeldPlan, isExpired } from '../keys/plan.ts'
 import type { KeptPlan } from '../keys/plan-book.ts'
 import type { VerifiedRevocation } from '../keys/revocations.ts'
 import type { EpochTimes } from '../keys/schedules.ts'
-import { type Asker, askerOf, type ProtocolSubjects, protocolSubjects, rid } from '../keys/subjects.ts'
+import { protocolSubjects, rid } from '../keys/subjects.ts'
 import { HASH_BYTES } from '../wire/fields.ts'
-import { WireType, wireType } from '../wire/preamble.ts'
-import { decodeQuery, encodeQuery, type Query, QueryKind, readPlanCursor } from '../wire/queries.ts'
+import { encodeQuery, type Query, QueryKind } from '../wire/queries.ts'
 import { PROCESS_BYTES } from '../wire/ticks.ts'
 import { Answers, type TickBody } from './answers.ts'
+import { Doors } from './doors.ts'
+import { RotationEventLog } from './event-log.ts'
 import type { RotationEvent } from './events.ts'
-import { Listing } from './listing.ts'
+import type { Parts } from './parts.ts'
 import { Peers } from './peers.ts'
 import { pinnedPlan } from './pinned-plans.ts'
 import { ANYBODY, PlanDesk } from './plan-desk.ts'
 import { PlanWatch } from './plan-watch.ts'
 import { QueryDesk } from './queries.ts'
 import { ServiceRecord } from './record.ts'
-import { Reports } from './reports.ts'
+import { ServiceDirectory } from './service-directory.ts'
 import type { RotationStore } from './store.ts'
 
 /** Options of {@link startRotationService}. */
@@ -53,7 +46,7 @@ export interface RotationOptions {
   readonly store: RotationStore
   /**
    * The newest plan that the operator knows, with its list. A service whose record has no plan yet takes none from the broker.
-   * Under pins the service signs its own: then it is what another record of it held last.
+   * Under pins the service signs its own: then it is the last one that it had signed, where its record is lost.
    */
   readonly plan?: KeptPlan
   /** Default: libsodium where it loads, or what the environment variable `SUBROSA_ENGINE` says. */
@@ -75,8 +68,6 @@ export interface RotationOptions {
 
 const LOOK_MS = 1000
 const HOUR_MS = 3_600_000
-/** How long a service that has started may take more of a core to verify announcements: those of its cache, and of its peers. */
-const CATCH_UP_MS = 30_000
 const NO_ROOT = new Uint8Array(HASH_BYTES)
 
 /**
@@ -93,131 +84,94 @@ const NO_ROOT = new Uint8Array(HASH_BYTES)
 export class RotationService {
   readonly #nc: NatsLike
   readonly #options: RotationOptions
-  readonly #identity: Identity
-  readonly #engine: CryptoEngine
-  readonly #trust: Trust
-  readonly #clock: HouseClock
-  readonly #subjects: ProtocolSubjects
-  readonly #process: Uint8Array
-  readonly #reports: Reports
-  readonly #timers: Timers
-  readonly #record: ServiceRecord
+  readonly #parts: Parts
   readonly #steady: SteadyTime
-  readonly #epochs: Epochs
-  readonly #directory: Directory
-  readonly #listing: Listing
-  readonly #fetches: PageFetches
-  readonly #sync: DirectorySync
+  readonly #directory: ServiceDirectory
   readonly #plans: PlanDesk
   readonly #peers: Peers
   readonly #answers: Answers
   readonly #desk: QueryDesk
   readonly #watch: PlanWatch
-  readonly #orders = new OrdersFollowed()
-  readonly #verifiedOrders = new RateLimit(MAX_ORDERS_PER_SECOND)
-  #subscriptions: readonly StandingSubscription[] = []
+  readonly #doors: Doors
   #forgotAt = 0
-  #cachedBytes = 0
+  #isChanged = false
   #isClosed = false
 
   /** Use {@link startRotationService}. */
   constructor(nc: NatsLike, options: RotationOptions) {
-    const { identity, clock = systemClock, log = warningLog, onEvent = () => {}, store } = options
-    const onError = (error: unknown): void => this.#reports.error(error)
-    this.#nc = nc
-    this.#options = options
-    this.#identity = identity
-    this.#engine = engineFor(options.engine)
-    this.#trust = new Trust(this.#engine, options.trust)
-    this.#clock = new HouseClock(clock, onError)
-    this.#subjects = protocolSubjects(this.#trust.realm, options.subjectPrefix)
-    this.#process = this.#engine.randomBytes(PROCESS_BYTES)
-    this.#reports = new Reports({ log, clock: this.#clock, onEvent })
-    this.#timers = new Timers(this.#clock, onError)
-    const parts = {
-      engine: this.#engine,
-      trust: this.#trust,
-      clock: this.#clock,
-      timers: this.#timers,
+    const { identity, store, clock: machine = systemClock, log = warningLog, onEvent = () => {} } = options
+    const onError = (error: unknown): void => events.error(error)
+    const engine = engineFor(options.engine)
+    const trust = new Trust(engine, options.trust)
+    const clock = new HouseClock(machine, onError)
+    const events = new RotationEventLog({ log, clock, onEvent })
+    const subjects = protocolSubjects(trust.realm, options.subjectPrefix)
+    const timers = new Timers(clock, onError)
+    const process = engine.randomBytes(PROCESS_BYTES)
+    const steady = new SteadyTime(clock)
+    const latest = (): number => steady.lowest()
+    const parts: Parts = {
+      engine,
+      trust,
+      clock,
+      timers,
+      subjects,
+      own: identity.publicKey,
+      process,
+      record: new ServiceRecord({ engine, trust, clock, store, onRevoked: (one) => this.#revoked(one) }),
+      epochs: new Epochs({ engine, latest }),
+      fetches: new PageFetches({ engine, clock, timers, ask: (...of) => this.#ask(...of) }),
+      events,
       onError,
     }
-    this.#record = new ServiceRecord({ ...parts, store, onRevoked: (one) => this.#revoked(one) })
-    const { revocations } = this.#record
-    this.#steady = new SteadyTime(this.#clock)
-    const latest = (): number => this.#steady.lowest()
-    this.#epochs = new Epochs({ engine: this.#engine, latest })
-    this.#directory = new Directory({
-      ...parts,
-      epochs: this.#epochs,
-      revocations,
-      latest,
-      passesOn: true,
-      onClone: () => {},
-      onLeftOut: () => {},
-      onVerified: (verified, bytes) => this.#verified(verified, bytes),
-    })
-    this.#listing = new Listing({ clock: this.#clock, directory: this.#directory })
-    this.#fetches = new PageFetches({ ...parts, ask: (rotator, query) => this.#ask(rotator, query) })
-    this.#sync = new DirectorySync({
-      ...parts,
-      fetches: this.#fetches,
-      lookups: new HashLookups({
-        fetches: this.#fetches,
-        rotators: () => [],
-        isHeld: () => false,
-        onStatement: () => {},
-      }),
-      handOver: { restarted: () => {}, check: () => {} },
-      directory: this.#directory,
-      rotators: () => this.#record.plan?.rotators ?? [],
-      own: () => [],
-      onChanged: () => {},
-    })
+    const { record } = parts
+    const directory = new ServiceDirectory({ ...parts, latest, store })
+    this.#nc = nc
+    this.#options = options
+    this.#parts = parts
+    this.#steady = steady
+    this.#directory = directory
     this.#plans = new PlanDesk({
       ...parts,
-      record: this.#record,
-      fetches: this.#fetches,
       ofOperator: options.plan,
-      publish: (plan) => this.#publish(this.#subjects.plan, plan),
+      publish: (plan) => this.#publish(subjects.plan, plan),
       onPlan: (plan) => this.#takeUp(plan),
+      onError: (error) => events.refused(subjects.plan, error),
     })
     this.#peers = new Peers({
       ...parts,
-      own: identity.publicKey,
-      process: this.#process,
-      record: this.#record,
       plans: this.#plans,
-      fetches: this.#fetches,
-      ping: (nonce) => this.#ping(nonce),
-      directory: this.#sync,
-      directoryRoot: () => this.#listing.root(),
-      onComplete: () => this.#spoken(),
-      onDiffers: (rotator, what) => this.#reports.tell({ type: 'peerDiffers', rotator, what }),
+      ping: (nonce) => this.#publish(subjects.ping(identity.name, process), pingOf(nonce)),
+      directory: directory.sync,
+      directoryRoot: () => directory.listing.root(),
+      onComplete: () => this.#changed(),
+      onDiffers: (rotator, what) => events.tell({ type: 'peerDiffers', rotator, what }),
     })
-    this.#answers = new Answers(nc, {
-      ...parts,
-      identity,
-      subject: this.#subjects.tick,
-      tick: () => this.#tick(),
-    })
+    const tick = (): TickBody | undefined => this.#tick()
+    this.#answers = new Answers(nc, { ...parts, identity, subject: subjects.tick, tick })
     this.#desk = new QueryDesk(nc, {
       ...parts,
       isServing: () => this.standing === 1,
-      announcements: (from) =>
-        this.#directory.proven(this.#clock.now(), from, (...of) => this.#listing.isSilent(...of)),
-      byHash: (hashes) => this.#directory.bytesOf(hashes),
-      revocations: () => revocations.inForce(this.#clock.now()).map(({ bytes }) => bytes),
-      plan: (version) => this.#record.planOf(version),
-      buckets: () => this.#listing.buckets(),
-      take: (statement, asker) => this.#takeHandedOver(statement, asker),
+      announcements: (from) => directory.from(from),
+      byHash: (hashes) => directory.bytesOf(hashes),
+      revocations: () => record.revocations.inForce(clock.now()).map(({ bytes }) => bytes),
+      plan: (version) => record.planOf(version),
+      buckets: () => directory.listing.buckets(),
+      take: (statement, asker) => this.#doors.takeHandedOver(statement, asker),
+      onError: (error) => events.refused(subjects.queriesTo('*'), error),
     })
     this.#watch = new PlanWatch({
-      clock: this.#clock,
-      epochs: this.#epochs,
-      plan: () => this.#record.plan,
+      ...parts,
       standing: () => this.standing,
-      reports: this.#reports,
-      onEpoch: (epoch) => this.#begin(epoch),
+      onEpoch: (epoch) => this.#publish(subjects.epoch, signNotice(identity, epoch, this.planVersion)),
+    })
+    this.#doors = new Doors(nc, {
+      ...parts,
+      directory,
+      plans: this.#plans,
+      peers: this.#peers,
+      answers: this.#answers,
+      desk: this.#desk,
     })
   }
 
@@ -226,32 +180,30 @@ export class RotationService {
    * plan yet, the plan has ended or does not name it, or an authority has revoked it.
    */
   get standing(): 0 | 1 {
-    const { plan, revocations } = this.#record
-    const { publicKey } = this.#identity
-    if (plan?.rotators.includes(publicKey) !== true || isExpired(plan, this.#clock.now())) return 0
-    return this.#peers.isComplete && !revocations.revokedByAuthority(publicKey) ? 1 : 0
+    const { clock, own, record } = this.#parts
+    const { plan, revocations } = record
+    if (plan?.rotators.includes(own) !== true || isExpired(plan, clock.now())) return 0
+    return this.#peers.isComplete && !revocations.revokedByAuthority(own) ? 1 : 0
   }
 
   /** The version of the plan by which it goes. */
   get planVersion(): number {
-    return this.#record.plan?.version ?? 0
+    return this.#parts.record.plan?.version ?? 0
   }
 
   /** The number of the epoch that has begun last; 0 where there is none. */
   get epoch(): number {
-    return this.#epochs.at(this.#clock.now())?.number ?? 0
+    const { epochs, clock } = this.#parts
+    return epochs.at(clock.now())?.number ?? 0
   }
 
-  /** Subscribes, takes up its plan, and answers from then on. */
+  /** Takes up its plan, and answers from then on. */
   async start(): Promise<void> {
     try {
-      this.#listen()
-      this.#beginPlan()
-      const now = this.#clock.now()
-      for (const bytes of this.#options.store.loadAnnouncements()) this.#directory.add(bytes, now)
+      this.#begin()
+      this.#directory.load()
       this.#look()
       this.#broadcast()
-      this.#timers.after(CATCH_UP_MS, () => this.#directory.joined())
       void this.#watchConnection()
       await this.#nc.flush()
     } catch (error) {
@@ -264,271 +216,144 @@ export class RotationService {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#timers.close()
+    this.#parts.timers.close()
     this.#answers.close()
     this.#desk.close()
-    for (const subscription of this.#subscriptions) subscription.unsubscribe()
-    attempt(
-      () => this.#options.store.close(),
-      (error) => this.#reports.error(error),
-    )
-    this.#reports.eventLog.end()
-  }
-
-  #listen(): void {
-    const follow = (subject: string, take: (message: NatsMessage) => void): StandingSubscription =>
-      new StandingSubscription(this.#nc, subject, {
-        clock: this.#clock,
-        onRefused: (error) => this.#reports.error(error),
-        onRenewed: () => this.#peers.askSoon(),
-        take: (message) => {
-          if (!this.#isClosed) take(message)
-        },
-        onError: (error) => this.#reports.refused(subject, error),
-        reject: (reason, { subject: at }) => this.#reports.rejected(reason, at),
-      })
-    const { announcements, revoke, plan, rotate, tick, pings } = this.#subjects
-    const { queriesTo, inbox } = this.#subjects
-    this.#subscriptions = [
-      follow(announcements, ({ data, subject }) => this.#directory.add(data, this.#clock.now(), { subject })),
-      follow(revoke, ({ data }) => this.#takeRevocation(data)),
-      follow(plan, ({ data }) => this.#plans.heard(data)),
-      follow(rotate, ({ data }) => this.#takeOrder(data)),
-      follow(tick, ({ data }) => this.#peers.heard(data)),
-      follow(pings, (message) => this.#takePing(message)),
-      follow(queriesTo(rid(this.#engine, this.#identity.publicKey)), (message) => this.#takeQuery(message)),
-      follow(queriesTo(ANYBODY), (message) => this.#takeQueryToAnybody(message)),
-      follow(inbox(this.#process), ({ data }) => this.#takeAnswer(data)),
-    ]
+    this.#doors.close()
+    this.#attempt(() => this.#options.store.close())
+    this.#parts.events.end()
   }
 
   /** @throws SubrosaError where there is no plan, or it does not name this service */
-  #beginPlan(): void {
-    const isKept = this.#record.plan !== undefined
+  #begin(): void {
+    const { identity, schedule } = this.#options
+    const { trust, own, record } = this.#parts
+    if (schedule !== undefined && !trust.isByPins)
+      throw new TypeError('schedule is for a realm by pins: under an authority the plan says it')
+    if (trust.isByPins && own !== trust.realm) throw notOfPins(identity.name)
+    const kept = record.plan
     this.#plans.begin()
     this.#renewPinned()
-    const { plan } = this.#record
+    const { plan } = record
     if (plan === undefined) throw noPlan()
-    if (!isNamed(plan, this.#identity.publicKey)) throw notNamed(plan, this.#identity.name)
-    if (isKept && plan === this.#record.plan) this.#follow(plan)
+    if (!isNamed(plan, own)) throw notNamed(plan, identity.name)
+    if (plan === kept) this.#follow(plan)
   }
 
   /** A newer plan is acted on. */
   #takeUp(plan: HeldPlan): void {
-    this.#reports.tell({ type: 'plan', version: plan.version, until: plan.until })
+    const { events, own } = this.#parts
+    events.tell({ type: 'plan', version: plan.version, until: plan.until })
     this.#follow(plan)
-    if (!isNamed(plan, this.#identity.publicKey)) this.#reports.error(notNamed(plan, this.#identity.name))
-    this.#spoken()
+    if (!isNamed(plan, own)) events.error(notNamed(plan, this.#options.identity.name))
   }
 
   #follow(plan: HeldPlan): void {
-    this.#epochs.adopt(plan)
-    this.#epochs.hold(this.#clock.now())
+    const { epochs, clock } = this.#parts
+    epochs.adopt(plan)
+    epochs.hold(clock.now())
     this.#directory.adopt(plan)
-    this.#directory.invalidate()
-    this.#sync.adopt()
-    this.#sync.joined()
-    this.#peers.adopt(plan)
+    this.#attempt(() => this.#peers.adopt(plan))
+    this.#changed()
   }
 
-  /** Something that this service says of itself has changed. */
-  #spoken(): void {
-    this.#watch.look()
-    this.#answers.broadcast()
+  /** What this service says of itself is another thing from now on. It is said once for all reasons of one turn. */
+  #changed(): void {
+    if (this.#isChanged) return
+    this.#isChanged = true
+    this.#parts.timers.after(0, () => {
+      this.#isChanged = false
+      this.#directory.changed()
+      this.#peers.changed()
+      this.#watch.look()
+      this.#answers.broadcast()
+    })
   }
 
   /** What time changes. */
   #look(): void {
     // First, so that it goes on whatever happens below.
-    this.#timers.after(LOOK_MS, () => this.#look())
-    const nowMs = this.#clock.now()
-    const steps = [
-      () => this.#steady.look(),
-      () => this.#renewPinned(),
-      () => this.#plans.look(),
-      () => this.#peers.look(),
-      () => this.#prune(nowMs),
-      () => this.#watch.look(),
-    ]
-    for (const step of steps) attempt(step, (error) => this.#reports.error(error))
+    this.#parts.timers.after(LOOK_MS, () => this.#look())
+    this.#steady.look()
+    this.#attempt(() => this.#renewPinned())
+    this.#plans.look()
+    this.#attempt(() => this.#peers.look())
+    this.#attempt(() => this.#prune())
+    this.#watch.look()
   }
 
-  #prune(nowMs: number): void {
-    if (this.#epochs.hold(nowMs)) {
-      this.#directory.prune()
-      this.#orders.keepOnly(this.#epochs.all())
-      const kept = [...this.#directory.kept()]
-      this.#cachedBytes = kept.reduce((sum, { length }) => sum + length, 0)
-      this.#options.store.setAnnouncements(kept)
-    }
+  #prune(): void {
+    const { epochs, clock, record } = this.#parts
+    if (epochs.hold(clock.now())) this.#directory.prune()
     const steadyMs = this.#steady.ofWholeDay()
-    const elapsedMs = this.#clock.early()
+    const elapsedMs = clock.early()
     if (steadyMs === undefined || elapsedMs - this.#forgotAt < HOUR_MS || !this.#peers.isTimeAgreed) return
     this.#forgotAt = elapsedMs
-    this.#record.forget(steadyMs)
+    record.forget(steadyMs)
   }
 
   #broadcast(): void {
     const { tickMs = DEFAULT_TICK_MS } = this.#options
-    const services = this.#record.plan?.rotators.length ?? 1
-    this.#timers.after(services * tickMs, () => this.#broadcast())
+    const { record, timers } = this.#parts
+    timers.after((record.plan?.rotators.length ?? 1) * tickMs, () => this.#broadcast())
     this.#answers.broadcast()
   }
 
   #tick(): TickBody | undefined {
-    const { plan, revocations } = this.#record
+    const { clock, own: rotator, process, record } = this.#parts
+    const { plan, revocations } = record
     if (plan === undefined || this.#isClosed || this.#peers.isSilent) return undefined
-    const now = this.#clock.now()
+    const now = clock.now()
     return {
       realm: plan.realm,
       planVersion: plan.version,
-      rotator: this.#identity.publicKey,
+      rotator,
       standing: this.standing,
-      process: this.#process,
+      process,
       now,
       revocationsHash: revocations.hash(now),
-      directoryRoot: this.#listing.root(),
+      directoryRoot: this.#directory.listing.root(),
       storageRoot: NO_ROOT,
     }
   }
 
-  #begin(epoch: Epoch): void {
-    this.#publish(this.#subjects.epoch, signNotice(this.#identity, epoch, this.planVersion))
-  }
-
-  #verified(
-    { announcement: { instance, epoch }, claims: { name }, recipient }: VerifiedAnnouncement,
-    bytes: Uint8Array,
-  ): void {
-    const one = { name, instance: hex(instance) }
-    if (recipient === undefined) this.#reports.tell({ type: 'retired', ...one })
-    else this.#reports.tell({ type: 'announced', ...one, epoch })
-    if (this.#cachedBytes + bytes.length > MAX_DIRECTORY_CACHE_BYTES) return
-    this.#cachedBytes += bytes.length
-    this.#options.store.addAnnouncement(bytes)
-  }
-
   /** It is on the disk. Whoever missed it sees from the next tick that it did. */
   #revoked({ revocation: { identity, reason } }: VerifiedRevocation): void {
-    this.#reports.tell({ type: 'revoked', identity, reason })
-    this.#timers.after(0, () => {
-      this.#directory.invalidate()
-      this.#peers.changed()
-      this.#spoken()
-    })
-  }
-
-  #takeRevocation(bytes: Uint8Array): void {
-    this.#record.revocations.add(bytes, this.#clock.now())
-  }
-
-  #takeHandedOver(statement: Uint8Array, { name, instance }: Asker): void {
-    switch (wireType(statement)) {
-      case WireType.announcement:
-        // Its own alone: others would pay for it.
-        this.#directory.add(statement, this.#clock.now(), {
-          subject: `${this.#subjects.root}.announce.${name}.${instance}`,
-        })
-        return
-      case WireType.revocation:
-        return this.#takeRevocation(statement)
-      case WireType.plan:
-        return this.#plans.heard(statement)
-    }
-  }
-
-  /** Agents follow orders by themselves: here one is written down. */
-  #takeOrder(bytes: Uint8Array): void {
-    const { plan, revocations } = this.#record
-    const order = peekOrder(bytes)
-    const isCurrent = this.#epochs.byHash(order.epochHash) !== undefined
-    if (plan === undefined || !isCurrent || !this.#orders.mayFollow(order, this.#clock.now())) return
-    if (!this.#verifiedOrders.take(this.#clock.monotonic())) return
-    const around = { engine: this.#engine, trust: this.#trust, plan, revocations }
-    if (verifyOrder(around, bytes) === undefined) return
-    this.#orders.note(order)
-    this.#reports.tell({ type: 'ordered', epoch: order.number })
-  }
-
-  #takePing(message: NatsMessage): void {
-    const asker = this.#askerOf(message)
-    if (asker === undefined) return
-    const { kind, nonce } = decodeQuery(message.data)
-    if (kind !== QueryKind.tick) return
-    this.#listing.heard(asker)
-    this.#answers.answer(nonce, asker)
-  }
-
-  #takeQuery(message: NatsMessage): void {
-    const asker = this.#askerOf(message)
-    if (asker !== undefined) this.#desk.take(decodeQuery(message.data), asker)
-  }
-
-  /** Whoever has no plan does not know whom to ask for it: whoever has it answers. */
-  #takeQueryToAnybody(message: NatsMessage): void {
-    const asker = this.#askerOf(message)
-    if (asker === undefined) return
-    const query = decodeQuery(message.data)
-    if (query.kind !== QueryKind.plan) return
-    const isHere = this.#record.planOf(readPlanCursor(query.cursor).version) !== undefined
-    if (isHere) this.#desk.take(query, asker)
-  }
-
-  /** Who asks, where it is somebody else, and is answered in its own inbox. */
-  #askerOf({ subject, reply }: NatsMessage): Asker | undefined {
-    const asker = askerOf(this.#subjects, subject)
-    if (asker === undefined || asker.inbox !== reply || asker.instance === hex(this.#process))
-      return undefined
-    return this.#listing.isOfAnother(asker) ? undefined : asker
-  }
-
-  #takeAnswer(bytes: Uint8Array): void {
-    const type = wireType(bytes)
-    if (type === WireType.tick) this.#peers.answered(bytes)
-    else if (type === WireType.page) this.#fetches.take(bytes)
-  }
-
-  #ping(nonce: Uint8Array): void {
-    const bytes = encodeQuery({ nonce, kind: QueryKind.tick, cursor: undefined })
-    this.#publish(this.#subjects.ping(this.#identity.name, this.#process), bytes, this.#inbox)
-  }
-
-  #ask(rotator: string, query: Query): void {
-    const to = rotator === ANYBODY ? ANYBODY : rid(this.#engine, rotator)
-    const subject = this.#subjects.query(to, this.#identity.name, this.#process)
-    this.#publish(subject, encodeQuery(query), this.#inbox)
-  }
-
-  get #inbox(): string {
-    return this.#subjects.inbox(this.#process)
-  }
-
-  #publish(subject: string, bytes: Uint8Array, reply?: string): void {
-    if (this.#isClosed || this.#nc.isClosed()) return
-    const onError = (error: unknown): void => this.#reports.error(error)
-    publishSafely(this.#nc, subject, { bytes, onError, ...(reply !== undefined && { reply }) })
+    this.#parts.events.tell({ type: 'revoked', identity, reason })
+    this.#changed()
   }
 
   #renewPinned(): void {
-    if (!this.#trust.isByPins) return
-    const { schedule: times = {} } = this.#options
-    const kept = pinnedPlan({
-      engine: this.#engine,
-      identity: this.#identity,
-      clock: this.#clock,
-      record: this.#record,
-      times,
-      highestHeard: () => this.#plans.highestHeard,
-    })
+    if (!this.#parts.trust.isByPins) return
+    const { identity, schedule: times = {} } = this.#options
+    const highestHeard = (): number => this.#plans.highestHeard
+    const kept = pinnedPlan({ ...this.#parts, identity, times, highestHeard })
     if (kept !== undefined) this.#plans.take(kept)
+  }
+
+  #ask(rotator: string, query: Query): void {
+    const { engine, subjects, process } = this.#parts
+    const to = rotator === ANYBODY ? ANYBODY : rid(engine, rotator)
+    this.#publish(subjects.query(to, this.#options.identity.name, process), encodeQuery(query))
+  }
+
+  /** What asks something is answered in the own inbox. */
+  #publish(subject: string, bytes: Uint8Array): void {
+    if (this.#isClosed || this.#nc.isClosed()) return
+    const { subjects, process, onError } = this.#parts
+    publishSafely(this.#nc, subject, { bytes, reply: subjects.inbox(process), onError })
+  }
+
+  #attempt(task: () => void): void {
+    attempt(task, this.#parts.onError)
   }
 
   async #watchConnection(): Promise<void> {
     for await (const status of this.#nc.status()) {
       if (this.#isClosed) return
-      this.#reports.eventLog.connection(status)
+      this.#parts.events.connection(status)
       if (status.type !== 'reconnect') continue
-      for (const subscription of this.#subscriptions) subscription.renew()
+      this.#doors.renew()
       this.#peers.askSoon()
       this.#answers.broadcast()
     }
@@ -538,9 +363,9 @@ export class RotationService {
 /**
  * Starts a rotation service on a NATS connection. Each one that a plan names has an identity and a record of its own.
  *
- * @throws SubrosaError ERR_STATE without a record, ERR_PLAN_INVALID and ERR_PLAN_CONFLICT where the plan is none, or does not
- *   name this service
- * @throws RangeError when a time is out of its bounds
+ * @throws SubrosaError ERR_STATE without a record or a plan, ERR_PLAN_INVALID and ERR_PLAN_CONFLICT where the plan is none, or
+ *   does not name this service
+ * @throws RangeError when a time is out of its bounds, TypeError for a schedule under an authority
  *
  * @example
  * ```ts
@@ -554,8 +379,8 @@ export class RotationService {
  */
 export async function startRotationService(nc: NatsLike, options: RotationOptions): Promise<RotationService> {
   const { tickMs = DEFAULT_TICK_MS } = options
-  assertDelay('tickMs', tickMs)
   try {
+    assertDelay('tickMs', tickMs)
     const service = new RotationService(nc, options)
     await service.start()
     return service
@@ -563,6 +388,10 @@ export async function startRotationService(nc: NatsLike, options: RotationOption
     options.store.close()
     throw error
   }
+}
+
+function pingOf(nonce: Uint8Array): Uint8Array {
+  return encodeQuery({ nonce, kind: QueryKind.tick, cursor: undefined })
 }
 
 /** Whether a plan asks something of a service: to answer under it, or to hand over what it held under the one before. */
@@ -579,5 +408,11 @@ function noPlan(): SubrosaError {
 function notNamed({ version }: HeldPlan, name: string): SubrosaError {
   return new SubrosaError('ERR_PLAN_INVALID', `plan ${version} does not name the rotation service ${name}`, {
     hint: 'give the realm a plan that does: subrosa plan replace-rotator; or stop this service, which nobody counts',
+  })
+}
+
+function notOfPins(name: string): SubrosaError {
+  return new SubrosaError('ERR_PLAN_INVALID', `${name} does not have the key of the realm`, {
+    hint: 'under pins the key of the realm is its only rotation service: start it with the identity of that key',
   })
 }

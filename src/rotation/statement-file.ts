@@ -13,7 +13,7 @@ import {
 import { SubrosaError } from '../base/errors.ts'
 import { writeDurably } from '../keys/state-folder.ts'
 
-const HEAD = 'subrosa revocations 1\n'
+const HEAD = 'subrosa statements 1\n'
 const CHECKSUM_DIGITS = 16
 const LINE = /^([0-9a-f]{16}) ((?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?)$/
 

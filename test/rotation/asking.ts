@@ -40,7 +40,9 @@ export class Asking {
     this.subjects = protocolSubjects(realm.authority.publicKey)
     nc.subscribe(this.inbox, { callback: (_error, { data }) => this.#take(new Uint8Array(data)) })
     nc.subscribe(this.subjects.tick, {
-      callback: (_error, { data }) => this.heard.push(readTick(engine, new Uint8Array(data)).tick),
+      callback: (_error, { data }) => {
+        this.heard.push(readTick(engine, new Uint8Array(data)).tick)
+      },
     })
   }
 

@@ -10,21 +10,21 @@ import { until } from '../support/until.ts'
 describe('the log of a rotation service', () => {
   it('has a line with a stable name for every event', () => {
     const { log, lines } = keptLog()
-    const events = new RotationEventLog(log, new ManualClock())
-    events.write({ type: 'standing', standing: 1, planVersion: 3 })
-    events.write({ type: 'standing', standing: 0, planVersion: 4 })
-    events.write({ type: 'plan', version: 4, until: 9 })
-    events.write({ type: 'planEnding', version: 4, until: 9 })
-    events.write({ type: 'epoch', number: 2, notAfter: 7 })
-    events.write({ type: 'announced', name: 'bob', instance: '00', epoch: 2 })
-    events.write({ type: 'retired', name: 'bob', instance: '00' })
-    events.write({ type: 'revoked', identity: 'U', reason: 'left' })
-    events.write({ type: 'ordered', epoch: 2 })
-    events.write({ type: 'peerDiffers', rotator: 'U', what: 'directory' })
-    events.write({ type: 'rejected', reason: 'misrouted', subject: 'x' })
+    const events = new RotationEventLog({ log, clock: new ManualClock() })
+    events.tell({ type: 'standing', standing: 1, planVersion: 3 })
+    events.tell({ type: 'standing', standing: 0, planVersion: 4 })
+    events.tell({ type: 'plan', version: 4, until: 9 })
+    events.tell({ type: 'planEnding', version: 4, until: 9 })
+    events.tell({ type: 'epoch', number: 2, notAfter: 7 })
+    events.tell({ type: 'announced', name: 'bob', instance: '00', epoch: 2 })
+    events.tell({ type: 'retired', name: 'bob', instance: '00' })
+    events.tell({ type: 'revoked', identity: 'U', reason: 'left' })
+    events.tell({ type: 'ordered', epoch: 2 })
+    events.tell({ type: 'peerDiffers', rotator: 'U', what: 'directory' })
+    events.tell({ type: 'rejected', reason: 'misrouted', subject: 'x' })
     events.refused('plan', new SubrosaError('ERR_PLAN_CONFLICT', 'two plans of one version'))
     events.refused('revoke', new SubrosaError('ERR_STATE', 'the disk is full'))
-    events.write({ type: 'error', error: new Error('thrown by a callback') })
+    events.tell({ type: 'error', error: new Error('thrown by a callback') })
     events.connection({ type: 'disconnect' })
     events.connection({ type: 'reconnect' })
     events.connection({ type: 'ping' })
@@ -47,14 +47,14 @@ describe('the log of a rotation service', () => {
       'info reconnected',
       'debug nats',
     ])
-    expect(lines[0]).toMatchObject({ standing: 1, plan: 3 })
-    expect(lines[4]).toMatchObject({ epoch: 2, notAfter: 7 })
+    expect(lines[0]).toMatchObject({ standing: 1, planVersion: 3 })
+    expect(lines[4]).toMatchObject({ number: 2, notAfter: 7 })
   })
 
   it('counts the statements that are refused for one reason, and tells the rest in the end', () => {
     const { log, lines } = keptLog()
     const clock = new ManualClock()
-    const events = new RotationEventLog(log, clock)
+    const events = new RotationEventLog({ log, clock })
     const refuse = (): void => events.refused('revoke', new SubrosaError('ERR_MALFORMED', 'not a statement'))
     for (let i = 0; i < 100; i++) refuse()
     expect(lines).toMatchObject([{ level: 'warn', event: 'refused', subject: 'revoke', count: 1 }])
@@ -69,11 +69,9 @@ describe('the log of a rotation service', () => {
     const refuse = (): void => {
       throw new Error('disk full')
     }
-    const events = new RotationEventLog(
-      { debug: refuse, info: refuse, warn: refuse, error: refuse },
-      new ManualClock(),
-    )
-    expect(() => events.write({ type: 'ordered', epoch: 1 })).not.toThrow()
+    const log = { debug: refuse, info: refuse, warn: refuse, error: refuse }
+    const events = new RotationEventLog({ log, clock: new ManualClock(), onEvent: refuse })
+    expect(() => events.tell({ type: 'ordered', epoch: 1 })).not.toThrow()
     expect(() => events.refused('tick', new SubrosaError('ERR_MALFORMED', 'x'))).not.toThrow()
   })
 })
