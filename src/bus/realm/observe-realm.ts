@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../../base/clock.ts'
 import { HouseClock } from '../../base/house-clock.ts'
 import { type CryptoEngine, type EngineName, engineFor } from '../../crypto/engine.ts'
 import { Trust, type TrustOptions, type VerifiedClaims } from '../../identity/trust.ts'
+import { parseAnnouncement } from '../../keys/announcements.ts'
 import { Directory } from '../../keys/directory.ts'
 import { type Epoch, Epochs } from '../../keys/epochs.ts'
 import { expiredPlan, isExpired } from '../../keys/plan.ts'
@@ -164,7 +165,7 @@ async function untilEnoughCount(realm: Realm): Promise<Survey> {
 
 /** Takes in every announcement. @returns the names of revoked identities */
 async function takeDirectory(
-  { questions, trust, clock, revocations }: Realm,
+  { engine, questions, trust, clock, revocations }: Realm,
   survey: Survey,
   directory: Directory,
 ): Promise<ReadonlyMap<string, string>> {
@@ -173,9 +174,8 @@ async function takeDirectory(
   const isWhole = await questions.directory(
     counting.map(({ rotator }) => rotator),
     (bytes) => {
-      const parsed = directory.add(bytes, clock.now(), { isAsked: true })
-      if (parsed === undefined) return
-      const claims = claimsOf(trust, parsed.announcement.token, clock.now())
+      directory.add(bytes, clock.now(), { isAsked: true })
+      const claims = announcerOf({ engine, trust }, bytes, clock.now())
       if (claims !== undefined && revocations.isRevoked(claims))
         revokedNames.set(claims.identity, claims.name)
     },
@@ -184,9 +184,14 @@ async function takeDirectory(
   return revokedNames
 }
 
-function claimsOf(trust: Trust, token: string, nowMs: number): VerifiedClaims | undefined {
+/** Whose announcement it is by its token, whether or not it is taken. */
+function announcerOf(
+  { engine, trust }: Pick<Realm, 'engine' | 'trust'>,
+  bytes: Uint8Array,
+  nowMs: number,
+): VerifiedClaims | undefined {
   try {
-    return trust.verify(token, nowMs)
+    return trust.verify(parseAnnouncement(engine, bytes).announcement.token, nowMs)
   } catch {
     return undefined
   }

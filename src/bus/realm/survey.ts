@@ -77,7 +77,10 @@ export async function surveyServices({ engine, questions, revocations }: SurveyO
       const around = { questions, revocations, plan }
       // Together: one that does not send what it names holds up no other.
       const judged = plan.rotators.map((rotator) => judge(around, rotator, answers.get(rotator)))
-      return { plan, services: await Promise.all(judged) }
+      const services = await Promise.all(judged)
+      // What the others have named may say so.
+      const isRevoked = ({ rotator }: ServiceReport): boolean => revocations.revokedByAuthority(rotator)
+      return { plan, services: services.map((one) => (isRevoked(one) ? revoked(one.rotator) : one)) }
     }
     plan = next.plan
     list = next.list
@@ -122,8 +125,6 @@ async function judge(
     cameAt: answer?.cameAt,
   })
   const { questions, revocations, plan } = around
-  if (revocations.revokedByAuthority(rotator))
-    return { rotator, condition: 'revoked', tick: undefined, cameAt: undefined }
   if (answer === undefined) return report('silent')
   const { tick, cameAt } = answer
   if (tick.planVersion !== plan.version) return report('other plan')
@@ -135,4 +136,8 @@ async function judge(
     if (list !== undefined) revocations.hold(list, tick)
   }
   return report(revocations.holds(tick) ? 'counts' : 'revocations missing')
+}
+
+function revoked(rotator: string): ServiceReport {
+  return { rotator, condition: 'revoked', tick: undefined, cameAt: undefined }
 }
