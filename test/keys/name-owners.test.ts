@@ -23,6 +23,7 @@ function claims(
     maxInstances: 16,
     since,
     succeeds: [],
+    plan: undefined,
     issuedAt,
     expiresAt: issuedAt + 1000,
     ...rest,
