@@ -44,7 +44,7 @@ export interface Arrived {
 export interface AnnouncementIntakeOptions {
   readonly engine: CryptoEngine
   readonly trust: Trust
-  readonly epochs: Pick<Epochs, 'byHash' | 'hold'>
+  readonly epochs: Pick<Epochs, 'byHash'>
   readonly revocations: RevocationSet
   /** By it a token has expired where it is ahead of the clock. */
   readonly latest?: Latest
@@ -140,7 +140,6 @@ export class AnnouncementIntake {
     // Who may publish there, the broker knows: whoever may not in this name has it spend nothing.
     if (subject !== undefined && !isAnnouncedOn(subject, announcement)) return undefined
     const { epochs, store } = this.#options
-    epochs.hold(nowMs)
     const epoch = epochs.byHash(announcement.epochHash)
     const hash = hex(parsed.hash)
     if (epoch === undefined || store.get(hash) !== undefined) return undefined

@@ -117,6 +117,8 @@ export class Directory {
   readonly #buckets: OwnBuckets
   readonly #listings: Listings
   readonly #audiences = new Map<string, Kept>()
+  /** Those that were held when others were last forgotten. */
+  #epochs: readonly Epoch[] = []
 
   constructor(options: DirectoryOptions) {
     const { clock, onClone, onLeftOut } = options
@@ -167,6 +169,8 @@ export class Directory {
    * @returns it, where it is new, and is held or waits
    */
   add(bytes: Uint8Array, nowMs: number, arrived?: Arrived): ParsedAnnouncement | undefined {
+    this.#options.epochs.hold(nowMs)
+    this.prune()
     return this.#intake.add(bytes, nowMs, arrived)
   }
 
@@ -286,9 +290,12 @@ export class Directory {
     }
   }
 
-  /** Which of these are neither held nor wait to be verified. */
+  /** Which of these are neither held nor wait to be verified, and have not come from an identity that is revoked. */
   lacking(hashes: readonly Uint8Array[]): readonly Uint8Array[] {
-    return hashes.filter((hash) => !this.has(hex(hash)))
+    return hashes.filter((hash) => {
+      const key = hex(hash)
+      return !this.has(key) && !this.#intake.isRevoked(key)
+    })
   }
 
   /** What is verified, of current epochs and of use to others, by bucket: what is compared with the directories of others. */
@@ -349,9 +356,12 @@ export class Directory {
     this.#audiences.clear()
   }
 
-  /** Forgets announcements for epochs that are not held any more. */
+  /** Forgets announcements for epochs that are not held any more. It costs nothing where the same ones are held. */
   prune(): void {
-    const held = new Set(this.#options.epochs.all())
+    const all = this.#options.epochs.all()
+    if (all === this.#epochs) return
+    this.#epochs = all
+    const held = new Set(all)
     this.#intake.prune(held)
     this.#store.prune(held)
     this.#audiences.clear()

@@ -190,6 +190,17 @@ describe('what is asked for', () => {
   })
 })
 
+describe('an announcement of a revoked identity', () => {
+  it('is not asked for again and again, though a service may list what it held before', () => {
+    const parsed = world.announcement(alice, epoch)
+    world.revocations.add(world.revocation(alice), T0)
+    expect(world.directory.lacking([parsed.hash])).toEqual([parsed.hash])
+    world.directory.add(parsed.bytes, T0)
+    expect(world.directory.lacking([parsed.hash])).toEqual([])
+    expect(world.directory.size).toBe(0)
+  })
+})
+
 describe('the own buckets', () => {
   const rootOf = (parsed: readonly ParsedAnnouncement[]): Uint8Array => bucketsOf(parsed).root()
 
