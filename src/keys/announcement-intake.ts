@@ -1,3 +1,4 @@
+// Over 300 lines: the door, the turns of what waits and the verdict are one flow, and each bound counts on the others.
 import { hex } from '../base/bytes.ts'
 import { type Latest, unconfirmed } from '../base/clock.ts'
 import type { HouseClock } from '../base/house-clock.ts'
