@@ -187,8 +187,11 @@ describe('a question', () => {
     }
     await passing(clock, asking.tick())
     await asking.page(key(), QueryKind.plan)
+    await pass(clock, 1000)
     await realm.settled()
     expect([...elsewhere, ...anywhere]).toEqual([])
+    // Nor where its own inbox would have been.
+    expect([asking.ticks.length, asking.pages.length]).toEqual([1, 1])
   })
 
   it('in the name of another one, whose instance is known, is not answered', async () => {
@@ -259,6 +262,33 @@ describe('a service that starts', () => {
     expect(after?.process).not.toEqual(before?.process)
   })
 
+  it('with a clock that is ahead has its revocations when that is right again', async () => {
+    const first = await realm.startService({ store })
+    asking.nc.publish(asking.subjects.revoke, revocation())
+    await passingUntil(clock, 'it is told', () => asking.heard.length === 2)
+    const [before] = await passing(clock, asking.tick())
+    await first.close()
+    clock.jump(365 * DAY)
+    await realm.startService({ store })
+    await pass(clock, MINUTE)
+    clock.jump(-365 * DAY)
+    await pass(clock, 2000)
+    const [after] = await passing(clock, asking.tick())
+    expect(after?.revocationsHash).toEqual(before?.revocationsHash)
+  })
+
+  it('with a clock that is behind goes on with its plan, and takes up the one of its operator later', async () => {
+    await (await realm.startService({ store })).close()
+    await pass(clock, MINUTE)
+    realm.nextPlan()
+    clock.jump(-HOUR)
+    const service = await realm.startService({ store, onEvent })
+    expect(service.planVersion).toBe(1)
+    clock.jump(HOUR)
+    await passingUntil(clock, 'it has taken it up', () => service.planVersion === 2)
+    expect(ofType('error')).toEqual([])
+  })
+
   it('is given an older plan by its operator, and goes by the one of its record', async () => {
     const older = realm.kept
     const first = await realm.startService({ store })
@@ -292,8 +322,9 @@ describe('a service that starts', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('refuses an interval that no timer keeps', async () => {
+  it('refuses an interval that no timer keeps, and a schedule where the plan says it', async () => {
     await expect(realm.startService({ tickMs: 0 })).rejects.toThrow(RangeError)
+    await expect(realm.startService({ schedule: {} })).rejects.toThrow(TypeError)
   })
 })
 
