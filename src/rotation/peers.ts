@@ -95,9 +95,13 @@ export class Peers {
     this.askSoon()
   }
 
-  /** Asks all of them now, unless it did a moment ago. */
+  /** Asks all of them now; where it did so a moment ago, in a moment. */
   askSoon(): void {
-    if (this.#options.clock.monotonic() - this.#askedAt >= PEER_PING_MS) this.#ask()
+    const { clock, timers } = this.#options
+    const waitMs = this.#askedAt + PEER_PING_MS - clock.monotonic()
+    if (waitMs <= 0) return this.#ask()
+    this.#cancel()
+    this.#cancel = timers.after(waitMs, () => this.#ask())
   }
 
   /** A broadcast: where it differs from what is held, its service is asked. @throws SubrosaError ERR_MALFORMED */

@@ -29,7 +29,6 @@ const connections: NatsConnection[] = []
 
 beforeAll(async () => {
   files = await RunningRealm.create()
-  await addAgent(files.realm, { name: 'rotator', roles: ['rotator'] })
   await addAgent(files.realm, { name: 'orders', pub: ['orders.>'] })
   await addAgent(files.realm, { name: 'billing', sub: ['orders.>'] })
   server = await startTestServer()

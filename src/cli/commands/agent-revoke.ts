@@ -3,6 +3,7 @@ import { SubrosaError } from '../../base/errors.ts'
 import { findAgent } from '../../setup/agent-records.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
 import { openRealm, type Realm } from '../../setup/realm.ts'
+import { servicesShown } from '../realm/plan-word.ts'
 import { revokeAndPublish } from '../realm/revoke.ts'
 import { addExamples, parseDuration, parseName, realmOption, serverOption } from '../terminal/options.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
@@ -49,7 +50,7 @@ async function revoke(terminal: Terminal, name: string, options: AgentRevokeOpti
   terminal.data(record.path)
   note(
     terminal,
-    `${name} is revoked, and that is confirmed: ${holders} rotation services hold it; no agent seals to it later than 90 s from now`,
+    `${name} is revoked, and that is confirmed: ${servicesShown(holders)} ${holders === 1 ? 'holds' : 'hold'} it; no agent seals to it later than 90 s from now`,
   )
 }
 

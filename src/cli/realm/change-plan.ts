@@ -11,7 +11,7 @@ import { note, type Terminal } from '../terminal/terminal.ts'
 import { whenShown } from '../terminal/times.ts'
 import { asOperator } from './operator.ts'
 import { sayNewRotators } from './plan-rotators.ts'
-import { namesShown, wordText } from './plan-word.ts'
+import { namesShown, servicesShown, wordText } from './plan-word.ts'
 import { type Gathered, gather, isConfirmed, isGathered, type PlanWord, publishPlan } from './publish-plan.ts'
 
 /** Longer than services take to hand over to each other. */
@@ -133,7 +133,7 @@ export async function bringPlan(
   if (!isConfirmed(plan, word)) throw unconfirmed(plan, word, { names, path, realm })
   note(
     terminal,
-    `plan ${plan.version} is confirmed: ${word.counting.length} of ${plan.rotators.length} rotation services act on it`,
+    `plan ${plan.version} is confirmed: ${word.counting.length} of ${servicesShown(plan.rotators.length)} act on it, and ${plan.threshold} must`,
   )
 }
 

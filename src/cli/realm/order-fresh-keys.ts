@@ -1,6 +1,6 @@
 import { hex } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
-import { CLOCK_WINDOW_MS, MAX_JITTER_MS } from '../../base/limits.ts'
+import { MAX_JITTER_MS } from '../../base/limits.ts'
 import { subscribeSafely } from '../../bus/safely.ts'
 import { type CryptoEngine, engineFor } from '../../crypto/engine.ts'
 import type { Signer } from '../../identity/signing-key.ts'
@@ -14,7 +14,6 @@ import { clockSkew } from '../../keys/ticks.ts'
 import { QueryKind } from '../../wire/queries.ts'
 import type { Operator } from './operator.ts'
 import { isConfirmed, wordOn } from './publish-plan.ts'
-import type { ServiceAnswers } from './service-visit.ts'
 
 const AGAIN_MS = 3000
 const LOOK_MS = 100
@@ -95,12 +94,16 @@ async function liveInstances(
     const answers = await visit.ask()
     const word = wordOn(plan, answers)
     if (isConfirmed(plan, word)) {
-      checkClocks(answers, word.counting)
       for (const rotator of word.counting) {
         const all = await visit.fetch(rotator, QueryKind.announcements)
         if (all !== undefined) return judge.live(all, clock.now())
       }
     }
+    // Instances refuse an order of another time, each by its own clock.
+    const skewed = word.skewed.flatMap((rotator) => answers.get(rotator) ?? [])
+    const [first] = skewed
+    if (first !== undefined && plan.rotators.length - skewed.length < plan.threshold)
+      throw clockSkew(first.tick, first.cameAt)
     if (visit.isOver)
       throw new SubrosaError(
         'ERR_NO_ROTATION_SERVICE',
@@ -108,14 +111,6 @@ async function liveInstances(
         { hint: 'see who answers: subrosa rotate status' },
       )
   }
-}
-
-/** Instances refuse an order of another time, each by its own clock. */
-function checkClocks(answers: ServiceAnswers, counting: readonly string[]): void {
-  const all = counting.flatMap((rotator) => answers.get(rotator) ?? [])
-  const isNear = all.some(({ tick, cameAt }) => Math.abs(tick.now - cameAt) <= CLOCK_WINDOW_MS)
-  const [first] = all
-  if (!isNear && first !== undefined) throw clockSkew(first.tick, first.cameAt)
 }
 
 /** Reads announcements of one epoch, and proves who made them. */

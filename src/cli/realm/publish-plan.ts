@@ -1,4 +1,5 @@
 import { hex } from '../../base/bytes.ts'
+import { CLOCK_WINDOW_MS } from '../../base/limits.ts'
 import { type CryptoEngine, engineFor } from '../../crypto/engine.ts'
 import { type HeldPlan, revocationHash } from '../../keys/plan.ts'
 import type { KeptPlan } from '../../keys/plan-book.ts'
@@ -10,7 +11,7 @@ import { openPlanStand } from './plan-stand.ts'
 import type { ServiceAnswer, ServiceAnswers, ServiceVisit } from './service-visit.ts'
 
 /** How often services are asked again for what did not come, where enough of others has. */
-const PATIENCE_ROUNDS = 3
+const PATIENCE_ROUNDS = 2
 /** Services answer four questions of one asker in a second. */
 const BETWEEN_ROUNDS_MS = 300
 
@@ -20,25 +21,33 @@ export interface PlanWord {
   readonly counting: readonly string[]
   /** Those of the plan that name it, and do not count under it yet. */
   readonly handingOver: readonly string[]
+  /** Those of the plan that name it, and whose clocks are too far from the one here. */
+  readonly skewed: readonly string[]
   /** Those that name a lower version. */
   readonly behind: readonly string[]
   /** Those that name a higher one. */
   readonly ahead: readonly string[]
 }
 
-/** What the rotation services that have answered say of a plan. */
-export function wordOn(plan: HeldPlan, answers: ServiceAnswers): PlanWord {
-  const all = [...answers.values()].map(({ tick }) => tick)
-  const naming = all.filter(
-    ({ planVersion, rotator }) => planVersion === plan.version && plan.rotators.includes(rotator),
-  )
-  const keys = (ticks: typeof all): readonly string[] => ticks.map(({ rotator }) => rotator)
-  return {
-    counting: keys(naming.filter(({ standing }) => standing === 1)),
-    handingOver: keys(naming.filter(({ standing }) => standing === 0)),
-    behind: keys(all.filter(({ planVersion }) => planVersion < plan.version)),
-    ahead: keys(all.filter(({ planVersion }) => planVersion > plan.version)),
+/** What the rotation services that have answered say of a plan, judged as agents judge it. */
+export function wordOn({ version, rotators }: HeldPlan, answers: ServiceAnswers): PlanWord {
+  const word = {
+    counting: [] as string[],
+    handingOver: [] as string[],
+    skewed: [] as string[],
+    behind: [] as string[],
+    ahead: [] as string[],
   }
+  for (const { tick, cameAt } of answers.values()) {
+    const { rotator, planVersion, standing, now } = tick
+    if (planVersion < version) word.behind.push(rotator)
+    else if (planVersion > version) word.ahead.push(rotator)
+    else if (!rotators.includes(rotator)) continue
+    else if (standing === 0) word.handingOver.push(rotator)
+    else if (Math.abs(now - cameAt) > CLOCK_WINDOW_MS) word.skewed.push(rotator)
+    else word.counting.push(rotator)
+  }
+  return word
 }
 
 /** Whether agents can be fresh under a plan: enough of its services count. */
@@ -66,9 +75,12 @@ export interface Gathered {
  */
 export async function gather({ visit }: Operator, plan: HeldPlan, isOnce = false): Promise<Gathered> {
   const sets = new NamedSets(engineFor(), visit)
+  let last: Gathered | undefined
   let rounds = 0
   for (;;) {
     const answers = await visit.ask()
+    // A round that the end of the visit has cut short says nothing of those who had no time to answer.
+    if (visit.isOver && last !== undefined) return last
     const word = wordOn(plan, answers)
     const lists = await listsOf(sets, answers)
     const revocations = [...lists.values()].flatMap((list) => list ?? [])
@@ -77,6 +89,7 @@ export async function gather({ visit }: Operator, plan: HeldPlan, isOnce = false
     const newer = await newerPlan(visit, plan, answers)
     const gathered = { word, whole, revocations, withheld, newer }
     if (newer !== undefined) return gathered
+    last = gathered
     if (isOnce || visit.isOver) return gathered
     if (isGathered(plan, gathered) && (withheld.length === 0 || ++rounds >= PATIENCE_ROUNDS)) return gathered
     await visit.pause(BETWEEN_ROUNDS_MS)
@@ -130,11 +143,14 @@ export async function publishPlan(
   const sets = new NamedSets(engine, visit)
   const close = openPlanStand(nc, { engine, subjects, clock, version: plan.version, kept })
   try {
+    let last: PlanWord | undefined
     for (let round = 0; ; round++) {
       if (round > 1) await visit.pause(BETWEEN_ROUNDS_MS)
       const answers = await visit.ask()
       const word = wordOn(plan, answers)
-      if (isConfirmed(plan, word) || visit.isOver) return word
+      if (isConfirmed(plan, word)) return word
+      if (visit.isOver) return last ?? word
+      last = word
       for (const rotator of word.behind) {
         const answer = answers.get(rotator)
         const named = answer && (await sets.of(answer))

@@ -38,6 +38,7 @@ export async function publishRevocation(
   const key = hex(revocationHash(engine, statement))
   /** The processes of the services that named it in the round before. */
   let before: ReadonlyMap<string, string> = new Map()
+  let last: RevocationWord | undefined
   for (let round = 0; ; round++) {
     if (round > 1) await visit.pause(BETWEEN_ROUNDS_MS)
     visit.publish(subjects.revoke, statement)
@@ -52,8 +53,11 @@ export async function publishRevocation(
     }
     const steady = [...holders].filter(([rotator, process]) => before.get(rotator) === process)
     const isConfirmed = steady.length >= plan.threshold
-    if (isConfirmed || visit.isOver)
-      return { isConfirmed, holders: [...holders.keys()], word: wordOn(plan, answers) }
+    const found = { isConfirmed, holders: [...holders.keys()], word: wordOn(plan, answers) }
+    if (isConfirmed) return found
+    // A round that the end of the visit has cut short says nothing of those who had no time to answer.
+    if (visit.isOver) return last ?? found
+    last = found
     before = holders
   }
 }

@@ -62,7 +62,7 @@ async function unconfirmed(
   const left = rotators.length - (isAmongThem ? 1 : 0)
   const hint =
     left < threshold
-      ? `without ${name} no ${threshold} services are left, and no agent is fresh: subrosa plan replace-rotator ${name} --stolen`
+      ? `without ${name} ${left} are left where ${threshold} must answer, so no agent is fresh: subrosa plan replace-rotator ${name} --stolen`
       : `this is not final: repeat it until it is confirmed, since until then agents from which a broker keeps it may go on trusting ${name}: subrosa agent revoke ${name} --realm ${realm.dir}`
   return new SubrosaError(
     'ERR_NO_ROTATION_SERVICE',

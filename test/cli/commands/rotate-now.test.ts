@@ -25,7 +25,6 @@ describe('subrosa rotate now', () => {
 
   async function startRealm(): Promise<string> {
     running = await RunningRealm.create()
-    await addAgent(running.realm, { name: 'rotator', roles: ['rotator'] })
     await running.startServer()
     return running.realm.dir
   }
