@@ -1,53 +1,36 @@
 // Over 300 lines: this is where the parts of a link meet, and most of it is who is told of what.
-import { hex } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
-import {
-  MAX_CATCHING_UP_MS,
-  MAX_EARLY_TICKS,
-  MAX_LOOKUPS_PER_SECOND,
-  MAX_SMALL_DIRECTORY,
-  REFRESH_INTERVAL_MS,
-} from '../../base/limits.ts'
-import { RateLimit } from '../../base/rate-limit.ts'
+import { MAX_EARLY_TICKS, REFRESH_INTERVAL_MS } from '../../base/limits.ts'
 import { Timers } from '../../base/timers.ts'
 import type { Identity } from '../../identity/identity.ts'
 import type { VerifiedClaims } from '../../identity/trust.ts'
-import { Directory } from '../../keys/directory.ts'
+import type { Directory } from '../../keys/directory.ts'
 import { Epochs } from '../../keys/epochs.ts'
-import { KeptRevocations } from '../../keys/kept-revocations.ts'
-import { Keyring } from '../../keys/keyring.ts'
+import type { Keyring } from '../../keys/keyring.ts'
 import { NameOwners } from '../../keys/name-owners.ts'
 import { expiredPlan, type HeldPlan, isExpired } from '../../keys/plan.ts'
 import { type KeptPlan, PlanBook } from '../../keys/plan-book.ts'
-import { RevocationSet, type VerifiedRevocation } from '../../keys/revocations.ts'
+import type { RevocationSet, VerifiedRevocation } from '../../keys/revocations.ts'
 import type { AgentState } from '../../keys/state.ts'
 import { ANY_SERVICE, rid } from '../../keys/subjects.ts'
 import { clockSkew } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import { encodeQuery, type Query, QueryKind } from '../../wire/queries.ts'
-import { INSTANCE_BYTES } from '../../wire/statements.ts'
 import type { Context } from '../context.ts'
 import { LeftOutReports } from '../left-out.ts'
 import type { NatsLike, NatsMessage } from '../nats-like.ts'
 import { publishSafely } from '../safely.ts'
 import { StandingSubscription } from '../standing-subscription.ts'
-import { Announcer } from './announcer.ts'
-import { DirectoryListing } from './directory-listing.ts'
-import { DirectorySync } from './directory-sync.ts'
-import { EpochWatch } from './epoch-watch.ts'
-import { FreshKeys } from './fresh-keys.ts'
 import { FreshnessWatch } from './freshness-watch.ts'
-import { HandOver } from './hand-over.ts'
-import { HashLookups } from './hash-lookups.ts'
 import { Joining } from './joining.ts'
-import { KeyEnds } from './key-ends.ts'
-import { NamedSets } from './named-sets.ts'
 import { noRotationService } from './no-rotation-service.ts'
+import { OwnInstance } from './own-instance.ts'
 import { PageFetches } from './page-fetches.ts'
 import { Pings } from './pings.ts'
 import { PlanFollower } from './plan-follower.ts'
 import { randomDelay } from './random.ts'
-import { RevocationSharing } from './revocation-sharing.ts'
+import { RealmDirectory } from './realm-directory.ts'
+import { RealmRevocations } from './realm-revocations.ts'
 import { ServiceClocks } from './service-clocks.ts'
 import { type AnsweredTick, TickJudge } from './tick-judge.ts'
 
@@ -91,42 +74,28 @@ export class RealmLink {
   readonly #timers: Timers
   readonly #book: PlanBook
   readonly #owners: NameOwners
-  readonly #keptRevocations: KeptRevocations
+  readonly #revocations: RealmRevocations
   readonly #pings: Pings
   readonly #judge: TickJudge
   readonly #freshness: FreshnessWatch
   readonly #fetches: PageFetches
   readonly #plans: PlanFollower
-  readonly #named: NamedSets
-  readonly #sharing: RevocationSharing
-  readonly #epochWatch: EpochWatch
-  readonly #freshKeys: FreshKeys
-  readonly #keyEnds: KeyEnds
-  readonly #announcer: Announcer
-  readonly #hashLookups: HashLookups
-  readonly #handOver: HandOver
-  readonly #sync: DirectorySync
-  readonly #listing: DirectoryListing
+  readonly #own: OwnInstance
+  readonly #directory: RealmDirectory
   readonly #joining: Joining
   readonly #clocks = new ServiceClocks()
-  readonly #lookups = new RateLimit(MAX_LOOKUPS_PER_SECOND)
   #subscriptions: readonly StandingSubscription[] = []
   /** Answers that came before there was a plan by which to judge them. */
   #early: readonly Uint8Array[] = []
-  #hasDirectory = false
-  /** Whether announcements that wait to be verified are waited for no longer. */
-  #mayBeBehind = false
   #isClosed = false
   /** What has been reported since freshness was counted last: what lasts is said once, however often it shows. */
   readonly #reported = new Set<string>()
-  /** Revocations that are new in the set, and were not acted on yet. */
-  readonly #news = new Map<string, VerifiedRevocation>()
   #isLookingSoon = false
   #refreshedAt = Number.NEGATIVE_INFINITY
   #cancelRefresh: (() => void) | undefined
 
   constructor(nc: NatsLike, options: RealmLinkOptions) {
-    const { engine, trust, state, identity, claims, feed, clock, subjects, onError } = options
+    const { engine, trust, state, claims, feed, clock, subjects, onError } = options
     const latest = (): number => clock.latest
     const plan = (): HeldPlan | undefined => this.#book.plan
     this.#nc = nc
@@ -136,18 +105,16 @@ export class RealmLink {
     this.leftOut = new LeftOutReports(options)
     this.#joining = new Joining(clock)
     this.epochs = new Epochs({ engine, latest })
-    this.revocations = new RevocationSet({
-      engine,
-      trust,
-      latest,
-      clock,
-      keep: (added) => {
-        for (const one of added) this.#news.set(hex(one.hash), one)
-        this.#keptRevocations.changed()
-      },
+    this.#revocations = new RealmRevocations({
+      ...options,
+      timers,
+      fetches: () => this.#fetches,
+      publish: (bytes) => void publishSafely(nc, subjects.revoke, { bytes, onError }),
+      onHeld: (answered) => this.#count(answered),
+      onRevoked: (news) => this.#revoked(news),
     })
+    this.revocations = this.#revocations.set
     const { revocations, epochs } = this
-    this.#keptRevocations = new KeptRevocations({ revocations, clock, state, onError })
     this.#book = new PlanBook({
       engine,
       trust,
@@ -164,28 +131,22 @@ export class RealmLink {
       onMoved: (moved) => feed.emit({ type: 'nameMoved', ...moved }),
       onError,
     })
-    this.directory = new Directory({
-      engine,
-      trust,
+    this.#own = new OwnInstance(nc, {
+      ...options,
+      timers,
       epochs,
       revocations,
-      latest,
-      owners: this.#owners,
-      clock,
-      timers,
-      canSealIn: (epoch) => this.keyring.has(epoch.hash),
-      onClone: ({ claims: { name }, announcement }) =>
-        feed.emit({ type: 'clone', name, instance: hex(announcement.instance) }),
-      onLeftOut: (leftOut) => this.leftOut.report(leftOut),
-      onVerified: (verified) => this.#plans.claimed(verified.claims.plan ?? 0),
-      onCaughtUp: () => {
+      directory: () => this.directory,
+      plan,
+      mayBegin: () => this.#joining.isJoined && !this.isStale(),
+      onEpochs: () => this.#epochsChanged(),
+      onAnnounced: () => {
+        this.#directory.handOver()
         this.#changed()
-        this.#completeJoin()
       },
+      onDestroyed: () => this.#invalidate(),
     })
-    const { directory } = this
-    this.keyring = new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES))
-    const { keyring } = this
+    this.keyring = this.#own.keyring
     this.#freshness = new FreshnessWatch({ clock, feed, timers, onLost: (isGap) => this.#lost(isGap) })
     this.#pings = new Pings({ engine, clock, timers, send: (nonce) => this.#ping(nonce) })
     this.#judge = new TickJudge({
@@ -196,7 +157,7 @@ export class RealmLink {
       plan,
       open: () => this.#pings.open(),
       newestOf: (rotator) => this.#freshness.newestOf(rotator),
-      isKnownRoot: (rotator, root) => this.#sync.isKnownRoot(rotator, root),
+      isKnownRoot: (rotator, root) => this.#directory.isKnownRoot(rotator, root),
     })
     this.#fetches = new PageFetches({
       engine,
@@ -219,107 +180,24 @@ export class RealmLink {
       onPlan: (taken) => this.#adopt(taken),
       onTrouble: (error) => this.#note(error),
     })
-    this.#named = new NamedSets({
-      clock,
-      revocations,
-      fetches,
-      onHeld: (answered) => this.#count(answered),
-      onAdded: (added) => this.#revoked(added),
-    })
-    this.#sharing = new RevocationSharing({
-      engine,
-      timers,
-      publish: (bytes) => void publishSafely(nc, subjects.revoke, { bytes, onError }),
-    })
-    this.#epochWatch = new EpochWatch({
-      engine,
-      clock,
-      feed,
-      timers,
-      epochs,
-      plan,
-      onChanged: () => this.#epochsChanged(),
-      mayBegin: () => this.#joining.isJoined && !this.isStale(),
-      hasKeys: (epoch) => keyring.has(epoch.hash),
-      onBegun: (epoch) => this.#announcer.announce(epoch),
-    })
-    this.#keyEnds = new KeyEnds({
-      clock,
-      feed,
-      timers,
-      keyring,
-      onTime: options.onTime,
-      onDestroyed: () => this.#invalidate(),
-    })
-    this.#announcer = new Announcer(nc, {
+    this.#directory = new RealmDirectory({
       ...options,
-      keyring,
-      directory,
-      onAnnounced: () => {
-        this.#keyEnds.lookInTime()
-        this.#handOver.announced()
-        this.#changed()
-      },
-    })
-    this.#freshKeys = new FreshKeys({
-      engine,
-      trust,
-      clock,
       timers,
       epochs,
       revocations,
-      plan,
-      hasKeys: (epoch) => keyring.has(epoch.hash),
-      renew: (epoch, at) => this.#announcer.renew(epoch, at),
-    })
-    const rotators = (): readonly string[] => this.#answering()
-    const take = (bytes: Uint8Array): void => void directory.add(bytes, clock.now(), { isAsked: true })
-    this.#hashLookups = new HashLookups({
+      owners: this.#owners,
       fetches,
-      rotators,
-      isHeld: (hash) => directory.has(hash),
-      onStatement: (bytes) => {
-        take(bytes)
-        this.#changed()
-      },
-    })
-    const lookups = this.#hashLookups
-    this.#handOver = new HandOver({
-      engine,
-      timers,
-      fetches,
-      lookups,
-      rotators,
-      own: () => (this.#announcer.isRetired ? [] : keyring.announcements()),
-    })
-    this.#sync = new DirectorySync({
-      engine,
-      clock,
-      timers,
-      fetches,
-      lookups,
-      handOver: this.#handOver,
-      directory,
+      leftOut: this.leftOut,
       rotators: () => plan()?.rotators ?? [],
-      own: () => this.#announcer.established(),
+      answering: () => this.#answering(),
+      own: () => this.#own.announcements(),
+      established: () => this.#own.established(),
+      hasKeys: (epoch) => this.keyring.has(epoch.hash),
+      onClaimed: (version) => this.#plans.claimed(version),
       onChanged: () => this.#changed(),
+      onReady: () => this.#completeJoin(),
     })
-    this.#listing = new DirectoryListing({
-      timers,
-      fetches,
-      rotators,
-      onStatement: take,
-      onChanged: () => this.#changed(),
-      onWhole: () => {
-        this.#hasDirectory = true
-        // Junk that waits to be verified holds up no join for long.
-        timers.after(MAX_CATCHING_UP_MS, () => {
-          this.#mayBeBehind = true
-          this.#completeJoin()
-        })
-        this.#completeJoin()
-      },
-    })
+    this.directory = this.#directory.directory
     if (this.#book.plan !== undefined) this.#adopt(this.#book.plan)
   }
 
@@ -355,11 +233,11 @@ export class RealmLink {
       })
     this.#subscriptions = [
       follow(subjects.tick, ({ data }) => this.#takeHint(data)),
-      follow(subjects.epoch, ({ data }) => this.#epochWatch.notice(data)),
+      follow(subjects.epoch, ({ data }) => this.#own.takeNotice(data)),
       follow(subjects.plan, ({ data }) => this.#plans.heard(data)),
-      follow(subjects.revoke, ({ data }) => this.#takeRevocation(data)),
-      follow(subjects.rotate, ({ data }) => this.#freshKeys.take(data)),
-      follow(subjects.announcements, (message) => this.#takeAnnouncement(message)),
+      follow(subjects.revoke, ({ data }) => this.#revocations.take(data)),
+      follow(subjects.rotate, ({ data }) => this.#own.takeOrder(data)),
+      follow(subjects.announcements, (message) => this.#directory.take(message)),
       follow(this.inbox, (message) => this.#takeInbox(message)),
     ]
     await this.#nc.flush()
@@ -420,7 +298,7 @@ export class RealmLink {
   /** The NATS connection is a new one: what was published meanwhile was missed. */
   reconnected(): void {
     for (const subscription of this.#subscriptions) subscription.renew()
-    this.#handOver.announced()
+    this.#directory.handOver()
     this.refresh()
   }
 
@@ -430,7 +308,7 @@ export class RealmLink {
    * does not.
    */
   refresh(): void {
-    if (this.#announcer.isRetired) return
+    if (this.#own.isRetired) return
     const { clock } = this.#options
     const waitMs = this.#refreshedAt + REFRESH_INTERVAL_MS - clock.monotonic()
     if (waitMs > 0) {
@@ -442,34 +320,28 @@ export class RealmLink {
     }
     this.#refreshedAt = clock.monotonic()
     this.#pings.soon()
-    if (!this.#joining.isJoined) return
-    const [rotator] = this.#answering()
-    if (this.directory.size <= MAX_SMALL_DIRECTORY) this.#listing.begin()
-    else if (rotator !== undefined) this.#sync.refresh(rotator)
+    if (this.#joining.isJoined) this.#directory.refresh()
   }
 
   /** Asks for one announcement by its hash, within a budget. @returns whether it was asked for */
   lookUp(hash: Uint8Array): boolean {
-    // A budget: the wall clock would refill it whenever it is set.
-    if (this.#isClosed || !this.#lookups.take(this.#options.clock.monotonic())) return false
-    return this.#hashLookups.want(hash)
+    return !this.#isClosed && this.#directory.lookUp(hash)
   }
 
   /** Tells everyone that this instance takes no more messages. */
   retire(): void {
-    this.#announcer.retire()
+    this.#own.retire()
   }
 
   /** Stops following, wipes the keys and releases the state. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#announcer.close()
     this.#timers.close()
-    this.keyring.destroyAll()
+    this.#own.close()
     for (const subscription of this.#subscriptions) subscription.unsubscribe()
     this.#owners.close()
-    this.#keptRevocations.close()
+    this.#revocations.close()
     this.#options.state.close()
   }
 
@@ -533,9 +405,9 @@ export class RealmLink {
   #lost(isGap: boolean): void {
     if (isGap) {
       this.#pings.forget()
-      this.#named.forget()
+      this.#revocations.forgetTicks()
     }
-    this.#keyEnds.look()
+    this.#own.wipe()
     this.#pings.now()
   }
 
@@ -546,7 +418,7 @@ export class RealmLink {
         return this.#takeTick(data)
       case WireType.page:
         if (!this.#plans.take(data)) this.#fetches.take(data)
-        return this.#act()
+        return this.#revocations.act()
       default:
         return this.#options.onHandshake(message)
     }
@@ -563,7 +435,7 @@ export class RealmLink {
     const answer = this.#judge.answer(bytes)
     if (answer === undefined) return
     const { tick, verdict } = answer
-    if (verdict === 'counts') this.#named.offer(answer)
+    if (verdict === 'counts') this.#revocations.offer(answer)
     else if (verdict === 'other plan') this.#plans.named(tick.planVersion, tick.rotator)
     else if (verdict === 'skewed' && this.#clocks.differs(tick.rotator, plan)) {
       const skewed = clockSkew(tick, this.#options.clock.now())
@@ -582,30 +454,19 @@ export class RealmLink {
       this.#plans.named(planVersion, rotator)
       return this.#pings.hinted()
     }
-    if (this.#named.hinted(tick)) this.#pings.hinted()
-    this.#sync.named(rotator, directoryRoot)
-  }
-
-  #takeRevocation(bytes: Uint8Array): void {
-    this.#sharing.heard(bytes)
-    if (this.revocations.add(bytes, this.#options.clock.now()) !== undefined) this.#act()
-  }
-
-  #takeAnnouncement({ data, subject }: NatsMessage): void {
-    if (this.directory.add(data, this.#options.clock.now(), { subject }) !== undefined) this.#changed()
+    if (this.#revocations.hinted(tick)) this.#pings.hinted()
+    this.#directory.named(rotator, directoryRoot)
   }
 
   /** A newer plan, or the first one. */
   #adopt(plan: HeldPlan): void {
     this.epochs.adopt(plan)
     this.#freshness.adopt(plan)
-    this.directory.adopt(plan)
-    this.#sync.adopt()
-    this.#named.forget()
-    this.#sharing.adopt(plan)
+    this.#directory.adopt(plan)
+    this.#revocations.adopt(plan)
     this.#joining.goesOn()
-    this.#epochWatch.look()
-    this.#act()
+    this.#own.lookAtEpochs()
+    this.#revocations.act()
     if (this.#subscriptions.length === 0) return
     const early = this.#early
     this.#early = []
@@ -614,24 +475,14 @@ export class RealmLink {
     if (this.#joining.isJoined) this.#pings.soon()
   }
 
-  /** Acts on revocations that are new, together: looking at everybody for each of many takes long. */
-  #act(): void {
-    if (this.#news.size > 0) this.#revoked([])
-  }
-
-  #revoked(added: readonly VerifiedRevocation[]): void {
+  #revoked(news: readonly VerifiedRevocation[]): void {
     const { feed, identity: own } = this.#options
-    // Those that have no room in the own set act all the same.
-    for (const one of added) this.#news.set(hex(one.hash), one)
-    const news = [...this.#news.values()]
-    this.#news.clear()
     for (const { revocation, byAuthority } of news) {
       const { identity, reason } = revocation
       feed.emit({ type: 'revoked', identity, reason, self: identity === own.publicKey })
       if (byAuthority && this.#book.plan?.rotators.includes(identity)) this.#freshness.discount(identity)
     }
     this.#invalidate()
-    this.#named.changed()
   }
 
   /** A tick counts: it answers an own question, and all that it names is held. */
@@ -639,16 +490,14 @@ export class RealmLink {
     const { rotator } = tick
     this.#clocks.fits(rotator)
     const freshFrom = this.#freshness.count(rotator, askedAtLateMs)
-    this.#sharing.lacks(rotator, this.revocations.beyond(tick))
-    this.#sync.counted(tick)
+    this.#revocations.counted(tick)
+    this.#directory.counted(tick)
     if (freshFrom === undefined || this.#freshness.isStale) return
     this.#pings.answered(freshFrom)
     this.#reported.clear()
     // Timers see neither a suspended machine nor a wall clock that is set.
-    this.#keyEnds.look()
-    // By the latest time alone: what guards against repeats goes when no clock makes the repeat young again.
-    this.revocations.prune(this.#options.clock.latest)
-    this.#epochWatch.look()
+    this.#own.wipe()
+    this.#own.lookAtEpochs()
     this.#plans.look()
     this.#completeJoin()
   }
@@ -661,36 +510,24 @@ export class RealmLink {
 
   #completeJoin(): void {
     if (this.#joining.isJoined || this.#freshness.isStale) return
-    if (!this.#hasDirectory) return this.#listing.begin()
-    if (this.directory.unverified > 0 && !this.#mayBeBehind) return
-    const epochs = this.#epochWatch.join()
+    if (!this.#directory.isReady) return this.#directory.begin()
     try {
-      this.#assertMayJoin(epochs.length)
-      // Before anybody hears of this instance: whoever comes after a crash retires it.
-      this.#options.state.keepInstance(hex(this.keyring.instance))
-      for (const epoch of epochs) this.#announcer.announce(epoch)
+      this.#assertMayJoin()
+      if (!this.#own.join()) throw notBegun()
     } catch (error) {
       if (error instanceof SubrosaError) this.#joining.fail(error)
       throw error
     }
-    const newest = epochs.at(-1)
-    if (newest !== undefined) this.#announcer.retireFormer(newest)
-    this.directory.joined()
-    this.#sync.joined()
+    this.#directory.joined()
     this.#pings.joined()
     this.#joining.succeed()
     this.#changed()
   }
 
-  #assertMayJoin(epochs: number): void {
+  #assertMayJoin(): void {
     const { identity, claims } = this.#options
     if (this.revocations.isRevoked(claims))
       throw new SubrosaError('ERR_REVOKED', `the identity of ${identity.name} is revoked`)
-    if (epochs === 0) {
-      throw new SubrosaError('ERR_STALE', 'no epoch of the plan has begun yet', {
-        hint: 'the plan says when the first one begins: subrosa plan show',
-      })
-    }
   }
 
   /** Something outside the directory changed who is in an audience. */
@@ -717,4 +554,10 @@ export class RealmLink {
       this.#note(error)
     }
   }
+}
+
+function notBegun(): SubrosaError {
+  return new SubrosaError('ERR_STALE', 'no epoch of the plan has begun yet', {
+    hint: 'the plan says when the first one begins: subrosa plan show',
+  })
 }

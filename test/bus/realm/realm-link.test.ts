@@ -25,6 +25,7 @@ async function linkOf(identity: Identity, feed: StatusFeed): Promise<RealmLink> 
     identity,
     claims: trust.verify(identity.token, realm.clock.now()),
     state: memoryState(),
+    plan: undefined,
     onHandshake: () => {},
     onForgotten: () => {},
     onTime: () => {},
