@@ -92,13 +92,7 @@ export const SILENT_SESSION_MS = 30_000
 export const NOT_ADDRESSED_MS = 15 * 60_000
 export const QUEUE_SETTLE_MS = 1000
 export const MAX_JITTER_MS = 30_000
-/** Between two times that an instance publishes its announcements again, at least: one of them may have been lost. */
-export const REPEAT_INTERVAL_MS = 60_000
-/** By how much longer that is for each announcement: all of a realm repeat two a second, until that would be too seldom. */
-export const REPEAT_INTERVAL_MS_PER_ANNOUNCEMENT = 500
-export const MAX_REPEAT_INTERVAL_MS = 600_000
-export const QUERY_INTERVAL_MS = 1000
-/** Between two times that an agent asks for everything again, and repeats its announcements. */
+/** Between two times that an agent asks for everything again. */
 export const REFRESH_INTERVAL_MS = 1000
 /** How long a subscription of the protocol that the server refuses is left alone: twice as long each time. */
 export const MIN_RESUBSCRIBE_MS = 1000
@@ -256,15 +250,6 @@ export const MAX_UNVERIFIED_BYTES_PER_AGENT = 256 * 1024
 export const MAX_UNVERIFIED_BYTES = 32 * 1024 * 1024
 /** Announcements held of one agent in one epoch, for each instance that it may have. */
 export const MAX_ANNOUNCEMENTS_PER_INSTANCE = 4
-/** Fetches of epochs and revocations that an agent begins. */
-export const MAX_FETCHES_PER_SECOND = 4
-/** Queries for pages that an agent has asked and that were not answered: about those of eight seconds. */
-export const MAX_QUERIES_REMEMBERED = 256
-/** What one fetch of epochs or revocations collects. */
-export const MAX_FETCHED_STATEMENTS = 32_768
-export const MAX_FETCHED_EPOCH_BYTES = 64 * 1024 * 1024
-/** Twice {@link MAX_REVOCATION_BYTES}: what two sets that follow each other may have together. */
-export const MAX_FETCHED_REVOCATION_BYTES = 1024 * 1024
 /** Requests for lost handshakes that an instance makes, and as many that are made a second time. */
 export const MAX_SESSION_REQUESTS_PER_SECOND = 32
 /** Refusals of sessions that an instance publishes. */
