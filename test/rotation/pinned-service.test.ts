@@ -96,7 +96,11 @@ describe('a rotation service under pins', () => {
 
   it('is none without the key of the realm', async () => {
     const other = selfSigned('other', { realm: identity.publicKey })
-    expect((await failure(() => start({ identity: other }))).code).toBe('ERR_PLAN_INVALID')
+    const error = await failure(() => start({ identity: other }))
+    expect(error).toMatchObject({
+      code: 'ERR_PLAN_INVALID',
+      message: 'other does not have the key of the realm',
+    })
     await until('nothing was said', () => events.every(({ type }) => type !== 'plan'))
   })
 })

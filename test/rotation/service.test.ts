@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { samePublic, utf8 } from '../../src/base/bytes.ts'
+import { MAX_REVOCATIONS } from '../../src/base/limits.ts'
+import { deriveEpoch } from '../../src/keys/epochs.ts'
 import { readNotice, verifyNotice } from '../../src/keys/notices.ts'
 import { listHash } from '../../src/keys/plan.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
@@ -16,7 +18,7 @@ import { engine, newAuthority } from '../support/identities.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
 import { signedPlan } from '../support/plans.ts'
 import { TestRealm } from '../support/realm.ts'
-import { DAY, HOUR, MINUTE } from '../support/statements.ts'
+import { DAY, HOUR, MINUTE, World } from '../support/statements.ts'
 import { failure, until } from '../support/until.ts'
 import { Asking } from './asking.ts'
 
@@ -36,6 +38,7 @@ afterEach(() => realm.stop())
 const onEvent = (event: RotationEvent): void => void events.push(event)
 const ofType = <Type extends RotationEvent['type']>(type: Type) =>
   events.filter((event): event is Extract<RotationEvent, { type: Type }> => event.type === type)
+const codes = (): readonly unknown[] => ofType('error').map(({ error }) => Object(error).code)
 const key = (): string => realm.rotator.publicKey
 
 /** All clocks go on but the one of timers. */
@@ -62,7 +65,7 @@ describe('a rotation service that is alone', () => {
     expect(service).toMatchObject({ standing: 1, planVersion: 1, epoch: 1 })
     expect(ofType('standing')).toEqual([{ type: 'standing', standing: 1, planVersion: 1 }])
     const [tick] = await passing(clock, asking.tick())
-    expect(tick).toMatchObject({ rotator: key(), standing: 1, planVersion: 1, now: clock.now(), leaves: 1 })
+    expect(tick).toMatchObject({ rotator: key(), standing: 1, planVersion: 1, leaves: 1 })
   })
 
   it('answers a ping with a tick that proves the nonce, in the inbox of whoever asked alone', async () => {
@@ -157,10 +160,30 @@ describe('a rotation service that is alone', () => {
       reply: `${realm.root}.inbox.0011223344556677`,
     })
     await until('both are refused', () => ofType('error').length === 2)
-    expect(ofType('error').map(({ error }) => (error as { code: string }).code)).toEqual([
-      'ERR_MALFORMED',
-      'ERR_MALFORMED',
-    ])
+    expect(codes()).toEqual(['ERR_MALFORMED', 'ERR_MALFORMED'])
+  })
+
+  it('hands on announcements that came on the subject of their instance, and no others', async () => {
+    await realm.startService({ onEvent })
+    const world = new World({ like: realm })
+    const announced = ['bob', 'carol'].map((name) =>
+      world.announcement(realm.identity(name), deriveEpoch(engine, realm.plan, 1)),
+    )
+    const [ofBob, ofCarol] = announced
+    if (ofBob === undefined || ofCarol === undefined) throw new Error('nothing is announced')
+    const listed = (): Promise<readonly Uint8Array[]> => asking.all(key(), QueryKind.announcements)
+    const { instance } = ofBob.announcement
+    asking.nc.publish(asking.subjects.announce('mallory', instance), ofBob.bytes)
+    asking.query(key(), QueryKind.handOver, ofBob.bytes)
+    expect(await listed()).toEqual([])
+    asking.nc.publish(asking.subjects.announce('bob', instance), ofBob.bytes)
+    expect(await listed()).toEqual([ofBob.bytes])
+    // Handed over by the very instance.
+    const carol = await Asking.start(realm, { name: 'carol', instance: ofCarol.announcement.instance })
+    carol.query(key(), QueryKind.handOver, ofCarol.bytes)
+    await carol.page(key(), QueryKind.plan)
+    expect(await listed()).toEqual([ofBob.bytes, ofCarol.bytes])
+    expect(ofType('announced').map(({ name }) => name)).toEqual(['bob', 'carol'])
   })
 
   it('says nothing any more once it is closed', async () => {
@@ -262,6 +285,17 @@ describe('a service that starts', () => {
     expect(after?.process).not.toEqual(before?.process)
   })
 
+  it('again holds more revocations than one door lets in: what is agreed has no quota', async () => {
+    const list = Array.from({ length: MAX_REVOCATIONS + 50 }, (_, i) => revocation({ reason: `${i}` }))
+    const plan = realm.nextPlan({ former: undefined, list })
+    await (await realm.startService({ store, plan })).close()
+    await realm.startService({ store, plan })
+    const [tick] = await passing(clock, asking.tick())
+    expect(tick?.revocationsHash).toEqual(listHash(engine, list))
+    expect(await asking.all(key(), QueryKind.revocations)).toHaveLength(list.length)
+    expect(await asking.all(key(), QueryKind.plan)).toHaveLength(list.length + 1)
+  })
+
   it('with a clock that is ahead has its revocations when that is right again', async () => {
     const first = await realm.startService({ store })
     asking.nc.publish(asking.subjects.revoke, revocation())
@@ -343,10 +377,12 @@ describe('a revocation', () => {
     const [before] = await passing(clock, asking.tick())
     const bytes = revocation()
     asking.nc.publish(asking.subjects.revoke, bytes)
-    await until('it is refused', () => ofType('error').length === 1)
+    asking.nc.publish(asking.subjects.plan, utf8('?'))
+    await until('it has seen both', () => codes().includes('ERR_MALFORMED'))
     const [after] = await passing(clock, asking.tick())
     expect(after?.revocationsHash).toEqual(before?.revocationsHash)
     expect(await asking.all(key(), QueryKind.revocations)).toEqual([])
+    expect(ofType('error')).toHaveLength(2)
     isFull = false
     asking.nc.publish(asking.subjects.revoke, bytes)
     await passingUntil(clock, 'it is taken in', () => ofType('revoked').length === 1)
@@ -393,8 +429,10 @@ describe('a revocation', () => {
       past: 0,
     })
     asking.nc.publish(asking.subjects.revoke, bytes)
-    await passingUntil(clock, 'it says so', () => ofType('standing').length === 2)
+    await passingUntil(clock, 'it has it', () => ofType('revoked').length === 1)
+    await pass(clock, 2000)
     expect(service.standing).toBe(0)
+    expect(ofType('standing').map(({ standing }) => standing)).toEqual([1, 0])
     const [tick] = await passing(clock, asking.tick())
     expect(tick?.standing).toBe(0)
   })
