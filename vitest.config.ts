@@ -43,7 +43,6 @@ const APART = [
   'test/bus/in/session-memory.test.ts',
   'test/cli/mcp/child/guardian.test.ts',
   'test/keys/key-memory.test.ts',
-  'test/rotation/flood.test.ts',
 ]
 
 /** For projects whose files share a process. */
