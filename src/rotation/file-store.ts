@@ -60,8 +60,8 @@ export function fileRotationStore(folder: string): RotationStore {
 }
 
 /**
- * Begins the record of a rotation service that has never run: an empty one. It is for an operator to say that, since a
- * service that had a record and has lost it must not begin again under the same plan. `subrosa rotator begin` calls it.
+ * Begins the record of a new rotation service: an empty one. It is for an operator to say that it is new: under a plan that names
+ * no former services an empty record counts at once, and a lost one would be forgotten. `subrosa rotator begin` calls it.
  *
  * @throws SubrosaError ERR_STATE when there is a record, another process holds the folder, or it cannot be written
  *

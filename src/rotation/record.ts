@@ -125,7 +125,7 @@ function endOf(bytes: Uint8Array): number {
 
 function missing(): SubrosaError {
   return new SubrosaError('ERR_STATE', 'there is no record of this rotation service', {
-    hint: 'a service that has never run begins one: subrosa rotator begin. One that had a record and has lost it must not: subrosa plan replace-rotator',
+    hint: 'a new service begins its first one: subrosa rotator begin. Where a record was lost, replace the service in the plan first: subrosa plan replace-rotator',
   })
 }
 

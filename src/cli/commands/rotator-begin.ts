@@ -19,7 +19,7 @@ export function registerRotatorBegin(rotator: Command, terminal: Terminal): void
   const command = rotator
     .command('begin')
     .description(
-      'begin the record of a rotation service that has never run: once, by hand, since none may begin again unseen',
+      'begin the first record of a new rotation service, once; where a record was lost, replace the service in the plan first',
     )
     .addOption(realmOption(terminal))
     .addOption(ownRotatorOption())
