@@ -156,6 +156,8 @@ export const RESTARTED_SPREAD_MS = 30_000
 export const RECONCILE_SPREAD_MS = 15_000
 /** Between two times that an agent compares its directory with that of one rotation service. */
 export const RECONCILE_INTERVAL_MS = 30_000
+/** Roots of a service's directory that an agent remembers to have been signed: those of two minutes. */
+export const MAX_ROOTS_REMEMBERED = 16
 /** Announcements that it asks for each time. */
 export const MAX_RECONCILED = 8192
 /** After how long an instance is missed in the directory of a rotation service that does not list it. */

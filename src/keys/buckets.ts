@@ -103,6 +103,11 @@ export function bucketHash(engine: Pick<CryptoEngine, 'sha256'>, hashes: readonl
   return engine.sha256(...hashes).slice(0, BUCKET_HASH_BYTES)
 }
 
+/** The hash of one bucket among those of all. A view. */
+export function bucketHashAt(bucketHashes: Uint8Array, bucket: number): Uint8Array {
+  return bucketHashes.subarray(bucket * BUCKET_HASH_BYTES, (bucket + 1) * BUCKET_HASH_BYTES)
+}
+
 /** The root over the hashes of all buckets, which stand one after the other. */
 export function rootOf(engine: Pick<CryptoEngine, 'sha256'>, bucketHashes: Uint8Array): Uint8Array {
   return engine.sha256(bucketHashes)

@@ -4,7 +4,15 @@ import { SILENT_INSTANCE_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Plan } from '../wire/plans.ts'
 import type { AnnouncementStore, HeldAnnouncement, KnownInstance } from './announcement-store.ts'
-import { BUCKET_COUNT, BUCKET_HASH_BYTES, type Buckets, bucketHash, bucketOf, rootOf } from './buckets.ts'
+import {
+  BUCKET_COUNT,
+  BUCKET_HASH_BYTES,
+  type Buckets,
+  bucketHash,
+  bucketHashAt,
+  bucketOf,
+  rootOf,
+} from './buckets.ts'
 
 const SECOND_MS = 1000
 /** Entries are dated to the second: by then each is older than it may be. */
@@ -102,7 +110,7 @@ export class Listings {
     const own = this.#options.own()
     const heard: Heard[] = []
     for (let bucket = 0; bucket < BUCKET_COUNT; bucket++) {
-      if (samePublic(hashAt(hashes, bucket), own.hashOf(bucket)))
+      if (samePublic(bucketHashAt(hashes, bucket), own.hashOf(bucket)))
         heard.push(...this.noteListing(rotator, bucket, own.hashes(bucket)))
     }
     return { toAsk: this.#toAsk(this.#listing(rotator), hashes, own), heard }
@@ -146,9 +154,9 @@ export class Listings {
   #toAsk(listing: Listing, hashes: Uint8Array, own: Buckets): readonly number[] {
     const toAsk: number[] = []
     for (let bucket = 0; bucket < BUCKET_COUNT; bucket++) {
-      const theirs = hashAt(hashes, bucket)
+      const theirs = bucketHashAt(hashes, bucket)
       if (samePublic(theirs, own.hashOf(bucket))) continue
-      const wasSeen = samePublic(theirs, hashAt(listing.hashes, bucket))
+      const wasSeen = samePublic(theirs, bucketHashAt(listing.hashes, bucket))
       if (!wasSeen || this.#isDue(listing, bucket)) toAsk.push(bucket)
     }
     return toAsk
@@ -160,10 +168,6 @@ export class Listings {
     const seen = seenAt[bucket] ?? Number.NEGATIVE_INFINITY
     return judgedFrom <= this.#options.clock.monotonic() && seen < judgedFrom
   }
-}
-
-function hashAt(hashes: Uint8Array, bucket: number): Uint8Array {
-  return hashes.subarray(bucket * BUCKET_HASH_BYTES, (bucket + 1) * BUCKET_HASH_BYTES)
 }
 
 function countBits(bits: number): number {

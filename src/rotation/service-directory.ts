@@ -16,6 +16,8 @@ export interface ServiceDirectoryOptions extends Parts {
   /** By it announcements are forgotten. */
   readonly latest: Latest
   readonly store: RotationStore
+  /** Asks the other services for ticks. */
+  readonly askForTick: () => void
 }
 
 /** How long a service that has started may take more of a core to verify announcements: those of its cache, and of its peers. */

@@ -125,7 +125,7 @@ export class RotationService {
       onError,
     }
     const { record } = parts
-    const directory = new ServiceDirectory({ ...parts, latest, store })
+    const directory = new ServiceDirectory({ ...parts, latest, store, askForTick: () => this.#peers.askSoon() })
     this.#nc = nc
     this.#options = options
     this.#parts = parts

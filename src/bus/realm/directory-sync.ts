@@ -1,12 +1,14 @@
 import { hex, samePublic } from '../../base/bytes.ts'
 import {
+  CLOCK_WINDOW_MS,
   MAX_BUCKETS_PER_QUERY,
   MAX_RECONCILED,
+  MAX_ROOTS_REMEMBERED,
   RECONCILE_INTERVAL_MS,
   RECONCILE_SPREAD_MS,
 } from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
-import { readBucketHashes, readListing } from '../../keys/buckets.ts'
+import { bucketHash, bucketHashAt, readBucketHashes, readListing, rootOf } from '../../keys/buckets.ts'
 import type { Directory } from '../../keys/directory.ts'
 import { QueryKind } from '../../wire/queries.ts'
 import type { Tick } from '../../wire/ticks.ts'
@@ -30,6 +32,8 @@ export interface DirectorySyncOptions extends Pick<Context, 'engine' | 'clock'> 
   readonly rotators: () => readonly string[]
   /** Hashes of own announcements that every rotation service should list by now. */
   readonly own: () => readonly Uint8Array[]
+  /** Asks the rotation services for ticks: what one of them lists now belongs to a root that it has not signed yet. */
+  readonly askForTick: () => void
   /** Called when announcements were taken in, or somebody is heard of again, or not any more. */
   readonly onChanged: () => void
 }
@@ -41,6 +45,16 @@ interface Known {
   /** When its directory was looked at last, by the monotonic clock. */
   lookedAt: number
   isWaiting: boolean
+  /** Roots that it has signed, the newest last. */
+  roots: readonly SignedRoot[]
+  /** Whether its next signed root is waited for: the last page was of none that is known. */
+  isRootWanted: boolean
+}
+
+interface SignedRoot {
+  readonly root: Uint8Array
+  /** When it came, by the monotonic clock. */
+  readonly atMs: number
 }
 
 /** What a rotation service lists in one bucket. */
@@ -49,15 +63,28 @@ interface Listed {
   readonly hashes: readonly Uint8Array[]
 }
 
+/** Buckets of one service that are asked for. */
+interface Wanted {
+  readonly rotator: string
+  /** The hashes of all buckets, under a root that it has signed. */
+  readonly hashes: Uint8Array
+  readonly buckets: readonly number[]
+  /** How many announcements are asked for at most. */
+  readonly maxMissing: number
+}
+
 /**
  * Compares the own directory with that of each rotation service, whose ticks name its root, and asks for what is missing. Only
  * that is asked for: what an agent holds more never matters, so that nothing goes round in circles. SPEC, "Reconciling".
+ *
+ * Anybody who sees a question can answer it before the service does, and whom a service does not list may lose its place in
+ * audiences: so a list counts only where it hashes to a root that the service has signed lately.
  */
 export class DirectorySync {
   readonly #options: DirectorySyncOptions
   readonly #known = new Map<string, Known>()
-  /** Services whose turn it is, one after the other. */
-  readonly #line: string[] = []
+  /** Services whose turn it is, one after the other, and whether that is because the last page was of no known root. */
+  readonly #line: { readonly rotator: string; readonly isAgain: boolean }[] = []
   #isBusy = false
   #isJoined = false
 
@@ -86,7 +113,8 @@ export class DirectorySync {
   counted({ rotator, process, directoryRoot }: Tick): void {
     const known = this.#knownOf(rotator)
     const name = hex(process)
-    const hasRestarted = known.process !== undefined && known.process !== name
+    // One that a newer plan names holds nothing yet, as one that has started again.
+    const hasRestarted = known.process === undefined ? this.#isJoined : known.process !== name
     known.process = name
     if (hasRestarted) this.#options.handOver.restarted(rotator)
     const place = this.#placeOf(rotator)
@@ -96,9 +124,13 @@ export class DirectorySync {
 
   /** A rotation service has signed that its directory has, or had, this root. */
   named(rotator: string, root: Uint8Array): void {
-    if (!this.#isJoined || this.isKnownRoot(rotator, root)) return
     const { clock, engine } = this.#options
     const known = this.#knownOf(rotator)
+    const isWanted = known.isRootWanted
+    known.isRootWanted = false
+    known.roots = [...known.roots, { root, atMs: clock.monotonic() }].slice(-MAX_ROOTS_REMEMBERED)
+    if (!this.#isJoined || this.isKnownRoot(rotator, root)) return
+    if (isWanted && !known.isWaiting) return this.#compareIn(rotator, 0, true)
     const restMs = Math.max(0, known.lookedAt + RECONCILE_INTERVAL_MS - clock.monotonic())
     if (!known.isWaiting) this.#compareIn(rotator, restMs + randomDelay(engine, RECONCILE_SPREAD_MS))
   }
@@ -117,15 +149,17 @@ export class DirectorySync {
       process: undefined,
       lookedAt: Number.NEGATIVE_INFINITY,
       isWaiting: false,
+      roots: [],
+      isRootWanted: false,
     }
     this.#known.set(rotator, known)
     return known
   }
 
-  #compareIn(rotator: string, delayMs: number): void {
+  #compareIn(rotator: string, delayMs: number, isAgain = false): void {
     this.#knownOf(rotator).isWaiting = true
     this.#options.timers.after(delayMs, () => {
-      this.#line.push(rotator)
+      this.#line.push({ rotator, isAgain })
       this.#goOn()
     })
   }
@@ -133,10 +167,10 @@ export class DirectorySync {
   /** With one service at a time. */
   #goOn(): void {
     if (this.#isBusy) return
-    const rotator = this.#line.shift()
-    if (rotator === undefined) return
+    const next = this.#line.shift()
+    if (next === undefined) return
     this.#isBusy = true
-    this.#compare(rotator)
+    this.#compare(next.rotator, next.isAgain)
   }
 
   #done(): void {
@@ -145,8 +179,8 @@ export class DirectorySync {
     this.#goOn()
   }
 
-  #compare(rotator: string): void {
-    const { clock, fetches, directory } = this.#options
+  #compare(rotator: string, isAgain: boolean): void {
+    const { clock, fetches, directory, askForTick } = this.#options
     const known = this.#knownOf(rotator)
     known.isWaiting = false
     known.lookedAt = clock.monotonic()
@@ -161,16 +195,32 @@ export class DirectorySync {
       onEnd: () => {
         const place = this.#placeOf(rotator)
         if (hashes === undefined || place < 0) return this.#done()
-        this.#list(rotator, directory.noteBuckets(place, hashes), MAX_RECONCILED)
+        if (this.#isSigned(known, hashes)) {
+          const buckets = directory.noteBuckets(place, hashes)
+          return this.#list({ rotator, hashes, buckets, maxMissing: MAX_RECONCILED })
+        }
+        // It may list another thing than when it signed last. Once: somebody else may have answered in its place.
+        known.isRootWanted = !isAgain
+        if (!isAgain) askForTick()
+        this.#done()
       },
     })
     if (!isBegun) this.#done()
   }
 
+  /** Whether the service has signed a root lately to which these hashes of its buckets belong. */
+  #isSigned({ roots }: Known, hashes: Uint8Array): boolean {
+    const { engine, clock } = this.#options
+    const root = rootOf(engine, hashes)
+    const sinceMs = clock.monotonic() - CLOCK_WINDOW_MS
+    return roots.some((signed) => signed.atMs >= sinceMs && samePublic(signed.root, root))
+  }
+
   /** Asks what is in these buckets, 16 at a time, and each time for what is missing of it. */
-  #list(rotator: string, wanted: readonly number[], maxMissing: number): void {
-    const { fetches, own, handOver } = this.#options
-    const asked = wanted.slice(0, MAX_BUCKETS_PER_QUERY)
+  #list(wanted: Wanted): void {
+    const { engine, fetches, own, handOver } = this.#options
+    const { rotator, hashes, buckets, maxMissing } = wanted
+    const asked = buckets.slice(0, MAX_BUCKETS_PER_QUERY)
     if (asked.length === 0 || maxMissing <= 0) return this.#done()
     const listed: Listed[] = []
     const isBegun = fetches.begin({
@@ -186,10 +236,17 @@ export class DirectorySync {
         return true
       },
       onEnd: (isWhole) => {
-        if (!isWhole || listed.length < asked.length) return this.#done()
+        const isOfRoot = listed.every((one) =>
+          samePublic(bucketHash(engine, one.hashes), bucketHashAt(hashes, one.bucket)),
+        )
+        if (!isWhole || listed.length < asked.length || !isOfRoot) return this.#done()
         if (listed.some((one) => misses(one, own()))) handOver.check(rotator)
         this.#take(rotator, listed, (missing) =>
-          this.#list(rotator, wanted.slice(MAX_BUCKETS_PER_QUERY), maxMissing - missing),
+          this.#list({
+            ...wanted,
+            buckets: buckets.slice(MAX_BUCKETS_PER_QUERY),
+            maxMissing: maxMissing - missing,
+          }),
         )
       },
     })

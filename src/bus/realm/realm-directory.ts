@@ -36,6 +36,8 @@ export interface RealmDirectoryOptions extends Context {
   readonly established: () => readonly Uint8Array[]
   /** Whether this instance has keys of an epoch. */
   readonly hasKeys: (epoch: Epoch) => boolean
+  /** Asks the rotation services for ticks, soon. */
+  readonly askForTick: () => void
   /** Called with the version of the plan that a verified token names. */
   readonly onClaimed: (version: number) => void
   readonly onChanged: () => void
@@ -102,6 +104,7 @@ export class RealmDirectory {
       directory,
       rotators,
       own: options.established,
+      askForTick: options.askForTick,
       onChanged,
     })
     this.#listing = new DirectoryListing({

@@ -193,6 +193,7 @@ export class RealmLink {
       own: () => this.#own.announcements(),
       established: () => this.#own.established(),
       hasKeys: (epoch) => this.keyring.has(epoch.hash),
+      askForTick: () => this.#pings.hinted(),
       onClaimed: (version) => this.#plans.claimed(version),
       onChanged: () => this.#changed(),
       onReady: () => this.#completeJoin(),

@@ -50,6 +50,7 @@ let asked: { readonly rotator: string; readonly query: Query }[]
 let restarted: string[]
 let checked: string[]
 let own: Uint8Array[]
+let ticksAsked: number
 let sync: DirectorySync
 
 beforeEach(() => {
@@ -62,6 +63,7 @@ beforeEach(() => {
   restarted = []
   checked = []
   own = []
+  ticksAsked = 0
   // Answers come later, as from a network.
   const fetches: PageFetches = new PageFetches({
     engine,
@@ -91,6 +93,7 @@ beforeEach(() => {
     directory: world.directory,
     rotators: () => world.held.rotators,
     own: () => own,
+    askForTick: () => ticksAsked++,
     onChanged: () => {},
   })
   world.directory.adopt(world.held)
@@ -250,7 +253,69 @@ describe('comparing directories', () => {
     serviceOf(0).add(one)
     sync.refresh(keyOf(0))
     pass(1)
+    // Before the service has signed a root to which its list belongs, that is nobody's word.
+    expect(isHeld(one)).toBe(false)
+    expect(ticksAsked).toBe(1)
+    sync.counted(tickOf(0))
+    pass(1)
     expect(isHeld(one)).toBe(true)
+  })
+})
+
+describe('a list that somebody else has sent', () => {
+  /** Two agents that every service lists, and are old enough to be missed. */
+  function bothListed(): readonly [ParsedAnnouncement, ParsedAnnouncement] {
+    const [alive, victim] = agents(2)
+    if (alive === undefined || victim === undefined) throw new Error('no agents')
+    for (const one of [alive, victim]) {
+      world.directory.add(one.bytes, T0)
+      for (const service of services.values()) service.add(one)
+    }
+    count(0, 1)
+    pass(240)
+    return [alive, victim]
+  }
+
+  const names = (): number => world.directory.audience('orders.new', T0)?.members.length ?? 0
+
+  it('takes nobody out of an audience: it belongs to no root that its service has signed', () => {
+    const [alive] = bothListed()
+    const forged = new Service()
+    forged.add(alive)
+    for (const [i, service] of [...services.values()].entries()) {
+      // Each has something new to say, so that it is asked, and somebody answers in its place.
+      for (const one of agents(i + 4).slice(3)) service.add(one)
+      service.answer = (query) => forged.answer(query)
+    }
+    count(0, 1)
+    count(0, 1)
+    expect(kinds().filter((kind) => kind === QueryKind.buckets).length).toBeGreaterThanOrEqual(2)
+    expect(names()).toBe(2)
+  })
+
+  it('calls for one more tick, and not for one after the other', () => {
+    bothListed()
+    const forged = new Service()
+    for (const one of agents(4)) serviceOf(0).add(one)
+    serviceOf(0).answer = (query) => forged.answer(query)
+    count(0)
+    expect(ticksAsked).toBe(1)
+    sync.counted(tickOf(0))
+    pass(20)
+    expect(ticksAsked).toBe(1)
+  })
+
+  it('takes nobody out by one bucket that is not the one under the root', () => {
+    const [, victim] = bothListed()
+    for (const [i, service] of [...services.values()].entries()) {
+      const answer = service.answer.bind(service)
+      // A root over another bucket that differs, so that the bucket of the victim is asked for.
+      service.buckets.add(Uint8Array.from({ length: 32 }, (_, at) => (at === 0 ? (victim.hash[0] ?? 0) : i)))
+      service.answer = (query) => answer(query).map((one) => (one.length === 4096 ? one : new Uint8Array(0)))
+    }
+    count(0, 1)
+    count(0, 1)
+    expect(names()).toBe(2)
   })
 })
 
