@@ -127,7 +127,6 @@ function compile(directory, exported, examples) {
     'given.d.ts',
     [
       "import type * as api from 'subrosa'",
-      "import type * as jetstream from 'subrosa/jetstream'",
       "import type * as mcp from 'subrosa/mcp'",
       'declare global {',
       ...GIVEN,
@@ -141,7 +140,6 @@ function compile(directory, exported, examples) {
     noUnusedParameters: false,
     paths: {
       subrosa: ['../../src/index.ts'],
-      'subrosa/jetstream': ['../../src/jetstream.ts'],
       'subrosa/mcp': ['../../src/mcp.ts'],
     },
   }

@@ -153,6 +153,42 @@ describe('a rotation service that is alone', () => {
     await until('it has it', () => ofType('revoked').length === 1)
   })
 
+  it('says that its plan ends in the last 30 days, once a day, and that it has ended', async () => {
+    const service = await realm.startService({ onEvent })
+    await sleep(369 * DAY)
+    expect(ofType('planEnding')).toEqual([])
+    await sleep(2 * DAY)
+    await pass(clock, MINUTE)
+    expect(ofType('planEnding')).toEqual([{ type: 'planEnding', version: 1, until: realm.plan.until }])
+    await pass(clock, DAY, MINUTE)
+    expect(ofType('planEnding')).toHaveLength(2)
+    await sleep(30 * DAY)
+    await pass(clock, MINUTE)
+    expect(codes()).toEqual(['ERR_PLAN_EXPIRED'])
+    expect(service.standing).toBe(0)
+  })
+
+  it('reports a second plan of the version that it holds, and goes on with the first', async () => {
+    const service = await realm.startService({ onEvent })
+    const grounds = { rotators: realm.rotators, madeMs: clock.now(), originMs: clock.now() }
+    const other = signedPlan(realm.authority, grounds)
+    asking.nc.publish(asking.subjects.plan, other.plan)
+    await until('it is reported', () => ofType('error').length === 1)
+    expect(codes()).toEqual(['ERR_PLAN_CONFLICT'])
+    expect(service.standing).toBe(1)
+    expect((await asking.page(key(), QueryKind.plan)).statements).toEqual([realm.kept.plan])
+  })
+
+  it('takes no older plan, of whoever shows it', async () => {
+    const older = realm.kept
+    const service = await realm.startService({ onEvent, plan: realm.nextPlan({ former: undefined }) })
+    asking.nc.publish(asking.subjects.plan, older.plan)
+    asking.query(key(), QueryKind.handOver, older.plan)
+    await asking.page(key(), QueryKind.plan)
+    expect(service.planVersion).toBe(2)
+    expect(codes()).toEqual([])
+  })
+
   it('logs orders for fresh keys, and rejects nothing else than what is malformed', async () => {
     await realm.startService({ onEvent })
     asking.nc.publish(asking.subjects.rotate, utf8('?'))
