@@ -2,10 +2,15 @@ import type { Permissions } from '../../src/identity/permissions.ts'
 import type { ClientLine } from '../support/client.ts'
 import { may } from '../support/identities.ts'
 
-/** Who takes part in every schedule. All but the rotation service are agents. */
+/** The agents that take part in every schedule. */
 export const AGENTS = ['alice', 'bob', 'carol', 'dave'] as const
 export type AgentName = (typeof AGENTS)[number]
-export const ROTATOR = 'rotator'
+/** What whoever runs the realm is called on the line. */
+export const OPERATOR = 'operator'
+/** What rotation services are called: this, and a number. */
+export const ROTATOR = 'rotator-'
+/** What a member is called that will be revoked: this, and a number. */
+export const OUTCAST = 'eve-'
 /** The agent whose keys and token somebody hostile has too: a {@link HostileMember}. */
 export const TRAITOR: AgentName = 'carol'
 

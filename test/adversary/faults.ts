@@ -30,11 +30,35 @@ const AGENT_FAULTS = [
 ] as const
 type AgentFault = (typeof AGENT_FAULTS)[number]
 
-export const FAULT_KINDS: readonly FaultKind[] = [...MESSAGE_FAULTS, ...AGENT_FAULTS]
-export type FaultKind = MessageFault | AgentFault
+/** What happens to the realm: its rotation services, its plans and its members. */
+const REALM_FAULTS = [
+  'service restarts',
+  'service lost',
+  'service clock',
+  'service suspended',
+  'plan renewed',
+  'service replaced',
+  'revocation',
+  'outcast speaks',
+  'divided',
+] as const
+type RealmFault = (typeof REALM_FAULTS)[number]
+
+export const FAULT_KINDS: readonly FaultKind[] = [...MESSAGE_FAULTS, ...AGENT_FAULTS, ...REALM_FAULTS]
+export type FaultKind = MessageFault | AgentFault | RealmFault
 
 /** Sorts of the protocol's subjects, by the token after their root. */
-export const PROTOCOL_AIMS = ['tick', 'epoch', 'announce', 'query', 'inbox', 'session', 'handshake'] as const
+export const PROTOCOL_AIMS = [
+  'ping',
+  'tick',
+  'plan',
+  'revoke',
+  'announce',
+  'query',
+  'inbox',
+  'session',
+  'handshake',
+] as const
 
 /** Which messages a fault is for: those of applications, or those of the protocol, or one sort of the latter. */
 export type FaultAim = 'application' | 'protocol' | 'everything' | (typeof PROTOCOL_AIMS)[number]

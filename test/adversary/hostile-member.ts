@@ -282,6 +282,12 @@ export class HostileMember {
     return this.#latest(name)?.hash
   }
 
+  /** The key of an agent's latest instance in an epoch, as far as the broker has seen it announced. */
+  keyOf(name: string, epoch: number | undefined): RecipientKey | undefined {
+    this.#readRecord()
+    return this.#keyOf(name, epoch)
+  }
+
   #keyOf(name: string, epoch: number | undefined): RecipientKey | undefined {
     const parsed = this.#latest(name, epoch)
     return parsed && recipientKey(parsed)

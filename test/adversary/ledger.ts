@@ -77,6 +77,7 @@ export class Ledger {
 
   readonly #nowMs: () => number
   readonly #isOutOfTouch: (name: string) => boolean
+  readonly #isBarred: (name: string) => boolean
 
   /** @param repliesOf the reply subjects with which an agent has published on a subject, as the line saw them */
   constructor(
@@ -87,12 +88,15 @@ export class Ledger {
       readonly nowMs: () => number
       /** Whether an agent may not open anything now. */
       readonly isOutOfTouch: (name: string) => boolean
+      /** Whether nobody may open what this sender says. */
+      readonly isBarred: (name: string) => boolean
     },
   ) {
     this.#tally = tally
     this.#repliesOf = parts.repliesOf
     this.#nowMs = parts.nowMs
     this.#isOutOfTouch = parts.isOutOfTouch
+    this.#isBarred = parts.isBarred
   }
 
   /** Enters a message before it is published. */
@@ -133,7 +137,9 @@ export class Ledger {
       this.#tally.owed++
       // A queue group of several patterns has one member for each.
       const isMet = isQueue ? takers.length === 1 : takers.length === inlets.length
-      if (!isMet) this.#violate(`lost where nothing went wrong: ${describe(sent)}, ${takers.length} got it`)
+      if (isMet) continue
+      const others = inlets.filter((inlet) => !takers.includes(inlet)).map(where)
+      this.#violate(`lost where nothing went wrong: ${describe(sent)}, not got by ${others.join(', ')}`)
     }
   }
 
@@ -147,6 +153,8 @@ export class Ledger {
     }
     this.#judgeContent(sent, message, where(inlet))
     if (this.#isOutOfTouch(inlet.owner.name)) this.#violate(`${where(inlet)} opened, and is out of touch`)
+    if (this.#isBarred(sent.from.name))
+      this.#violate(`${where(inlet)} got what a revoked member says: ${describe(sent)}`)
     if (sent.answers !== undefined) this.#violate(`${where(inlet)} got a response: ${describe(sent)}`)
     if (!covers(inlet.pattern, sent.subject))
       this.#violate(`${where(inlet)} got what it has not subscribed to: ${describe(sent)}`)

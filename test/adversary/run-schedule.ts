@@ -37,6 +37,7 @@ export async function runSchedule(schedule: Schedule, { serverPort, seed, tally 
       tally,
       canary: random.bytes(CANARY_BYTES),
       epochs: schedule.epochs,
+      fleet: schedule.fleet,
       seed,
     })
     try {
@@ -137,12 +138,37 @@ async function actInStorm(world: World, action: StormAction, tally: Tally): Prom
       count(tally.faults, 'cut')
       await world.cut(choose(world.agents, action.who) ?? fail())
       return
+    case 'service restart':
+      await world.serviceRestarts(action.which, meanwhile(world, action))
+      return
+    case 'service lost':
+      await world.serviceLost(action.which)
+      return
+    case 'service clock':
+      await world.serviceClock(action.which, action.errorMs, meanwhile(world, action))
+      return
+    case 'service suspend':
+      await world.serviceSleeps(action.which, async () => {
+        await meanwhile(world, action)()
+        await world.advance(action.ms)
+      })
+      return
+    case 'divide':
+      await world.divided(action.halves, meanwhile(world, action))
+      return
     case 'restart':
       count(tally.faults, 'restart in a storm')
       await act(world, action)
       return
     default:
       await act(world, action)
+  }
+}
+
+/** Does one thing after the other. */
+function meanwhile(world: World, { meanwhile: actions }: { readonly meanwhile: readonly Action[] }) {
+  return async (): Promise<void> => {
+    for (const one of actions) await act(world, one)
   }
 }
 
@@ -182,6 +208,18 @@ async function act(world: World, action: Action): Promise<void> {
       break
     case 'rotate':
       await world.rotate()
+      break
+    case 'renew':
+      await world.renew()
+      break
+    case 'replace':
+      await world.replace(action.which)
+      break
+    case 'revoke':
+      await world.revoke()
+      break
+    case 'outcasts':
+      await world.outcastsSpeak()
       break
     case 'restart':
       await restart(world, agent, action.isCrash)

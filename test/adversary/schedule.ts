@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
 import { type Fault, MESSAGE_FAULTS, PROTOCOL_AIMS } from './faults.ts'
 import { MISDEEDS, type Misdeed } from './hostile-member.ts'
+import { FLEETS, type Fleet, LOST_FLEETS } from './rotators.ts'
 
 /** What happens in a schedule, one thing after the other. Numbers choose among what there is, counted round. */
 export type Action =
@@ -35,7 +36,16 @@ export type Action =
     }
   | { readonly kind: 'subscribe'; readonly who: number; readonly pattern: number; readonly isQueue: boolean }
   | { readonly kind: 'unsubscribe'; readonly who: number; readonly which: number }
+  /** Fresh keys are ordered. */
   | { readonly kind: 'rotate' }
+  /** A plan follows, by the same services. */
+  | { readonly kind: 'renew' }
+  /** A plan follows, with another service in the place of one. */
+  | { readonly kind: 'replace'; readonly which: number }
+  /** A member is revoked, and a newcomer takes its place. */
+  | { readonly kind: 'revoke' }
+  /** Members that are revoked, or will be, say something. */
+  | { readonly kind: 'outcasts' }
   | { readonly kind: 'restart'; readonly who: number; readonly isCrash: boolean }
   | { readonly kind: 'wait'; readonly ms: number }
 
@@ -65,6 +75,26 @@ export type StormAction =
   | { readonly kind: 'hostile'; readonly misdeeds: readonly Misdeed[] }
   /** The connection of an agent breaks. */
   | { readonly kind: 'cut'; readonly who: number }
+  /** A rotation service is killed, and started again with its record. */
+  | { readonly kind: 'service restart'; readonly which: number; readonly meanwhile: readonly Action[] }
+  /** A rotation service loses its record. A plan with another one follows as soon as that can be. */
+  | { readonly kind: 'service lost'; readonly which: number }
+  /** The wall clock of a rotation service is wrong while some things happen. */
+  | {
+      readonly kind: 'service clock'
+      readonly which: number
+      readonly errorMs: number
+      readonly meanwhile: readonly Action[]
+    }
+  /** The machine of a rotation service sleeps while some things happen. */
+  | {
+      readonly kind: 'service suspend'
+      readonly which: number
+      readonly ms: number
+      readonly meanwhile: readonly Action[]
+    }
+  /** While some things happen, what one half of all clients publishes is not seen by the other half. */
+  | { readonly kind: 'divide'; readonly halves: number; readonly meanwhile: readonly Action[] }
 
 /** A calm spell, in which everything must arrive, and a storm. */
 export interface Round {
@@ -76,6 +106,7 @@ export interface Round {
 /** A schedule in a realm with long epochs or short ones. */
 export interface Schedule {
   readonly epochs: 'long' | 'short'
+  readonly fleet: Fleet
   readonly rounds: readonly Round[]
 }
 
@@ -96,6 +127,12 @@ const publish: fc.Arbitrary<Action> = fc.record({
   hasReply: fc.boolean(),
   ttlMs: fc.constantFrom(undefined, undefined, 1500, 60 * SECOND),
 })
+
+const ofRealm: fc.Arbitrary<Action> = fc.oneof(
+  fc.record({ kind: fc.constant('renew' as const) }),
+  fc.record({ kind: fc.constant('replace' as const), which: fc.nat(99) }),
+  fc.record({ kind: fc.constant('revoke' as const) }),
+)
 
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 8, arbitrary: publish },
@@ -133,6 +170,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('unsubscribe' as const), who, which: fc.nat(99) }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('rotate' as const) }) },
+  { weight: 1, arbitrary: ofRealm },
   {
     weight: 1,
     arbitrary: fc.record({ kind: fc.constant('restart' as const), who, isCrash: fc.boolean() }),
@@ -158,6 +196,23 @@ const meanwhileActions: fc.Arbitrary<Action> = fc.oneof(
   },
 )
 const few = fc.array(meanwhileActions, { minLength: 1, maxLength: 5 })
+
+/** What is worth doing while services are away, or hear others than agents do. */
+const apartActions: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 2, arbitrary: publish },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('revoke' as const) }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('outcasts' as const) }) },
+  { weight: 1, arbitrary: ofRealm },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('wait' as const),
+      ms: fc.constantFrom(SECOND, 20 * SECOND, 100 * SECOND),
+    }),
+  },
+)
+const fewApart = fc.array(apartActions, { minLength: 2, maxLength: 5 })
+const which = fc.nat(99)
 
 const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
   { weight: 14, arbitrary: action },
@@ -204,6 +259,42 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('cut' as const), who }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('outcasts' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('service restart' as const),
+      which,
+      meanwhile: fewApart,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('service lost' as const), which }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('service clock' as const),
+      which,
+      errorMs: fc.constantFrom(...[1, -1, 5, -5, 60, -60, 365 * 24 * 60].map((minutes) => minutes * MINUTE)),
+      meanwhile: fewApart,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('service suspend' as const),
+      which,
+      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 40 * MINUTE),
+      meanwhile: few,
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('divide' as const),
+      halves: fc.nat(2 ** 17 - 1),
+      meanwhile: fewApart,
+    }),
+  },
 )
 
 const fault: fc.Arbitrary<Fault> = fc.record({
@@ -232,5 +323,40 @@ const rounds = fc.oneof(
 
 /** Schedules of one or two rounds. Without a bias to small values: an empty schedule finds nothing. */
 export const schedules: fc.Arbitrary<Schedule> = fc.noBias(
-  fc.record({ epochs: fc.constantFrom('short' as const, 'short' as const, 'long' as const), rounds }),
+  fc.record({
+    epochs: fc.constantFrom('short' as const, 'short' as const, 'long' as const),
+    fleet: fc.constantFrom<Fleet>(...FLEETS),
+    rounds,
+  }),
+)
+
+/**
+ * Schedules in which the attacker runs one rotation service more than the fleet bears, and divides the realm: sooner or later a
+ * member that was revoked is heard.
+ */
+export const lostSchedules: fc.Arbitrary<Schedule> = fc.noBias(
+  fc.record({
+    epochs: fc.constant('long' as const),
+    fleet: fc.constantFrom<Fleet>(...LOST_FLEETS),
+    rounds: fc.array(
+      fc.record({
+        calm: fc.constant([]),
+        faults: fc.constant([]),
+        storm: fc.array(
+          fc.record({
+            kind: fc.constant('divide' as const),
+            halves: fc.nat(2 ** 17 - 1),
+            meanwhile: fc.constant<readonly Action[]>([
+              { kind: 'outcasts' },
+              { kind: 'revoke' },
+              { kind: 'wait', ms: 100 * SECOND },
+              { kind: 'outcasts' },
+            ]),
+          }),
+          { minLength: 4, maxLength: 4 },
+        ),
+      }),
+      { minLength: 1, maxLength: 1 },
+    ),
+  }),
 )

@@ -21,7 +21,7 @@ import {
   repeat,
   type Verdicts,
 } from '../support/hostile-line/verdicts.ts'
-import { AGENTS } from './cast.ts'
+import { AGENTS, ROTATOR } from './cast.ts'
 import type { Fault, FaultAim, FaultKind } from './faults.ts'
 import { count, type Tally } from './tally.ts'
 
@@ -43,6 +43,8 @@ export interface Grounds {
   readonly prefix: string
   /** What the protocol's subjects begin with. */
   readonly root: string
+  /** Clients that work with the broker: it keeps nothing from them, and nothing of theirs from others. */
+  readonly accomplices: ReadonlySet<string>
 }
 
 /** A hostile broker at work: its rule for what crosses the line while faults last. */
@@ -220,10 +222,7 @@ export class Storm {
 
   /** Two worlds: what one half of the clients publishes, the other half does not see. */
   #part(message: MessageCrossing, amount: number): Verdicts | undefined {
-    const publisher = this.#line.publisherOf(message)
-    if (publisher === undefined) return undefined
-    const isApart = worldOf(publisher, amount) !== worldOf(message.connection, amount)
-    return isApart ? drop() : undefined
+    return areApart(this.#line, message, { ...this.#grounds, halves: amount }) ? drop() : undefined
   }
 
   #otherSubject({ op, atMs }: MessageCrossing, amount: number): string | undefined {
@@ -263,9 +262,24 @@ function placeOf({ connection, direction }: { connection: LineConnection; direct
   return `${connection.number} ${direction}`
 }
 
-function worldOf({ name }: LineConnection, amount: number): number {
-  // The rotation service, which is no agent, is in the first.
-  return (amount >> ((AGENTS as readonly string[]).indexOf(name) + 1)) & 1
+/** Whether a delivery is of a client that is in the other half than the one that it is for. */
+export function areApart(
+  line: HostileLine,
+  message: Crossing,
+  { accomplices, halves }: Pick<Grounds, 'accomplices'> & { readonly halves: number },
+): boolean {
+  const publisher = line.publisherOf(message)
+  if (publisher === undefined || [publisher, message.connection].some(({ name }) => accomplices.has(name)))
+    return false
+  return halfOf(publisher, halves) !== halfOf(message.connection, halves)
+}
+
+function halfOf({ name }: LineConnection, halves: number): number {
+  const rotator = name.startsWith(ROTATOR) ? Number(name.slice(ROTATOR.length)) : 0
+  // Agents are in the first places, then whoever runs the realm, and then the rotation services.
+  const agent = (AGENTS as readonly string[]).indexOf(name)
+  const place = agent >= 0 ? agent : AGENTS.length + rotator
+  return (halves >> (place + 1)) & 1
 }
 
 /** Bytes that follow from a number, and look like chance. */

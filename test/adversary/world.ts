@@ -1,45 +1,63 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { CLOCK_WINDOW_MS, MAX_JITTER_MS, STALE_AFTER_MS } from '../../src/base/limits.ts'
-import { silentLog } from '../../src/base/logger.ts'
 import type { SecureMessage } from '../../src/bus/messages/message.ts'
+import { engineFor } from '../../src/crypto/engine.ts'
+import type { Identity } from '../../src/identity/identity.ts'
 import { allows } from '../../src/identity/permissions.ts'
-import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
-import { connectClient } from '../support/client.ts'
+import { deriveEpoch, type Epoch, numberAt } from '../../src/keys/epochs.ts'
+import { signRevocation } from '../../src/keys/revocations.ts'
+import { protocolSubjects } from '../../src/keys/subjects.ts'
+import { readTick } from '../../src/keys/ticks.ts'
+import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
-import { isMessage } from '../support/hostile-line/nats-op.ts'
+import { type Direction, isMessage, type NatsOp } from '../support/hostile-line/nats-op.ts'
 import { type Crossing, drop, pass, type Verdicts } from '../support/hostile-line/verdicts.ts'
-import { NOTHING, newAuthority, newIdentity } from '../support/identities.ts'
+import { may, NOTHING, newAuthority, newIdentity } from '../support/identities.ts'
 import { Agent, type AgentSurroundings } from './agent.ts'
-import { AGENTS, type AgentName, permissionsOf, ROTATOR, TRAITOR } from './cast.ts'
+import { AGENTS, type AgentName, OPERATOR, OUTCAST, permissionsOf, ROTATOR, TRAITOR } from './cast.ts'
 import type { Fault } from './faults.ts'
 import { HostileMember, type Misdeed } from './hostile-member.ts'
 import { Ledger, MARKER_LENGTH, type Sent } from './ledger.ts'
+import { LyingRotator } from './lying-rotator.ts'
+import { Outcast } from './outcast.ts'
+import { type Fleet, Rotator } from './rotators.ts'
 import { writtenForms } from './secret-log.ts'
-import { Storm } from './storm.ts'
+import { Steward } from './steward.ts'
+import { areApart, Storm } from './storm.ts'
 import { count, type Tally } from './tally.ts'
 import { type AgentClock, VirtualTime } from './virtual-time.ts'
-import { drawingFrom, SeededRandom } from './watched-engine.ts'
+import { SeededRandom } from './watched-engine.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
+const DAY = 24 * 60 * MINUTE
+/** Whom outcasts speak to. */
+const VICTIM: AgentName = 'bob'
 
 /**
- * Times of the rotation service. A long epoch is longer than a session with its tombstone, so that either can end
- * first; in short ones, epochs end in the midst of everything. Ticks are as rare as agents bear.
+ * How epochs follow each other. A long epoch is longer than a session with its tombstone, so that either can end first; in
+ * short ones, epochs end in the midst of everything.
  */
-const ROTATION = {
-  long: { epochMs: 22 * MINUTE, leadMs: MINUTE, graceMs: 5 * MINUTE, tickMs: 75 * SECOND },
-  short: { epochMs: 150 * SECOND, leadMs: 30 * SECOND, graceMs: 30 * SECOND, tickMs: 75 * SECOND },
+const EPOCHS = {
+  long: { periodMs: 21 * MINUTE, leadMs: MINUTE, graceMs: 5 * MINUTE },
+  short: { periodMs: 120 * SECOND, leadMs: 30 * SECOND, graceMs: 30 * SECOND },
 } as const
 
-type Epochs = keyof typeof ROTATION
+type Epochs = keyof typeof EPOCHS
+
+/** Broadcasts are hints that nobody needs. */
+const TICK_MS = 75 * SECOND
 
 /**
  * So long after all faults have stopped, every agent can talk to every other, in the sessions that it has too: in ms of
- * virtual time. That is two ticks. The longest that was measured is 135 s. Where a clock was wrong, what was announced by
- * it is mended by the next epoch alone.
+ * virtual time. Where a clock was wrong, what was announced by it is mended by the next epoch alone.
  */
 export const RECOVERY_MS = 150 * SECOND
+/** So long after a revocation is confirmed, nobody seals to the revoked or opens what it says; and a step of the clock more. */
+const REVOKED_MS = STALE_AFTER_MS + 2 * SECOND
+/** So long after a plan was made, all its services count, where nothing goes wrong. */
+const TAKEN_UP_MS = 30 * SECOND
+const MAX_OUTCASTS = 3
 
 /** Timers that are due within a step of each other run together. A long time passes in about so many steps. */
 const STEPS = 40
@@ -66,7 +84,7 @@ const JOINING_TROUBLES: readonly unknown[] = [
   'ERR_MALFORMED',
   'ERR_TOKEN_INVALID',
   'ERR_UNKNOWN_AUTHORITY',
-  'ERR_EPOCH_INVALID',
+  'ERR_PLAN_INVALID',
   'ERR_ROLLBACK',
 ]
 
@@ -79,10 +97,11 @@ export interface WorldOptions {
   /** What plaintexts begin with. */
   readonly canary: Uint8Array
   readonly epochs: Epochs
+  readonly fleet: Fleet
   readonly seed: number
 }
 
-/** One realm behind a hostile line on a server that others use too: a service, agents, their clocks and the books. */
+/** One realm behind a hostile line on a server that others use too: services, agents, their clocks and the books. */
 export class World {
   readonly time = new VirtualTime()
   readonly line: HostileLine
@@ -94,12 +113,19 @@ export class World {
   readonly #tally: Tally
   readonly #root: string
   readonly #canary: string
-  readonly #rotation: (typeof ROTATION)[Epochs]
-  readonly #serviceClock: AgentClock
-  readonly #serviceRandom: SeededRandom
+  readonly #times: (typeof EPOCHS)[Epochs]
+  readonly #fleet: Fleet
+  readonly #seed: number
   readonly #authority = newAuthority()
-  #serviceConnection: NatsConnection | undefined
-  #service: RotationService | undefined
+  readonly #steward: Steward
+  /** Those that are not stolen and not done with, in the order of their numbers. */
+  #rotators: Rotator[] = []
+  /** Those that a plan has replaced: they hand over until the storm ends. */
+  #replaced: Rotator[] = []
+  readonly #liars: readonly LyingRotator[]
+  #madeRotators = 0
+  #outcasts: Outcast[] = []
+  #halves: number | undefined
   #storm: Storm | undefined
   #markers = 0
   /** Reply subjects, by who has published with them where, as far as the record was read. */
@@ -113,8 +139,8 @@ export class World {
   readonly #instances: { readonly name: AgentName; readonly instance: string }[] = []
   /** Instances that ended without a word. */
   readonly #crashed = new Set<string>()
-  /** When a word of the rotation service last reached each agent, by the agent's name. */
-  readonly #heardMs = new Map<string, number>()
+  /** When a tick of each rotation service last reached each agent, by the agent's name. */
+  readonly #heardMs = new Map<string, Map<string, number>>()
 
   /** Starts a realm in which all agents know each other. */
   static async start(serverPort: number, parts: WorldOptions): Promise<World> {
@@ -126,14 +152,14 @@ export class World {
   }
 
   private constructor(parts: WorldOptions & { readonly time: VirtualTime; readonly line: HostileLine }) {
-    const { time, line, tally, canary, epochs, seed } = parts
-    this.#rotation = ROTATION[epochs]
+    const { time, line, tally, canary, epochs, fleet, seed } = parts
+    this.#times = EPOCHS[epochs]
+    this.#fleet = fleet
+    this.#seed = seed
     this.#canary = Buffer.from(canary).toString('hex')
     this.time = time
     this.line = line
     this.#tally = tally
-    this.#serviceClock = time.newClock()
-    this.#serviceRandom = new SeededRandom(`${seed} ${ROTATOR}`)
     this.#root = `subrosa.v1.${this.#authority.publicKey}`
     // Of one length, whatever ran before: lengths decide which byte a fault hits.
     this.prefix = `world${String(seed).padStart(10, '0')}`
@@ -141,11 +167,27 @@ export class World {
       repliesOf: (requester, subject) => this.#repliesOf(requester, subject),
       nowMs: () => time.nowMs,
       isOutOfTouch: (name) => this.isOutOfTouch(name),
+      isBarred: (name) => this.isBarred(name),
     })
-    line.onSend = (connection, direction, op) => {
-      if (direction === 'to client' && isMessage(op) && op.subject === `${this.#root}.tick`)
-        this.#heardMs.set(connection.name, time.nowMs)
-    }
+    line.onSend = ({ name }, direction, op) => this.#noteTick(name, direction, op)
+    const honest = Array.from({ length: fleet.count - fleet.stolen }, () => this.#newRotator())
+    this.#rotators = honest
+    const subjects = protocolSubjects(this.#authority.publicKey)
+    this.#liars = Array.from({ length: fleet.stolen }, () => {
+      const { identity } = this.#newRotatorIdentity()
+      const newestPlan = () => this.#steward.kept
+      return new LyingRotator({ identity, subjects, url: line.url, nowMs: () => time.nowMs, newestPlan })
+    })
+    this.#steward = new Steward({
+      authority: this.#authority,
+      subjects,
+      url: line.url,
+      clock: time.newClock(),
+      random: new SeededRandom(`${seed} ${OPERATOR}`),
+      rotators: [...honest, ...this.#liars].map(({ identity }) => identity),
+      threshold: fleet.threshold,
+      times: this.#times,
+    })
     const around: AgentSurroundings = {
       url: line.url,
       prefix: this.prefix,
@@ -162,6 +204,7 @@ export class World {
       const permissions = permissionsOf(name, this.prefix)
       const { identity } = newIdentity(this.#authority, name, {
         permissions,
+        plan: 1,
         issuedAtMs: time.nowMs - MINUTE,
       })
       const random = randoms.get(name) ?? new SeededRandom(name)
@@ -226,9 +269,10 @@ export class World {
   }
 
   #clients(): readonly (readonly [string, NatsConnection])[] {
+    const others = [...this.#rotators, ...this.#replaced, ...this.#liars]
     const clients = [
-      ...this.agents.map(({ name, nc }) => [name, nc] as const),
-      [ROTATOR, this.#serviceConnection] as const,
+      ...[...this.agents, ...others].map(({ name, nc }) => [name, nc] as const),
+      [OPERATOR, this.#steward.nc] as const,
     ]
     return clients.flatMap(([name, nc]) => (nc === undefined ? [] : [[name, nc] as const]))
   }
@@ -246,30 +290,161 @@ export class World {
     return task
   }
 
-  /** Publishes a new epoch. Where nothing goes wrong, everybody has announced itself for it when this resolves. */
+  /** Orders fresh keys. Where nothing goes wrong, everybody has announced itself again when this resolves. */
   async rotate(): Promise<void> {
-    await drawingFrom(this.#serviceRandom, () => this.#service?.rotate())
+    await this.during(this.#steward.orderFreshKeys())
     await this.line.quiet()
     if (!this.isStormy) await this.advance(MAX_JITTER_MS)
+  }
+
+  /** Makes a plan with the same services, and other epochs as soon as may be. */
+  async renew(): Promise<void> {
+    const isMade = await this.during(this.#steward.nextPlan({ schedules: this.#steward.renewedSchedules() }))
+    if (isMade) count(this.#tally.faults, 'plan renewed')
+    await this.#takenUp(isMade)
+  }
+
+  /** Makes a plan with another service in the place of one, which hands over to it. */
+  async replace(which: number): Promise<void> {
+    const former = this.#rotator(which)
+    if (former === undefined) return
+    const isMade = await this.#makeWithout(former)
+    if (isMade) count(this.#tally.faults, 'service replaced')
+    await this.#takenUp(isMade)
+    if (!this.isStormy) await this.#endReplaced()
+  }
+
+  /** A member is revoked. From a while after that is confirmed nobody may hear it. */
+  async revoke(): Promise<void> {
+    const outcast = this.#newestOutcast()
+    if (outcast === undefined) return
+    const nowMs = this.time.nowMs
+    const revocation = {
+      realm: this.#authority.publicKey,
+      identity: outcast.identity.publicKey,
+      since: nowMs,
+      until: nowMs + DAY,
+      reason: 'cast out',
+      past: 0 as const,
+    }
+    const isConfirmed = await this.during(this.#steward.revoke(signRevocation(this.#authority, revocation)))
+    count(this.#tally.faults, 'revocation')
+    outcast.isRevoked = true
+    if (isConfirmed) outcast.barredFromMs = this.time.nowMs + REVOKED_MS
+    else if (!this.isStormy) this.ledger.violate('a revocation is not confirmed, and nothing goes wrong')
+  }
+
+  /** All members that are revoked, or will be, say something to somebody. */
+  async outcastsSpeak(): Promise<void> {
+    this.#newestOutcast()
+    const epoch = this.#epoch()
+    for (const outcast of this.#outcasts) {
+      const { bytes, isNew } = outcast.announcementOf(epoch)
+      const { name, instance } = outcast.self
+      if (isNew) {
+        this.#inject(`${this.#root}.announce.${name}.${instance}`, bytes)
+        await this.line.quiet()
+      }
+      const to = this.#hostile.keyOf(VICTIM, epoch.number)
+      if (to === undefined) continue
+      const subject = `${this.prefix}.chat.room`
+      const marker = this.newMarker()
+      this.ledger.enter({
+        marker,
+        payload: marker,
+        from: outcast.self,
+        subject,
+        mode: 'message',
+        audience: new Set(
+          this.living.filter((agent) => agent.name === VICTIM).map(({ self }) => self.instance),
+        ),
+        headers: [],
+        reply: undefined,
+        untilMs: this.deadlineMs(),
+        answers: undefined,
+      })
+      this.#inject(subject, outcast.seal(marker, to, { epoch, subject, sentAtMs: this.time.nowMs }))
+      count(this.#tally.faults, 'outcast speaks')
+      await this.line.quiet()
+    }
+  }
+
+  /** The process of a rotation service is killed, and started again after a task, with its record. */
+  async serviceRestarts(which: number, task: () => Promise<void>): Promise<void> {
+    const rotator = this.#rotator(which)
+    if (rotator === undefined) return
+    count(this.#tally.faults, 'service restarts')
+    await rotator.kill()
+    await task()
+    if (!rotator.isLost && !rotator.isUp) await rotator.start(this.#steward.kept)
+    await this.line.quiet()
+  }
+
+  /** A rotation service loses its record, and a plan follows without it as soon as one can be made. */
+  async serviceLost(which: number): Promise<void> {
+    const rotator = this.#rotator(which)
+    // One after the other, and never the only one: then nothing is left but the operator's word.
+    if (rotator === undefined || this.#fleet.count === 1 || this.#rotators.some(({ isLost }) => isLost))
+      return
+    count(this.#tally.faults, 'service lost')
+    await rotator.lose()
+    await this.#makeWithout(rotator)
+    await this.line.quiet()
+  }
+
+  /** The wall clock of a rotation service is wrong while a task runs. */
+  async serviceClock(which: number, errorMs: number, task: () => Promise<void>): Promise<void> {
+    const rotator = this.#rotator(which)
+    if (rotator === undefined) return
+    count(this.#tally.faults, 'service clock')
+    rotator.clock.setError(errorMs)
+    await task()
+    rotator.clock.setError(0)
+  }
+
+  /** The machine of a rotation service sleeps while a task runs. */
+  async serviceSleeps(which: number, task: () => Promise<void>): Promise<void> {
+    const rotator = this.#rotator(which)
+    if (rotator === undefined) return
+    count(this.#tally.faults, 'service suspended')
+    await this.#asleep(rotator.clock, task)
+  }
+
+  /** Each half of the clients hears nothing of the other one while a task runs. */
+  async divided(halves: number, task: () => Promise<void>): Promise<void> {
+    count(this.#tally.faults, 'divided')
+    this.#halves = halves
+    await task()
+    this.#halves = undefined
+    await this.line.quiet()
   }
 
   /** From now on the line is hostile. */
   beginStorm(faults: readonly Fault[]): void {
     this.isStormy = true
-    const grounds = { prefix: this.prefix, root: this.#root }
+    const accomplices = new Set(this.#liars.map(({ name }) => name))
+    const grounds = { prefix: this.prefix, root: this.#root, accomplices }
     const storm = new Storm(this.line, { grounds, faults, tally: this.#tally })
     this.#storm = storm
     this.line.rule = (crossing) => {
       this.#hostile.see(crossing)
-      return this.#holdForSleeper(crossing) ?? storm.judge(crossing)
+      const isApart =
+        this.#halves !== undefined &&
+        crossing.direction === 'to client' &&
+        areApart(this.line, crossing, { accomplices, halves: this.#halves })
+      return isApart ? drop() : (this.#holdForSleeper(crossing) ?? storm.judge(crossing))
     }
   }
 
   /** The machine of an agent sleeps while a task runs: what comes for it waits in the network. */
-  async suspended(agent: Agent, task: () => Promise<void>): Promise<void> {
-    agent.clock.sleep()
+  suspended({ clock }: Agent, task: () => Promise<void>): Promise<void> {
+    return this.#asleep(clock, task)
+  }
+
+  async #asleep(clock: AgentClock, task: () => Promise<void>): Promise<void> {
+    clock.sleep()
     await task()
-    agent.clock.wake()
+    clock.wake()
     for (const { connection, op } of this.#heldForSleepers.splice(0))
       this.line.inject(connection, 'to client', op)
     await this.line.quiet()
@@ -285,7 +460,7 @@ export class World {
 
   /** The faults stop: clocks are right, machines awake, everything that was held back arrives. */
   async endStorm(): Promise<void> {
-    for (const { clock } of this.agents) {
+    for (const { clock } of [...this.agents, ...this.#rotators]) {
       clock.setError(0)
       clock.wake()
     }
@@ -293,49 +468,164 @@ export class World {
     this.#storm?.end()
     this.#storm = undefined
     await this.line.quiet()
+    await this.#mendServices()
     for (const agent of this.agents) if (agent.bus === undefined) await agent.start()
     await this.advance(RECOVERY_MS)
     this.isStormy = false
+    await this.#endReplaced()
   }
 
   /** Lets time run until every epoch is over that had begun when the storm ended. */
   async nextEpoch(): Promise<void> {
-    const { epochMs, leadMs } = this.#rotation
-    await this.advance(Math.max(0, epochMs + leadMs - RECOVERY_MS))
+    const { periodMs, leadMs } = this.#times
+    await this.advance(Math.max(0, periodMs + 2 * leadMs - RECOVERY_MS))
   }
 
   /** Ends everything. */
   async close(): Promise<void> {
     for (const agent of this.agents) await agent.close()
-    await this.#service?.close()
-    await this.#serviceConnection?.close()
+    for (const rotator of [...this.#rotators, ...this.#replaced]) await rotator.kill()
+    for (const liar of this.#liars) await liar.close()
+    await this.#steward.close()
     await this.line.close()
   }
 
   async #begin(): Promise<void> {
-    const issuedAtMs = this.time.nowMs - MINUTE
-    const rotator = newIdentity(this.#authority, ROTATOR, {
-      permissions: NOTHING,
-      roles: ['rotator'],
-      issuedAtMs,
-    })
-    await drawingFrom(this.#serviceRandom, async () => {
-      this.#serviceConnection = await connectClient({ servers: this.line.url, name: ROTATOR })
-      this.#service = await startRotationService(this.#serviceConnection, {
-        identity: rotator.identity,
-        trust: { authority: [this.#authority.publicKey] },
-        clock: this.#serviceClock,
-        log: silentLog,
-        ...this.#rotation,
-      })
-    })
+    for (const liar of this.#liars) await liar.start()
+    for (const rotator of this.#rotators) await rotator.start(this.#steward.kept)
+    await this.line.quiet()
     for (const agent of this.agents) await agent.start()
     await this.line.quiet()
   }
 
+  #newRotatorIdentity(): { readonly identity: Identity; readonly name: string } {
+    const name = `${ROTATOR}${++this.#madeRotators}`
+    const { identity } = newIdentity(this.#authority, name, {
+      permissions: NOTHING,
+      roles: ['rotator'],
+      issuedAtMs: this.time.nowMs - MINUTE,
+    })
+    return { identity, name }
+  }
+
+  #newRotator(): Rotator {
+    const { identity, name } = this.#newRotatorIdentity()
+    return new Rotator({
+      identity,
+      clock: this.time.newClock(),
+      random: new SeededRandom(`${this.#seed} ${name}`),
+      url: this.line.url,
+      authority: this.#authority.publicKey,
+      tickMs: TICK_MS,
+    })
+  }
+
+  /** One of those that run by themselves. */
+  #rotator(which: number): Rotator | undefined {
+    const up = this.#rotators.filter(({ isUp }) => isUp)
+    return up[which % Math.max(1, up.length)]
+  }
+
+  /** Makes a plan with a new service in the place of one. @returns whether there is one */
+  async #makeWithout(former: Rotator): Promise<boolean> {
+    const rotator = this.#newRotator()
+    const others = this.#rotators.filter((one) => one !== former)
+    const rotators = [...others, rotator, ...this.#liars].map(({ identity }) => identity)
+    if (!(await this.during(this.#steward.nextPlan({ rotators })))) return false
+    this.#rotators = [...others, rotator]
+    this.#replaced.push(former)
+    await rotator.start(this.#steward.kept)
+    return true
+  }
+
+  /** Where nothing goes wrong, a plan can be made and is taken up. */
+  async #takenUp(isMade: boolean): Promise<void> {
+    await this.line.quiet()
+    if (this.isStormy) return
+    if (!isMade) this.ledger.violate('no plan can be made, and nothing goes wrong')
+    await this.advance(TAKEN_UP_MS)
+    this.#expectAllCount()
+  }
+
+  #expectAllCount(): void {
+    for (const { name, counts } of this.#rotators)
+      if (!counts) this.ledger.violate(`${name} does not count, and nothing goes wrong`)
+  }
+
+  /** Services that were killed are started again, and a lost one is replaced. */
+  async #mendServices(): Promise<void> {
+    for (const rotator of this.#rotators)
+      if (!rotator.isUp && !rotator.isLost) await rotator.start(this.#steward.kept)
+    await this.line.quiet()
+    await this.advance(TAKEN_UP_MS)
+    const lost = this.#rotators.find(({ isLost }) => isLost)
+    if (lost !== undefined && !(await this.#makeWithout(lost)))
+      this.ledger.violate(`${lost.name} cannot be replaced when all faults have stopped`)
+    await this.advance(TAKEN_UP_MS)
+    this.#expectAllCount()
+  }
+
+  /** Whoever was replaced has handed over. */
+  async #endReplaced(): Promise<void> {
+    for (const rotator of this.#replaced.splice(0)) await rotator.kill()
+  }
+
+  /** The member that is to be revoked next; none when there were many. */
+  #newestOutcast(): Outcast | undefined {
+    const newest = this.#outcasts.at(-1)
+    if (newest?.isRevoked === false) return newest
+    if (this.#outcasts.length === MAX_OUTCASTS) return undefined
+    const name = `${OUTCAST}${this.#outcasts.length + 1}`
+    const { identity } = newIdentity(this.#authority, name, {
+      permissions: may([`${this.prefix}.chat.>`], [`${this.prefix}.chat.>`]),
+      issuedAtMs: this.time.nowMs - MINUTE,
+    })
+    const outcast = new Outcast(identity, new SeededRandom(`${this.#seed} ${name}`))
+    this.#outcasts.push(outcast)
+    return outcast
+  }
+
+  /** Whether nobody may hear this member any more, or seal to it. */
+  isBarred(name: string): boolean {
+    const outcast = this.#outcasts.find(({ identity }) => identity.name === name)
+    return outcast !== undefined && outcast.barredFromMs < this.time.nowMs
+  }
+
+  #epoch(): Epoch {
+    const { plan } = this.#steward
+    return deriveEpoch(engineFor(), plan, numberAt(plan, this.time.nowMs))
+  }
+
+  /** The broker puts something on a subject by itself. */
+  #inject(subject: string, bytes: Uint8Array): void {
+    const connection = this.line.connections.findLast(({ name }) => name === TRAITOR)
+    if (connection === undefined) return
+    const payload = Buffer.from(bytes)
+    this.line.inject(connection, 'to server', {
+      kind: 'PUB',
+      subject,
+      reply: undefined,
+      headers: undefined,
+      payload,
+    })
+  }
+
+  #noteTick(name: string, direction: Direction, op: NatsOp): void {
+    if (direction !== 'to client' || !isMessage(op) || !op.subject.startsWith(`${this.#root}.inbox.`)) return
+    if (wireType(op.payload) !== WireType.tick) return
+    try {
+      const { tick } = readTick(engineFor(), op.payload)
+      const heard = this.#heardMs.get(name) ?? new Map<string, number>()
+      this.#heardMs.set(name, heard.set(tick.rotator, this.time.nowMs))
+    } catch {
+      // A fault has made it junk.
+    }
+  }
+
   #holdForSleeper(crossing: Crossing): Verdicts | undefined {
     const { connection, direction, op } = crossing
-    const isAsleep = this.agents.some(({ name, clock }) => name === connection.name && clock.isAsleep)
+    const sleepers = [...this.agents, ...this.#rotators].filter(({ clock }) => clock.isAsleep)
+    const isAsleep = sleepers.some(({ name }) => name === connection.name)
     if (!isAsleep || direction === 'to server' || !isMessage(op)) return undefined
     this.#heldForSleepers.push(crossing)
     return drop()
@@ -386,9 +676,11 @@ export class World {
     return this.areClocksRight ? latestMs : Number.POSITIVE_INFINITY
   }
 
-  /** Whether an agent has not heard of the rotation service for so long that it must neither seal nor open. */
+  /** Whether an agent has heard too few rotation services for so long that it must neither seal nor open. */
   isOutOfTouch(name: string): boolean {
-    return this.time.nowMs - (this.#heardMs.get(name) ?? Number.NEGATIVE_INFINITY) > STALE_AFTER_MS
+    const heard = [...(this.#heardMs.get(name)?.values() ?? [])].sort((a, b) => b - a)
+    const lastMs = heard[this.#fleet.threshold - 1] ?? Number.NEGATIVE_INFINITY
+    return this.time.nowMs - lastMs > STALE_AFTER_MS
   }
 
   /** To be told before an agent ends. */
@@ -406,7 +698,10 @@ export class World {
     const others = this.#instances.filter(
       ({ name, instance }) => mayRead(name) && (this.isStormy || this.#crashed.has(instance)),
     )
-    return { must: new Set(must), may: new Set([...must, ...others.map(({ instance }) => instance)]) }
+    const members = subject.startsWith(`${this.prefix}.chat.`) ? this.#outcasts : []
+    const outcasts = members.map(({ self }) => self).filter(({ name }) => !this.isBarred(name))
+    const may = [...others, ...outcasts].map(({ instance }) => instance)
+    return { must: new Set(must), may: new Set([...must, ...may]) }
   }
 
   /** Something went wrong inside of an agent. Only a storm may make it say that its clock does not fit. */
