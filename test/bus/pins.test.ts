@@ -138,7 +138,7 @@ describe('agents that trust by pins', () => {
         onEvent: (event) => events.push(event),
       }),
     )
-    expect(error.code).toBe('ERR_TOKEN_INVALID')
+    expect(error.code).toBe('ERR_PLAN_INVALID')
     expect(events).toEqual([])
   })
 

@@ -4,6 +4,7 @@ import { observeRealm } from '../../src/bus/realm/observe-realm.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
 import { startRotationService } from '../../src/rotation/service.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
+import { decodeQuery, QueryKind } from '../../src/wire/queries.ts'
 import { ManualClock } from '../support/clock.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
 import type { LineConnection } from '../support/hostile-line/line-connection.ts'
@@ -65,13 +66,15 @@ describe('a broker that says that it takes one byte', () => {
     takeLittle()
     line.connection('alice').cut()
     await until('it is connected again', () => reconnectsIn(events) === 1)
-    // The question for a tick, the one for the directory and the announcement.
+    await pass(clock, 3000)
+    // The question for the directory, the ping, and the question whether what was announced is held.
     expect(errorsIn(events).map(String)).toEqual(Array(3).fill(expect.stringMatching(/max_payload/i)))
     line.rule = letPass
-    await pass(clock, 2000)
-    const announced = await realm.tap(`${realm.root}.announce.alice.*`)
+    const asked = await realm.tap(`${realm.root}.query.*.alice.*`)
     line.connection('alice').cut()
-    await passingUntil(clock, 'it announces itself again', () => announced.length === 1)
+    await passingUntil(clock, 'it asks again whether it is known', () =>
+      asked.some(({ data }) => decodeQuery(data).kind === QueryKind.byHash),
+    )
     expect(reconnectsIn(events)).toBe(2)
   })
 
@@ -209,11 +212,11 @@ describe('a broker that refuses the subscriptions of the protocol', () => {
     const nc = await realm.connection({ servers: line.url, name: 'visitor' })
     line.rule = (crossing) => {
       const { op, connection } = crossing
-      if (op.kind === 'SUB' && op.subject === `${realm.root}.tick`) refuse(connection, op.subject)
+      if (op.kind === 'SUB' && op.subject.startsWith(`${realm.root}.inbox.`)) refuse(connection, op.subject)
       return letPass(crossing)
     }
-    const error = await failure(() => observeRealm(nc, { trust: realm.trust, timeout: 500 }))
-    expect(error.code).toBe('ERR_SUBSCRIBE_DENIED')
+    const observed = failure(() => observeRealm(nc, { trust: realm.trust, timeout: 500, clock }))
+    expect((await passing(clock, observed)).code).toBe('ERR_SUBSCRIBE_DENIED')
   })
 
   it('makes a rotation service deaf for a second', async () => {
@@ -270,12 +273,15 @@ describe('what strangers say in clear to whoever waits for responses', () => {
     }
     await until('all were asked', () => asked.length === count)
     await pass(clock, 2000)
-    const announced = await realm.tap(`${realm.root}.announce.alice.*`)
-    return { alice, bob, announced, replies: asked.map(({ reply }) => reply ?? '') }
+    const queries = await realm.tap(`${realm.root}.query.*.alice.*`)
+    /** How often alice has asked for the whole directory since. */
+    const refreshed = (): number =>
+      queries.filter(({ data }) => decodeQuery(data).kind === QueryKind.announcements).length
+    return { alice, bob, refreshed, replies: asked.map(({ reply }) => reply ?? '') }
   }
 
   it('has an agent ask for everything once for each request, whatever comes later', async () => {
-    const { announced, replies } = await waitingFor(1)
+    const { refreshed, replies } = await waitingFor(1)
     const [reply = ''] = replies
     for (let i = 0; i < 3; i++) {
       for (let hint = 0; hint < 10; hint++) say(reply, HINT)
@@ -283,19 +289,19 @@ describe('what strangers say in clear to whoever waits for responses', () => {
       await pass(clock, 2000)
     }
     await realm.settled()
-    expect(announced).toHaveLength(1)
+    expect(refreshed()).toBe(1)
   })
 
-  it('has an agent announce itself once a second, for however many requests', async () => {
-    const { announced, replies } = await waitingFor(8)
+  it('has an agent ask for everything once a second, for however many requests', async () => {
+    const { refreshed, replies } = await waitingFor(8)
     for (const reply of replies) say(reply, HINT)
     await line.quiet()
     await realm.settled()
-    expect(announced).toHaveLength(1)
+    expect(refreshed()).toBe(1)
     // What was called for meanwhile is done once.
     await pass(clock, 5000)
     await realm.settled()
-    expect(announced).toHaveLength(2)
+    expect(refreshed()).toBe(2)
   })
 
   it('is counted where its headers do not parse, as any other junk, and is no error', async () => {

@@ -259,7 +259,7 @@ describe('a request for many responses', () => {
     const reading = await ask({ strategy: 'count', maxMessages: 1 })
     const h = headers()
     h.set('Subrosa-Status', 'unaddressed')
-    const refreshed = await realm.tap(`${realm.root}.query`)
+    const refreshed = await realm.tap(`${realm.root}.query.>`)
     broker.publish(replySubject(), '', { headers: h })
     await until('alice asks for what she may have missed', () => refreshed.length > 0)
     expect(reading.isOver).toBe(false)

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { CLOCK_WINDOW_MS, MAX_SESSION_MS } from '../../src/base/limits.ts'
+import { CLOCK_WINDOW_MS, MAX_SESSION_MS, PING_INTERVAL_MS, PING_SPREAD_MS } from '../../src/base/limits.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { ManualClock } from '../support/clock.ts'
 import { passing, passingUntil } from '../support/passing.ts'
@@ -97,7 +97,8 @@ describe('a broker that plays a session again', () => {
       await passTo(end - 3000)
       // In the same session, at its end.
       await pay()
-      await passTo(end + CLOCK_WINDOW_MS + 20_000)
+      // It looks at the time with each answer of a rotation service.
+      await passTo(end + CLOCK_WINDOW_MS + PING_INTERVAL_MS + PING_SPREAD_MS + 5000)
       await playAgain()
       expect([got.length, bob.rejections()]).toEqual([2, { time: 3 }])
       own.jump(-back)

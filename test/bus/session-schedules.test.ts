@@ -273,12 +273,7 @@ class Network {
     if (change === 'rotation') {
       const next = this.#alice.epoch + 1
       const all = [this.#alice, this.#bob, ...(this.#carol === undefined ? [] : [this.#carol])]
-      await passingUntil(
-        this.clock,
-        'all have announced it',
-        () => all.every(({ epoch }) => epoch >= next),
-        500,
-      )
+      while (all.some(({ epoch }) => epoch < next)) await this.#realm.pass(15_000)
       await this.#quiet()
     }
   }
