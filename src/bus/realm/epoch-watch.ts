@@ -111,7 +111,7 @@ export class EpochWatch {
     const { engine, timers, epochs, plan, mayBegin, hasKeys, onBegun } = this.#options
     // Keys that were wiped because a clock was wrong for a while are missing until there are others.
     const isMissing = this.#begun.get(epoch) === 'announced' && !hasKeys(epoch)
-    if ((this.#begun.has(epoch) && !isMissing) || !mayBegin()) return
+    if (this.#begun.has(epoch) && !isMissing) return
     this.#begun.set(epoch, 'waiting')
     const schedule = plan()?.schedules.findLast(({ first }) => first <= epoch.number)
     const leadMs = schedule?.leadMs ?? 0

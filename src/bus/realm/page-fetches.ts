@@ -108,8 +108,7 @@ export class PageFetches {
     const isOfUse = this.#isGuarded(running, () => fetch.onPage(page.statements))
     if (!isOfUse || page.next === undefined) return this.#end(running, isOfUse)
     const isTooMuch = running.pages >= MAX_FETCHED_PAGES || running.bytes >= MAX_FETCHED_BYTES
-    if (isTooMuch || page.statements.length === 0 || this.#timeLeft(running) <= 0)
-      return this.#end(running, false)
+    if (isTooMuch || page.statements.length === 0) return this.#end(running, false)
     running.cursor = page.next
     this.#ask(running)
   }

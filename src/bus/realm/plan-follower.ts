@@ -80,7 +80,7 @@ export class PlanFollower {
     return true
   }
 
-  /** Somebody has published a plan. @throws SubrosaError ERR_MALFORMED */
+  /** Somebody has published a plan. */
   heard(bytes: Uint8Array): void {
     const { book, engine, timers } = this.#options
     const held = book.plan
@@ -88,13 +88,11 @@ export class PlanFollower {
       this.#wasRepeated()
       return
     }
-    const { version, realm } = decodePlan(decodeSignedPlan(bytes).structure)
-    if (realm !== this.#options.trust.realm || version < (held?.version ?? book.floor)) return
     this.#budget.run(() => {
       const plan = this.#verify(bytes)
       if (plan === undefined) return
       // Of the version that is held: the book says what is wrong with that.
-      if (version === held?.version) {
+      if (plan.version === held?.version) {
         this.#offer({ plan: bytes, list: [] })
         return
       }
@@ -216,7 +214,7 @@ export class PlanFollower {
     const { engine, trust, clock, book, onTrouble } = this.#options
     try {
       const { version } = decodePlan(decodeSignedPlan(wire).structure)
-      if (version < (book.plan?.version ?? 0)) return undefined
+      if (version < (book.plan?.version ?? book.floor)) return undefined
       return verifyPlan({ engine, trust }, wire, clock.now())
     } catch (error) {
       onTrouble(error)

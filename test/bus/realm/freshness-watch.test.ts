@@ -144,6 +144,15 @@ describe('a new plan', () => {
     expect(isStale()).toBe(false)
   })
 
+  it('counts no tick of the former one', () => {
+    count(0)
+    freshness.adopt(next({ rotators: [keyOf(0), keyOf(1)], threshold: 2 }))
+    count(1)
+    expect(isStale()).toBe(true)
+    count(0)
+    expect(isStale()).toBe(false)
+  })
+
   it('counts nobody who is not in it', () => {
     freshness.adopt(next({ rotators: [keyOf(1), keyOf(2)], threshold: 2 }))
     count(0)

@@ -288,7 +288,7 @@ describe('a plan that is published', () => {
         for (const { plan } of all) plans.heard(plan)
       }),
     ).toBe(0)
-    expect([taken, trouble]).toEqual([[], []])
+    expect([taken, codes()]).toEqual([[], ['ERR_PLAN_INVALID']])
   })
 
   it('is reported where it is another one of the version that is held', () => {
