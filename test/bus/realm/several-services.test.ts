@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../../src/bus/connection.ts'
 import type { StatusEvent } from '../../../src/bus/status.ts'
+import { ANY_SERVICE } from '../../../src/keys/subjects.ts'
 import { ManualClock } from '../../support/clock.ts'
 import { HandRotator } from '../../support/hand-rotator.ts'
 import type { IdentityOptions } from '../../support/identities.ts'
@@ -223,6 +224,30 @@ describe('a plan that is played again', () => {
     expect(error.code).toBe('ERR_NO_ROTATION_SERVICE')
     // They are told of the newer one.
     expect(told.map(({ data }) => data)).toContainEqual(newest.plan)
+  })
+})
+
+describe('a plan that came with the identity', () => {
+  it('is gone by without asking for it, and a newer one is taken all the same', async () => {
+    const old = realm.kept
+    const asked = await realm.tap(`${realm.root}.query.${ANY_SERVICE}.>`)
+    expect((await agent('alice', {}, { plan: old })).planVersion).toBe(1)
+    const newest = realm.nextPlan()
+    for (const hand of hands) hand.adopt(newest, { isPublished: false })
+    const bob = await agent('bob', {}, { plan: old })
+    expect([bob.planVersion, asked]).toEqual([2, []])
+  })
+
+  it('does not replace a newer one that is remembered', async () => {
+    const state = mkdtempSync(join(tmpdir(), 'subrosa-plan-'))
+    folders.push(state)
+    const old = realm.kept
+    const newest = realm.nextPlan()
+    for (const hand of hands) hand.adopt(newest, { isPublished: false })
+    const { identity } = newIdentity(realm.authority, 'alice', { issuedAtMs: clock.now() - MINUTE })
+    await passing(clock, (await passing(clock, realm.agent(identity, {}, { state }))).close())
+    const again = await passing(clock, realm.agent(identity, {}, { state, plan: old }))
+    expect(again.planVersion).toBe(2)
   })
 })
 
