@@ -122,7 +122,7 @@ export class Answers {
   #broadcast(body: TickBody): void {
     this.#isBroadcastDue = false
     const signed = signTick(this.#options.identity, { ...body, ...NO_NONCES })
-    this.#publish(this.#options.subject, { ...signed, index: undefined, path: undefined })
+    this.#publish(this.#options.subject, { ...signed, nonce: undefined, index: undefined, path: undefined })
   }
 
   #answer(body: TickBody): void {
@@ -132,10 +132,10 @@ export class Answers {
     const leaves = hashes.length
     const tree = merkleTree(engine, hashes)
     const signed = signTick(identity, { ...body, leaves, nonceRoot: tree.root })
-    for (const [index, { inbox }] of pings.entries()) {
+    for (const [index, { nonce, inbox }] of pings.entries()) {
       const path = new Uint8Array(HASH_BYTES * merklePathLength(leaves, index))
       tree.writePath(index, path, 0)
-      this.#publish(inbox, { ...signed, index, path })
+      this.#publish(inbox, { ...signed, nonce, index, path })
     }
   }
 

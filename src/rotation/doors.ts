@@ -1,4 +1,3 @@
-import { hex } from '../base/bytes.ts'
 import { MAX_ORDERS_PER_SECOND } from '../base/limits.ts'
 import { RateLimit } from '../base/rate-limit.ts'
 import type { NatsLike, NatsMessage } from '../bus/nats-like.ts'
@@ -31,7 +30,7 @@ export class Doors {
   readonly #subscriptions: readonly StandingSubscription[]
 
   constructor(nc: NatsLike, options: DoorsOptions) {
-    const { engine, clock, subjects, own, process, events } = options
+    const { engine, clock, subjects, own, inbox, events } = options
     const { directory, plans, peers } = options
     this.#options = options
     const follow = (subject: string, take: (message: NatsMessage) => void): StandingSubscription =>
@@ -52,7 +51,7 @@ export class Doors {
       follow(subjects.pings, (message) => this.#takePing(message)),
       follow(subjects.queriesTo(rid(engine, own)), (message) => this.#takeQuery(message)),
       follow(subjects.queriesTo(ANYBODY), (message) => this.#takeQueryToAnybody(message)),
-      follow(subjects.inbox(process), ({ data }) => this.#takeAnswer(data)),
+      follow(inbox, ({ data }) => this.#takeAnswer(data)),
     ]
   }
 
@@ -88,10 +87,12 @@ export class Doors {
     const order = peekOrder(bytes)
     this.#orders.keepOnly(epochs.all())
     const isCurrent = epochs.byHash(order.epochHash) !== undefined
-    if (plan === undefined || !isCurrent || !this.#orders.mayFollow(order, clock.now())) return
-    if (!this.#verifiedOrders.take(clock.monotonic())) return
-    if (verifyOrder({ ...this.#options, plan, revocations }, bytes) === undefined) return
-    this.#orders.note(order)
+    if (plan === undefined || !isCurrent) return
+    const signers = this.#orders.signersOf(order, plan, clock.now())
+    if (signers.length === 0 || !this.#verifiedOrders.take(clock.monotonic())) return
+    const by = verifyOrder({ ...this.#options, revocations }, bytes, signers)
+    if (by === undefined) return
+    this.#orders.note(order, by)
     events.tell({ type: 'ordered', epoch: order.number })
   }
 
@@ -122,10 +123,9 @@ export class Doors {
 
   /** Who asks, where it is somebody else, and is answered in its own inbox. */
   #askerOf({ subject, reply }: NatsMessage): Asker | undefined {
-    const { subjects, process, directory } = this.#options
+    const { subjects, inbox } = this.#options
     const asker = askerOf(subjects, subject)
-    if (asker === undefined || asker.inbox !== reply || asker.instance === hex(process)) return undefined
-    return directory.listing.isOfAnother(asker) ? undefined : asker
+    return asker === undefined || asker.inbox !== reply || asker.inbox === inbox ? undefined : asker
   }
 
   #takeAnswer(bytes: Uint8Array): void {

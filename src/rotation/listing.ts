@@ -26,8 +26,6 @@ export class Listing {
   readonly #options: ListingOptions
   /** When each instance that is listed, or would be, was last heard of, by the monotonic clock. */
   #heard = new Map<string, number>()
-  /** The name that has announced an instance first, for as long as that is held. */
-  #owners: ReadonlyMap<string, string> = new Map()
   #made: Made | undefined
 
   constructor(options: ListingOptions) {
@@ -38,12 +36,6 @@ export class Listing {
   heard({ name, instance }: Asker): void {
     const key = keyOf(name, instance)
     if (this.#heard.has(key)) this.#heard.set(key, this.#options.clock.monotonic())
-  }
-
-  /** Whether an instance is known as another name's: what is asked in its name is none of its own questions. */
-  isOfAnother({ name, instance }: Asker): boolean {
-    const owner = this.#owners.get(instance)
-    return owner !== undefined && owner !== name
   }
 
   /** Whether nothing was heard of an instance for minutes. One that is not known yet has as long from now on. */
@@ -66,18 +58,15 @@ export class Listing {
     const atMs = this.#options.clock.monotonic()
     if (this.#made !== undefined && atMs - this.#made.atMs < LISTED_AFTER_MS) return this.#made
     const heard = new Map<string, number>()
-    const owners = new Map<string, string>()
     const buckets = this.#options.directory.listed({
       heldForMs: LISTED_AFTER_MS,
       isSilent: (name, instance) => {
         const key = keyOf(name, instance)
         heard.set(key, this.#heard.get(key) ?? atMs)
-        if (!owners.has(instance) || this.#owners.get(instance) === name) owners.set(instance, name)
         return this.isSilent(name, instance)
       },
     })
     this.#heard = heard
-    this.#owners = owners
     this.#made = { buckets, root: buckets.root(), atMs }
     return this.#made
   }

@@ -17,8 +17,10 @@ export interface Parts {
   readonly subjects: ProtocolSubjects
   /** The own public key. */
   readonly own: string
-  /** Of this process: the instance in whose inbox it is answered. */
+  /** Of this process: the instance under which it asks others. */
   readonly process: Uint8Array
+  /** Where it is answered. */
+  readonly inbox: string
   readonly record: ServiceRecord
   readonly epochs: Epochs
   readonly fetches: PageFetches

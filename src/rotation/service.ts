@@ -84,6 +84,7 @@ const NO_ROOT = new Uint8Array(HASH_BYTES)
 export class RotationService {
   readonly #nc: NatsLike
   readonly #options: RotationOptions
+  readonly #timers: Timers
   readonly #parts: Parts
   readonly #steady: SteadyTime
   readonly #directory: ServiceDirectory
@@ -105,11 +106,17 @@ export class RotationService {
     const trust = new Trust(engine, options.trust)
     const clock = new HouseClock(machine, onError)
     const events = new RotationEventLog({ log, clock, onEvent })
-    const subjects = protocolSubjects(trust.realm, options.subjectPrefix)
+    const subjects = protocolSubjects(engine, trust.realm, options.subjectPrefix)
     const timers = new Timers(clock, onError)
     const process = engine.randomBytes(PROCESS_BYTES)
+    // What the record holds may be news to it already.
+    this.#timers = timers
     const steady = new SteadyTime(clock)
     const latest = (): number => steady.lowest()
+    const onRevoked = ({ revocation: { identity, reason } }: VerifiedRevocation): void => {
+      events.tell({ type: 'revoked', identity, reason })
+      this.#changed()
+    }
     const parts: Parts = {
       engine,
       trust,
@@ -118,14 +125,20 @@ export class RotationService {
       subjects,
       own: identity.publicKey,
       process,
-      record: new ServiceRecord({ engine, trust, clock, store, onRevoked: (one) => this.#revoked(one) }),
+      inbox: subjects.inbox(identity.name, process),
+      record: new ServiceRecord({ engine, trust, clock, store, onRevoked }),
       epochs: new Epochs({ engine, latest }),
       fetches: new PageFetches({ engine, clock, timers, ask: (...of) => this.#ask(...of) }),
       events,
       onError,
     }
     const { record } = parts
-    const directory = new ServiceDirectory({ ...parts, latest, store, askForTick: () => this.#peers.askSoon() })
+    const directory = new ServiceDirectory({
+      ...parts,
+      latest,
+      store,
+      askForTick: () => this.#peers.askSoon(),
+    })
     this.#nc = nc
     this.#options = options
     this.#parts = parts
@@ -216,7 +229,7 @@ export class RotationService {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#parts.timers.close()
+    this.#timers.close()
     this.#answers.close()
     this.#desk.close()
     this.#doors.close()
@@ -261,7 +274,7 @@ export class RotationService {
   #changed(): void {
     if (this.#isChanged) return
     this.#isChanged = true
-    this.#parts.timers.after(0, () => {
+    this.#timers.after(0, () => {
       this.#isChanged = false
       this.#directory.changed()
       this.#peers.changed()
@@ -273,7 +286,7 @@ export class RotationService {
   /** What time changes. */
   #look(): void {
     // First, so that it goes on whatever happens below.
-    this.#parts.timers.after(LOOK_MS, () => this.#look())
+    this.#timers.after(LOOK_MS, () => this.#look())
     this.#steady.look()
     this.#attempt(() => this.#renewPinned())
     this.#plans.look()
@@ -294,8 +307,8 @@ export class RotationService {
 
   #broadcast(): void {
     const { tickMs = DEFAULT_TICK_MS } = this.#options
-    const { record, timers } = this.#parts
-    timers.after((record.plan?.rotators.length ?? 1) * tickMs, () => this.#broadcast())
+    const { record } = this.#parts
+    this.#timers.after((record.plan?.rotators.length ?? 1) * tickMs, () => this.#broadcast())
     this.#answers.broadcast()
   }
 
@@ -317,12 +330,6 @@ export class RotationService {
     }
   }
 
-  /** It is on the disk. Whoever missed it sees from the next tick that it did. */
-  #revoked({ revocation: { identity, reason } }: VerifiedRevocation): void {
-    this.#parts.events.tell({ type: 'revoked', identity, reason })
-    this.#changed()
-  }
-
   #renewPinned(): void {
     if (!this.#parts.trust.isByPins) return
     const { identity, schedule: times = {} } = this.#options
@@ -340,8 +347,8 @@ export class RotationService {
   /** What asks something is answered in the own inbox. */
   #publish(subject: string, bytes: Uint8Array): void {
     if (this.#isClosed || this.#nc.isClosed()) return
-    const { subjects, process, onError } = this.#parts
-    publishSafely(this.#nc, subject, { bytes, reply: subjects.inbox(process), onError })
+    const { inbox: reply, onError } = this.#parts
+    publishSafely(this.#nc, subject, { bytes, reply, onError })
   }
 
   #attempt(task: () => void): void {

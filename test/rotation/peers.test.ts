@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { hex } from '../../src/base/bytes.ts'
 import type { Identity } from '../../src/identity/identity.ts'
+import { deriveEpoch } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import type { RotationEvent } from '../../src/rotation/events.ts'
 import type { RotationService } from '../../src/rotation/service.ts'
@@ -11,7 +12,7 @@ import { HandRotator } from '../support/hand-rotator.ts'
 import { engine, NOTHING } from '../support/identities.ts'
 import { pass, passing, passingUntil } from '../support/passing.ts'
 import { TestRealm } from '../support/realm.ts'
-import { DAY, MINUTE } from '../support/statements.ts'
+import { DAY, MINUTE, World } from '../support/statements.ts'
 import { until } from '../support/until.ts'
 import { Asking } from './asking.ts'
 
@@ -138,7 +139,13 @@ describe('several rotation services', () => {
     await begin(3)
     await run(at(0))
     await run(at(1))
-    await passing(clock, realm.agent('bob'))
+    // Nobody is there who would hand it over.
+    const world = new World({ like: realm })
+    const { announcement, bytes } = world.announcement(
+      realm.identity('bob'),
+      deriveEpoch(engine, realm.plan, 1),
+    )
+    asking.nc.publish(asking.subjects.announce('bob', announcement.instance), bytes)
     await run(at(2))
     const listed = async (): Promise<number> =>
       (await asking.page(at(2).identity.publicKey, QueryKind.announcements)).statements.length

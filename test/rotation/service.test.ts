@@ -192,8 +192,9 @@ describe('a rotation service that is alone', () => {
   it('logs orders for fresh keys, and rejects nothing else than what is malformed', async () => {
     await realm.startService({ onEvent })
     asking.nc.publish(asking.subjects.rotate, utf8('?'))
-    asking.nc.publish(asking.subjects.pings.replace('*.*', '_.0011223344556677'), utf8('?'), {
-      reply: `${realm.root}.inbox.0011223344556677`,
+    const junk = { name: '_', instance: '0011223344556677' }
+    asking.nc.publish(asking.subjects.pings.replace('*.*', `${junk.name}.${junk.instance}`), utf8('?'), {
+      reply: realm.inboxOf(junk),
     })
     await until('both are refused', () => ofType('error').length === 2)
     expect(codes()).toEqual(['ERR_MALFORMED', 'ERR_MALFORMED'])
@@ -253,21 +254,27 @@ describe('a question', () => {
     expect([asking.ticks.length, asking.pages.length]).toEqual([1, 1])
   })
 
-  it('in the name of another one, whose instance is known, is not answered', async () => {
+  it('with the instance of another one takes nothing from that one, whoever was first', async () => {
     await realm.startService()
-    const bob = await passing(clock, realm.agent('bob'))
-    await passingUntil(clock, 'it is listed', () => clock.monotonic() > 40_000, 1000)
-    await passing(clock, asking.tick())
-    const instance = Uint8Array.from(Buffer.from(bob.instance, 'hex'))
-    const thief = await Asking.start(realm, { name: 'mallory', instance })
+    const instance = engine.randomBytes(8)
     const owner = await Asking.start(realm, { name: 'bob', instance })
-    const before = owner.ticks.length
-    thief.ping()
-    thief.query(key(), QueryKind.announcements)
+    const thief = await Asking.start(realm, { name: 'mallory', instance })
+    const world = new World({ like: realm })
+    const epoch = deriveEpoch(engine, realm.plan, 1)
+    for (const { name } of [thief, owner]) {
+      const { bytes } = world.announcement(realm.identity(name), epoch, { instance })
+      asking.nc.publish(asking.subjects.announce(name, instance), bytes)
+      await passing(clock, asking.tick())
+    }
+    await passingUntil(clock, 'both are listed', () => clock.monotonic() > 40_000, 1000)
+    await passing(clock, thief.tick())
+    await passing(clock, thief.page(key(), QueryKind.announcements))
+    thief.ping(engine.randomBytes(16), owner.inbox)
+    thief.query(key(), QueryKind.announcements, undefined, owner.inbox)
     await passing(clock, asking.tick())
-    expect(owner.pages).toEqual([])
-    expect(owner.ticks).toHaveLength(before)
+    expect([owner.ticks, owner.pages]).toEqual([[], []])
     await passing(clock, owner.tick())
+    expect((await passing(clock, owner.page(key(), QueryKind.announcements))).statements).toHaveLength(2)
   })
 })
 
@@ -434,6 +441,20 @@ describe('a revocation', () => {
     expect(store.load()?.revocations).toHaveLength(1)
     await sleep(2 * HOUR)
     expect(store.load()?.revocations).toEqual([])
+  })
+
+  it('that was forgotten and stands beside the plan keeps nobody from starting', async () => {
+    const store = memoryRotationStore()
+    const plan = realm.nextPlan({ former: undefined, list: [revocation({ until: clock.now() + HOUR })] })
+    const first = await realm.startService({ store, plan })
+    await sleep(33 * DAY)
+    await sleep(2 * HOUR)
+    expect(store.load()?.revocations).toEqual([])
+    await first.close()
+    const again = await realm.startService({ store, plan, onEvent })
+    expect(again.standing).toBe(1)
+    await pass(clock, 2000)
+    expect(codes()).toEqual([])
   })
 
   it('stays where a clock is ahead for less than a day: it is hidden for that time, and comes back', async () => {
