@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { fromHex } from '../../../src/base/bytes.ts'
 import { decodeQuery, encodePage, type Page, type Query, QueryKind } from '../../../src/wire/queries.ts'
 import { HandRealm } from '../../support/hand-agents.ts'
 import { engine } from '../../support/identities.ts'
@@ -112,8 +113,10 @@ describe('questions', () => {
       seen.some(({ subject }) => subject.includes('.query.') && !subject.includes('.any.')),
     )
     const questions = seen.filter(({ subject }) => subject.includes('.query.') || subject.includes('.ping.'))
-    const hers = questions.filter(({ reply }) => reply?.endsWith(carol.instance))
+    const hers = questions.filter(({ subject }) => subject.endsWith(`.carol.${carol.instance}`))
     expect(hers.length).toBeGreaterThan(2)
-    for (const { subject } of hers) expect(subject.endsWith(`.carol.${carol.instance}`)).toBe(true)
+    const inbox = all.hand.subjects.inbox('carol', fromHex(carol.instance))
+    for (const { reply } of hers) expect(reply).toBe(inbox)
+    expect(questions.filter(({ reply }) => reply === inbox)).toHaveLength(hers.length)
   })
 })
