@@ -23,7 +23,7 @@ const INSTANCE_BYTES = 8
  */
 export function makeCrowd(authority, identityFiles) {
   const engine = engineFor()
-  const subjects = protocolSubjects(authority)
+  const subjects = protocolSubjects(engine, authority)
   const trust = new Trust(engine, { authority: [authority] })
   const revocations = new RevocationSet(engine, trust)
   const epochs = new EpochChain({ engine, trust, revocations, floor: undefined, keepFloor: () => {} })

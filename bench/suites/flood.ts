@@ -1,4 +1,4 @@
-import { chooseEngine, type EngineName } from '../../dist/crypto/engine.js'
+import { chooseEngine, type EngineName, engineFor } from '../../dist/crypto/engine.js'
 import { parseAnnouncement } from '../../dist/keys/announcements.js'
 import { protocolSubjects } from '../../dist/keys/subjects.js'
 import { WireType, wireType } from '../../dist/wire/preamble.js'
@@ -108,7 +108,7 @@ async function startFlooded(engine: EngineName) {
       callback: (_error: unknown, { data }: { readonly data: Uint8Array }) =>
         void into.push(new Uint8Array(data)),
     })
-  record(`${protocolSubjects(place.authority).root}.announce.target.*`, announced)
+  record(`${protocolSubjects(engineFor(), place.authority).root}.announce.target.*`, announced)
   record(SUBJECT, wires)
   await nc.flush()
   await target.call('join', {

@@ -177,7 +177,7 @@ export function makeTicks({ rotator, plan: { fields: planFields }, revocations, 
         leaf: leaves[index],
         index,
         path,
-        wire: wire(4, [structure, signature, index, path]),
+        wire: wire(4, [structure, signature, nonces[index], index, path]),
       }
     }
     return {
@@ -189,7 +189,7 @@ export function makeTicks({ rotator, plan: { fields: planFields }, revocations, 
       signed,
       signature,
       answers: [...answered].map(answer),
-      broadcast: nonces.length === 0 ? wire(4, [structure, signature, null, null]) : null,
+      broadcast: nonces.length === 0 ? wire(4, [structure, signature, null, null, null]) : null,
     }
   }
   const many = (count) => Array.from({ length: count }, (_, i) => fixed(`ping ${count} ${i}`, 16))
@@ -219,7 +219,12 @@ export function makeQueries({ realm, asker, rotator, plan: { wire: planWire, lis
   const full = directory.filled.slice(0, 2)
   const query = (name, { kind, cursor = null, subject = to }) => {
     const fields = { nonce: fixed(`nonce of ${name}`, 16), kind, cursor }
-    const reply = `${root}.inbox.${subject.split('.').at(-1)}`
+    const [by, instanceHex] = subject.split('.').slice(-2)
+    const box = sha256(Buffer.concat([Buffer.from(`${by}\0`), Buffer.from(instanceHex, 'hex')])).subarray(
+      0,
+      8,
+    )
+    const reply = `${root}.inbox.${box.toString('hex')}`
     return { name, subject, reply, fields, wire: wire(7, Object.values(fields)) }
   }
   const page = (asked, statements, next = null) => {
@@ -302,7 +307,13 @@ export function badTrustStructures({ plans: { three }, ticks, queries: { queries
     tick: Object.values(ticks[0].fields),
     revocation: ofType(5),
     order: ofType(10),
-    'signed tick': [ticks[1].structure, ticks[1].signature, 4, ticks[1].answers[4].path],
+    'signed tick': [
+      ticks[1].structure,
+      ticks[1].signature,
+      ticks[1].answers[4].nonce,
+      4,
+      ticks[1].answers[4].path,
+    ],
     'signed plan': [three.structure, three.signature, null],
     query: Object.values(queries.find(({ fields: { kind } }) => kind === 2).fields),
     page: Object.values(pages[0].fields),
@@ -347,10 +358,12 @@ export function badTrustStructures({ plans: { three }, ticks, queries: { queries
     ['tick', 'a standing that is a boolean', raw('tick', 3, hexBytes('c3'))],
     ['tick', 'a short process', changed('tick', 4, Buffer.alloc(7))],
     ['tick', '4097 nonces', changed('tick', 9, 4097)],
-    ['signed tick', 'a place and no path', changed('signed tick', 3, null)],
-    ['signed tick', 'a path and no place', changed('signed tick', 2, null)],
-    ['signed tick', 'a place of 4096', changed('signed tick', 2, 4096)],
-    ['signed tick', 'a path of 13 hashes', changed('signed tick', 3, Buffer.alloc(13 * HASH_BYTES))],
+    ['signed tick', 'a short nonce', changed('signed tick', 2, Buffer.alloc(15))],
+    ['signed tick', 'a place and a path, and no nonce', changed('signed tick', 2, null)],
+    ['signed tick', 'a place and no path', changed('signed tick', 4, null)],
+    ['signed tick', 'a path and no place', changed('signed tick', 3, null)],
+    ['signed tick', 'a place of 4096', changed('signed tick', 3, 4096)],
+    ['signed tick', 'a path of 13 hashes', changed('signed tick', 4, Buffer.alloc(13 * HASH_BYTES))],
     ['revocation', 'the form of a former draft, without past', pack(fields.revocation.slice(0, 5))],
     ['revocation', 'a past that is not known', changed('revocation', 5, 2)],
     ['order', 'the form of a former draft, without a time', pack(fields.order.slice(0, 3))],
@@ -464,16 +477,17 @@ export function badTicks({ authority, identities, plans: { three }, ticks }) {
   const bad = (
     name,
     reason,
-    { fields = {}, key = identities['second rotator'], label = 'tic', ...changes } = {},
+    { fields = {}, key = identities['second rotator'], label = 'tic', echoed, ...changes } = {},
   ) => {
     const structure = pack(Object.values({ ...five.fields, ...fields }))
     const { nonce, index, path } = { ...answer, ...changes }
     const signature = key.sign(Buffer.concat([labelled(label), structure]))
-    return { name, reason, nonce, wire: wire(4, [structure, signature, index, path]) }
+    return { name, reason, nonce, wire: wire(4, [structure, signature, echoed ?? nonce, index, path]) }
   }
   const outsider = identities['fourth rotator']
   return [
     bad('another nonce', 'nonce', { nonce: sibling.nonce }),
+    bad('another nonce than the one that its path proves', 'nonce', { echoed: sibling.nonce }),
     bad('the place of another nonce', 'nonce', { index: 0 }),
     bad('a place that is not in the tree', 'nonce', { index: 5 }),
     bad('the path of another nonce', 'nonce', { path: sibling.path }),

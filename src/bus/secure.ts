@@ -102,7 +102,7 @@ export async function secure(nc: NatsLike, options: SecureOptions): Promise<Secu
           agent: identity.name,
           ...(options.state === undefined ? {} : { root: options.state }),
         })
-  const subjects = protocolSubjects(trust.realm, options.subjectPrefix)
+  const subjects = protocolSubjects(engine, trust.realm, options.subjectPrefix)
   const connection = new SecureConnection(nc, {
     engine,
     identity,

@@ -1,4 +1,4 @@
-import { hex, utf8 } from '../base/bytes.ts'
+import { fromHex, hex, utf8 } from '../base/bytes.ts'
 import { isSubject } from '../base/subject.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import type { Announcement } from '../wire/statements.ts'
@@ -24,7 +24,11 @@ export interface ProtocolSubjects {
   /** All queries to one rotation service. */
   queriesTo(rid: string): string
   announce(agent: string, instance: Uint8Array): string
-  inbox(instance: Uint8Array): string
+  /**
+   * Where one instance of an agent is answered. Name and instance are hashed together: nobody has the inbox of another, whatever
+   * instance he says is his.
+   */
+  inbox(name: string, instance: Uint8Array): string
   /** Where the handshake of a session is asked for, by its sid. */
   session(sid: Uint8Array): string
   /** Where it is published again. */
@@ -34,6 +38,9 @@ export interface ProtocolSubjects {
 const DEFAULT_SUBJECT_PREFIX = 'subrosa.v1'
 
 const RID_BYTES = 8
+const INBOX_BYTES = 8
+/** In no name. */
+const SEPARATOR = Uint8Array.of(0)
 const INSTANCE = /^[0-9a-f]{16}$/
 
 /**
@@ -60,10 +67,10 @@ export function rid(engine: CryptoEngine, rotator: string): string {
 }
 
 /** Who asks on this subject; `undefined` where it does not end as one on which somebody asks. */
-export function askerOf({ root }: Pick<ProtocolSubjects, 'root'>, subject: string): Asker | undefined {
+export function askerOf({ inbox }: Pick<ProtocolSubjects, 'inbox'>, subject: string): Asker | undefined {
   const [name, instance] = subject.split('.').slice(-2)
   if (name === undefined || instance === undefined || !INSTANCE.test(instance)) return undefined
-  return { name, instance, inbox: `${root}.inbox.${instance}` }
+  return { name, instance, inbox: inbox(name, fromHex(instance)) }
 }
 
 /** Whether a subject is the one on which an instance of an agent announces itself, in whatever realm. */
@@ -75,7 +82,11 @@ export function isAnnouncedOn(
 }
 
 /** @throws TypeError when the prefix is no subject. */
-export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT_PREFIX): ProtocolSubjects {
+export function protocolSubjects(
+  engine: Pick<CryptoEngine, 'sha256'>,
+  realm: string,
+  prefix: string = DEFAULT_SUBJECT_PREFIX,
+): ProtocolSubjects {
   if (!isSubject(prefix)) throw new TypeError('subjectPrefix must be a subject without wildcards')
   const root = `${prefix}.${realm}`
   return {
@@ -91,7 +102,10 @@ export function protocolSubjects(realm: string, prefix: string = DEFAULT_SUBJECT
     query: (to, name, instance) => `${root}.query.${to}.${name}.${hex(instance)}`,
     queriesTo: (to) => `${root}.query.${to}.*.*`,
     announce: (agent, instance) => `${root}.announce.${agent}.${hex(instance)}`,
-    inbox: (instance) => `${root}.inbox.${hex(instance)}`,
+    inbox(name, instance) {
+      const digest = engine.sha256(utf8(name), SEPARATOR, instance)
+      return `${root}.inbox.${hex(digest.subarray(0, INBOX_BYTES))}`
+    },
     session: (sid) => `${root}.session.${hex(sid)}`,
     handshake: (sid) => `${root}.handshake.${hex(sid)}`,
   }

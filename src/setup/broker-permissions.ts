@@ -1,5 +1,6 @@
 import { SubrosaError } from '../base/errors.ts'
 import { covers } from '../base/subject.ts'
+import { engineFor } from '../crypto/engine.ts'
 import type { Permissions } from '../identity/permissions.ts'
 import type { Role } from '../identity/token.ts'
 import { OBSERVER_NAME, protocolSubjects } from '../keys/subjects.ts'
@@ -51,7 +52,7 @@ function protocolPatterns({ realm, name, roles }: BrokerRequest): {
   readonly pub: readonly string[]
   readonly sub: readonly string[]
 } {
-  const { root, revoke, plan, epoch, tick, rotate, announcements } = protocolSubjects(realm)
+  const { root, revoke, plan, epoch, tick, rotate, announcements } = protocolSubjects(engineFor(), realm)
   if (roles.includes('rotator')) {
     const everything = [`${root}.>`, INBOXES]
     return { pub: everything, sub: everything }

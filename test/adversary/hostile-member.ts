@@ -69,6 +69,7 @@ export interface HostileMemberParts {
   readonly line: HostileLine
   readonly prefix: string
   readonly root: string
+  readonly inboxOf: (name: string, instance: Uint8Array) => string
   /** Every key pair that its agent has made. */
   readonly keyPairs: readonly KeyPair[]
   readonly nowMs: () => number
@@ -176,7 +177,7 @@ export class HostileMember {
     const victim = this.#latest(VICTIM)
     if (session === undefined || victim === undefined) return false
     const { instance } = victim.announcement
-    this.#publish(`${this.#parts.root}.inbox.${Buffer.from(instance).toString('hex')}`, bytes)
+    this.#publish(this.#parts.inboxOf(VICTIM, instance), bytes)
     this.#frame(own, session, { subject, mode, sentAtMs, counter: 0 })
     return true
   }

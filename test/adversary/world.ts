@@ -172,7 +172,7 @@ export class World {
     line.onSend = ({ name }, direction, op) => this.#noteTick(name, direction, op)
     const honest = Array.from({ length: fleet.count - fleet.stolen }, () => this.#newRotator())
     this.#rotators = honest
-    const subjects = protocolSubjects(this.#authority.publicKey)
+    const subjects = protocolSubjects(engineFor(), this.#authority.publicKey)
     this.#liars = Array.from({ length: fleet.stolen }, () => {
       const { identity } = this.#newRotatorIdentity()
       const newestPlan = () => this.#steward.kept
@@ -215,6 +215,7 @@ export class World {
       line,
       prefix: this.prefix,
       root: this.#root,
+      inboxOf: (name, instance) => subjects.inbox(name, instance),
       keyPairs: randoms.get(TRAITOR)?.keyPairs ?? [],
       nowMs: () => time.nowMs,
     })

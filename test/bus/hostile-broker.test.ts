@@ -338,7 +338,7 @@ describe.each([WireType.sealed, WireType.handshake] as const)('a hostile broker,
     const count = (reason: RejectReason): number => bob.rejections()[reason] ?? 0
     // A handshake goes to the inbox of each recipient, where it can be seen too.
     const isMessage = type === WireType.sealed
-    const seen = await realm.tap(isMessage ? 'orders.flood' : `${realm.root}.inbox.${bob.instance}`)
+    const seen = await realm.tap(isMessage ? 'orders.flood' : realm.inboxOf(bob))
     alice.publish('orders.flood', 'real', { mode: isMessage ? 'message' : 'session' })
     await until('delivered', () => got.length === 1 && seen.length >= 1)
     const wire = seen[0]?.data ?? new Uint8Array(0)

@@ -85,7 +85,7 @@ describe.each(engines)(
     })
 
     it('has no session opened again with each message: the audience is the same without her', async () => {
-      const wire = await realm.tap(`${realm.root}.inbox.${bob.instance}`)
+      const wire = await realm.tap(realm.inboxOf(bob))
       got.length = 0
       for (const text of ['one', 'two', 'three']) await publish('orders.all', [text], { mode: 'session' })
       await until('everything has arrived', () => got.length === 6)

@@ -169,7 +169,7 @@ describe('the hint of a queue worker that a request was not sealed to', () => {
       '_INBOX.>',
       '_INBOX.*.v',
       '$JS.API.INFO',
-      `${realm.root}.inbox.${worker.instance}`,
+      realm.inboxOf(worker),
     ]
     for (const reply of [...others, ...inboxes]) broker.publish('tools.queue', bytes, { reply })
     await until('the last inbox has its hint', () => wire.some(({ subject }) => subject === '_INBOX_.v'))

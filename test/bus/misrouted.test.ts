@@ -83,7 +83,7 @@ describe('a broker that writes another subscription id', () => {
     const { root } = realm
     const before = misrouted()
     // Ticks for whoever takes announcements, epochs, revocations and pages, and messages for whoever takes ticks.
-    const inbox = `${root}.inbox.${bob.instance}`
+    const inbox = realm.inboxOf(bob)
     for (const [from, to] of [
       [`${root}.tick`, `${root}.announce.*.*`],
       [`${root}.tick`, inbox],

@@ -147,12 +147,13 @@ describe('a broker that refuses the subscriptions of the protocol', () => {
     await start()
     const alice = await onLine('alice')
     const events = collectStatus(alice)
-    const subjects = ['announce.*.*', 'revoke', 'epoch', 'tick', `inbox.${alice.instance}`]
-    for (const subject of subjects) refuse(line.connection('alice'), `${realm.root}.${subject}`)
+    const news = ['announce.*.*', 'revoke', 'epoch', 'tick'].map((subject) => `${realm.root}.${subject}`)
+    const subjects = [...news, realm.inboxOf(alice)]
+    for (const subject of subjects) refuse(line.connection('alice'), subject)
     await line.quiet()
     expect(errorsIn(events)).toMatchObject(subjects.map(() => ({ code: 'ERR_SUBSCRIBE_DENIED' })))
     const names = (): readonly string[] => alice.agents().map(({ name }) => name)
-    for (const subject of subjects) expect(isSubscribed('alice', `${realm.root}.${subject}`)).toBe(false)
+    for (const subject of subjects) expect(isSubscribed('alice', subject)).toBe(false)
     await passing(clock, realm.agent('bob'))
     await pass(clock, 3000, 20)
     await line.quiet()

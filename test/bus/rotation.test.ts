@@ -157,7 +157,7 @@ describe('moving over to the next epoch', () => {
     const ping = (): void => {
       if (broker.isClosed()) return
       const query = { nonce: engine.randomBytes(16), kind: QueryKind.tick, cursor: undefined }
-      const reply = `${realm.root}.inbox.${hex(instance)}`
+      const reply = realm.inboxOf({ name: 'mute', instance: hex(instance) })
       broker.publish(`${realm.root}.ping.mute.${hex(instance)}`, encodeQuery(query), { reply })
       clock.after(MINUTE, ping)
     }

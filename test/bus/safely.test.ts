@@ -66,7 +66,8 @@ describe('junk on the subjects of the protocol', () => {
     const got: string[] = []
     bob.subscribe('orders.new', { callback: (_error, m) => got.push(m.string()) })
     await bob.flush()
-    const subjects = ['tick', 'epoch', 'revoke', 'announce.alice.0011223344556677', `inbox.${bob.instance}`]
+    const inbox = realm.inboxOf(bob).slice(realm.root.length + 1)
+    const subjects = ['tick', 'epoch', 'revoke', 'announce.alice.0011223344556677', inbox]
     for (const subject of subjects) {
       for (let type = 0; type < 9; type++) {
         for (const size of [0, 1, 40, 4000]) {

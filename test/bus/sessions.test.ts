@@ -75,7 +75,7 @@ describe('what is published in sessions', () => {
     expect(new Set(ofType(seen, WireType.frame).map(sidOf)).size).toBe(1)
     const handshakes = ofType(inboxes, WireType.handshake)
     expect(handshakes.map(({ subject }) => subject).sort()).toEqual(
-      [alice, bob, carol].map(({ instance }) => `${realm.root}.inbox.${instance}`).sort(),
+      [alice, bob, carol].map((bus) => realm.inboxOf(bus)).sort(),
     )
     expect(handshakesOf(inboxes).map(recipientsOf)).toEqual([3])
     expect([bob.rejections(), carol.rejections()]).toEqual([{}, {}])
@@ -91,7 +91,7 @@ describe('what is published in sessions', () => {
     await until('all have come', () => got.length === 3)
     expect(typesOf(seen)).toEqual([WireType.frame, WireType.frame, WireType.frame])
     const handshakes = ofType(inboxes, WireType.handshake)
-    expect(handshakes.map(({ subject }) => subject)).toEqual([`${realm.root}.inbox.${bob.instance}`])
+    expect(handshakes.map(({ subject }) => subject)).toEqual([realm.inboxOf(bob)])
     expect(handshakes.map(recipientsOf)).toEqual([1])
   })
 
@@ -215,7 +215,7 @@ describe('requests and their responses', () => {
       ofType(seen, WireType.handshake)
         .map(({ subject }) => subject)
         .sort(),
-    ).toEqual([alice, bob].map(({ instance }) => `${realm.root}.inbox.${instance}`).sort())
+    ).toEqual([alice, bob].map((bus) => realm.inboxOf(bus)).sort())
     expect(ofType(seen, WireType.frame)).toHaveLength(80)
     expect([alice.rejections(), bob.rejections()]).toEqual([{}, {}])
   })

@@ -128,7 +128,7 @@ describe('a broker that plays old answers again', () => {
   beforeEach(async () => {
     hand = await HandRotator.start(realm)
     alice = await agent('alice')
-    const seen = await realm.tap(`${realm.root}.inbox.${alice.instance}`)
+    const seen = await realm.tap(realm.inboxOf(alice))
     const broadcast = await realm.tap(`${realm.root}.tick`)
     await pass(clock, 3 * MINUTE)
     await until('answers were recorded', () => seen.length > 1 && broadcast.length > 5)
@@ -145,7 +145,7 @@ describe('a broker that plays old answers again', () => {
 
   it('does not keep an agent fresh', async () => {
     for (let i = 0; i < 91; i++) {
-      playAgain(`${realm.root}.inbox.${alice.instance}`)
+      playAgain(realm.inboxOf(alice))
       await broker.flush()
       await pass(clock, 1000)
     }

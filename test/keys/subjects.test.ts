@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { fromHex, hex } from '../../src/base/bytes.ts'
+import { fromHex, hex, utf8 } from '../../src/base/bytes.ts'
 import { generateSigningKey } from '../../src/identity/signing-key.ts'
 import { askerOf, isAnnouncedOn, OBSERVER_NAME, protocolSubjects, rid } from '../../src/keys/subjects.ts'
 import { engines } from '../crypto/vectors.ts'
 import { engine, newAuthority } from '../support/identities.ts'
 
 const realm = newAuthority().publicKey
-const subjects = protocolSubjects(realm)
+const subjects = protocolSubjects(engine, realm)
 const instance = fromHex('0123456789abcdef')
 const root = `subrosa.v1.${realm}`
 
@@ -23,16 +23,18 @@ describe('the subjects of a realm', () => {
       pings: `${root}.ping.*.*`,
     })
     expect(subjects.announce('alice', instance)).toBe(`${root}.announce.alice.0123456789abcdef`)
-    expect(subjects.inbox(instance)).toBe(`${root}.inbox.0123456789abcdef`)
+    const box = engine.sha256(Uint8Array.of(...utf8('alice'), 0, ...instance)).subarray(0, 8)
+    expect(subjects.inbox('alice', instance)).toBe(`${root}.inbox.${hex(box)}`)
+    expect(subjects.inbox('bob', instance)).not.toBe(subjects.inbox('alice', instance))
     expect(subjects.ping('alice', instance)).toBe(`${root}.ping.alice.0123456789abcdef`)
     expect(subjects.query('aabb', 'alice', instance)).toBe(`${root}.query.aabb.alice.0123456789abcdef`)
     expect(subjects.queriesTo('aabb')).toBe(`${root}.query.aabb.*.*`)
-    expect(protocolSubjects(realm, 'acme.sub').root).toBe(`acme.sub.${realm}`)
+    expect(protocolSubjects(engine, realm, 'acme.sub').root).toBe(`acme.sub.${realm}`)
   })
 
   it('are not made below what is no subject', () => {
     for (const prefix of ['', 'a.*', 'a..b', '>', 'a b'])
-      expect(() => protocolSubjects(realm, prefix)).toThrow(TypeError)
+      expect(() => protocolSubjects(engine, realm, prefix)).toThrow(TypeError)
   })
 
   it('of announcements end with the name and the instance', () => {
@@ -50,7 +52,7 @@ describe('the subjects of a realm', () => {
 })
 
 describe('who asks on a subject', () => {
-  const inbox = subjects.inbox(instance)
+  const inbox = subjects.inbox('alice', instance)
 
   it('is the name and the instance in it, and can be answered in one inbox', () => {
     const asker = { name: 'alice', instance: hex(instance), inbox }

@@ -106,7 +106,7 @@ describe('a session lives through changes of keys', () => {
 
   it('over epochs that are each longer than a session of the bus may live', async () => {
     const { clock, files, laptop, talk } = await startSlowly({ epochMs: 2 * MAX_SESSION_MS })
-    const handshakes = await world.realm.tap(`${world.realm.root}.inbox.${files.bus.instance}`)
+    const handshakes = await world.realm.tap(world.realm.inboxOf(files.bus))
     let step = 0
     await passingUntil(
       clock,

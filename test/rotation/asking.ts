@@ -37,7 +37,7 @@ export class Asking {
     this.nc = nc
     this.name = name
     this.instance = instance
-    this.subjects = protocolSubjects(realm.authority.publicKey)
+    this.subjects = protocolSubjects(engine, realm.authority.publicKey)
     nc.subscribe(this.inbox, { callback: (_error, { data }) => this.#take(new Uint8Array(data)) })
     nc.subscribe(this.subjects.tick, {
       callback: (_error, { data }) => {
@@ -47,7 +47,7 @@ export class Asking {
   }
 
   get inbox(): string {
-    return this.subjects.inbox(this.instance)
+    return this.subjects.inbox(this.name, this.instance)
   }
 
   /** Pings all services. @returns the nonce */

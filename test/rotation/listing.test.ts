@@ -89,17 +89,6 @@ describe('the list of a rotation service', () => {
     expect(lists(bob)).toBe(false)
   })
 
-  it('knows whose an instance is: the first one that has announced it, also where another one comes before it', () => {
-    const { list, entries, add, pass } = listing()
-    add('bob', 'b')
-    pass(LISTED_AFTER_MS)
-    entries.unshift({ name: 'mallory', instance: 'b', hash: engine.randomBytes(32) })
-    pass(2 * LISTED_AFTER_MS)
-    expect(list.isOfAnother({ name: 'bob', instance: 'b', inbox: '' })).toBe(false)
-    expect(list.isOfAnother({ name: 'mallory', instance: 'b', inbox: '' })).toBe(true)
-    expect(list.isOfAnother({ name: 'mallory', instance: 'c', inbox: '' })).toBe(false)
-  })
-
   it('remembers no instances of which nothing is held, however many ping', () => {
     const { list, add, lists, pass } = listing()
     for (let i = 0; i < 100_000; i++) list.heard({ name: 'mallory', instance: `${i}`, inbox: '' })

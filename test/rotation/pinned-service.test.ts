@@ -12,6 +12,7 @@ import {
 import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { connectClient } from '../support/client.ts'
 import { ManualClock } from '../support/clock.ts'
+import { engine } from '../support/identities.ts'
 import { pass, passingUntil } from '../support/passing.ts'
 import { selfSigned } from '../support/pinned.ts'
 import { startTestServer, type TestServer } from '../support/server.ts'
@@ -88,7 +89,7 @@ describe('a rotation service under pins', () => {
     const again = await start()
     expect(again.planVersion).toBe(1)
     // An agent tells it what it has, as it does whoever goes by an older plan.
-    nc.publish(protocolSubjects(identity.publicKey).plan, newest.plan)
+    nc.publish(protocolSubjects(engine, identity.publicKey).plan, newest.plan)
     await passingUntil(clock, 'it has signed a newer one', () => again.planVersion === 3)
     await again.close()
     expect((await start({ plan: newest })).planVersion).toBe(2)

@@ -16,7 +16,7 @@ export function testContext(
   const context = makeContext({
     engine,
     trust,
-    subjects: protocolSubjects(trust.realm),
+    subjects: protocolSubjects(engine, trust.realm),
     log: silentLog,
     feed: new StatusFeed(),
     ...parts,

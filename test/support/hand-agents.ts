@@ -146,7 +146,7 @@ export class HandRealm {
 
   /** Where bob takes handshakes that are for him alone. */
   get inboxOfBob(): string {
-    return `${this.realm.root}.inbox.${this.bob.instance}`
+    return this.realm.inboxOf(this.bob)
   }
 
   /** Announces a fresh instance; messages of an announcement that has not arrived would wait for it. */

@@ -92,7 +92,7 @@ export class HandRotator {
     this.world = new World({
       like: { authority: realm.authority, rotators: realm.rotators, kept: this.kept },
     })
-    this.subjects = protocolSubjects(realm.authority.publicKey, options.subjectPrefix)
+    this.subjects = protocolSubjects(engine, realm.authority.publicKey, options.subjectPrefix)
   }
 
   get root(): string {

@@ -1,4 +1,5 @@
 import type { NatsConnection } from '@nats-io/transport-node'
+import { fromHex } from '../../src/base/bytes.ts'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { silentLog } from '../../src/base/logger.ts'
 import type { SecureConnection } from '../../src/bus/connection.ts'
@@ -7,6 +8,7 @@ import type { StatusEvent } from '../../src/bus/status.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
+import { protocolSubjects } from '../../src/keys/subjects.ts'
 import type { RotationOptions } from '../../src/rotation/service.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
@@ -14,7 +16,7 @@ import { decodePlan, decodeSignedPlan, type Plan, type Schedule } from '../../sr
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { type ClientOptions, connectClient } from './client.ts'
 import { ManualClock } from './clock.ts'
-import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
+import { engine, type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
 import { passing } from './passing.ts'
 import { type PlanChanges, signedPlan } from './plans.ts'
 import { startTestServer, type TestServer } from './server.ts'
@@ -129,6 +131,11 @@ export class TestRealm {
   /** The first tokens of every protocol subject. */
   get root(): string {
     return `subrosa.v1.${this.authority.publicKey}`
+  }
+
+  /** Where this instance, in hexadecimal, of an agent is answered. */
+  inboxOf({ name, instance }: { readonly name: string; readonly instance: string }): string {
+    return protocolSubjects(engine, this.authority.publicKey).inbox(name, fromHex(instance))
   }
 
   identity(name: string, options: Partial<IdentityOptions> = {}): Identity {

@@ -18,6 +18,7 @@ import {
   writePlanCursor,
 } from '../../src/wire/queries.ts'
 import { engines, readVectors } from '../crypto/vectors.ts'
+import { engine } from '../support/identities.ts'
 
 interface QueryVector {
   readonly name: string
@@ -83,7 +84,7 @@ describe.each(queries)('the known answer "$name"', ({ subject, reply, fields, wi
   })
 
   it('is published on the subject of its asker, whose inbox is the reply subject', () => {
-    const subjects = protocolSubjects(realm)
+    const subjects = protocolSubjects(engine, realm)
     const asker = askerOf(subjects, subject)
     expect(asker?.inbox).toBe(reply)
     const { name = '', instance = '' } = asker ?? {}

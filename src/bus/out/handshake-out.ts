@@ -50,7 +50,8 @@ export class HandshakeOut implements Answerable {
     this.#members = of.members
     this.#assertFits()
     if (this.#goesToInboxes)
-      for (const { instanceBytes } of of.members) nc.publish(options.subjects.inbox(instanceBytes), of.bytes)
+      for (const { name, instanceBytes } of of.members)
+        nc.publish(options.subjects.inbox(name, instanceBytes), of.bytes)
     const { clock, onError, reject } = options
     this.#requests = new StandingSubscription(nc, options.subjects.session(of.sid), {
       clock,

@@ -96,7 +96,7 @@ async function visit<T>(
   const { timeout = DEFAULT_TIMEOUT_MS } = options
   const engine = engineFor(options.engine)
   const trust = new Trust(engine, options.trust)
-  const subjects = protocolSubjects(trust.realm, options.subjectPrefix)
+  const subjects = protocolSubjects(engine, trust.realm, options.subjectPrefix)
   const clock = new HouseClock(options.clock ?? systemClock, () => {})
   const questions = await Questions.open(nc, { engine, trust, subjects, clock, timeout })
   try {

@@ -93,7 +93,7 @@ export class Questions {
       timers: this.#timers,
       ask: (rotator, query) => this.#query(rid(engine, rotator), query),
     })
-    const inbox = subjects.inbox(this.#instance)
+    const inbox = subjects.inbox(OBSERVER_NAME, this.#instance)
     this.#subscription = subscribeSafely(nc, inbox, {
       take: ({ data }) => this.#take(data),
       onError: (error) => this.#note(error),
@@ -307,7 +307,7 @@ export class Questions {
     if (this.#nc.isClosed()) return
     publishSafely(this.#nc, subject, {
       bytes: encodeQuery(query),
-      reply: this.#options.subjects.inbox(this.#instance),
+      reply: this.#options.subjects.inbox(OBSERVER_NAME, this.#instance),
       onError: (error) => this.#note(error),
     })
   }

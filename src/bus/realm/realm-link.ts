@@ -204,7 +204,8 @@ export class RealmLink {
 
   /** The subject on which this instance is answered. */
   get inbox(): string {
-    return this.#options.subjects.inbox(this.keyring.instance)
+    const { subjects, identity } = this.#options
+    return subjects.inbox(identity.name, this.keyring.instance)
   }
 
   /** The version of the plan that is acted on; 0 before there is one. */

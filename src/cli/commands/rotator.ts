@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { Command } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
+import { engineFor } from '../../crypto/engine.ts'
 import { loadIdentity, readSecretFile } from '../../identity/keyfiles/key-file.ts'
 import { protocolSubjects } from '../../keys/subjects.ts'
 import { fileRotationStore } from '../../rotation/file-store.ts'
@@ -106,7 +107,7 @@ function standingText({ standing, planVersion }: RotationService): string {
 
 /** Revocations that were signed here while nothing ran. Those that are known already change nothing. */
 async function publishRecorded(nc: NatsConnection, realm: Realm): Promise<void> {
-  const { revoke } = protocolSubjects(realm.key)
+  const { revoke } = protocolSubjects(engineFor(), realm.key)
   for (const { statement } of await listRevocations(realm, Date.now())) nc.publish(revoke, statement)
 }
 

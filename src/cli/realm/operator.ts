@@ -57,8 +57,8 @@ export async function asOperator<T>(
     name: purpose,
   })
   try {
-    const subjects = protocolSubjects(realm.key)
     const engine = engineFor()
+    const subjects = protocolSubjects(engine, realm.key)
     const visit = await ServiceVisit.open(nc, {
       engine,
       trust: new Trust(engine, { authority: realm.authority }),

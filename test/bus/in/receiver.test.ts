@@ -273,7 +273,9 @@ describe.each(modes)('a response in mode %s', (mode) => {
     expect(all.bob.epoch).toBe(1)
     // A message says its epoch itself, and a session in its handshake, on the inbox of the instance.
     const seen = await all.realm.tap(
-      mode === 'message' ? '_INBOX.alice.1' : `${all.realm.root}.inbox.${hex(alice.instance)}`,
+      mode === 'message'
+        ? '_INBOX.alice.1'
+        : all.realm.inboxOf({ name: 'alice', instance: hex(alice.instance) }),
     )
     expect(all.got[0]?.respond('x')).toBe(true)
     await until('it was sent', () => seen.length === 1)

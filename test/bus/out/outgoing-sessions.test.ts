@@ -27,8 +27,8 @@ import { World } from '../../support/statements.ts'
 
 const MAX_OPEN = 4096
 
-const SUBJECTS = protocolSubjects('A'.repeat(56))
-const inboxOf = ({ instanceBytes }: AudienceMember): string => SUBJECTS.inbox(instanceBytes)
+const SUBJECTS = protocolSubjects(engine, 'A'.repeat(56))
+const inboxOf = ({ name, instanceBytes }: AudienceMember): string => SUBJECTS.inbox(name, instanceBytes)
 
 interface Member extends AudienceMember {
   readonly key: OwnKey

@@ -137,7 +137,7 @@ describe('a session', () => {
       get,
       events,
       inboxes,
-      inboxOf: (of: AudienceMember) => context.subjects.inbox(of.instanceBytes),
+      inboxOf: (of: AudienceMember) => context.subjects.inbox(of.name, of.instanceBytes),
     }
   }
 

@@ -95,7 +95,7 @@ describe('looking at a realm', () => {
     expect(tapped.filter(({ data }) => wireType(data) === WireType.announcement)).toEqual([])
     expect(new Set(asked.map(({ reply }) => reply)).size).toBe(1)
     for (const { subject, reply } of asked)
-      expect(reply).toBe(`${realm.root}.inbox.${subject.split('.').at(-1)}`)
+      expect(reply).toBe(realm.inboxOf({ name: OBSERVER_NAME, instance: subject.split('.').at(-1) ?? '' }))
   })
 
   it('collects all of a large directory of one agent', async () => {

@@ -135,10 +135,10 @@ describe('a plan that is brought to the services', () => {
         const instance = engine.randomBytes(8)
         const ask = (cursor: Uint8Array | undefined): void => {
           const query = { nonce: engine.randomBytes(16), kind: QueryKind.plan, cursor }
-          const reply = subjects.inbox(instance)
+          const reply = subjects.inbox(OBSERVER_NAME, instance)
           nc.publish(subjects.query(ANY_SERVICE, OBSERVER_NAME, instance), encodeQuery(query), { reply })
         }
-        subscribeSafely(nc, subjects.inbox(instance), {
+        subscribeSafely(nc, subjects.inbox(OBSERVER_NAME, instance), {
           take: ({ data }) => {
             const { statements, next } = decodePage(data)
             got.push(...statements.map((bytes) => new Uint8Array(bytes)))

@@ -48,7 +48,7 @@ export class Visited {
   ): Promise<T> {
     const nc = await this.realm.connection()
     const clock = new HouseClock(this.#clock, () => {})
-    const subjects = protocolSubjects(this.realm.authority.publicKey)
+    const subjects = protocolSubjects(engine, this.realm.authority.publicKey)
     const visit = await ServiceVisit.open(nc, {
       engine,
       trust: new Trust(engine, this.realm.trust),
