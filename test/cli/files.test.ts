@@ -32,6 +32,52 @@ describe('subrosa init', () => {
     expect(JSON.parse(stdout)).toMatchObject({ name: 'rotator', roles: ['rotator'], maxInstances: 1 })
   })
 
+  test('makes several rotation services, and a plan of which epochs and end are as they are asked for', async () => {
+    const argv = [
+      '--rotators',
+      '3',
+      '--threshold',
+      '3',
+      '--epoch',
+      '25m',
+      '--lead',
+      '5m',
+      '--plan-for',
+      '90d',
+    ]
+    const { code, stderr } = await run('init', '--realm', dir, ...argv)
+    expect(code).toBe(0)
+    expect(stderr).toContain('3 of 3 rotation services must answer')
+    for (const name of ['rotator-1', 'rotator-2', 'rotator-3'])
+      expect(stderr).toContain(`subrosa rotator begin --as ${name} --realm ${dir}`)
+    const shown = JSON.parse((await run('plan', 'show', '--realm', dir, '--json')).stdout)
+    expect(shown).toMatchObject({
+      version: 1,
+      threshold: 3,
+      schedules: [{ periodMs: 1_500_000, leadMs: 300_000 }],
+    })
+    expect(shown.leftMs / 86_400_000).toBeCloseTo(90, 1)
+    // Whoever writes them by hand may read what they say.
+    expect((await stat(join(dir, 'plans', '1.json'))).mode & 0o777).toBe(0o644)
+  })
+
+  test.each([
+    [['--rotators', '8'], 'a plan has 1 to 7 rotation services'],
+    [['--rotators', '4', '--threshold', '2'], 'of 4 rotation services 3 to 4 must answer'],
+    [['--lead', '999ms'], 'the lead must be at least 1s'],
+    [['--plan-for', '401d'], 'a plan lasts at most 400d'],
+  ])('with %j makes no realm', async (argv, message) => {
+    const { code, stdout, stderr } = await run('init', '--realm', dir, ...argv)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+    expect(stderr).toContain(message)
+    await expect(readdir(dir)).rejects.toMatchObject({ code: 'ENOENT' })
+  })
+
+  test('says that short epochs are for demonstrations', async () => {
+    const { stderr } = await run('init', '--realm', dir, '--epoch', '2s', '--lead', '1s')
+    expect(stderr).toContain('warning: a lead below a minute is for demonstrations')
+  })
+
   test('refuses to overwrite a realm', async () => {
     await run('init', '--realm', dir)
     expect(await run('init', '--realm', dir)).toEqual({

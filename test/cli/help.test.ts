@@ -30,10 +30,17 @@ const COMMANDS = [
   ['bench', 'pub'],
   ['bench', 'sub'],
   ['bench', 'request'],
+  ['plan'],
+  ['plan', 'show'],
+  ['plan', 'renew'],
+  ['plan', 'set'],
+  ['plan', 'replace-rotator'],
+  ['plan', 'publish'],
   ['rotate'],
   ['rotate', 'now'],
   ['rotate', 'status'],
   ['rotator'],
+  ['rotator', 'begin'],
   ['demo'],
   ['completion'],
 ]
@@ -51,11 +58,13 @@ describe('help', () => {
     const listed = async (...command: string[]) => {
       const { stdout } = await run(...command, '--help')
       const [, section = ''] = stdout.split('Commands:\n')
-      const names = section.split('\n\n')[0]?.matchAll(/^ {2}([a-z]+)/gm) ?? []
+      const names = section.split('\n\n')[0]?.matchAll(/^ {2}([a-z-]+)/gm) ?? []
       return [...names].map(([, name = '']) => [...command, name]).filter((path) => path.at(-1) !== 'help')
     }
     const groups = await Promise.all(
-      [[], ['agent'], ['identity'], ['mcp'], ['bench'], ['rotate']].map((group) => listed(...group)),
+      [[], ['agent'], ['identity'], ['mcp'], ['bench'], ['plan'], ['rotate'], ['rotator']].map((group) =>
+        listed(...group),
+      ),
     )
     const found = groups.flat()
     expect(found.map(String).sort()).toEqual(
@@ -116,7 +125,16 @@ describe('a usage error', () => {
     [['mcp', 'config', 'claude', 'a.b'], 'subrosa mcp config --help'],
     [['mcp', 'config', 'claude', 'files', '--refuse', 'tools'], 'subrosa mcp config --help'],
     [['rotate', 'status', '--timeout', 'soon'], 'subrosa rotate status --help'],
-    [['rotator', '--epoch', 'soon'], 'subrosa rotator --help'],
+    [['rotator', '--as', 'a.b'], 'subrosa rotator --help'],
+    [['rotator', '--epoch', '1h'], 'subrosa rotator --help'],
+    [['rotator', 'begin', '--as', 'a.b'], 'subrosa rotator begin --help'],
+    [['init', '--rotators', '0'], 'subrosa init --help'],
+    [['init', '--epoch', 'soon'], 'subrosa init --help'],
+    [['agent', 'revoke', 'x', '--timeout', 'soon'], 'subrosa agent revoke --help'],
+    [['plan', 'replace-rotator'], 'subrosa plan replace-rotator --help'],
+    [['plan', 'renew', '--plan-for', 'long'], 'subrosa plan renew --help'],
+    [['plan', 'publish', '--timeout', 'soon'], 'subrosa plan publish --help'],
+    [['rotate', 'now', '--timeout', 'soon'], 'subrosa rotate now --help'],
   ])('as in %j ends with 2, on standard error alone', async (argv, help) => {
     const { code, stdout, stderr } = await run(...argv)
     expect(code).toBe(2)
@@ -125,7 +143,7 @@ describe('a usage error', () => {
     expect(stderr).toContain(`see: ${help}`)
   })
 
-  test.each([[[]], [['agent']], [['identity']], [['mcp']], [['bench']], [['rotate']]])(
+  test.each([[[]], [['agent']], [['identity']], [['mcp']], [['bench']], [['plan']], [['rotate']]])(
     'as in %j without a command shows the help',
     async (argv) => {
       const { code, stdout, stderr } = await run(...argv)

@@ -12,8 +12,8 @@ import { findRealm } from '../../src/cli/realm/find-realm.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { formatBundle, parseBundle } from '../../src/setup/bundle.ts'
 import { installBundle } from '../../src/setup/install.ts'
-import { createRealm, type Realm } from '../../src/setup/realm.ts'
-import { freePort, temporaryFolder } from '../setup/running-realm.ts'
+import type { Realm } from '../../src/setup/realm.ts'
+import { createWholeRealm, freePort, temporaryFolder } from '../setup/running-realm.ts'
 import { failure, until } from '../support/until.ts'
 import { DailyRealm } from './daily-realm.ts'
 import { type Outcome, start, terminalThat } from './run.ts'
@@ -29,7 +29,7 @@ beforeAll(async () => {
   daily = await DailyRealm.start()
   evilFolder = await temporaryFolder()
   repository = join(evilFolder.path, 'repository')
-  evil = await createRealm({ dir: join(repository, 'subrosa-realm'), port: await freePort() })
+  evil = await createWholeRealm({ dir: join(repository, 'subrosa-realm'), port: await freePort() })
   for (const name of ['billing', 'orders', 'files']) await addAgent(evil, { name })
 })
 afterAll(async () => {

@@ -6,8 +6,10 @@ import type { SecureConnection } from '../../src/bus/connection.ts'
 import { secure } from '../../src/bus/secure.ts'
 import { loadIdentity } from '../../src/identity/keyfiles/key-file.ts'
 import { type RotationService, startRotationService } from '../../src/rotation/service.ts'
+import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { agentPaths } from '../../src/setup/layout.ts'
+import { newestPlan } from '../../src/setup/plan-records.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
 import type { SubOp } from '../support/hostile-line/nats-op.ts'
@@ -33,7 +35,11 @@ beforeAll(async () => {
   await addAgent(files.realm, { name: 'billing', sub: ['orders.>'] })
   server = await startTestServer()
   line = await HostileLine.start(server.port, { clock: systemClock })
-  service = await startRotationService(await connection(), { ...(await member('rotator')) })
+  service = await startRotationService(await connection(), {
+    ...(await member('rotator')),
+    plan: (await newestPlan(files.realm)).kept,
+    store: memoryRotationStore(),
+  })
   orders = await secure(await connection(), { ...(await member('orders')), state: 'memory' })
 })
 afterAll(async () => {

@@ -10,8 +10,7 @@ import { agentHome } from '../../src/cli/realm/agent-home.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { formatBundle, parseBundle } from '../../src/setup/bundle.ts'
 import { installBundle } from '../../src/setup/install.ts'
-import { createRealm } from '../../src/setup/realm.ts'
-import { temporaryFolder } from '../setup/running-realm.ts'
+import { createWholeRealm, temporaryFolder } from '../setup/running-realm.ts'
 import { start } from './run.ts'
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -167,7 +166,7 @@ describe('what was pasted', () => {
 })
 
 async function installLaptop(): Promise<void> {
-  const realm = await createRealm({ dir: join(folder.path, 'realm') })
+  const realm = await createWholeRealm({ dir: join(folder.path, 'realm') })
   await addAgent(realm, { name: 'laptop', mcpUse: ['files'] })
   const bundle = parseBundle(await formatBundle(realm, 'laptop'), 'x')
   await installBundle(agentHome({ HOME: home }), bundle)

@@ -309,7 +309,8 @@ describe('revokeAgent', () => {
     const record = await revokeAgent(realm, { name: 'intern', reason: 'left the company', clock })
     expect(record).toMatchObject({ since: clock.now(), until: clock.now() + 49 * DAY_MS })
 
-    const set = new RevocationSet(chooseEngine(), new Trust(chooseEngine(), { authority: realm.authority }))
+    const engine = chooseEngine()
+    const set = new RevocationSet({ engine, trust: new Trust(engine, { authority: realm.authority }) })
     expect(set.add(record.statement, clock.now())).toMatchObject({
       byAuthority: true,
       revocation: { reason: 'left the company', realm: realm.key },

@@ -98,8 +98,12 @@ export class RunningRealm {
     return service
   }
 
+  async stopServices(): Promise<void> {
+    for (const service of this.#services.splice(0)) await service.close()
+  }
+
   async stop(): Promise<void> {
-    for (const service of this.#services) await service.close()
+    await this.stopServices()
     for (const connection of this.#connections) await connection.close()
     await this.stopServer()
     await rm(this.folder, { recursive: true, force: true })

@@ -4,7 +4,9 @@ import { printable, printableJson } from '../../base/printable.ts'
 import { isSubject } from '../../base/subject.ts'
 import type { Observation } from '../../bus/realm/observe-realm.ts'
 import type { SubjectRules } from '../../identity/permissions.ts'
-import { addBrokerOptions, type BrokerOptions } from '../realm/broker-options.ts'
+import { listRevocations } from '../../setup/revocation-records.ts'
+import { addBrokerOptions, type BrokerOptions, givenOptions } from '../realm/broker-options.ts'
+import { findRealm } from '../realm/find-realm.ts'
 import { observe } from '../realm/observe.ts'
 import {
   type AgentView,
@@ -59,7 +61,7 @@ async function keys(terminal: Terminal, name: string | undefined, options: KeysO
   const observation = await observe(terminal, options, 'subrosa keys')
   const isWanted = (item: { readonly name?: string }): boolean => name === undefined || item.name === name
   const agents = agentsOf(observation).filter(isWanted)
-  const revoked = revokedOf(observation).filter(isWanted)
+  const revoked = revokedOf(observation, await revokedNamesIn(terminal, options)).filter(isWanted)
   const about = subject === undefined ? undefined : only(subjectOf(observation, subject), isWanted)
   if (json) terminal.data(printableJson(allOf(observation, { agents, revoked, subject: about })))
   else if (about !== undefined) print(terminal, subjectRows(about))
@@ -69,6 +71,16 @@ async function keys(terminal: Terminal, name: string | undefined, options: KeysO
       hint: 'is it running, and is its clock right? `subrosa keys` shows who is there',
     })
   }
+}
+
+/** Whose identities the realm's folder knows as revoked: no service hands out their tokens any more. */
+async function revokedNamesIn(
+  terminal: Terminal,
+  options: KeysOptions,
+): Promise<ReadonlyMap<string, string>> {
+  const { realm } = (await findRealm(terminal, givenOptions(terminal, options))) ?? {}
+  const records = realm === undefined ? [] : await listRevocations(realm, 0)
+  return new Map(records.map(({ identity, name }) => [identity, name]))
 }
 
 function only(view: SubjectView, isWanted: (item: { readonly name: string }) => boolean): SubjectView {

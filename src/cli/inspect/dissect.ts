@@ -159,6 +159,7 @@ class Dissector {
       storageRoot: hex(storageRoot),
       answers: leaves === 0 ? 'nobody: a broadcast, which makes nobody fresh' : `${leaves} questions`,
       nonceRoot: hex(nonceRoot),
+      ...(signed.nonce !== undefined && { nonce: hex(signed.nonce) }),
       ...(signed.index !== undefined && { place: signed.index }),
       ...(signed.path !== undefined && { path: hex(signed.path) }),
       signature: hex(signed.signature),

@@ -31,7 +31,7 @@ export interface AgentView {
 
 /** An identity that is revoked. */
 export interface RevokedView {
-  /** Where a token that says it was seen. */
+  /** Where a token that says it was seen, or the realm's folder knows it. */
   readonly name?: string
   readonly identity: string
   readonly since: string
@@ -86,10 +86,17 @@ function instanceView(
   }
 }
 
-/** The revocations in force. */
-export function revokedOf({ revocations, revokedNames }: Observation): readonly RevokedView[] {
+/**
+ * The revocations in force.
+ *
+ * @param names what revoked identities are called, where that is known besides
+ */
+export function revokedOf(
+  { revocations, revokedNames }: Observation,
+  names: ReadonlyMap<string, string>,
+): readonly RevokedView[] {
   return revocations.map(({ revocation: { identity, since, until, reason }, byAuthority }) => {
-    const name = revokedNames.get(identity)
+    const name = revokedNames.get(identity) ?? names.get(identity)
     return {
       ...(name !== undefined && { name }),
       identity,

@@ -6,9 +6,9 @@ import { readPublicKey } from '../../../src/identity/keyfiles/public-key.ts'
 import { addAgent } from '../../../src/setup/agents.ts'
 import { formatBundle } from '../../../src/setup/bundle.ts'
 import { agentPaths } from '../../../src/setup/layout.ts'
-import { createRealm, type Realm } from '../../../src/setup/realm.ts'
+import type { Realm } from '../../../src/setup/realm.ts'
 import { OPENSSH_FINGERPRINT, PASSPHRASE, sample } from '../../identity/sample-keys.ts'
-import { temporaryFolder } from '../../setup/running-realm.ts'
+import { createWholeRealm, temporaryFolder } from '../../setup/running-realm.ts'
 import { spawnCli, start } from '../run.ts'
 
 const SECRET = /S[UAO][A-Z2-7]{56}|PRIVATE KEY|IDENTITY SEED|eyJ/
@@ -18,8 +18,8 @@ let work: Realm
 let club: Realm
 beforeAll(async () => {
   made = await temporaryFolder()
-  work = await createRealm({ dir: join(made.path, 'work'), hosts: ['nats.example.com'] })
-  club = await createRealm({ dir: join(made.path, 'club'), hosts: ['club.example.org'] })
+  work = await createWholeRealm({ dir: join(made.path, 'work'), hosts: ['nats.example.com'] })
+  club = await createWholeRealm({ dir: join(made.path, 'club'), hosts: ['club.example.org'] })
   for (const name of ['laptop', 'files']) await addAgent(work, { name })
   await addAgent(club, { name: 'laptop' })
   const key = readPublicKey(sample('openssh.pub'), 'the sample')

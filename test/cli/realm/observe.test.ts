@@ -1,9 +1,11 @@
+import { rename } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SecureConnection } from '../../../src/bus/connection.ts'
 import { fingerprint } from '../../../src/identity/fingerprint.ts'
 import { loadIdentity } from '../../../src/identity/keyfiles/key-file.ts'
 import { addAgent } from '../../../src/setup/agents.ts'
-import { agentPaths } from '../../../src/setup/layout.ts'
+import { agentPaths, planPath } from '../../../src/setup/layout.ts'
+import { makeNextPlan } from '../../../src/setup/plans.ts'
 import { RunningRealm } from '../../setup/running-realm.ts'
 import { DailyRealm } from '../daily-realm.ts'
 import { type Outcome, run } from '../run.ts'
@@ -77,7 +79,8 @@ describe('subrosa keys', () => {
     const shown = JSON.parse((await keys('--json')).stdout)
     expect(shown).toMatchObject({
       realm: realm.running.realm.key,
-      rotator: { name: 'rotator' },
+      plan: 1,
+      rotators: [{ key: await keyOf('rotator'), condition: 'counts' }],
       epochs: [{ number: 1 }],
       revoked: [],
     })
@@ -163,58 +166,59 @@ describe('subrosa rotate status', () => {
   const status = async (...argv: readonly string[]): Promise<Outcome> =>
     realm.start('billing', ['rotate', 'status', ...argv]).outcome
 
-  it('shows the epoch, who has keys for it, and how the rotation service is', async () => {
+  it('shows the plan, the epoch, who has keys for it, and how each rotation service is', async () => {
     const { code, stdout, stderr } = await status('--json')
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     const shown = JSON.parse(stdout)
     expect(shown).toMatchObject({
-      realm: realm.running.realm.key,
-      instances: 2,
-      epoch: {
-        number: 1,
+      plan: {
+        realm: realm.running.realm.key,
+        version: 1,
+        threshold: 1,
         isOver: false,
-        graceMs: 300_000,
-        suites: [1],
-        signedBy: { name: 'rotator' },
-        announced: 2,
+        isEnding: false,
+        epoch: { number: 1, graceMs: 300_000, leadMs: 300_000, suites: [1] },
       },
-      rotator: { name: 'rotator', identity: await keyOf('rotator') },
+      services: [
+        { name: 'rotator', key: await keyOf('rotator'), condition: 'counts', planVersion: 1, standing: 1 },
+      ],
+      counting: 1,
+      instances: 2,
+      announced: 2,
+      revocations: 1,
     })
-    expect(shown.previous).toBeUndefined()
-    const { since, until, nextUsually, leftMs } = shown.epoch
+    const { since, until, next, nextInMs } = shown.plan.epoch
     expect(Date.parse(until) - Date.parse(since)).toBe(3_600_000)
-    expect(Date.parse(until) - Date.parse(nextUsually)).toBe(300_000)
-    expect(leftMs).toBeLessThanOrEqual(3_600_000)
-    expect(Math.abs(shown.tick.clockAheadMs)).toBeLessThan(10_000)
-    expect(shown.tick.ageMs).toBeGreaterThanOrEqual(0)
-    expect(shown.rotator.fingerprint).toBe(fingerprint(shown.rotator.identity))
+    expect(Date.parse(until) - Date.parse(next)).toBe(300_000)
+    expect(nextInMs).toBeLessThanOrEqual(3_300_000)
+    expect(Math.abs(shown.services[0].clockAheadMs)).toBeLessThan(10_000)
   })
 
   it('shows it to people, a line each', async () => {
     const { code, stdout } = await status()
     expect(code).toBe(0)
+    expect(stdout).toMatch(/^plan +1 {2}[0-9a-f]{16}$/m)
     expect(stdout).toMatch(/^epoch +1 {2}[0-9a-f]{16}$/m)
-    expect(stdout).toMatch(/^ {2}until +\S+Z \(\d+m(\d+s)? left\)$/m)
-    expect(stdout).toMatch(/^ {2}announced +by 2 of 2 live instances$/m)
-    expect(stdout).toMatch(/^rotation service +rotator U[A-Z2-7]{55}$/m)
-    expect(stdout).toMatch(/^ {2}its clock +(as here|\d+m?s (ahead|behind))$/m)
+    expect(stdout).toMatch(/^ {2}next +\S+Z \(in \d+m(\d+s)?\)$/m)
+    expect(stdout).toMatch(/^services +1 of 1 count, and it takes 1$/m)
+    expect(stdout).toMatch(/^ {2}rotator +counts; its clock is (as here|\d+m?s (ahead|behind))$/m)
+    expect(stdout).toMatch(/^announced +keys for epoch 1 by 2 of 2 live instances$/m)
   })
 
-  it('shows the epoch before, and who has moved on, after a rotation', async () => {
-    expect((await realm.start('billing', ['rotate', 'now']).outcome).code).toBe(0)
-    const late = await realm.join('audit')
-    const shown = JSON.parse((await status('--json')).stdout)
-    // Who joins in the overlap announces keys for both; the others do so within half a minute.
-    expect(shown).toMatchObject({
-      instances: 3,
-      epoch: { number: 2 },
-      previous: { number: 1, isOver: false, announced: 3 },
-    })
-    expect(shown.epoch.announced).toBeGreaterThanOrEqual(1)
-    expect((await status()).stdout).toMatch(
-      /^previous epoch +1 {2}until \S+, announced by 3 of 3 live instances$/m,
+  it('says that the folder has a plan on which nobody acts, and one that is older', async () => {
+    const { dir } = realm.running.realm
+    await makeNextPlan(realm.running.realm, {})
+    expect((await status()).stderr).toContain(
+      `warning: ${dir} has plan 2, and no rotation service acts on it yet: subrosa plan publish`,
     )
-    await late.close()
+    expect((await run('plan', 'publish', '--realm', dir)).code).toBe(0)
+    const path = planPath(dir, 2)
+    await rename(path, `${path}.away`)
+    expect((await status()).stderr).toContain(
+      `warning: ${dir} has plan 1, which is older than the plan in force`,
+    )
+    await rename(`${path}.away`, path)
+    expect((await status()).stderr).toBe('')
   })
 
   it('fails without a rotation service', async () => {
@@ -227,11 +231,52 @@ describe('subrosa rotate status', () => {
         code: 4,
         stdout: '',
         stderr: expect.stringMatching(
-          /no tick from the rotation service in time \[ERR_NO_ROTATION_SERVICE\]\n.+hint/,
+          /no rotation service has answered with a plan .*\[ERR_NO_ROTATION_SERVICE\]\n.+hint/,
         ),
       })
     } finally {
       await silent.stop()
+    }
+  })
+
+  it('shows which of several does not answer, and fails only where too few do', async () => {
+    const several = await RunningRealm.create({ count: 3, threshold: 2 })
+    try {
+      await addAgent(several.realm, { name: 'billing' })
+      await several.startServer()
+      await several.startService('rotator-1')
+      const argv = ['--realm', several.realm.dir, '--as', 'billing', '--timeout', '6s']
+      const few = await run('rotate', 'status', ...argv)
+      expect(few.code).toBe(4)
+      expect(few.stdout).toMatch(/^services +1 of 3 count, and it takes 2$/m)
+      expect(few.stdout).toMatch(/^ {2}rotator-2 +does not answer$/m)
+      expect(few.stderr).toContain(
+        '1 of 3 rotation services count, and it takes 2: agents are stale within 90 s',
+      )
+      await several.startService('rotator-2')
+      const enough = await run('rotate', 'status', ...argv)
+      expect(enough).toMatchObject({ code: 0, stderr: '' })
+      expect(enough.stdout).toMatch(/^ {2}rotator-3 +does not answer$/m)
+    } finally {
+      await several.stop()
+    }
+  })
+
+  it('says that a plan is over, and that short epochs are for demonstrations', async () => {
+    const now = Date.now() - 10 * 86_400_000
+    const clock = { now: () => now, monotonic: () => 0, after: () => () => {} }
+    const short = { periodMs: 60_000, leadMs: 2000 }
+    const over = await RunningRealm.create({ clock, lastsMs: 864_001_500, times: short })
+    try {
+      await addAgent(over.realm, { name: 'billing' })
+      await over.startServer()
+      await over.startService()
+      const argv = ['--realm', over.realm.dir, '--as', 'billing', '--timeout', '3s']
+      const { stderr } = await run('rotate', 'status', ...argv)
+      expect(stderr).toContain('a lead below a minute is for demonstrations')
+      expect(stderr).toMatch(/plan 1 ended at|plan 1 ends in/)
+    } finally {
+      await over.stop()
     }
   })
 })
