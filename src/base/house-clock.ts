@@ -14,12 +14,10 @@ interface Reading {
   readonly monotonicMs: number
 }
 
-/** The moment when enough rotation services had last answered. */
-interface Anchor {
+/** Where the wall clock and what has passed went together last. */
+interface Mark {
   readonly wallMs: number
   readonly earlyMs: number
-  /** When what they have answered was asked: freshness is counted from there. */
-  readonly askedAtLateMs: number
 }
 
 /**
@@ -49,8 +47,13 @@ export class HouseClock implements Clock {
   #late = 0
   /** By how much the boot clock was ahead of the monotonic one, up to what is counted already. */
   #bootLead: number | undefined
-  #anchor: Anchor | undefined
+  /** Where a gap is counted from: the beginning, the last answers that brought anything, or the last gap. */
+  #mark: Mark
+  /** When it was asked what enough rotation services have answered last: freshness is counted from there. */
+  #askedAtLateMs: number | undefined
   #hasGap = false
+  #gaps = 0
+  #gapAtLateMs = Number.NEGATIVE_INFINITY
   #latest = 0
 
   /**
@@ -61,6 +64,7 @@ export class HouseClock implements Clock {
     this.#machine = machine
     this.#onError = onError
     this.#last = { wallMs: machine.now(), monotonicMs: machine.monotonic() }
+    this.#mark = { wallMs: this.#last.wallMs, earlyMs: 0 }
     const bootMs = this.boot()
     this.#bootLead = bootMs === undefined ? undefined : bootMs - this.#last.monotonicMs
   }
@@ -163,27 +167,26 @@ export class HouseClock implements Clock {
   }
 
   /**
-   * Enough rotation services have just answered: the wall clock is confirmed, as far as the bounds of their ticks go.
+   * Enough rotation services have just answered: the wall clock is confirmed, as far as the bounds of their ticks go. What was
+   * asked before the newest gap confirms nothing, whoever says that it counts: its answers were judged by another wall clock.
    *
    * @param askedAtLateMs when the oldest of what they have answered was asked, as {@link late} said then: an answer that was
    *   held back is good for no longer. What was reached before stands, unless a gap has come since.
    */
   counted(askedAtLateMs: number): void {
-    this.sample()
-    this.#countSuspended()
-    const reached = this.#hasGap ? undefined : this.#anchor?.askedAtLateMs
-    this.#anchor = {
-      wallMs: this.#last.wallMs,
-      earlyMs: this.#early,
-      askedAtLateMs: Math.max(askedAtLateMs, reached ?? askedAtLateMs),
-    }
+    this.late()
+    if (askedAtLateMs < this.#gapAtLateMs) return
+    const reached = this.#hasGap ? undefined : this.#askedAtLateMs
+    if (reached !== undefined && askedAtLateMs <= reached) return
+    this.#askedAtLateMs = askedAtLateMs
     this.#hasGap = false
+    this.#mark = { wallMs: this.#last.wallMs, earlyMs: this.#early }
     this.#judge(this.#last.wallMs)
   }
 
   /** What was answered counts no more: a rotation service that has answered is revoked. */
   discount(): void {
-    this.#anchor = undefined
+    this.#askedAtLateMs = undefined
   }
 
   /** Whether wall clock and elapsed time have parted since enough rotation services had answered: freshness is void. */
@@ -192,17 +195,34 @@ export class HouseClock implements Clock {
     return this.#hasGap
   }
 
+  /**
+   * When the newest gap was noticed, by {@link late}, as of the last reading: what was asked before counts for nothing, for good.
+   * Below every time where there was none.
+   */
+  get gapAtLateMs(): number {
+    return this.#gapAtLateMs
+  }
+
+  /** How many gaps there were so far, as of the last reading. */
+  get gaps(): number {
+    return this.#gaps
+  }
+
   #judge(wallMs: number): void {
-    const anchor = this.#anchor
-    if (anchor === undefined) return
-    const wall = wallMs - anchor.wallMs
-    if (Math.abs(wall - (this.#early - anchor.earlyMs)) > MAX_SLEW_MS) this.#hasGap = true
+    const wall = wallMs - this.#mark.wallMs
+    if (Math.abs(wall - (this.#early - this.#mark.earlyMs)) > MAX_SLEW_MS) {
+      this.#hasGap = true
+      this.#gaps++
+      this.#gapAtLateMs = this.#late
+      // One more may come while this one lasts.
+      this.#mark = { wallMs, earlyMs: this.#early }
+    }
     if (this.isConfirmed && wallMs > this.#latest) this.#latest = wallMs
   }
 
   /** Milliseconds until what was answered last was asked too long ago; below 0 once it was, and where nothing was answered. */
   #left(): number {
-    return this.#anchor === undefined ? -1 : this.#anchor.askedAtLateMs + STALE_AFTER_MS - this.#late
+    return this.#askedAtLateMs === undefined ? -1 : this.#askedAtLateMs + STALE_AFTER_MS - this.#late
   }
 
   /**

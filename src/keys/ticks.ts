@@ -7,7 +7,14 @@ import { decodeNkey } from '../identity/nkey.ts'
 import type { Signer } from '../identity/signing-key.ts'
 import { HASH_BYTES } from '../wire/fields.ts'
 import type { Plan } from '../wire/plans.ts'
-import { decodeSignedTick, decodeTick, encodeTick, type SignedTick, type Tick } from '../wire/ticks.ts'
+import {
+  decodeSignedTick,
+  decodeTick,
+  decodeTickAnswer,
+  encodeTick,
+  type SignedTick,
+  type Tick,
+} from '../wire/ticks.ts'
 
 const LEAF_PREFIX = Uint8Array.of(0)
 
@@ -27,7 +34,27 @@ export function signTick(signer: Signer, tick: Tick): Pick<SignedTick, 'structur
 
 /** Reads a tick. @throws SubrosaError ERR_MALFORMED */
 export function readTick(engine: CryptoEngine, wire: Uint8Array): ParsedTick {
-  const signed = decodeSignedTick(wire)
+  return parseTick(engine, decodeSignedTick(wire))
+}
+
+/**
+ * Reads a tick that answers an own nonce, by what it says: {@link provesNonce} proves it.
+ *
+ * @param isAsked whether a nonce is an own one. Where it is not, nothing else is read, decoded or hashed
+ * @returns `undefined` where it answers no such nonce
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function readTickAnswer(
+  engine: CryptoEngine,
+  wire: Uint8Array,
+  isAsked: (nonce: Uint8Array) => boolean,
+): ParsedTick | undefined {
+  const signed = decodeTickAnswer(wire, isAsked)
+  return signed && parseTick(engine, signed)
+}
+
+/** Reads what was signed. @throws SubrosaError ERR_MALFORMED */
+export function parseTick(engine: CryptoEngine, signed: SignedTick): ParsedTick {
   return { tick: decodeTick(signed.structure), signed, hash: engine.sha256(signed.structure) }
 }
 
@@ -36,13 +63,17 @@ export function nonceLeaf(engine: CryptoEngine, nonce: Uint8Array): Uint8Array {
   return engine.sha256(LEAF_PREFIX, labels.ping, nonce)
 }
 
-/** Whether a tick was made after this nonce: its root, which is signed, is that of a tree in which the nonce stands. */
+/**
+ * Whether a tick was made after this nonce: it is the one that the tick echoes, and its root, which is signed, is that of a tree in
+ * which the nonce stands.
+ */
 export function provesNonce(
   engine: CryptoEngine,
   { tick, signed }: Pick<ParsedTick, 'tick' | 'signed'>,
   nonce: Uint8Array,
 ): boolean {
   const { index, path } = signed
+  if (signed.nonce === undefined || !samePublic(signed.nonce, nonce)) return false
   if (index === undefined || path === undefined || index >= tick.leaves) return false
   if (path.length !== HASH_BYTES * merklePathLength(tick.leaves, index)) return false
   const leaf = { hash: nonceLeaf(engine, nonce), index, leaves: tick.leaves, path }

@@ -18,7 +18,7 @@ import { NamedSets } from '../bus/realm/named-sets.ts'
 import type { SentPing } from '../bus/realm/pings.ts'
 import { StatementBudget } from '../bus/realm/statement-budget.ts'
 import type { HeldPlan } from '../keys/plan.ts'
-import { type ParsedTick, provesNonce, readTick, verifyTick } from '../keys/ticks.ts'
+import { type ParsedTick, provesNonce, readTick, readTickAnswer, verifyTick } from '../keys/ticks.ts'
 import { NONCE_BYTES } from '../wire/queries.ts'
 import type { Tick } from '../wire/ticks.ts'
 import { Completeness } from './completeness.ts'
@@ -70,6 +70,10 @@ export class Peers {
       clock,
       fetches,
       revocations: record.revocations,
+      stands: ({ tick, askedAtLateMs }) =>
+        this.#isOpen(askedAtLateMs) &&
+        this.#isPeer(tick) &&
+        !record.revocations.revokedByAuthority(tick.rotator),
       onHeld: ({ tick }) => this.#held(tick),
       onAdded: () => {},
     })
@@ -116,12 +120,15 @@ export class Peers {
   /** A tick in the own inbox. @throws SubrosaError ERR_MALFORMED */
   answered(wire: Uint8Array): void {
     const { engine, record, plans, own, process } = this.#options
-    const parsed = readTick(engine, wire)
-    const { tick } = parsed
+    let asked: SentPing | undefined
+    const parsed = readTickAnswer(engine, wire, (echoed) => {
+      asked = this.#open().find(({ nonce }) => samePublic(nonce, echoed))
+      return asked !== undefined
+    })
     const { plan } = record
-    if (plan === undefined || tick.realm !== plan.realm) return
-    const asked = this.#open().find(({ nonce }) => provesNonce(engine, parsed, nonce))
-    if (asked === undefined) return
+    if (plan === undefined || parsed === undefined || asked === undefined) return
+    const { tick } = parsed
+    if (tick.realm !== plan.realm || !provesNonce(engine, parsed, asked.nonce)) return
     // It may be signed by a service of a plan that is not known here: its plan proves itself.
     if (tick.planVersion > plan.version) {
       if (this.#hints.take(this.#options.clock.monotonic())) plans.named(tick.planVersion, tick.rotator)
@@ -167,9 +174,10 @@ export class Peers {
     const { plan } = record
     if (plan === undefined) return false
     const lateMs = clock.late()
-    const agreeing = plan.rotators.filter(
-      (rotator) => lateMs - (this.#agreed.get(rotator) ?? Number.NEGATIVE_INFINITY) <= STALE_AFTER_MS,
-    )
+    const agreeing = plan.rotators.filter((rotator) => {
+      const askedAtLateMs = this.#agreed.get(rotator)
+      return askedAtLateMs !== undefined && this.#isOpen(askedAtLateMs, lateMs)
+    })
     return agreeing.length + 1 >= plan.threshold
   }
 
@@ -187,7 +195,12 @@ export class Peers {
   /** Own questions whose answers are not too old. */
   #open(): readonly SentPing[] {
     const lateMs = this.#options.clock.late()
-    return this.#sent.filter(({ sentAtLateMs }) => lateMs - sentAtLateMs <= STALE_AFTER_MS)
+    return this.#sent.filter(({ sentAtLateMs }) => this.#isOpen(sentAtLateMs, lateMs))
+  }
+
+  /** Asked not too long ago, and not before the clocks have parted. */
+  #isOpen(sentAtLateMs: number, lateMs = this.#options.clock.late()): boolean {
+    return lateMs - sentAtLateMs <= STALE_AFTER_MS && sentAtLateMs >= this.#options.clock.gapAtLateMs
   }
 
   #isPeer({ realm, rotator }: Tick): boolean {

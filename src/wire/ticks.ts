@@ -1,8 +1,9 @@
 import { copy } from '../base/bytes.ts'
 import { MAX_STATEMENT_BYTES, MAX_TICK_LEAVES } from '../base/limits.ts'
 import { HASH_BYTES, readNkey, SIGNATURE_BYTES } from './fields.ts'
-import { pack, unpack } from './msgpack.ts'
+import { type FieldReader, pack, unpack } from './msgpack.ts'
 import { encodeWire, WireType, wireBody } from './preamble.ts'
+import { NONCE_BYTES } from './queries.ts'
 
 /** Of the random name that a process of a rotation service gives itself. */
 export const PROCESS_BYTES = 8
@@ -48,11 +49,16 @@ export interface Tick {
   readonly nonceRoot: Uint8Array
 }
 
-/** A tick as it travels to one asker: signed once for all, with the path of the asker's nonce. */
+/**
+ * A tick as it travels to one asker: signed once for all, with the nonce that it answers and the path of that. A broadcast has no
+ * nonce, and neither place nor path.
+ */
 export interface SignedTick {
   readonly structure: Uint8Array
   readonly signature: Uint8Array
-  /** The place of the nonce in the tree; `undefined` in a broadcast, as is `path`. */
+  /** The nonce that it answers, by which the asker knows it before anything else of it is read. It proves nothing by itself. */
+  readonly nonce: Uint8Array | undefined
+  /** The place of the nonce in the tree. */
   readonly index: number | undefined
   readonly path: Uint8Array | undefined
 }
@@ -97,23 +103,59 @@ export function decodeTick(bytes: Uint8Array): Tick {
 }
 
 /** The wire message of a tick. */
-export function encodeSignedTick({ structure, signature, index, path }: SignedTick): Uint8Array {
-  return encodeWire(WireType.tick, [structure, signature, index, path])
+export function encodeSignedTick({ structure, signature, nonce, index, path }: SignedTick): Uint8Array {
+  return encodeWire(WireType.tick, [structure, signature, nonce, index, path])
 }
 
 /** Reads the wire message of a tick. @throws SubrosaError ERR_MALFORMED */
 export function decodeSignedTick(wire: Uint8Array): SignedTick {
+  return restOf(readParts(wire))
+}
+
+/**
+ * Reads the wire message of a tick that answers a nonce. Anybody can publish in an inbox: what echoes no nonce that is asked for is
+ * read no further, and costs neither a copy nor a hash.
+ *
+ * @returns `undefined` where nobody here asks for the nonce, and for a broadcast
+ * @throws SubrosaError ERR_MALFORMED
+ */
+export function decodeTickAnswer(
+  wire: Uint8Array,
+  isAsked: (nonce: Uint8Array) => boolean,
+): SignedTick | undefined {
+  const parts = readParts(wire)
+  return parts.nonce !== undefined && isAsked(parts.nonce) ? restOf(parts) : undefined
+}
+
+/** What stands before the place, as views, and a reader of the rest. */
+interface Parts extends Pick<SignedTick, 'structure' | 'signature' | 'nonce'> {
+  readonly fields: FieldReader
+}
+
+function readParts(wire: Uint8Array): Parts {
   const what = 'signed tick'
   const body = wireBody(wire, WireType.tick, MAX_STATEMENT_BYTES, what)
-  const fields = unpack(body, what, ['structure', 'signature', 'index', 'path'])
-  const signed: SignedTick = {
-    structure: copy(fields.bytesUpTo(MAX_STATEMENT_BYTES)),
-    signature: copy(fields.bytes(SIGNATURE_BYTES)),
-    index: fields.optional((reader) => reader.uint(MAX_TICK_LEAVES - 1)),
-    path: fields.optional((reader) => copy(reader.bytesUpTo(MAX_PATH_BYTES))),
+  const fields = unpack(body, what, ['structure', 'signature', 'nonce', 'index', 'path'])
+  return {
+    fields,
+    structure: fields.bytesUpTo(MAX_STATEMENT_BYTES),
+    signature: fields.bytes(SIGNATURE_BYTES),
+    nonce: fields.optional((reader) => reader.bytes(NONCE_BYTES)),
   }
-  // A place without a path proves nothing, and neither does a path without a place.
-  if ((signed.index === undefined) !== (signed.path === undefined)) throw fields.malformed()
+}
+
+function restOf({ fields, structure, signature, nonce }: Parts): SignedTick {
+  const index = fields.optional((reader) => reader.uint(MAX_TICK_LEAVES - 1))
+  const path = fields.optional((reader) => copy(reader.bytesUpTo(MAX_PATH_BYTES)))
+  // Each of the three proves nothing without the others.
+  const isBroadcast = nonce === undefined
+  if ((index === undefined) !== isBroadcast || (path === undefined) !== isBroadcast) throw fields.malformed()
   fields.end()
-  return signed
+  return {
+    structure: copy(structure),
+    signature: copy(signature),
+    nonce: nonce && copy(nonce),
+    index,
+    path,
+  }
 }

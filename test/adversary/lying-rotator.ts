@@ -1,9 +1,10 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { engineFor } from '../../src/crypto/engine.ts'
 import type { Identity } from '../../src/identity/identity.ts'
+import { OBSERVER_NAME } from '../../src/identity/token.ts'
 import { listHash } from '../../src/keys/plan.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
-import { type Asker, askerOf, OBSERVER_NAME, type ProtocolSubjects, rid } from '../../src/keys/subjects.ts'
+import { type Asker, askerOf, type ProtocolSubjects, rid } from '../../src/keys/subjects.ts'
 import { nonceLeaf, signTick } from '../../src/keys/ticks.ts'
 import { decodePlan, decodeSignedPlan, type Plan } from '../../src/wire/plans.ts'
 import { decodeQuery, encodePage, type Query, QueryKind } from '../../src/wire/queries.ts'
@@ -99,7 +100,7 @@ export class LyingRotator {
       leaves: 1,
       nonceRoot: nonceLeaf(engine, nonce),
     }
-    const signed = { ...signTick(this.identity, tick), index: 0, path: new Uint8Array(0) }
+    const signed = { ...signTick(this.identity, tick), nonce, index: 0, path: new Uint8Array(0) }
     this.#nc?.publish(asker.inbox, encodeSignedTick(signed))
   }
 

@@ -120,13 +120,71 @@ describe.each(KINDS)('the clock of a connection, $name,', ({ hasBoot }) => {
 
   it('lets nothing of what was reached before a gap of the clocks stand after it', () => {
     const { machine, clock } = counted(hasBoot)
-    const askedAt = clock.late()
     machine.advance(60_000)
     clock.counted(clock.late())
     machine.jump(-60_000)
     expect(clock.hasGap()).toBe(true)
+    const askedAt = clock.late()
+    machine.advance(60_000)
     clock.counted(askedAt)
     expect(clock.confirmedFor()).toBe(30_000)
+  })
+
+  it.each([DAY_MS, -DAY_MS])(
+    'closes no gap of %d ms by what was asked before it, and takes no time from it',
+    (ms) => {
+      const { machine, clock, start } = counted(hasBoot)
+      machine.advance(5000)
+      const askedAt = clock.late()
+      machine.advance(1)
+      machine.jump(ms)
+      clock.counted(askedAt)
+      expect([clock.hasGap(), clock.isConfirmed, clock.latest]).toEqual([true, false, start + 5000])
+      machine.advance(1)
+      clock.counted(clock.late())
+      expect([clock.hasGap(), clock.isConfirmed]).toEqual([false, true])
+    },
+  )
+
+  it('knows of each gap that comes while one lasts', () => {
+    const { machine, clock, start } = counted(hasBoot)
+    machine.jump(DAY_MS)
+    clock.sample()
+    machine.advance(1)
+    const askedAt = clock.late()
+    machine.advance(1)
+    machine.jump(-DAY_MS)
+    clock.counted(askedAt)
+    expect([clock.gaps, clock.hasGap(), clock.latest]).toEqual([2, true, start])
+  })
+
+  it('knows of a gap before anything has counted, and when what counted was discounted', () => {
+    const machine = new ManualClock(undefined, { hasBoot })
+    const clock = houseClock(machine)
+    const askedAt = clock.late()
+    machine.advance(1)
+    machine.jump(DAY_MS)
+    clock.counted(askedAt)
+    expect([clock.isConfirmed, clock.latest]).toEqual([false, 0])
+    clock.counted(clock.late())
+    machine.advance(1)
+    const again = clock.late()
+    clock.discount()
+    machine.advance(1)
+    machine.jump(DAY_MS)
+    clock.counted(again)
+    expect(clock.isConfirmed).toBe(false)
+  })
+
+  it('measures a gap from the last answers that brought anything', () => {
+    const { machine, clock } = counted(hasBoot)
+    const askedAt = clock.late()
+    for (let i = 0; i < 4; i++) {
+      machine.advance(1000)
+      machine.jump(4000)
+      clock.counted(askedAt)
+    }
+    expect(clock.hasGap()).toBe(true)
   })
 
   it('is confirmed no more when what was answered is discounted, until something else is', () => {

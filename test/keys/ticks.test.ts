@@ -29,7 +29,7 @@ function tick(changes: Partial<Tick> = {}): Tick {
 }
 
 function signed(changes: Partial<Tick> = {}, by: Signer = rotator): ParsedTick {
-  const place = { index: undefined, path: undefined }
+  const place = { nonce: undefined, index: undefined, path: undefined }
   return readTick(engine, encodeSignedTick({ ...signTick(by, tick(changes)), ...place }))
 }
 
@@ -40,10 +40,10 @@ function answers(nonces: readonly Uint8Array[]): readonly ParsedTick[] {
     nonces.map((nonce) => nonceLeaf(engine, nonce)),
   )
   const statement = signTick(rotator, tick({ leaves: nonces.length, nonceRoot: tree.root }))
-  return nonces.map((_, index) => {
+  return nonces.map((nonce, index) => {
     const path = new Uint8Array(32 * merklePathLength(nonces.length, index))
     tree.writePath(index, path, 0)
-    return readTick(engine, encodeSignedTick({ ...statement, index, path }))
+    return readTick(engine, encodeSignedTick({ ...statement, nonce, index, path }))
   })
 }
 
@@ -73,7 +73,8 @@ describe('a tick', () => {
   const relabelled = (): ParsedTick => {
     const structure = encodeTick(tick())
     const signature = rotator.sign(concat(labels.notice, structure))
-    return readTick(engine, encodeSignedTick({ structure, signature, index: undefined, path: undefined }))
+    const place = { nonce: undefined, index: undefined, path: undefined }
+    return readTick(engine, encodeSignedTick({ structure, signature, ...place }))
   }
 
   it('covers every field', () => {
@@ -138,7 +139,7 @@ describe('the proof that a tick was made after a nonce', () => {
     const [nonce = new Uint8Array(16)] = random(1)
     expect(provesNonce(engine, signed({ leaves: 0 }), nonce)).toBe(false)
     const parsed = signed({ leaves: 1, nonceRoot: nonceLeaf(engine, nonce) })
-    expect(provesNonce(engine, parsed, nonce)).toBe(false)
+    expect(provesNonce(engine, { ...parsed, signed: { ...parsed.signed, nonce } }, nonce)).toBe(false)
   })
 
   it('does not hold with another place, or a path that is changed, shorter or longer', () => {
@@ -163,13 +164,31 @@ describe('the proof that a tick was made after a nonce', () => {
       expect(provesNonce(engine, { ...first, signed: { ...first.signed, ...other_ } }, nonce)).toBe(false)
   })
 
+  it('does not hold for another nonce than the one that is echoed, and the echo alone proves nothing', () => {
+    const nonces = random(5)
+    const [first] = answers(nonces)
+    const [nonce, second] = nonces
+    if (first === undefined || nonce === undefined || second === undefined) throw new Error('no answer')
+    const echoing = (echoed: Uint8Array | undefined): Pick<ParsedTick, 'tick' | 'signed'> => ({
+      ...first,
+      signed: { ...first.signed, nonce: echoed },
+    })
+    expect(provesNonce(engine, echoing(nonce), nonce)).toBe(true)
+    expect([second, undefined].map((echoed) => provesNonce(engine, echoing(echoed), nonce))).toEqual([
+      false,
+      false,
+    ])
+    expect(provesNonce(engine, echoing(second), second)).toBe(false)
+  })
+
   it('does not take an inner node for a nonce', () => {
     const nonces = random(2)
     const [left, right] = nonces.map((nonce) => nonceLeaf(engine, nonce))
     if (left === undefined || right === undefined) throw new Error('there are no leaves')
     const root = engine.sha256(Uint8Array.of(1), left, right)
     const parsed = signed({ leaves: 1, nonceRoot: root })
-    const alone = { ...parsed, signed: { ...parsed.signed, index: 0, path: new Uint8Array(0) } }
-    expect(provesNonce(engine, alone, concat(left, right))).toBe(false)
+    const nonce = concat(left, right)
+    const alone = { ...parsed, signed: { ...parsed.signed, nonce, index: 0, path: new Uint8Array(0) } }
+    expect(provesNonce(engine, alone, nonce)).toBe(false)
   })
 })

@@ -198,8 +198,8 @@ export class World {
     const signed = signTick(by, tick)
     return encodeSignedTick(
       nonce === undefined
-        ? { ...signed, index: undefined, path: undefined }
-        : { ...signed, index: 0, path: new Uint8Array(0) },
+        ? { ...signed, nonce, index: undefined, path: undefined }
+        : { ...signed, nonce, index: 0, path: new Uint8Array(0) },
     )
   }
 

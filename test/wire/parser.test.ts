@@ -194,9 +194,18 @@ const codecs: readonly Codec[] = [
     name: 'decodeSignedTick',
     prefix: wire(WireType.tick),
     samples: [
-      encodeSignedTick({ structure: encodeTick(tick()), signature, index: undefined, path: undefined }),
-      encodeSignedTick({ structure: encodeTick(tick()), signature, index: 0, path: bare }),
-      encodeSignedTick({ structure: bare, signature, index: 4095, path: new Uint8Array(384) }),
+      encodeSignedTick({
+        ...{ structure: encodeTick(tick()), signature },
+        ...{ nonce: undefined, index: undefined, path: undefined },
+      }),
+      encodeSignedTick({
+        ...{ structure: encodeTick(tick()), signature },
+        ...{ nonce: new Uint8Array(16), index: 0, path: bare },
+      }),
+      encodeSignedTick({
+        ...{ structure: bare, signature },
+        ...{ nonce: new Uint8Array(16), index: 4095, path: new Uint8Array(384) },
+      }),
     ],
     roundTrip: (bytes) => encodeSignedTick(decodeSignedTick(bytes)),
   },

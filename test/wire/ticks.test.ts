@@ -2,7 +2,14 @@ import { describe, expect, it } from 'vitest'
 import { MAX_STATEMENT_BYTES, MAX_TICK_LEAVES } from '../../src/base/limits.ts'
 import { type Packable, pack } from '../../src/wire/msgpack.ts'
 import { encodeWire, WireType } from '../../src/wire/preamble.ts'
-import { decodeSignedTick, decodeTick, encodeSignedTick, encodeTick } from '../../src/wire/ticks.ts'
+import {
+  decodeSignedTick,
+  decodeTick,
+  decodeTickAnswer,
+  encodeSignedTick,
+  encodeTick,
+  type SignedTick,
+} from '../../src/wire/ticks.ts'
 import { malformed } from './packable.ts'
 import { tick } from './samples.ts'
 
@@ -53,40 +60,66 @@ describe('a tick', () => {
 
 describe('a signed tick', () => {
   const structure = encodeTick(tick())
+  const nonce = bytes(16).fill(5)
 
-  it.each<[string, { readonly index: number | undefined; readonly path: Uint8Array | undefined }]>([
-    ['in a broadcast', { index: undefined, path: undefined }],
-    ['to the only one who asked', { index: 0, path: bytes(0) }],
-    ['to the last of 4,096', { index: 4095, path: bytes(384) }],
+  it.each<[string, Pick<SignedTick, 'nonce' | 'index' | 'path'>]>([
+    ['in a broadcast', { nonce: undefined, index: undefined, path: undefined }],
+    ['to the only one who asked', { nonce, index: 0, path: bytes(0) }],
+    ['to the last of 4,096', { nonce, index: 4095, path: bytes(384) }],
   ])('is read as it was written %s', (_, place) => {
     const written = { structure, signature, ...place }
     expect(decodeSignedTick(encodeSignedTick(written))).toEqual(written)
   })
 
   it.each<[string, readonly Packable[]]>([
-    ['a place and no path', [structure, signature, 1, undefined]],
-    ['a path and no place', [structure, signature, undefined, bytes(32)]],
-    ['a place beyond 4,095', [structure, signature, 4096, bytes(384)]],
-    ['a path of thirteen hashes', [structure, signature, 1, bytes(416)]],
-    ['a short signature', [structure, bytes(63), 1, bytes(32)]],
-    ['a token in the place of the path', [structure, signature, undefined, 'a.b.c']],
+    ['a place and no path', [structure, signature, nonce, 1, undefined]],
+    ['a path and no place', [structure, signature, nonce, undefined, bytes(32)]],
+    ['a nonce alone', [structure, signature, nonce, undefined, undefined]],
+    ['a place and a path, and no nonce', [structure, signature, undefined, 1, bytes(32)]],
+    ['a short nonce', [structure, signature, bytes(15), 1, bytes(32)]],
+    ['a place beyond 4,095', [structure, signature, nonce, 4096, bytes(384)]],
+    ['a path of thirteen hashes', [structure, signature, nonce, 1, bytes(416)]],
+    ['a short signature', [structure, bytes(63), nonce, 1, bytes(32)]],
+    ['a token in the place of the path', [structure, signature, nonce, 1, 'a.b.c']],
     ['nothing behind the signature', [structure, signature]],
-    ['a fifth field', [structure, signature, 1, bytes(32), undefined]],
+    ['a sixth field', [structure, signature, nonce, 1, bytes(32), undefined]],
   ])('is refused with %s', (_, fields) => {
     expect(() => decodeSignedTick(encodeWire(WireType.tick, fields))).toThrow(malformed)
   })
 
   it('is refused above 64 KiB, and as another type', () => {
-    const large = { structure: bytes(MAX_STATEMENT_BYTES), signature, index: undefined, path: undefined }
+    const place = { nonce: undefined, index: undefined, path: undefined }
+    const large = { structure: bytes(MAX_STATEMENT_BYTES), signature, ...place }
     expect(() => decodeSignedTick(encodeSignedTick(large))).toThrow(malformed)
-    const fields = [structure, signature, undefined, undefined]
+    const fields = [structure, signature, undefined, undefined, undefined]
     expect(() => decodeSignedTick(encodeWire(WireType.notice, fields))).toThrow(malformed)
   })
 
   it('shares no memory with the bytes that it was read from', () => {
-    const wire = encodeSignedTick({ structure, signature, index: 1, path: bytes(32) })
+    const wire = encodeSignedTick({ structure, signature, nonce, index: 1, path: bytes(32) })
     const read = decodeSignedTick(wire)
     wire.fill(0xff)
-    expect(read).toEqual({ structure, signature, index: 1, path: bytes(32) })
+    expect(read).toEqual({ structure, signature, nonce, index: 1, path: bytes(32) })
+  })
+
+  it('is read by whoever asks for its nonce, and no further by anybody else', () => {
+    const signed = { structure, signature, nonce, index: 1, path: bytes(32) }
+    const wire = encodeSignedTick(signed)
+    expect(decodeTickAnswer(wire, (echoed) => echoed.every((one, i) => one === nonce[i]))).toEqual(signed)
+    // What stands behind the nonce is not even looked at.
+    const broken = encodeWire(WireType.tick, [structure, signature, nonce, 'junk', undefined])
+    expect(decodeTickAnswer(broken, () => false)).toBeUndefined()
+    expect(() => decodeTickAnswer(broken, () => true)).toThrow(malformed)
+  })
+
+  it('answers nobody in a broadcast', () => {
+    const wire = encodeSignedTick({
+      structure,
+      signature,
+      nonce: undefined,
+      index: undefined,
+      path: undefined,
+    })
+    expect(decodeTickAnswer(wire, () => true)).toBeUndefined()
   })
 })

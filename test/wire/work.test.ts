@@ -100,7 +100,10 @@ const structures: readonly Structure[] = [
   bare('a tick', encodeTick(tick()), decodeTick),
   wire(
     'a signed tick',
-    encodeSignedTick({ structure: encodeTick(tick()), signature, index: 3, path: new Uint8Array(96) }),
+    encodeSignedTick({
+      ...{ structure: encodeTick(tick()), signature },
+      ...{ nonce: new Uint8Array(16), index: 3, path: new Uint8Array(96) },
+    }),
     decodeSignedTick,
   ),
   bare('a revocation', encodeRevocation(revocation()), decodeRevocation),

@@ -28,12 +28,13 @@ export class FreshnessWatch {
   #plan: HeldPlan | undefined
   #hasCounted = false
   #wasStale = false
-  /** Whether the gap that voids freshness now has been noticed. */
-  #isGapNoticed = false
+  /** How many gaps of the clocks have been noticed. */
+  #gaps: number
   #unwatch: () => void = () => {}
 
   constructor(options: FreshnessWatchOptions) {
     this.#options = options
+    this.#gaps = options.clock.gaps
   }
 
   /** Ticks of the plan before count for nothing any more; what was reached by them stands until it ends. */
@@ -66,30 +67,32 @@ export class FreshnessWatch {
 
   /** Notices that freshness is lost, where it is: it is said once, and new answers are called for. */
   look(): void {
-    const { clock, feed, onLost } = this.#options
-    // This reads the boot clock too: a suspended machine whose wall clock was set back shows here, with the next tick.
-    clock.late()
-    const isGapNew = clock.hasGap() && !this.#isGapNoticed
-    if (!this.#hasCounted || !this.isStale || (this.#wasStale && !isGapNew)) return
-    if (isGapNew) {
-      this.#isGapNoticed = true
-      this.#countAnew()
-    }
+    this.#look()
+  }
+
+  /** @returns whether the clocks have parted since this was asked last */
+  #look(): boolean {
+    const { feed, onLost } = this.#options
+    const isGapNew = this.#noticeGap()
+    if (!this.#hasCounted || !this.isStale || (this.#wasStale && !isGapNew)) return isGapNew
     if (!this.#wasStale) {
       this.#wasStale = true
       feed.emit({ type: 'stale' })
     }
     onLost(isGapNew)
+    return isGapNew
   }
 
   /**
-   * Counts a tick whose revocations are all held.
+   * Counts a tick whose revocations are all held. One that was asked for before the clocks have parted does not count, and makes
+   * nothing of before count.
    *
    * @param askedAtLateMs when the question was asked that it answers: it may have been held back, or have waited
    * @returns since when enough rotation services have answered, where they have
    */
   count(rotator: string, askedAtLateMs: number): number | undefined {
     const { clock, feed } = this.#options
+    if (this.#look() || askedAtLateMs < clock.gapAtLateMs) return undefined
     this.#count.count(rotator, askedAtLateMs)
     this.#answered.set(rotator, Math.max(askedAtLateMs, this.#answered.get(rotator) ?? askedAtLateMs))
     const freshFrom = this.#freshFrom()
@@ -97,7 +100,6 @@ export class FreshnessWatch {
     clock.counted(freshFrom)
     if (this.isStale) return undefined
     this.#hasCounted = true
-    this.#isGapNoticed = false
     if (this.#wasStale) {
       this.#wasStale = false
       feed.emit({ type: 'fresh' })
@@ -118,11 +120,17 @@ export class FreshnessWatch {
     this.look()
   }
 
-  /** What was asked before the clocks parted may have been answered then, and held back since. */
-  #countAnew(): void {
+  /** What was asked before the clocks parted may have been answered then, and held back since: nothing of it counts any more. */
+  #noticeGap(): boolean {
+    const { clock } = this.#options
+    // This reads the boot clock too: a suspended machine whose wall clock was set back shows here, with the next tick.
+    clock.late()
+    if (clock.gaps === this.#gaps) return false
+    this.#gaps = clock.gaps
     this.#count = new TickCount()
     this.#answered.clear()
     if (this.#plan !== undefined) this.#count.adopt(this.#plan)
+    return true
   }
 
   #freshFrom(): number | undefined {

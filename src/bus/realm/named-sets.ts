@@ -1,5 +1,4 @@
 import { copy } from '../../base/bytes.ts'
-import { STALE_AFTER_MS } from '../../base/limits.ts'
 import type { NamedRevocations, RevocationSet, VerifiedRevocation } from '../../keys/revocations.ts'
 import { QueryKind } from '../../wire/queries.ts'
 import type { Tick } from '../../wire/ticks.ts'
@@ -12,6 +11,8 @@ import type { AnsweredTick } from './tick-judge.ts'
 export interface NamedSetsOptions extends Pick<Context, 'clock'> {
   readonly revocations: Pick<RevocationSet, 'holds' | 'hold'>
   readonly fetches: Pick<PageFetches, 'begin'>
+  /** Whether a tick that waits would still count, if it came now. */
+  readonly stands: (answered: AnsweredTick) => boolean
   /** Called with a tick all of whose revocations are held. It may have waited for that. */
   readonly onHeld: (answered: AnsweredTick) => void
   /** Called with revocations that were fetched, where they are new. */
@@ -57,14 +58,15 @@ export class NamedSets {
   }
 
   #letCount(): void {
-    const { clock, onHeld } = this.#options
-    const lateMs = clock.late()
+    const { stands, onHeld } = this.#options
     for (const answered of [...this.#waiting.values()]) {
-      const { tick, askedAtLateMs } = answered
-      const isOver = lateMs - askedAtLateMs > STALE_AFTER_MS
-      if (!isOver && !this.#isHeld(tick)) continue
+      const { tick } = answered
+      const isStanding = stands(answered)
+      // Whoever was asked, or has counted one before, may have it forgotten.
+      if (this.#waiting.get(tick.rotator) !== answered) continue
+      if (isStanding && !this.#isHeld(tick)) continue
       this.#waiting.delete(tick.rotator)
-      if (!isOver) onHeld(answered)
+      if (isStanding) onHeld(answered)
     }
   }
 

@@ -1,13 +1,14 @@
-import { copy, hex } from '../../base/bytes.ts'
+import { copy, hex, samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import type { HouseClock } from '../../base/house-clock.ts'
 import { PLAN_CHOICE_MS } from '../../base/limits.ts'
 import { Timers } from '../../base/timers.ts'
 import type { CryptoEngine } from '../../crypto/engine.ts'
+import { OBSERVER_NAME } from '../../identity/token.ts'
 import type { Trust } from '../../identity/trust.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
-import { ANY_SERVICE, OBSERVER_NAME, type ProtocolSubjects, rid } from '../../keys/subjects.ts'
-import { type ParsedTick, provesNonce, readTick } from '../../keys/ticks.ts'
+import { ANY_SERVICE, type ProtocolSubjects, rid } from '../../keys/subjects.ts'
+import { type ParsedTick, provesNonce, readTickAnswer } from '../../keys/ticks.ts'
 import { WireType, wireType } from '../../wire/preamble.ts'
 import { decodeAnswer, encodeQuery, NONCE_BYTES, type Query, QueryKind } from '../../wire/queries.ts'
 import { INSTANCE_BYTES } from '../../wire/statements.ts'
@@ -159,8 +160,9 @@ export class Questions {
     const nonce = engine.randomBytes(NONCE_BYTES)
     await this.#await(ROUND_MS, (done) => {
       this.#takeTick = (bytes) => {
-        const parsed = readTick(engine, bytes)
-        if (provesNonce(engine, parsed, nonce) && take({ parsed, cameAt: clock.now() })) done()
+        const parsed = readTickAnswer(engine, bytes, (echoed) => samePublic(echoed, nonce))
+        if (parsed === undefined || !provesNonce(engine, parsed, nonce)) return
+        if (take({ parsed, cameAt: clock.now() })) done()
       }
       return this.#repeat(() =>
         this.#send(subjects.ping(OBSERVER_NAME, this.#instance), {

@@ -110,6 +110,10 @@ export class RealmLink {
       timers,
       fetches: () => this.#fetches,
       publish: (bytes) => void publishSafely(nc, subjects.revoke, { bytes, onError }),
+      stands: (answered) => {
+        this.#freshness.look()
+        return this.#judge.stands(answered)
+      },
       onHeld: (answered) => this.#count(answered),
       onRevoked: (news) => this.#revoked(news),
     })
@@ -431,7 +435,8 @@ export class RealmLink {
     this.#freshness.look()
     const { plan } = this.#book
     if (plan === undefined) {
-      this.#early = [...this.#early, new Uint8Array(bytes)].slice(-MAX_EARLY_TICKS)
+      if (this.#judge.isAsked(bytes))
+        this.#early = [...this.#early, new Uint8Array(bytes)].slice(-MAX_EARLY_TICKS)
       return
     }
     const answer = this.#judge.answer(bytes)

@@ -18,6 +18,8 @@ export interface RealmRevocationsOptions extends Context {
   readonly fetches: () => PageFetches
   /** Publishes one that a rotation service lacks. */
   readonly publish: (bytes: Uint8Array) => void
+  /** Whether a tick that waits would still count, if it came now. */
+  readonly stands: (answered: AnsweredTick) => boolean
   /** Called with a tick all of whose revocations are held. */
   readonly onHeld: (answered: AnsweredTick) => void
   /** Called with those that are new, together: looking at everybody for each of many takes long. */
@@ -38,7 +40,7 @@ export class RealmRevocations {
   readonly #news = new Map<string, VerifiedRevocation>()
 
   constructor(options: RealmRevocationsOptions) {
-    const { engine, trust, clock, state, timers, onError, fetches, publish, onHeld } = options
+    const { engine, trust, clock, state, timers, onError, fetches, publish, stands, onHeld } = options
     this.#options = options
     this.set = new RevocationSet({
       engine,
@@ -56,6 +58,7 @@ export class RealmRevocations {
       clock,
       revocations,
       fetches: { begin: (fetch) => fetches().begin(fetch) },
+      stands,
       onHeld,
       onAdded: (added) => {
         // Those that have no room in the own set act all the same.

@@ -1,9 +1,10 @@
-import { CLOCK_WINDOW_MS, MAX_HINTED_TICKS_PER_SECOND } from '../../base/limits.ts'
+import { samePublic } from '../../base/bytes.ts'
+import { CLOCK_WINDOW_MS, MAX_HINTED_TICKS_PER_SECOND, STALE_AFTER_MS } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
 import type { RevocationSet } from '../../keys/revocations.ts'
-import { type ParsedTick, provesNonce, readTick, verifyTick } from '../../keys/ticks.ts'
-import type { Tick } from '../../wire/ticks.ts'
+import { type ParsedTick, parseTick, provesNonce, readTick, verifyTick } from '../../keys/ticks.ts'
+import { decodeTickAnswer, type SignedTick, type Tick } from '../../wire/ticks.ts'
 import type { Context } from '../context.ts'
 import type { SentPing } from './pings.ts'
 import { StatementBudget } from './statement-budget.ts'
@@ -41,8 +42,9 @@ export interface TickJudgeOptions extends Pick<Context, 'engine' | 'clock' | 'tr
 }
 
 /**
- * Judges ticks: what costs nothing is looked at first, and a signature is checked only for what would be news. SPEC,
- * "Freshness".
+ * Judges ticks: what costs nothing is looked at first, and a signature is checked only for what would be news. Members can publish
+ * in an inbox, and see no nonce: what echoes no own one is dropped before anything of it is decoded or hashed, and spends nothing of
+ * the time that there is for answers. SPEC, "Freshness".
  */
 export class TickJudge {
   readonly #options: TickJudgeOptions
@@ -61,29 +63,55 @@ export class TickJudge {
    * @throws SubrosaError ERR_MALFORMED
    */
   answer(bytes: Uint8Array): AnswerVerdict | undefined {
-    return this.#answers.run(() => this.#answer(bytes))
+    const answer = this.#asked(bytes)
+    return answer && this.#answers.run(() => this.#answer(answer.signed, answer.asked))
   }
 
-  #answer(bytes: Uint8Array): AnswerVerdict | undefined {
-    const { engine, clock, trust, plan: heldPlan, open, newestOf } = this.#options
-    const parsed = readTick(engine, bytes)
+  /** Whether it answers an own question, by what it says. @throws SubrosaError ERR_MALFORMED */
+  isAsked(bytes: Uint8Array): boolean {
+    return this.#asked(bytes) !== undefined
+  }
+
+  /**
+   * Whether a tick that counted when it was judged, but for its revocations, would count now: it may have waited for them, while
+   * clocks were set, and plans and revocations came. Its nonce and its signature stay what they were.
+   */
+  stands({ tick, askedAtLateMs }: AnsweredTick): boolean {
+    const { clock, plan: heldPlan, revocations } = this.#options
+    const plan = heldPlan()
+    const isRecent = clock.late() - askedAtLateMs <= STALE_AFTER_MS && askedAtLateMs >= clock.gapAtLateMs
+    if (!isRecent || plan === undefined || !isOf(plan, tick)) return false
+    return !revocations.revokedByAuthority(tick.rotator) && this.#verdict(tick) === 'counts'
+  }
+
+  #asked(bytes: Uint8Array): { readonly signed: SignedTick; readonly asked: SentPing } | undefined {
+    let asked: SentPing | undefined
+    const signed = decodeTickAnswer(bytes, (echoed) => {
+      asked = this.#options.open().find(({ nonce }) => samePublic(nonce, echoed))
+      return asked !== undefined
+    })
+    return signed && asked && { signed, asked }
+  }
+
+  #answer(signed: SignedTick, { nonce, sentAtLateMs }: SentPing): AnswerVerdict | undefined {
+    const { engine, clock, trust, plan: heldPlan, newestOf } = this.#options
+    const parsed = parseTick(engine, signed)
     const { tick } = parsed
     const plan = heldPlan()
-    if (plan === undefined || tick.realm !== trust.realm) return undefined
-    const newestMs = newestOf(tick.rotator) ?? Number.NEGATIVE_INFINITY
-    const isOfPlan = tick.planVersion === plan.version && plan.rotators.includes(tick.rotator)
+    if (plan === undefined || tick.realm !== trust.realm || sentAtLateMs < clock.gapAtLateMs) return undefined
+    const isOfPlan = isOf(plan, tick)
     if (!isOfPlan && tick.planVersion === plan.version) return undefined
-    const asked = open().find(
-      ({ nonce, sentAtLateMs }) =>
-        !(isOfPlan && sentAtLateMs <= newestMs) && provesNonce(engine, parsed, nonce),
-    )
-    if (asked === undefined) return undefined
-    const answered = { tick, askedAtLateMs: asked.sentAtLateMs }
+    if (isOfPlan && sentAtLateMs <= (newestOf(tick.rotator) ?? Number.NEGATIVE_INFINITY)) return undefined
+    if (!provesNonce(engine, parsed, nonce)) return undefined
+    const answered = { tick, askedAtLateMs: sentAtLateMs }
     if (!isOfPlan) return { ...answered, verdict: 'other plan' }
-    if (!this.#isSigned(parsed, plan)) return undefined
-    if (tick.standing !== 1) return { ...answered, verdict: 'not complete' }
-    const isSkewed = Math.abs(clock.now() - tick.now) > CLOCK_WINDOW_MS
-    return { ...answered, verdict: isSkewed ? 'skewed' : 'counts' }
+    return this.#isSigned(parsed, plan) ? { ...answered, verdict: this.#verdict(tick) } : undefined
+  }
+
+  /** What a tick of a service of the plan is worth. */
+  #verdict({ standing, now }: Tick): Exclude<AnswerVerdict['verdict'], 'other plan'> {
+    if (standing !== 1) return 'not complete'
+    return Math.abs(this.#options.clock.now() - now) > CLOCK_WINDOW_MS ? 'skewed' : 'counts'
   }
 
   /**
@@ -99,6 +127,8 @@ export class TickJudge {
     const plan = heldPlan()
     if (plan === undefined || tick.realm !== trust.realm || !plan.rotators.includes(tick.rotator))
       return undefined
+    // Nobody has proved it yet: what is held at any time that it names is not looked for.
+    if (Math.abs(clock.now() - tick.now) > CLOCK_WINDOW_MS) return undefined
     if (tick.planVersion === plan.version && this.#isHeld(tick)) return undefined
     // A budget: the wall clock would refill it whenever it is set.
     if (!this.#hints.take(clock.monotonic())) return undefined
@@ -116,4 +146,9 @@ export class TickJudge {
     const { engine, revocations } = this.#options
     return !revocations.revokedByAuthority(parsed.tick.rotator) && verifyTick({ engine, plan }, parsed)
   }
+}
+
+/** Whether it is of a service of the plan, and of its version. */
+function isOf({ version, rotators }: HeldPlan, { planVersion, rotator }: Tick): boolean {
+  return planVersion === version && rotators.includes(rotator)
 }

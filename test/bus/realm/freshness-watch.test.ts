@@ -106,6 +106,46 @@ describe('an agent', () => {
     expect([isStale(), types()]).toEqual([false, ['stale', 'fresh']])
   })
 
+  it.each([DAY, -DAY])(
+    'takes nothing that was asked before the clocks parted by %d ms, also where it counts first',
+    (ms) => {
+      count(0)
+      count(1)
+      machine.advance(5 * SECOND)
+      const askedAt = clock.late()
+      machine.advance(1)
+      machine.jump(ms)
+      // A page has come, and with it all that a waiting tick names: nobody has looked at the clock before.
+      expect(freshness.count(keyOf(2), askedAt)).toBeUndefined()
+      expect([isStale(), clock.latest, types(), lost]).toEqual([true, T0 + 5 * SECOND, ['stale'], [true]])
+      expect(freshness.newestOf(keyOf(2))).toBeUndefined()
+      // Nor together with one that was asked for since.
+      machine.advance(1)
+      count(0)
+      freshness.count(keyOf(2), askedAt)
+      expect([isStale(), clock.latest]).toEqual([true, T0 + 5 * SECOND])
+      count(1)
+      expect(isStale()).toBe(false)
+    },
+  )
+
+  it('counts nothing together that was answered under different wall clocks, also before it was fresh', () => {
+    count(0)
+    machine.advance(1)
+    machine.jump(DAY)
+    expect(count(1)).toBeUndefined()
+    expect(isStale()).toBe(true)
+    // One more, while freshness is void.
+    machine.advance(1)
+    machine.jump(-DAY)
+    count(0)
+    expect([isStale(), clock.latest]).toEqual([true, 0])
+    machine.advance(1)
+    count(1)
+    count(0)
+    expect(isStale()).toBe(false)
+  })
+
   it('notices each gap of the clocks once', () => {
     for (let i = 0; i < 3; i++) {
       count(0)

@@ -16,6 +16,7 @@ let clock: HouseClock
 let fetches: Fetch[]
 let held: string[]
 let added: number
+let stands: boolean
 let sets: NamedSets
 let one: Uint8Array
 let two: Uint8Array
@@ -27,6 +28,7 @@ beforeEach(() => {
   fetches = []
   held = []
   added = 0
+  stands = true
   one = world.revocation(world.identity('one'), { since: T0 - 2 })
   two = world.revocation(world.identity('two'), { since: T0 - 1 })
   sets = new NamedSets({
@@ -38,6 +40,7 @@ beforeEach(() => {
         return true
       },
     },
+    stands: ({ askedAtLateMs }) => stands && clock.late() - askedAtLateMs <= 90_000,
     onHeld: ({ tick }) => held.push(tick.rotator),
     onAdded: (all) => {
       added += all.length
@@ -99,6 +102,16 @@ describe('a tick', () => {
     machine.advance(90_001)
     send([one])
     expect([held, added]).toEqual([[], 1])
+  })
+
+  it('counts no more where it would not, if it came now', () => {
+    offer(tickOf(0, one))
+    stands = false
+    send([one])
+    expect([held, added]).toEqual([[], 1])
+    stands = true
+    sets.changed()
+    expect(held).toEqual([])
   })
 
   it('counts no more after the clocks have parted, or under another plan', () => {

@@ -89,3 +89,63 @@ describe('what guards', () => {
     feed.close()
   })
 })
+
+describe('a tick that waits for a page', () => {
+  it('confirms no wall clock that was set meanwhile: what guards stays, and nobody is fresh by it', async () => {
+    const clock = new ManualClock()
+    realm = await TestRealm.start({ clock, rotation: false })
+    const hand = await HandRotator.start(realm)
+    const mallory = realm.identity('mallory')
+    const until2Days = { since: clock.now() - 1, until: clock.now() + 2 * DAY }
+    const held = hand.world.revocation(mallory, until2Days)
+    const withheld = hand.world.revocation(realm.identity('eve'), { since: clock.now() - 1 })
+    hand.revocations = [held]
+    const feed = new StatusFeed()
+    const link = await linkOf(realm.identity('alice'), feed)
+    await passing(clock, link.join(120_000))
+    hand.isAnswering = false
+    hand.namedRevocations = [held, withheld]
+    const asked = hand.pings.length
+    await passingUntil(clock, 'a tick waits', () => hand.pings.length > asked)
+    hand.isTicking = false
+    await pass(clock, 500)
+    // Ahead for a moment. The page comes before anybody has looked at the clock.
+    clock.jump(3 * DAY)
+    hand.publish('revoke', withheld)
+    hand.revocations = [held, withheld]
+    hand.isAnswering = true
+    await pass(clock, 3000)
+    expect(link.revocations.all()).toHaveLength(2)
+    expect([link.isStale(), link.revocations.isRevoked(mallory.claims)]).toEqual([true, true])
+    clock.jump(-3 * DAY)
+    hand.isTicking = true
+    await passingUntil(clock, 'it is fresh', () => !link.isStale())
+    expect([link.revocations.isRevoked(mallory.claims), link.epochs.all().length > 0]).toEqual([true, true])
+    link.close()
+    feed.close()
+  })
+})
+
+describe('an answer that comes before the plan', () => {
+  it('waits for it, whatever else comes that answers nothing', async () => {
+    const clock = new ManualClock()
+    realm = await TestRealm.start({ clock, rotation: false })
+    const hand = await HandRotator.start(realm)
+    hand.isAnswering = false
+    const feed = new StatusFeed()
+    const link = await linkOf(realm.identity('alice'), feed)
+    let isJoined = false
+    const joining = link.join(60_000).then(() => {
+      isJoined = true
+    })
+    await until('it has answered', () => hand.pings.length > 0)
+    hand.isTicking = false
+    for (let i = 0; i < 100; i++) hand.send(link.inbox, hand.answer(engine.randomBytes(16)))
+    await hand.flush()
+    hand.isAnswering = true
+    await passingUntil(clock, 'it has joined by the one answer', () => isJoined)
+    await joining
+    link.close()
+    feed.close()
+  })
+})

@@ -151,8 +151,88 @@ describe('a tick that comes in the own inbox', () => {
     expect(judge.answer(world.tick({}, { nonce }))?.verdict).toBe('counts')
   })
 
+  it('finds a budget whatever comes that knows no nonce: of that nothing is decoded or hashed', () => {
+    machine.workMs = 1
+    const nonce = ping()
+    for (let i = 0; i < 17; i++) ping()
+    const path = new Uint8Array(12 * 32)
+    const { signed } = readTick(engine, world.tick({ leaves: 4096 }, { nonce }))
+    const junk = [
+      encodeSignedTick({ ...signed, nonce: engine.randomBytes(16), path }),
+      // Not even a tick.
+      encodeSignedTick({ ...signed, structure: path, nonce: engine.randomBytes(16), path }),
+      world.tick(),
+    ]
+    const hash = vi.spyOn(engine, 'sha256')
+    for (let i = 0; i < 500; i++) for (const one of junk) expect(judge.answer(one)).toBeUndefined()
+    expect(hash).not.toHaveBeenCalled()
+    hash.mockRestore()
+    expect(judge.answer(world.tick({}, { nonce }))?.verdict).toBe('counts')
+  })
+
+  it('is nothing where its path proves another nonce than the one that it echoes', () => {
+    const nonce = ping()
+    const { signed } = readTick(engine, world.tick({}, { nonce: engine.randomBytes(16) }))
+    expect(checks(() => expect(judge.answer(encodeSignedTick({ ...signed, nonce }))).toBeUndefined())).toBe(0)
+  })
+
+  it('is known by its nonce before there is a plan by which to judge it', () => {
+    const nonce = ping()
+    hasPlan = false
+    expect(judge.isAsked(world.tick({}, { nonce }))).toBe(true)
+    expect(judge.isAsked(world.tick({}, { nonce: engine.randomBytes(16) }))).toBe(false)
+    expect(judge.isAsked(world.tick())).toBe(false)
+  })
+
+  it('is nothing where it answers what was asked before the clocks have parted', () => {
+    const nonce = ping(clock.late())
+    machine.advance(1)
+    machine.jump(MINUTE)
+    clock.late()
+    expect(judge.answer(world.tick({ now: clock.now() }, { nonce }))).toBeUndefined()
+  })
+
   it('is refused where it is malformed', () => {
     expect(codeOf(() => judge.answer(new Uint8Array(9)))).toBe('ERR_MALFORMED')
+  })
+})
+
+describe('a tick that has waited', () => {
+  const stands = (askedAtLateMs = clock.late()): boolean => {
+    const { tick } = readTick(engine, world.tick())
+    return judge.stands({ tick, askedAtLateMs })
+  }
+
+  it('stands for 90 s', () => {
+    expect([stands(), stands(clock.late() - 90_000), stands(clock.late() - 90_001)]).toEqual([
+      true,
+      true,
+      false,
+    ])
+  })
+
+  it('does not where it was asked for before the clocks have parted, or they differ by now', () => {
+    const askedAt = clock.late()
+    machine.advance(1)
+    machine.jump(MINUTE)
+    expect([stands(askedAt), stands()]).toEqual([false, true])
+    machine.jump(MINUTE - 1)
+    expect(stands()).toBe(true)
+    machine.jump(1)
+    expect(stands()).toBe(false)
+  })
+
+  it('does not under another plan, without one, or where an authority has revoked its service since', () => {
+    hasPlan = false
+    expect(stands()).toBe(false)
+    hasPlan = true
+    const { tick } = readTick(engine, world.tick())
+    expect(judge.stands({ tick, askedAtLateMs: clock.late() })).toBe(true)
+    world.adopt(world.plan({ version: 2 }))
+    expect(judge.stands({ tick, askedAtLateMs: clock.late() })).toBe(false)
+    expect(stands()).toBe(true)
+    world.revocations.add(world.revocation(world.rotator), T0)
+    expect(stands()).toBe(false)
   })
 })
 
@@ -176,6 +256,18 @@ describe('a tick that is broadcast', () => {
     expect(judge.hint(unsigned(world.tick(changes)))).toBeUndefined()
     expect(judge.hint(world.tick(changes, { by: world.identity('mallory') }))).toBeUndefined()
     expect(judge.hint(new World().tick(changes))).toBeUndefined()
+  })
+
+  it('is nothing where its time is another one: what was held then is not even looked for', () => {
+    const holds = vi.spyOn(world.revocations, 'holds')
+    for (const now of [T0 - CLOCK_WINDOW_MS - 1, T0 + CLOCK_WINDOW_MS + 1])
+      for (const planVersion of [1, 2])
+        expect(
+          judge.hint(world.tick({ now, planVersion, revocationsHash: new Uint8Array(32) })),
+        ).toBeUndefined()
+    expect(holds).not.toHaveBeenCalled()
+    const inTime = world.tick({ now: T0 + CLOCK_WINDOW_MS, revocationsHash: new Uint8Array(32) })
+    expect(judge.hint(inTime)).toBeDefined()
   })
 
   it('is verified four times a second at most', () => {
