@@ -18,7 +18,7 @@ export const MAX_HEADERS = 256
 export const MAX_SUITES = 16
 /** Revocations signed by revokers, and as many signed by authorities, while single ones are let in. */
 export const MAX_REVOCATIONS = 1024
-/** Revocations in force that name one identity, of one kind of signer, while single ones are let in. */
+/** Revocations in force that name one identity, of one signer, while single ones are let in. */
 export const MAX_REVOCATIONS_PER_IDENTITY = 16
 /**
  * Revocations in one list, and in one set: what seven services let in of revokers, each other ones, and what one lets in of
@@ -30,6 +30,9 @@ export const MAX_REVOCATION_BYTES_HELD = 5 * 1024 * 1024
 export const MAX_REVOCATION_LISTS = 14
 /** Working time for single revocations that come to nothing: a twentieth of a core. */
 export const FAILED_REVOCATION_MS_PER_SECOND = 50
+/** Statements of one signer that wait for working time; and those of which is counted how often they were heard. */
+export const MAX_HEARD_WAITING = 32
+export const MAX_HEARD_COUNTED = 8192
 /** For how long no further list of a rotation service is proved, for each millisecond that the last one took. */
 export const LIST_REST_PER_MS = 4
 /** How long it may take until a revocation is written down, in ms. */
@@ -53,6 +56,8 @@ export const MAX_BUCKETS_PER_QUERY = 16
 export const MAX_FIRST_EPOCH = 2 ** 48
 /** Orders for fresh keys that an instance follows in one epoch: a directory holds as many announcements of it, and its first. */
 export const MAX_ORDERS_PER_EPOCH = 3
+/** Those of them that rotation services may give, each of them one: the rest is left for authorities. */
+export const MAX_ORDERS_OF_ROTATORS_PER_EPOCH = 2
 /** So that every list of revocations, and the directory of a large realm, comes within the pages of one fetch. */
 export const MAX_STATEMENTS_PER_PAGE = 256
 export const DEFAULT_MAX_INSTANCES = 16
@@ -99,7 +104,7 @@ export const MIN_RESUBSCRIBE_MS = 1000
 export const MAX_RESUBSCRIBE_MS = 60_000
 /** How long a connection that ends waits for the server before its keys are wiped. */
 export const MAX_CLOSING_MS = 10_000
-/** Between two orders for fresh keys in one epoch that an instance follows. */
+/** Between two orders of an authority for fresh keys in one epoch that an instance follows. */
 export const MIN_ORDER_INTERVAL_MS = 60_000
 
 // An agent that follows rotation services.
@@ -138,9 +143,8 @@ export const MIN_FETCH_AGAIN_MS = 2000
 export const MAX_FETCH_AGAIN_MS = 8000
 /** How long an agent without a plan waits for a newer one than the first that came. */
 export const PLAN_CHOICE_MS = 200
-/** Plans of which an agent without one chooses, and pages that bring them. */
+/** Plans among which an agent chooses that has asked all services for one. */
 export const MAX_PLAN_CHOICES = 8
-export const MAX_PLAN_ANSWERS = 32
 /** Between two times that an agent publishes its plan for those who name an older one. */
 export const PLAN_REPEAT_MS = 10_000
 /** How long before a plan ends agents warn, once a day. */
@@ -189,7 +193,7 @@ export const MAX_PAGE_BYTES_PER_SECOND = 64 * 1024 * 1024
 /** How long an announcement is held before a rotation service lists it, and between two changes of its list. */
 export const LISTED_AFTER_MS = 15_000
 /** How long an instance is listed after its last ping. */
-export const SILENT_INSTANCE_MS = 200_000
+export const SILENT_INSTANCE_MS = 180_000
 /** Announcements that a rotation service keeps over a restart. */
 export const MAX_DIRECTORY_CACHE_BYTES = 64 * 1024 * 1024
 /** How long after its end a revocation leaves the record of a rotation service. */
