@@ -3,7 +3,7 @@ import { DEFAULT_MAX_INSTANCES } from '../base/limits.ts'
 import { fingerprint } from './fingerprint.ts'
 import { decodeNkey } from './nkey.ts'
 import { parseRules, type SubjectRules } from './permissions.ts'
-import { type IdentityClaims, isAgentName, type Role } from './token.ts'
+import { AGENT_NAME_RULE, type IdentityClaims, isAgentName, type Role } from './token.ts'
 
 /** One agent whose key is pinned, and what it may do. A direction that is left out allows nothing. */
 export interface Pin {
@@ -101,8 +101,7 @@ export class Pins {
 type Grant = { readonly key: string; readonly pub: SubjectRules; readonly sub: SubjectRules }
 
 function toGrant(name: string, pin: string | Pin): Grant {
-  if (!isAgentName(name))
-    throw new TypeError('a name in trust.pins must be 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name)) throw new TypeError(`a name in trust.pins must be ${AGENT_NAME_RULE}`)
   if (typeof pin === 'string') {
     decodeNkey('U', pin)
     return { key: pin, pub: EVERYTHING, sub: EVERYTHING }

@@ -9,6 +9,10 @@ import type { Signer } from './signing-key.ts'
 
 const VERSION = 1
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
+/** What {@link isAgentName} asks for, in words. */
+export const AGENT_NAME_RULE = '1 to 64 letters, digits, "_" or "-", and more than "_" alone'
+/** The name under which those ask who have no identity: operators that look at a realm, and tools. No agent has it. */
+export const OBSERVER_NAME = '_'
 const MAX_ROLES = 8
 /** Most identities have none, and share this list. */
 const NONE: readonly string[] = Object.freeze([])
@@ -64,9 +68,9 @@ export interface SelfSignedTokenRequest {
   readonly issuedAtMs: number
 }
 
-/** Whether a name can be an agent's: `[A-Za-z0-9_-]{1,64}`. */
+/** Whether a name can be an agent's: `[A-Za-z0-9_-]{1,64}`, and not the name of those who have no identity. */
 export function isAgentName(name: string): boolean {
-  return NAME.test(name)
+  return NAME.test(name) && name !== OBSERVER_NAME
 }
 
 /**
@@ -81,7 +85,7 @@ export function issueToken(
 ): string {
   const { realm, name, identity, roles = [], permissions, expiresAtMs } = request
   const { maxInstances, since, succeeds = [], plan } = request
-  if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name)) throw new TypeError(`name must be ${AGENT_NAME_RULE}`)
   decodeNkey('U', identity)
   return signJwt(
     engine,
@@ -206,8 +210,7 @@ function parseClaims(claims: JsonObject): IdentityClaims {
   // Self-signed, for trust by pins: then the realm is an identity too, that of its rotation service.
   const kind = claims['iss'] === claims['sub'] ? 'U' : 'A'
   const name = text(claim['name'])
-  if (!isAgentName(name))
-    throw invalidToken('the name in the identity token is not 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name)) throw invalidToken(`the name in the identity token is not ${AGENT_NAME_RULE}`)
   return {
     realm: key(kind, claim['realm']),
     name,

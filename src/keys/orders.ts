@@ -1,5 +1,10 @@
 import { concat, hex } from '../base/bytes.ts'
-import { CLOCK_WINDOW_MS, MAX_ORDERS_PER_EPOCH, MIN_ORDER_INTERVAL_MS } from '../base/limits.ts'
+import {
+  CLOCK_WINDOW_MS,
+  MAX_ORDERS_OF_ROTATORS_PER_EPOCH,
+  MAX_ORDERS_PER_EPOCH,
+  MIN_ORDER_INTERVAL_MS,
+} from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { decodeNkey } from '../identity/nkey.ts'
@@ -10,11 +15,15 @@ import { WireType } from '../wire/preamble.ts'
 import { decodeOrder, decodeStatement, encodeOrder, encodeStatement, type Order } from '../wire/statements.ts'
 import type { RevocationSet } from './revocations.ts'
 
+const AUTHORITY = 'authority'
+
+/** Who has given an order: any authority of the realm, under pins the realm's own key, or a rotation service by its public key. */
+export type OrderSigner = 'authority' | (string & {})
+
 /** By what an order is judged. */
 export interface AroundOrder {
   readonly engine: CryptoEngine
   readonly trust: Trust
-  readonly plan: Pick<Plan, 'rotators'>
   readonly revocations: Pick<RevocationSet, 'revokedByAuthority'>
 }
 
@@ -31,50 +40,68 @@ export function peekOrder(bytes: Uint8Array): Order {
 }
 
 /**
- * Reads an order that an authority of this realm, or a rotation service of the plan that no authority has revoked, has
- * signed. Whether it is to be followed, {@link OrdersFollowed} says: ask it first, since up to ten signatures are tried here.
+ * Who of these has signed an order of this realm: any authority, or a rotation service that no authority has revoked.
  *
- * @returns `undefined` where nobody who may has signed it
+ * @param signers those whose order would be followed ({@link OrdersFollowed.signersOf}): only their signatures are tried
+ * @returns `undefined` where none of them has signed it
  * @throws SubrosaError ERR_MALFORMED
  */
 export function verifyOrder(
-  { engine, trust, plan, revocations }: AroundOrder,
+  { engine, trust, revocations }: AroundOrder,
   bytes: Uint8Array,
-): Order | undefined {
+  signers: readonly OrderSigner[],
+): OrderSigner | undefined {
   const { structure, signature } = decodeStatement(WireType.order, bytes)
-  const order = decodeOrder(structure)
-  if (order.realm !== trust.realm) return undefined
-  const rotators = plan.rotators.filter((key) => !revocations.revokedByAuthority(key))
-  const keys = [...trust.authorityKeys(), ...rotators.map((key) => decodeNkey('U', key))]
+  if (decodeOrder(structure).realm !== trust.realm) return undefined
   const message = concat(labels.order, structure)
-  return keys.some((key) => engine.verify(key, message, signature)) ? order : undefined
+  return signers.find((signer) => {
+    if (signer !== AUTHORITY && revocations.revokedByAuthority(signer)) return false
+    const keys = signer === AUTHORITY ? trust.planKeys() : [decodeNkey('U', signer)]
+    return keys.some((key) => engine.verify(key, message, signature))
+  })
 }
 
-/** Which orders one instance follows: a few in each epoch, and not one upon the other. SPEC, "Fresh keys". */
+interface FollowedOrder {
+  readonly by: OrderSigner
+  readonly at: number
+}
+
+/**
+ * Which orders one instance follows: a few in each epoch. Whoever has the key of a rotation service uses up what that one may give,
+ * and never what an authority may. SPEC, "Fresh keys".
+ */
 export class OrdersFollowed {
-  /** When the orders were given that were followed, by the hash of the epoch. */
-  readonly #byEpoch = new Map<string, readonly number[]>()
+  /** Those that were followed, by the hash of the epoch. */
+  readonly #byEpoch = new Map<string, readonly FollowedOrder[]>()
 
   /**
-   * Whether an order is to be followed, if it proves to be signed.
+   * By whom an order would be followed, if it proves to be signed by them; none where it need not be looked at.
    *
    * @param nowMs the wall clock
    */
-  mayFollow({ epochHash, at }: Order, nowMs: number): boolean {
-    const followed = this.#byEpoch.get(hex(epochHash)) ?? []
-    if (Math.abs(nowMs - at) > CLOCK_WINDOW_MS || followed.length >= MAX_ORDERS_PER_EPOCH) return false
-    return followed.every((before) => at >= before + MIN_ORDER_INTERVAL_MS)
+  signersOf(order: Order, { rotators }: Pick<Plan, 'rotators'>, nowMs: number): readonly OrderSigner[] {
+    if (Math.abs(nowMs - order.at) > CLOCK_WINDOW_MS) return []
+    return [AUTHORITY, ...rotators].filter((signer) => this.#mayFollow(order, signer))
   }
 
   /** This order is followed. */
-  note({ epochHash, at }: Order): void {
+  note({ epochHash, at }: Order, by: OrderSigner): void {
     const key = hex(epochHash)
-    this.#byEpoch.set(key, [...(this.#byEpoch.get(key) ?? []), at])
+    this.#byEpoch.set(key, [...(this.#byEpoch.get(key) ?? []), { by, at }])
   }
 
   /** Forgets the epochs that are not held any more. */
   keepOnly(epochs: readonly { readonly hash: Uint8Array }[]): void {
     const held = new Set(epochs.map(({ hash }) => hex(hash)))
     for (const key of this.#byEpoch.keys()) if (!held.has(key)) this.#byEpoch.delete(key)
+  }
+
+  #mayFollow({ epochHash, at }: Order, by: OrderSigner): boolean {
+    const all = this.#byEpoch.get(hex(epochHash)) ?? []
+    if (all.length >= MAX_ORDERS_PER_EPOCH) return false
+    const before = all.filter((order) => order.by === by)
+    if (by === AUTHORITY) return before.every((order) => at >= order.at + MIN_ORDER_INTERVAL_MS)
+    const ofRotators = all.filter((order) => order.by !== AUTHORITY)
+    return before.length === 0 && ofRotators.length < MAX_ORDERS_OF_ROTATORS_PER_EPOCH
   }
 }

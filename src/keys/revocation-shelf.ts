@@ -33,6 +33,7 @@ interface InForce {
   readonly hash: Uint8Array
 }
 
+const NO_AMOUNT: Amount = { count: 0, bytes: 0 }
 const NOWHERE: Reach = { byAuthority: -1, byAny: -1 }
 
 /**
@@ -56,6 +57,8 @@ export class RevocationShelf {
   readonly #reach = new Map<string, Reach>()
   readonly #authorities = { count: 0, bytes: 0 }
   readonly #revokers = { count: 0, bytes: 0 }
+  /** By the revoker that has signed. */
+  readonly #byRevoker = new Map<string, { count: number; bytes: number }>()
   #sorted: readonly VerifiedRevocation[] | undefined
   #inForce: InForce | undefined
 
@@ -88,6 +91,11 @@ export class RevocationShelf {
   /** What is held of one kind of signer. */
   amount(of: { readonly byAuthority: boolean }): Amount {
     return of.byAuthority ? this.#authorities : this.#revokers
+  }
+
+  /** What is held that this revoker has signed. */
+  amountBy(revoker: string): Amount {
+    return this.#byRevoker.get(revoker) ?? NO_AMOUNT
   }
 
   /** Whether another one of this kind of signer and this length has room. */
@@ -170,10 +178,18 @@ export class RevocationShelf {
     if (named?.size === 0) this.#byIdentity.delete(identity)
   }
 
-  #count({ bytes, byAuthority }: VerifiedRevocation, by: 1 | -1): void {
-    const amount = byAuthority ? this.#authorities : this.#revokers
-    amount.count += by
-    amount.bytes += by * bytes.length
+  #count({ bytes, byAuthority, revoker }: VerifiedRevocation, by: 1 | -1): void {
+    const amounts = [byAuthority ? this.#authorities : this.#revokers]
+    if (revoker !== undefined) {
+      const own = this.#byRevoker.get(revoker) ?? { count: 0, bytes: 0 }
+      this.#byRevoker.set(revoker, own)
+      amounts.push(own)
+    }
+    for (const amount of amounts) {
+      amount.count += by
+      amount.bytes += by * bytes.length
+    }
+    if (revoker !== undefined && this.amountBy(revoker).count === 0) this.#byRevoker.delete(revoker)
   }
 
   #changed(): void {

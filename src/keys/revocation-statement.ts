@@ -70,10 +70,10 @@ export function proveRevocation(
   read: ReadRevocation,
   revoker: (token: string) => IdentityClaims | undefined,
 ): VerifiedRevocation | undefined {
-  if (read.token === undefined) return proveBy(engine, read, trust.authorityKeys())
+  if (read.token === undefined) return proveBy(engine, read, { keys: trust.authorityKeys() })
   try {
     const claims = revoker(read.token)
-    return claims && proveBy(engine, read, [decodeNkey('U', claims.identity)])
+    return claims && proveBy(engine, read, { keys: [decodeNkey('U', claims.identity)], claims })
   } catch {
     return undefined
   }
@@ -91,10 +91,10 @@ export function formerRevoker(trust: Trust, token: string): IdentityClaims | und
 function proveBy(
   engine: CryptoEngine,
   read: ReadRevocation,
-  signers: readonly Uint8Array[],
+  { keys, claims }: { readonly keys: readonly Uint8Array[]; readonly claims?: IdentityClaims },
 ): VerifiedRevocation | undefined {
   const { revocation, hash, structure, signature, bytes, byAuthority } = read
   const message = concat(labels.revocation, structure)
-  if (!signers.some((key) => engine.verify(key, message, signature))) return undefined
-  return { revocation, hash, bytes: copy(bytes), byAuthority }
+  if (!keys.some((key) => engine.verify(key, message, signature))) return undefined
+  return { revocation, hash, bytes: copy(bytes), byAuthority, revoker: claims?.identity }
 }

@@ -28,6 +28,8 @@ export interface VerifiedRevocation {
   readonly bytes: Uint8Array
   /** Whether an authority signed it itself: only then does it reach a rotation service. */
   readonly byAuthority: boolean
+  /** The identity that signed it; none where an authority did. */
+  readonly revoker: string | undefined
 }
 
 /** Signs a revocation. `token` is the revoker's own; without one the signer is an authority. */
@@ -99,7 +101,7 @@ export class RevocationSet {
     this.#latest = latest
     this.#clock = clock
     this.#keep = keep
-    this.#door = new RevocationDoor({ trust, clock })
+    this.#door = new RevocationDoor({ engine, trust, clock })
     this.#own = new RevocationShelf(engine)
     this.#lists = new RevocationLists(engine)
   }
@@ -109,21 +111,32 @@ export class RevocationSet {
    * the door.
    *
    * @returns the revocation where it is new and acts, `undefined` where it is known, over, or not to be believed: badly signed,
-   *   by a revoker without the role or itself revoked, dated more than 120 s ahead, for more than 400 days, or one too many.
+   *   by a revoker without the role or itself revoked, dated more than 120 s ahead, for more than 400 days, or one too many. Where there is
+   *   no budget for it, it waits; then one that has waited may be returned in its place, now or with a later one.
    */
   add(bytes: Uint8Array, nowMs: number): VerifiedRevocation | undefined {
     const read = readRevocation(this.#engine, this.#trust.realm, bytes)
-    if (read === undefined || this.#isKnown(read)) return undefined
-    const notBeforeMs = Math.max(nowMs, this.#latest())
-    if (read.revocation.until <= notBeforeMs || !isNamedAt(read.revocation, nowMs)) return undefined
-    if (!this.#door.hasRoom(read, this.#own, nowMs)) return undefined
+    if (read === undefined || !this.#isWanted(read, nowMs)) return undefined
+    const added = this.#door.admit(read, (one) => this.#letIn(one, nowMs))
+    return added.find(({ hash }) => samePublic(hash, read.hash)) ?? added[0]
+  }
+
+  /** Whether one that comes on its own has to be proved: it is news, of now, and has room. */
+  #isWanted(one: ReadRevocation, nowMs: number): boolean {
+    const { revocation } = one
+    if (this.#isKnown(one)) return false
+    if (revocation.until <= Math.max(nowMs, this.#latest()) || !isNamedAt(revocation, nowMs)) return false
+    return this.#door.hasRoom(one, this.#own, nowMs)
+  }
+
+  /** Proves one that comes on its own, and takes it in. It may have waited. */
+  #letIn(one: ReadRevocation, nowMs: number): VerifiedRevocation | undefined {
+    if (!this.#isWanted(one, nowMs)) return undefined
     const around = { engine: this.#engine, trust: this.#trust }
-    const verified = this.#door.admit(read, () =>
-      proveRevocation(around, read, (token) => {
-        const claims = this.#trust.verify(token, nowMs, notBeforeMs)
-        return claims.roles.includes('revoker') && !this.isRevoked(claims) ? claims : undefined
-      }),
-    )
+    const verified = proveRevocation(around, one, (token) => {
+      const claims = this.#trust.verify(token, nowMs, Math.max(nowMs, this.#latest()))
+      return claims.roles.includes('revoker') && !this.isRevoked(claims) ? claims : undefined
+    })
     return verified === undefined ? undefined : this.#takeIn([verified])[0]
   }
 

@@ -49,9 +49,6 @@ const INSTANCE = /^[0-9a-f]{16}$/
  */
 export const ANY_SERVICE = 'any'
 
-/** The name under which those ask who have no identity: operators that look at a realm, and tools. */
-export const OBSERVER_NAME = '_'
-
 /** Who asks on a subject of {@link ProtocolSubjects.ping} or {@link ProtocolSubjects.query}: the broker lets nobody else publish there. */
 export interface Asker {
   readonly name: string

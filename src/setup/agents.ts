@@ -8,7 +8,7 @@ import { fingerprint } from '../identity/fingerprint.ts'
 import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../identity/identity.ts'
 import { readSecretFile } from '../identity/keyfiles/key-file.ts'
 import type { Permissions } from '../identity/permissions.ts'
-import { isAgentName, issueToken, type Role, readClaims } from '../identity/token.ts'
+import { AGENT_NAME_RULE, isAgentName, issueToken, type Role, readClaims } from '../identity/token.ts'
 import { clientPermissions, type McpPermissions, serverPermissions } from '../mcp/session/subjects.ts'
 import { type AgentRecord, findAgent, listAgents } from './agent-records.ts'
 import { issueCreds } from './broker-login.ts'
@@ -297,7 +297,7 @@ function checkRequest(request: AgentRequest): void {
     maxInstances = 1,
     expiresInMs = 1000,
   } = request
-  if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name)) throw new TypeError(`name must be ${AGENT_NAME_RULE}`)
   for (const pattern of [...pub, ...sub, ...denyPub, ...denySub]) {
     if (!isPattern(pattern)) throw new TypeError(`"${pattern}" is no pattern of subjects`)
   }

@@ -3,7 +3,8 @@ import { covers } from '../base/subject.ts'
 import { engineFor } from '../crypto/engine.ts'
 import type { Permissions } from '../identity/permissions.ts'
 import type { Role } from '../identity/token.ts'
-import { OBSERVER_NAME, protocolSubjects } from '../keys/subjects.ts'
+import { OBSERVER_NAME } from '../identity/token.ts'
+import { protocolSubjects } from '../keys/subjects.ts'
 
 const INBOXES = '_INBOX.>'
 /** Where an agent asks which streams capture a subject. It can do without: it then seals every message by itself. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { engineFor } from '../crypto/engine.ts'
-import { isAgentName } from '../identity/token.ts'
+import { AGENT_NAME_RULE, isAgentName } from '../identity/token.ts'
 import { issueCreds } from './broker-login.ts'
 import { FULL_ACCESS } from './broker-permissions.ts'
 import { replaceFile } from './files.ts'
@@ -30,7 +30,7 @@ export async function addBrokerUser(
   name: string,
   options: BrokerUserOptions = {},
 ): Promise<string> {
-  if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name)) throw new TypeError(`name must be ${AGENT_NAME_RULE}`)
   const path = join(realmLayout(realm.dir).brokerUsers, `${name}.creds`)
   await replaceFile(path, await issueBrokerUser(realm, name, options), { secret: true })
   return path

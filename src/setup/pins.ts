@@ -4,7 +4,7 @@ import { type PinFile, readPinFile } from '../identity/keyfiles/pin-file.ts'
 import { decodeNkey } from '../identity/nkey.ts'
 import type { SubjectRules } from '../identity/permissions.ts'
 import type { Pin } from '../identity/pins.ts'
-import { isAgentName } from '../identity/token.ts'
+import { AGENT_NAME_RULE, isAgentName } from '../identity/token.ts'
 import { readFileIfAny, replaceFile } from './files.ts'
 
 const EVERYTHING: SubjectRules = { allow: ['>'], deny: [] }
@@ -53,7 +53,7 @@ export async function readPins(path: string): Promise<PinFile> {
  */
 export async function pinKey(request: PinRequest): Promise<void> {
   const { path, name, key, rotator = false, replace = false } = request
-  if (!isAgentName(name)) throw new TypeError('name must be 1 to 64 letters, digits, "_" or "-"')
+  if (!isAgentName(name)) throw new TypeError(`name must be ${AGENT_NAME_RULE}`)
   decodeNkey('U', key)
   const file = await readPins(path)
   const former = new Map(Object.entries(file.pins)).get(name)

@@ -99,6 +99,7 @@ describe('a usage error', () => {
     [['init', '--port', 'x'], 'subrosa init --help'],
     [['agent', 'add'], 'subrosa agent add --help'],
     [['agent', 'add', 'a.b'], 'subrosa agent add --help'],
+    [['agent', 'add', '_'], 'subrosa agent add --help'],
     [['agent', 'add', 'x', '--pub', 'a b'], 'subrosa agent add --help'],
     [['agent', 'add', 'x', '--role', 'king'], 'subrosa agent add --help'],
     [['agent', 'add', 'x', '--expires', '90'], 'subrosa agent add --help'],

@@ -123,6 +123,19 @@ describe('subrosa plan renew', () => {
     expect((await newestPlan(running.realm)).kept.list).toHaveLength(1)
   })
 
+  test('says which rotation services end before the plan, and how to renew them', async () => {
+    await startRealm({ lastsMs: 30 * 86_400_000 }, 'rotator')
+    const command = `subrosa agent add rotator --renew --expires 90d --realm ${dir}`
+    const { code, stderr } = await plan('renew', '--plan-for', '90d')
+    expect(code).toBe(0)
+    const lines = stderr.split('\n').filter((line) => line.includes('before plan 2 does'))
+    expect(lines).toHaveLength(1)
+    expect(lines[0]).toMatch(/^subrosa: warning: rotator ends at \S+Z, before plan 2 does: /)
+    expect(lines[0]?.endsWith(`: ${command}`)).toBe(true)
+    expect((await run(...command.split(' ').slice(1))).code).toBe(0)
+    expect((await plan('renew', '--plan-for', '90d')).stderr).not.toContain('before plan 3 does')
+  })
+
   test('makes nothing while the plan in force is not confirmed, unless its services are lost', async () => {
     await startRealm({ count: 3, threshold: 2 }, 'rotator-1')
     const refused = await plan('renew', ...soon)

@@ -53,11 +53,22 @@ function checksOf(statements: readonly Uint8Array[]): number {
 }
 
 /** One as it is after it was verified. */
-function held(n: number, byAuthority: boolean, { identity = 'alice', length = 10, until = T0 + DAY } = {}) {
+function held(
+  n: number,
+  byAuthority: boolean,
+  { identity = 'alice', length = 10, until = T0 + DAY, revoker = `revoker ${n}` } = {},
+) {
   const hash = new Uint8Array(32)
   new DataView(hash.buffer).setUint32(0, n)
   const revocation = { realm: 'R', identity, since: T0, until, reason: '', past: 0 as const }
-  return { revocation, hash, byAuthority, bytes: new Uint8Array(length) } satisfies VerifiedRevocation
+  const signer = byAuthority ? undefined : revoker
+  return {
+    revocation,
+    hash,
+    byAuthority,
+    bytes: new Uint8Array(length),
+    revoker: signer,
+  } satisfies VerifiedRevocation
 }
 
 describe('the quotas of the door', () => {
@@ -74,7 +85,7 @@ describe('the quotas of the door', () => {
       realm,
       byAuthority ? world.revocation(alice) : signedBy(revoker, alice),
     )
-    return one !== undefined && new RevocationDoor({ trust, clock }).hasRoom(one, shelf, T0)
+    return one !== undefined && new RevocationDoor({ engine, trust, clock }).hasRoom(one, shelf, T0)
   }
 
   it.each(kinds)('are for each kind of signer, by number: %s', (_what, byAuthority) => {
@@ -101,6 +112,32 @@ describe('the quotas of the door', () => {
     }
     expect(set.add(signedBy(revoker, alice), T0)).toBeUndefined()
     expect(set.add(world.revocation(alice), T0)).toBeDefined()
+  })
+
+  it('have each revoker leave as much as it takes, by number and by length', () => {
+    const wild = { revoker: revoker.publicKey }
+    const half = MAX_REVOCATIONS / 2
+    const shelf = new RevocationShelf(engine)
+    for (let i = 1; i < half; i++) shelf.put(held(i, false, { identity: `${i}`, ...wild }))
+    expect(hasRoom(shelf, false)).toBe(true)
+    shelf.put(held(half, false, { identity: 'one more', ...wild }))
+    expect(hasRoom(shelf, false)).toBe(false)
+    const long = new RevocationShelf(engine)
+    long.put(held(1, false, { length: MAX_REVOCATION_BYTES / 2 - 100, ...wild }))
+    expect(hasRoom(long, false)).toBe(false)
+    const others = new RevocationShelf(engine)
+    others.put(held(1, false, { length: MAX_REVOCATION_BYTES / 2 - 100 }))
+    expect(hasRoom(others, false)).toBe(true)
+  })
+
+  it('let no revoker keep another one’s word on an identity out', () => {
+    for (let i = 0; i < 2 * MAX_REVOCATIONS_PER_IDENTITY; i++)
+      set.add(signedBy(revoker, alice, { since: i }), T0)
+    expect(set.all()).toHaveLength(MAX_REVOCATIONS_PER_IDENTITY)
+    expect(set.isRevoked(alice.claims)).toBe(false)
+    const second = world.identity('second', { roles: ['revoker'] })
+    expect(set.add(signedBy(second, alice), T0)).toBeDefined()
+    expect(set.isRevoked(alice.claims)).toBe(true)
   })
 
   it.each(kinds)('are for those in force that name one identity too: %s', (_what, byAuthority) => {
@@ -151,8 +188,10 @@ describe('what is known to be of no use', () => {
 describe('junk at the door', () => {
   const PIECE_MS = 2
   let other: Identity
+  let unknown: Identity
 
   beforeEach(() => {
+    unknown = world.identity('unknown', { roles: ['revoker'] })
     other = world.identity('other', { roles: ['revoker'] })
     for (const { token } of [revoker, other]) world.trust.verify(token, T0)
     clock.workMs = PIECE_MS
@@ -171,7 +210,42 @@ describe('junk at the door', () => {
     expect(set.add(world.revocation(alice), T0)).toBeUndefined()
     clock.advance(1000)
     expect(set.add(world.revocation(alice), T0)).toBeDefined()
+    clock.advance(2000)
     expect(flood(byAuthority)).toBe(most)
+  })
+
+  it.each([
+    ['the authority', (reason: string) => world.revocation(alice, { reason })],
+    ['a revoker that is known', (reason: string) => signedBy(revoker, alice, { reason })],
+    [
+      'a revoker that is not known yet',
+      (reason: string) => world.revocation(alice, { reason }, { signer: unknown, token: unknown.token }),
+    ],
+  ])('beside a true word that is repeated keeps it out for no ten seconds: of %s', (_who, make) => {
+    let repeats = 0
+    // Each of the junk is sent twice.
+    for (let second = 0; second < 10 && !set.isRevoked(alice.claims); second++) {
+      for (let i = 0; i < 300; i++) set.add(junkOf(make(`junk ${second} ${i >> 1}`)), T0)
+      repeats++
+      set.add(make('true'), T0)
+      for (let i = 0; i < 100; i++) set.add(junkOf(make(`more ${second} ${i}`)), T0)
+      clock.advance(1000)
+    }
+    expect(set.isRevoked(alice.claims)).toBe(true)
+    expect(repeats).toBeLessThanOrEqual(4)
+  })
+
+  it('in the names of members that may not revoke takes no part of the budget', () => {
+    const members = Array.from({ length: 100 }, (_, i) => world.identity(`member-${i}`))
+    for (const { token } of members) world.trust.verify(token, T0)
+    clock.workMs = FAILED_REVOCATION_MS_PER_SECOND / 10
+    const bySecond = (): number => {
+      for (const member of members) set.add(signedBy(member, alice), T0)
+      return flood((reason) => world.revocation(alice, { reason }))
+    }
+    bySecond()
+    clock.advance(1000)
+    expect(bySecond()).toBe(10)
   })
 
   it('is one budget for all of it, in whoever’s name it comes', () => {

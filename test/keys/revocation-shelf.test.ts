@@ -21,7 +21,13 @@ function one(
   new DataView(hash.buffer).setUint32(0, ++made * 2_654_435_761)
   new DataView(hash.buffer).setUint32(4, made)
   const revocation = { realm: 'R', identity, since, until, reason: '', past: 0 as const }
-  return { revocation, hash, byAuthority, bytes: new Uint8Array(length) }
+  return {
+    revocation,
+    hash,
+    byAuthority,
+    bytes: new Uint8Array(length),
+    revoker: byAuthority ? undefined : 'guard',
+  }
 }
 
 /** Fills a shelf with as many as it takes. @returns how many */
@@ -55,7 +61,7 @@ describe('a shelf of revocations', () => {
   it('has the same words once, and an authority’s signature in place of a revoker’s, not the other way round', () => {
     const shelf = new RevocationShelf(engine)
     const byRevoker = one(false, { length: 20 })
-    const byAuthority = { ...byRevoker, byAuthority: true, bytes: new Uint8Array(10) }
+    const byAuthority = { ...byRevoker, byAuthority: true, bytes: new Uint8Array(10), revoker: undefined }
     expect([shelf.put(byRevoker), shelf.put({ ...byRevoker })]).toEqual([true, false])
     expect([shelf.put(byAuthority), shelf.put(byRevoker), shelf.put({ ...byAuthority })]).toEqual([
       true,
@@ -64,6 +70,7 @@ describe('a shelf of revocations', () => {
     ])
     expect([...shelf.all()]).toEqual([byAuthority])
     expect([shelf.amount({ byAuthority: false }).bytes, shelf.amount(byAuthority).bytes]).toEqual([0, 10])
+    expect(shelf.amountBy('guard')).toEqual({ count: 0, bytes: 0 })
     expect(shelf.reach('alice')).toEqual({ byAuthority: NOW, byAny: NOW })
   })
 

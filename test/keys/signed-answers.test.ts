@@ -48,11 +48,11 @@ it.each(engines)(
     const [byAuthority, byService] = ofType(10).map(({ wire }) => fromHex(wire))
     const [first, lost] = [plan(1), plan(3)]
     if (!byAuthority || !byService || !first || !lost) throw new Error('no orders')
-    expect(verifyOrder({ ...around, plan: first }, byAuthority)?.number).toBe(2)
-    expect(verifyOrder({ ...around, plan: first }, byService)?.number).toBe(2)
+    expect(verifyOrder(around, byAuthority, ['authority', ...first.rotators])).toBe('authority')
+    expect(first.rotators).toContain(verifyOrder(around, byService, ['authority', ...first.rotators]))
     // The service of the first plan is not in the third.
-    expect(verifyOrder({ ...around, plan: lost }, byAuthority)?.number).toBe(2)
-    expect(verifyOrder({ ...around, plan: lost }, byService)).toBeUndefined()
+    expect(verifyOrder(around, byAuthority, ['authority', ...lost.rotators])).toBe('authority')
+    expect(verifyOrder(around, byService, ['authority', ...lost.rotators])).toBeUndefined()
   },
 )
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { fromHex, hex, utf8 } from '../../src/base/bytes.ts'
 import { generateSigningKey } from '../../src/identity/signing-key.ts'
-import { askerOf, isAnnouncedOn, OBSERVER_NAME, protocolSubjects, rid } from '../../src/keys/subjects.ts'
+import { OBSERVER_NAME } from '../../src/identity/token.ts'
+import { askerOf, isAnnouncedOn, protocolSubjects, rid } from '../../src/keys/subjects.ts'
 import { engines } from '../crypto/vectors.ts'
 import { engine, newAuthority } from '../support/identities.ts'
 

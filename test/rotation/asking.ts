@@ -1,6 +1,7 @@
 import type { NatsConnection } from '@nats-io/transport-node'
 import { hex } from '../../src/base/bytes.ts'
-import { OBSERVER_NAME, type ProtocolSubjects, protocolSubjects, rid } from '../../src/keys/subjects.ts'
+import { OBSERVER_NAME } from '../../src/identity/token.ts'
+import { type ProtocolSubjects, protocolSubjects, rid } from '../../src/keys/subjects.ts'
 import { type ParsedTick, readTick } from '../../src/keys/ticks.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { decodePage, encodeQuery, type Page, QueryKind } from '../../src/wire/queries.ts'

@@ -102,6 +102,7 @@ describe('addAgent', () => {
     [{ name: 'a.b' }, TypeError],
     [{ name: '' }, TypeError],
     [{ name: '../x' }, TypeError],
+    [{ name: '_' }, TypeError],
     [{ name: 'x', pub: ['a b'] }, TypeError],
     [{ name: 'x', denySub: ['a..b'] }, TypeError],
     [{ name: 'x', maxInstances: 0 }, RangeError],

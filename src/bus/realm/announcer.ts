@@ -26,8 +26,8 @@ export class Announcer {
   readonly #options: AnnouncerOptions
   /** When each announcement in use was published, by the monotonic clock. */
   readonly #publishedAt = new WeakMap<ParsedAnnouncement, number>()
-  /** Epochs for which keys were announced. */
-  readonly #announced = new WeakSet<Epoch>()
+  /** The highest sequence number that was announced for an epoch. */
+  readonly #seqs = new WeakMap<Epoch, number>()
   #isRetired = false
   #isClosed = false
 
@@ -48,22 +48,24 @@ export class Announcer {
     // A clock that was set back must not give an epoch that is over new keys, nor keys a longer life.
     if (this.#isRetired || at.notBeforeMs >= epoch.notAfter || keyring.has(epoch.hash)) return
     // Those that were announced before were wiped since a clock was wrong: these must not look like a clone's.
-    const again = this.#announced.has(epoch) ? keyring.renew(epoch, { at, seq: clock.now() }) : undefined
-    this.#announced.add(epoch)
-    this.#publishNew(again ?? keyring.announce(epoch, at))
+    const again = this.#seqs.has(epoch)
+      ? keyring.renew(epoch, { at, seq: this.#seqAfter(epoch, clock.now()) })
+      : undefined
+    this.#publishNew(epoch, again ?? keyring.announce(epoch, at))
   }
 
   /**
    * Makes and announces fresh keys for an epoch that has some.
    *
-   * @param seq above that of the announcement in use; otherwise nothing happens
+   * @param orderedAt the sequence number of their announcement, where it is above that of the one in use; else that is counted on:
+   *   an order of a time that lies ahead must not have the keys of the next one count for nothing
    */
-  renew(epoch: Epoch, seq: number): void {
+  renew(epoch: Epoch, orderedAt: number): void {
     const at = this.#makingTime()
     const { keyring } = this.#options
     if (this.#isRetired || at.notBeforeMs >= epoch.notAfter || !keyring.has(epoch.hash)) return
-    const announcement = keyring.renew(epoch, { at, seq })
-    if (announcement !== undefined) this.#publishNew(announcement)
+    const announcement = keyring.renew(epoch, { at, seq: this.#seqAfter(epoch, orderedAt) })
+    if (announcement !== undefined) this.#publishNew(epoch, announcement)
   }
 
   /** The hashes of own announcements that are old enough to be in the directory of every rotation service. */
@@ -127,8 +129,14 @@ export class Announcer {
     return { notBeforeMs: clock.notBefore(), lateMs: clock.late() }
   }
 
-  #publishNew(parsed: ParsedAnnouncement): void {
+  /** The sequence number of the next announcement for an epoch: above that of the one before, which would count in its place. */
+  #seqAfter(epoch: Epoch, leastSeq: number): number {
+    return Math.max(leastSeq, (this.#seqs.get(epoch) ?? 0) + 1)
+  }
+
+  #publishNew(epoch: Epoch, parsed: ParsedAnnouncement): void {
     const { clock, feed, directory, onAnnounced } = this.#options
+    this.#seqs.set(epoch, parsed.announcement.seq)
     directory.add(parsed.bytes, clock.now())
     this.#publish(parsed.bytes)
     this.#publishedAt.set(parsed, clock.monotonic())

@@ -17,7 +17,7 @@ export interface FreshKeysOptions extends Pick<Context, 'engine' | 'trust' | 'cl
   readonly plan: () => HeldPlan | undefined
   /** Whether this instance has keys of an epoch. */
   readonly hasKeys: (epoch: Epoch) => boolean
-  /** Makes new keys for an epoch and announces them, with the time of the order as their sequence number. */
+  /** Makes new keys for an epoch and announces them, with the time of the order, or a later one, as their sequence number. */
   readonly renew: (epoch: Epoch, at: number) => void
 }
 
@@ -53,10 +53,11 @@ export class FreshKeys {
     const plan = heldPlan()
     if (plan === undefined || epoch === undefined || epoch.number !== order.number || !hasKeys(epoch)) return
     this.#followed.keepOnly(epochs.all())
-    if (!this.#followed.mayFollow(order, clock.now())) return
-    const verified = this.#budget.run(() => verifyOrder({ engine, trust, plan, revocations }, bytes))
-    if (verified === undefined) return
-    this.#followed.note(order)
+    const signers = this.#followed.signersOf(order, plan, clock.now())
+    if (signers.length === 0) return
+    const by = this.#budget.run(() => verifyOrder({ engine, trust, revocations }, bytes, signers))
+    if (by === undefined) return
+    this.#followed.note(order, by)
     timers.after(randomDelay(engine, MAX_JITTER_MS), () => renew(epoch, order.at))
   }
 }

@@ -57,11 +57,14 @@ export class Judge {
     })
   }
 
+  /** By an authority, or by a rotation service of the plan that is known. */
   order(bytes: Uint8Array, { at }: Order): Verdict {
-    return judge(at, () => {
-      const plan = this.#plan ?? { rotators: [] }
-      if (verifyOrder({ ...this.#around(), plan }, bytes) === undefined) throw unproved('order')
+    const signers = ['authority', ...(this.#plan?.rotators ?? [])]
+    const verdict = judge(at, () => {
+      if (verifyOrder(this.#around(), bytes, signers) === undefined) throw unproved('order')
     })
+    if (verdict.fault === undefined || this.#plan !== undefined) return verdict
+    return unknown('no authority has signed it, and no plan is known here that says who else may')
   }
 
   revocation(bytes: Uint8Array, { since }: Revocation): Verdict {
@@ -89,9 +92,12 @@ export class Judge {
     const plan = this.#plan
     if (plan?.version === version) return judge(time, () => verify(plan))
     const known = plan === undefined ? 'no plan is known here' : `plan ${plan.version} is known here`
-    const unknown = `plan ${version} says who may sign it, and ${known}: name the folder of the realm with --realm`
-    return { asOf: undefined, fault: undefined, unknown }
+    return unknown(`plan ${version} says who may sign it, and ${known}`)
   }
+}
+
+function unknown(why: string): Verdict {
+  return { asOf: undefined, fault: undefined, unknown: `${why}: name the folder of the realm with --realm` }
 }
 
 function otherEpoch({ version }: HeldPlan, number: number): SubrosaError {

@@ -10,7 +10,7 @@ import { type Names, planRemarks } from '../terminal/plan-view.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 import { whenShown } from '../terminal/times.ts'
 import { asOperator } from './operator.ts'
-import { sayNewRotators } from './plan-rotators.ts'
+import { rotatorsReminder, sayNewRotators } from './plan-rotators.ts'
 import { namesShown, servicesShown, wordText } from './plan-word.ts'
 import { type Gathered, gather, isConfirmed, isGathered, type PlanWord, publishPlan } from './publish-plan.ts'
 
@@ -92,6 +92,8 @@ export async function changePlan(
   note(terminal, `made plan ${record.plan.version}, until ${whenShown(record.plan.until)}`)
   sayNewRotators(terminal, realm, { names: added, planPath: record.path })
   for (const caveat of caveatsOf(making, record.plan)) note(terminal, caveat)
+  const reminder = await rotatorsReminder(realm, record.plan, Date.now())
+  if (reminder !== undefined) note(terminal, reminder)
   const newcomers = record.plan.rotators.filter((rotator) => !former.plan.rotators.includes(rotator))
   // Agents would take it up, and find too few who answer.
   const isEarly = record.plan.rotators.length - newcomers.length < record.plan.threshold

@@ -60,7 +60,9 @@ export async function orderFreshKeys(operator: Operator, options: FreshKeysOptio
   const subscription = subscribeSafely(nc, subjects.announcements, {
     take: ({ data }) => {
       const announced = judge.read(data, clock.now())
-      if (announced?.seq === at && live.has(announced.key)) renewed.add(announced.key)
+      if (announced === undefined || announced.seq < at) return
+      // An order of a time that lies ahead may have been followed before: those keys are not fresh.
+      if (live.get(announced.key)?.has(announced.hash) === false) renewed.add(announced.key)
     },
     onError: () => {},
     reject: () => {},
@@ -89,7 +91,7 @@ async function liveInstances(
   { visit, clock }: Operator,
   plan: HeldPlan,
   judge: AnnouncementJudge,
-): Promise<ReadonlySet<string>> {
+): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
   for (;;) {
     const answers = await visit.ask()
     const word = wordOn(plan, answers)
@@ -113,6 +115,15 @@ async function liveInstances(
   }
 }
 
+/** Keys that an instance has announced. */
+interface AnnouncedKeys {
+  /** Whose they are. */
+  readonly key: string
+  readonly seq: number
+  /** Of the announcement, in hexadecimal. */
+  readonly hash: string
+}
+
 /** Reads announcements of one epoch, and proves who made them. */
 class AnnouncementJudge {
   readonly #engine: CryptoEngine
@@ -126,16 +137,23 @@ class AnnouncementJudge {
   }
 
   /** Whose keys an announcement brings; `undefined` where it is of another epoch, a retirement, or not proved. */
-  read(bytes: Uint8Array, nowMs: number): { readonly key: string; readonly seq: number } | undefined {
+  read(bytes: Uint8Array, nowMs: number): AnnouncedKeys | undefined {
     const parsed = parseAnnouncement(this.#engine, bytes)
     const { announcement } = parsed
     if (hex(announcement.epochHash) !== this.#epochHash || announcement.keys.length === 0) return undefined
-    return this.#isProved(parsed, nowMs) ? { key: keyOf(parsed), seq: announcement.seq } : undefined
+    if (!this.#isProved(parsed, nowMs)) return undefined
+    return { key: keyOf(parsed), seq: announcement.seq, hash: hex(parsed.hash) }
   }
 
-  /** The instances that have keys for the epoch. */
-  live(all: readonly Uint8Array[], nowMs: number): ReadonlySet<string> {
-    return new Set(all.flatMap((bytes) => this.read(bytes, nowMs)?.key ?? []))
+  /** The instances that have keys for the epoch, each with the hashes of what it has announced. */
+  live(all: readonly Uint8Array[], nowMs: number): ReadonlyMap<string, ReadonlySet<string>> {
+    const live = new Map<string, Set<string>>()
+    for (const bytes of all) {
+      const announced = this.read(bytes, nowMs)
+      if (announced === undefined) continue
+      live.set(announced.key, (live.get(announced.key) ?? new Set()).add(announced.hash))
+    }
+    return live
   }
 
   #isProved(parsed: ParsedAnnouncement, nowMs: number): boolean {

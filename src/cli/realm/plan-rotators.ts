@@ -1,10 +1,15 @@
 import { SubrosaError } from '../../base/errors.ts'
-import { findAgent } from '../../setup/agent-records.ts'
+import type { HeldPlan } from '../../keys/plan.ts'
+import { findAgent, listAgents } from '../../setup/agent-records.ts'
+import { MAX_LIFETIME_MS } from '../../setup/agents.ts'
 import { listFolder } from '../../setup/files.ts'
 import { agentPaths, realmLayout } from '../../setup/layout.ts'
 import type { Realm } from '../../setup/realm.ts'
 import { addRotator, ROTATOR_NAME } from '../../setup/rotators.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
+import { whenShown } from '../terminal/times.ts'
+
+const DAY_MS = 86_400_000
 
 /** The rotation services of a plan that is made. */
 export interface NamedRotators {
@@ -70,4 +75,29 @@ export function sayNewRotators(
     for (const path of [planPath, description, caCertificate]) note(terminal, `  ${path}`)
     note(terminal, `there: subrosa rotator begin --as ${name}; subrosa rotator --as ${name}`)
   }
+}
+
+/**
+ * Which rotation services of a plan end before it does, with their tokens and logins, and how to renew them; `undefined` where none
+ * does, or where a new one would hardly last longer.
+ */
+export async function rotatorsReminder(
+  realm: Realm,
+  { version, rotators, until }: HeldPlan,
+  nowMs: number,
+): Promise<string | undefined> {
+  const lastsMs = Math.min(until - nowMs, MAX_LIFETIME_MS)
+  const ending = (await listAgents(realm)).filter(
+    ({ claims, revocation }) =>
+      revocation === undefined &&
+      rotators.includes(claims.identity) &&
+      claims.expiresAt * 1000 + DAY_MS < nowMs + lastsMs,
+  )
+  if (ending.length === 0) return undefined
+  const days = Math.min(Math.ceil(lastsMs / DAY_MS), Math.floor(MAX_LIFETIME_MS / DAY_MS))
+  const ends = ending.map(({ claims }) => `${claims.name} ends at ${whenShown(claims.expiresAt * 1000)}`)
+  const commands = ending.map(
+    ({ claims }) => `subrosa agent add ${claims.name} --renew --expires ${days}d --realm ${realm.dir}`,
+  )
+  return `warning: ${ends.join(', ')}, before plan ${version} does: ${commands.join('; ')}`
 }

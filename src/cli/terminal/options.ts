@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { isPattern } from '../../base/subject.ts'
 import { isSource } from '../../identity/keyfiles/secret-source.ts'
-import { isAgentName } from '../../identity/token.ts'
+import { AGENT_NAME_RULE, isAgentName } from '../../identity/token.ts'
 import type { Terminal } from './terminal.ts'
 
 const DEFAULT_REALM = './subrosa-realm'
@@ -81,7 +81,7 @@ function parsePassphraseSource(text: string): string {
 
 /** An agent's name. @throws InvalidArgumentError */
 export function parseName(text: string): string {
-  if (!isAgentName(text)) throw new InvalidArgumentError('Use 1 to 64 letters, digits, "_" or "-".')
+  if (!isAgentName(text)) throw new InvalidArgumentError(`Use ${AGENT_NAME_RULE}.`)
   return text
 }
 

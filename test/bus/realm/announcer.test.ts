@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Signer } from '../../../src/identity/signing-key.ts'
 import { signOrder } from '../../../src/keys/orders.ts'
 import { HandRealm } from '../../support/hand-agents.ts'
 import { HandRotator } from '../../support/hand-rotator.ts'
@@ -57,12 +58,12 @@ describe('the announcements of an instance', () => {
 })
 
 describe('an order for fresh keys', () => {
-  const order = (): Uint8Array =>
-    signOrder(all.realm.authority, {
+  const order = (by: Signer = all.realm.authority, at = all.clock.now()): Uint8Array =>
+    signOrder(by, {
       realm: all.realm.authority.publicKey,
       number: all.epoch.number,
       epochHash: all.epoch.hash,
-      at: all.clock.now(),
+      at,
     })
 
   it('makes an instance announce itself again, with the time of the order, within half a minute', async () => {
@@ -82,6 +83,19 @@ describe('an order for fresh keys', () => {
     await all.expectDelivered(all.seal(mary))
     await all.expectDelivered(all.seal(mary, { to: [all.keyOfBob(all.epoch)] }))
     expect(events.filter(({ type }) => type === 'clone')).toEqual([])
+  })
+
+  it('has keys made that count, also after one of a time that lies ahead', async () => {
+    const ahead = all.clock.now() + 2 * MINUTE
+    all.hand.publish('rotate', order(all.realm.rotator, ahead))
+    await all.bob.flush()
+    await pass(all.clock, 31 * SECOND)
+    all.hand.publish('rotate', order())
+    await all.bob.flush()
+    await pass(all.clock, 31 * SECOND)
+    await until('both were announced', () => announced.length === 2)
+    const seqs = announced.map(({ data }) => reparse(data).announcement.seq)
+    expect(seqs).toEqual([ahead, ahead + 1])
   })
 
   it('of nobody who may is not followed', async () => {

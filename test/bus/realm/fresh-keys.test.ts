@@ -44,6 +44,18 @@ function order(by: Signer = world.authority, at = clock.now(), number = 1): Uint
 const pass = (): void => machine.advance(30_000)
 
 describe('an order for fresh keys', () => {
+  it('of the authority is followed beside those of a thief of a rotation service’s key', () => {
+    for (let i = 0; i < 5; i++) {
+      for (const thief of world.rotators) keys.take(order(thief, clock.now() + 2 * MINUTE))
+      machine.advance(MINUTE)
+    }
+    const given = clock.now()
+    keys.take(order())
+    pass()
+    expect(renewed).toHaveLength(3)
+    expect(renewed.at(-1)?.at).toBe(given)
+  })
+
   it('of an authority, or of a rotation service of the plan, is followed within half a minute', () => {
     const delays: number[] = []
     for (const by of [world.authority, ...world.rotators]) {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import type { HouseClock } from '../../../src/base/house-clock.ts'
+import { CLOCK_WINDOW_MS } from '../../../src/base/limits.ts'
 import type { SentPing } from '../../../src/bus/realm/pings.ts'
 import { TickJudge } from '../../../src/bus/realm/tick-judge.ts'
 import { readTick } from '../../../src/keys/ticks.ts'

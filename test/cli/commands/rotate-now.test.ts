@@ -91,11 +91,14 @@ describe('orderFreshKeys', () => {
   test('counts no other keys, and nobody twice', async () => {
     const { announced, follow } = await announce()
     const stranger = visited.realm.identity('mallory')
+    const ahead = announced(1, { seq: clock.now() + 100_000 })
+    for (const hand of visited.hands) hand.announcements.push(ahead)
     follow(({ at }) => [
       announced(0, { seq: at }),
       announced(0, { seq: at }),
-      // Those of another order, of another epoch, of a newcomer, of somebody else, and none at all.
+      // Those of another order, of one of a time that lies ahead, of another epoch, of a newcomer, of somebody else, and none at all.
       announced(1, { seq: at - 1 }),
+      ahead,
       announced(1, { seq: at, epochHash: new Uint8Array(32) }),
       announced(1, { seq: at, instance: engine.randomBytes(8) }),
       announced(1, { seq: at }, { signer: stranger }),
