@@ -8,28 +8,31 @@ import { printableJson } from '../../../src/base/printable.ts'
 import { dissect } from '../../../src/cli/inspect/dissect.ts'
 import { Judge } from '../../../src/cli/inspect/judge.ts'
 import { outline } from '../../../src/cli/inspect/outline.ts'
+import { loadIdentity } from '../../../src/identity/keyfiles/key-file.ts'
 import { Trust } from '../../../src/identity/trust.ts'
-import { signEpoch } from '../../../src/keys/epochs.ts'
+import { signNotice } from '../../../src/keys/notices.ts'
+import { type HeldPlan, verifyPlan } from '../../../src/keys/plan.ts'
+import { signTick } from '../../../src/keys/ticks.ts'
+import { agentPaths } from '../../../src/setup/layout.ts'
+import { newestPlan } from '../../../src/setup/plan-records.ts'
 import { encodeSessionRequest } from '../../../src/wire/handshake.ts'
 import { pack } from '../../../src/wire/msgpack.ts'
+import { encodePage, encodeQuery, QueryKind, writePlanCursor } from '../../../src/wire/queries.ts'
 import { encodeSealed, encodeSealedHeader } from '../../../src/wire/sealed.ts'
 import {
   encodeAnnouncement,
-  encodePage,
-  encodeQuery,
   encodeRevocation,
   encodeSignedAnnouncement,
   encodeStatement,
-  encodeTick,
-  QueryKind,
 } from '../../../src/wire/statements.ts'
+import { encodeSignedTick, encodeTick } from '../../../src/wire/ticks.ts'
 import { readVectors } from '../../crypto/vectors.ts'
-import { authority, forgeToken, goodClaims } from '../../identity/tokens.ts'
-import { temporaryFolder } from '../../setup/running-realm.ts'
+import { forgeToken, goodClaims } from '../../identity/tokens.ts'
+import { createWholeRealm, temporaryFolder } from '../../setup/running-realm.ts'
 import { engine, newAuthority } from '../../support/identities.ts'
 import { World } from '../../support/statements.ts'
 import { mutationsOf, packedArrays } from '../../wire/mutations.ts'
-import { announcement, epoch, header, revocation, tick } from '../../wire/samples.ts'
+import { announcement, header, order, plan, revocation, tick } from '../../wire/samples.ts'
 import { type Outcome, start } from '../run.ts'
 import { UNPRINTABLE } from '../unprintable.ts'
 
@@ -47,6 +50,27 @@ const statements = readVectors<{
   statements: readonly StatementVector[]
   announcements: readonly StatementVector[]
 }>('subrosa/statements.json')
+
+/** Those that an authority has signed: under pins the realm's own key does. */
+const plans = readVectors<{ plans: readonly StatementVector[] }>('subrosa/plans.json').plans.filter(
+  ({ name }) => !name.includes('under pins'),
+)
+
+const { ticks } = readVectors<{
+  ticks: readonly {
+    readonly name: string
+    readonly fields: Readonly<Record<string, unknown>>
+    readonly answers: readonly { readonly wire: string }[]
+    readonly broadcast: string | null
+  }[]
+}>('subrosa/ticks.json')
+
+/** The wire messages of all ticks, with their fields. */
+const tickVectors: readonly StatementVector[] = ticks.flatMap(({ name, fields, answers, broadcast }) =>
+  [...answers.map(({ wire }) => wire), broadcast].flatMap((wire) =>
+    wire === null ? [] : [{ name, hash: '', fields, wire }],
+  ),
+)
 
 const sealed = readVectors<{
   messages: readonly {
@@ -133,40 +157,104 @@ describe('a sealed message', () => {
 })
 
 describe('a statement', () => {
-  const all = [...statements.statements, ...statements.announcements].map(
-    (vector) => [vector.name, vector] as const,
+  const byAuthority = [...statements.statements, ...statements.announcements, ...plans].filter(
+    ({ name }) => !/notice|order by a rotation/.test(name),
+  )
+  const byServices = [
+    ...statements.statements.filter(({ name }) => /notice|order by a rotation/.test(name)),
+    ...tickVectors,
+  ]
+  const named = (vectors: readonly StatementVector[]) =>
+    vectors.map((vector) => [vector.name, vector] as const)
+  const trust = new Trust(engine, { authority: [statements.realm] })
+  /** The plans of the vectors, by version: of two of one version the one that names this service. */
+  const planOf = (version: unknown, rotator: string): HeldPlan | undefined =>
+    plans
+      .map(({ wire }) => verifyPlan({ engine, trust }, fromHex(wire), Number.MAX_SAFE_INTEGER))
+      .find((held) => held.version === version && held.rotators.includes(rotator))
+
+  it.each(named([...byAuthority, ...byServices]))(
+    'shows all its fields, and that nothing is verified: %s',
+    async (_name, vector) => {
+      const shown = await inspected(fromHex(vector.wire))
+      expect(shown.verified).toBe(false)
+      expect(shown.verification).toMatch(/^NOT verified/)
+      const text = JSON.stringify(shown)
+      const isText = (value: unknown): boolean => typeof value === 'string' || typeof value === 'number'
+      for (const [field, value] of Object.entries(vector.fields)) {
+        // Tokens, epochs and schedules are shown taken apart, and times as dates.
+        if (['token', 'keys', 'epoch', 'schedules', 'former', 'leaves', 'past', 'standing'].includes(field))
+          continue
+        const isTime = /not_|since|until|now|made|^at$/.test(field)
+        for (const item of [value].flat().filter((one) => isText(one) && one !== ''))
+          expect(text, field).toContain(isTime ? new Date(Number(item)).toISOString() : String(item))
+      }
+      if (vector.live_kid !== undefined) expect(text).toContain(vector.live_kid)
+      expect(shown.token?.name ?? shown.signedBy ?? shown.rotator).toBeDefined()
+    },
   )
 
-  it.each(all)('shows all its fields, and that nothing is verified: %s', async (_name, vector) => {
-    const shown = await inspected(fromHex(vector.wire))
-    expect(shown.verified).toBe(false)
-    expect(shown.verification).toMatch(/^NOT verified/)
-    const text = JSON.stringify(shown)
-    for (const [field, value] of Object.entries(vector.fields)) {
-      // Tokens and revocations are shown taken apart, and times as dates.
-      if (field === 'token' || field === 'revocations' || field === 'keys' || value === '') continue
-      const isTime = /not_|since|until|now/.test(field)
-      for (const item of [value].flat()) {
-        expect(text).toContain(isTime ? new Date(Number(item)).toISOString() : String(item))
-      }
-    }
-    if (vector.live_kid !== undefined) expect(text).toContain(vector.live_kid)
-    expect(shown.token?.name ?? shown.signedBy).toBeDefined()
-  })
-
-  it.each(all)('is verified where somebody says whom to trust: %s', async (_name, vector) => {
+  it.each(named(byAuthority))('is verified where somebody says whom to trust: %s', async (_name, vector) => {
     const shown = await inspected(fromHex(vector.wire), '--authority', statements.realm)
     expect(shown.verified).toBe(true)
     expect(shown.verification).toContain('whether its signer is revoked is not known here')
   })
 
-  it.each(all)('fails where it does not hold under that trust: %s', async (_name, vector) => {
-    const { code, stdout, stderr } = await inspect(
-      fromHex(vector.wire),
-      '--json',
-      '--authority',
-      newAuthority().publicKey,
-    )
+  it.each(named(byServices))(
+    'of a rotation service is verified where the plan is known, and else says that it is not: %s',
+    async (_name, vector) => {
+      const bytes = fromHex(vector.wire)
+      const shown = await inspected(bytes, '--authority', statements.realm)
+      expect(shown).toMatchObject({
+        verified: false,
+        verification: expect.stringMatching(/^NOT verified: .*--realm$/),
+      })
+      const rotator = String(vector.fields['rotator'] ?? '')
+      const held =
+        rotator === '' ? planOf(1, plansOf1Rotator()) : planOf(vector.fields['plan_version'], rotator)
+      if (held === undefined) return
+      const { anatomy, faults } = dissect({ engine, judge: new Judge(engine, trust, held) }, bytes)
+      expect(anatomy).toMatchObject({ verified: true })
+      expect(faults).toEqual([])
+      // Of another plan it says nothing.
+      const other = new Judge(engine, trust, { ...held, version: held.version + 1 })
+      if (rotator !== '') expect(dissect({ engine, judge: other }, bytes).anatomy['verified']).toBe(false)
+    },
+  )
+
+  /** The only service of the first plan. */
+  function plansOf1Rotator(): string {
+    const [first] = plans
+    return first === undefined
+      ? ''
+      : (verifyPlan({ engine, trust }, fromHex(first.wire), Number.MAX_SAFE_INTEGER).rotators[0] ?? '')
+  }
+
+  it('of a rotation service does not hold where another one has signed it, or the epoch is another', () => {
+    const world = new World()
+    const judge = new Judge(engine, new Trust(engine, { authority: [world.realm] }), world.held)
+    const faultsOf = (bytes: Uint8Array) => dissect({ engine, judge }, bytes).faults
+    const { publicKey: rotator } = world.rotator
+    expect(faultsOf(world.tick({ rotator }))).toEqual([])
+    const forged = signTick(world.identity('mallory'), {
+      ...tick({ realm: world.realm, rotator, planVersion: 1 }),
+    })
+    expect(
+      faultsOf(encodeSignedTick({ ...forged, nonce: undefined, index: undefined, path: undefined })),
+    ).toHaveLength(1)
+    const epoch = world.epoch(3)
+    expect(faultsOf(signNotice(world.rotator, epoch, 1))).toEqual([])
+    for (const terms of [
+      { ...epoch, graceMs: 1 },
+      { ...epoch, number: 0 },
+    ])
+      expect(faultsOf(signNotice(world.rotator, terms, 1))).toMatchObject([{ code: 'ERR_PLAN_INVALID' }])
+  })
+
+  it.each(named(byAuthority))('fails where it does not hold under that trust: %s', async (_name, vector) => {
+    if (vector.name.startsWith('an order')) return
+    const argv = ['--json', '--authority', newAuthority().publicKey]
+    const { code, stdout, stderr } = await inspect(fromHex(vector.wire), ...argv)
     expect(code).toBe(1)
     expect(JSON.parse(stdout)).toMatchObject({
       verified: false,
@@ -175,12 +263,35 @@ describe('a statement', () => {
     expect(stderr).toMatch(/^subrosa: error: .+ \[ERR_/)
   })
 
-  it.each(all)('fails when a bit of its signature is another: %s', async (_name, vector) => {
+  it.each(named(byAuthority))('fails when a bit of its signature is another: %s', async (_name, vector) => {
     const bytes = fromHex(vector.wire)
     const signature = 'signature' in vector ? String(vector.signature) : ''
     const at = vector.wire.indexOf(signature) / 2
     bytes[at + 40] = (bytes[at + 40] ?? 0) ^ 1
-    expect(await inspect(bytes, '--authority', statements.realm)).toMatchObject({ code: 1 })
+    const { code, stdout } = await inspect(bytes, '--authority', statements.realm)
+    expect(`${code} ${stdout}`).toMatch(/^1 |NOT verified: no authority has signed it/)
+  })
+
+  it('of a realm whose folder is there is verified by its newest plan', async () => {
+    const folder = await temporaryFolder()
+    try {
+      const dir = join(folder.path, 'realm')
+      const realm = await createWholeRealm({ dir })
+      const { kept, plan: held } = await newestPlan(realm)
+      const identity = await loadIdentity(`file:${agentPaths(dir, 'rotator').identity}`)
+      const signed = signTick(identity, {
+        ...tick({ realm: realm.key, rotator: identity.publicKey, planVersion: held.version }),
+      })
+      const bytes = encodeSignedTick({ ...signed, nonce: undefined, index: undefined, path: undefined })
+      expect(await inspected(kept.plan, '--realm', dir)).toMatchObject({
+        type: 'plan',
+        verified: true,
+        planVersion: 1,
+      })
+      expect(await inspected(bytes, '--realm', dir)).toMatchObject({ type: 'tick', verified: true })
+    } finally {
+      await folder.remove()
+    }
   })
 
   it('tells a retirement from an announcement of keys', async () => {
@@ -191,24 +302,27 @@ describe('a statement', () => {
     })
   })
 
-  it('says what a query asks for', async () => {
-    const query = encodeQuery({
-      nonce: new Uint8Array(16).fill(7),
-      kind: 1,
-      cursor: new Uint8Array(8).fill(1),
-    })
-    expect(await inspected(query)).toEqual({
-      type: 'query',
-      version: 1,
-      bytes: query.length,
-      kind: '1 (epochs)',
-      nonce: '07'.repeat(16),
-      cursor: '01'.repeat(8),
-    })
+  it.each([
+    [QueryKind.tick, undefined, {}],
+    [QueryKind.revocations, undefined, { from: 'the beginning' }],
+    [QueryKind.revocations, writePlanCursor(7), { from: 7 }],
+    [QueryKind.byHash, new Uint8Array(64).fill(1), { hashes: ['01'.repeat(32), '01'.repeat(32)] }],
+    [QueryKind.plan, writePlanCursor(3, 100), { from: 'plan 3, place 100 of its list' }],
+    [QueryKind.buckets, undefined, { asks: 'the hashes of all buckets' }],
+    [QueryKind.buckets, Uint8Array.of(0, 255), { buckets: [0, 255] }],
+    [QueryKind.handOver, utf8('junk'), undefined],
+  ])('says what a query of kind %i asks for', async (kind, cursor, asked) => {
+    const nonce = new Uint8Array(16).fill(7)
+    const { code, stdout } = await inspect(encodeQuery({ nonce, kind, cursor }), '--json')
+    expect(code).toBe(asked === undefined ? 1 : 0)
+    const shown = JSON.parse(stdout)
+    expect(shown).toMatchObject({ type: 'query', nonce: '07'.repeat(16) })
+    expect(shown.kind).toMatch(new RegExp(`^${kind} \\(\\w+\\)$`))
+    expect(shown).toMatchObject(asked ?? { handsOver: { malformed: expect.any(String) } })
   })
 
   it('is not what a reserved type says', async () => {
-    for (const type of [11, 12, 14])
+    for (const type of [12, 14])
       expect(await inspect(Uint8Array.of(0xc1, 1, type, 0x90))).toMatchObject({
         code: 1,
         stderr: expect.stringContaining(`its type ${type} is not known here`),
@@ -319,9 +433,9 @@ describe('what somebody has captured', () => {
 
   it('keeps a line end that belongs to the message', async () => {
     const cursor = Uint8Array.of(1, 0x0a)
-    const query = encodeQuery({ nonce: new Uint8Array(16), kind: 4, cursor })
+    const query = encodeQuery({ nonce: new Uint8Array(16), kind: QueryKind.buckets, cursor })
     expect(query.at(-1)).toBe(0x0a)
-    expect(await inspected(query)).toMatchObject({ bytes: query.length, cursor: '010a' })
+    expect(await inspected(query)).toMatchObject({ bytes: query.length, buckets: [1, 10] })
   })
 
   it('is read from a file, and from the standard input by its name', async () => {
@@ -354,7 +468,7 @@ describe('what somebody has captured', () => {
 })
 
 describe('what is malformed', () => {
-  const statement = (structure: Uint8Array, type: 3 | 4 | 5 = 5) =>
+  const statement = (structure: Uint8Array, type: 5 | 10 | 11 = 5) =>
     encodeStatement(type, { structure, signature: new Uint8Array(64), token: undefined })
   const good = encodeSealed(0, encodeSealedHeader(header()), new Uint8Array(200))
   const sealedWith = (changes: Parameters<typeof header>[0]) =>
@@ -387,10 +501,10 @@ describe('what is malformed', () => {
     ],
     ['a short key', sealedWith({ enc: new Uint8Array(31) }), 'malformed header of a sealed message: enc'],
     ['no recipient', sealedWith({ recipients: 0 }), 'malformed header of a sealed message: wraps'],
-    ['a short reason for a nkey', statement(pack(['A', 'B', 0, 0, ''])), 'malformed revocation: realm'],
+    ['a short reason for a nkey', statement(pack(['A', 'B', 0, 0, '', 0])), 'malformed revocation: realm'],
     [
       'a field too many',
-      statement(concat(Uint8Array.of(0x96), encodeRevocation(revocation()).subarray(1), Uint8Array.of(0))),
+      statement(concat(Uint8Array.of(0x97), encodeRevocation(revocation()).subarray(1), Uint8Array.of(0))),
       'malformed revocation: 1 fields too many',
     ],
     [
@@ -400,13 +514,16 @@ describe('what is malformed', () => {
     ],
     [
       'text for a number',
-      statement(pack([epoch().realm, 'seven', new Uint8Array(32), 0, 0, 0, [], []]), 3),
-      'malformed epoch: number',
+      statement(pack([order().realm, 'seven', new Uint8Array(32), 0]), 10),
+      'malformed order: number',
     ],
     [
       'a wrong item of a list',
-      statement(pack([epoch().realm, 7, new Uint8Array(32), 0, 0, 0, [1, 256], []]), 3),
-      'malformed epoch: suites, item 2',
+      statement(
+        pack([plan().realm, 1, 0, 1, [plan().rotators[0], 7], 1, undefined, [], new Uint8Array(32)]),
+        11,
+      ),
+      'malformed plan: rotators, item 2',
     ],
     [
       'a query of an unknown kind',
@@ -455,24 +572,21 @@ describe('what a stranger has written', () => {
     expect(stdout.replaceAll('\n', '')).not.toMatch(UNPRINTABLE)
   })
 
-  it('may be a time that no calendar has in a token of the authority', async () => {
-    const claims = goodClaims()
-    claims['exp'] = 8_700_000_000_000
-    claims.nats.subrosa['roles'] = ['rotator']
-    const signed = {
-      structure: encodeTick({ ...tick({ now: Number.MAX_SAFE_INTEGER }), realm: authority.publicKey }),
+  it('may be a time that no calendar has in a tick', async () => {
+    const bytes = encodeSignedTick({
+      structure: encodeTick(tick({ now: Number.MAX_SAFE_INTEGER })),
       signature: new Uint8Array(64),
-      token: forgeToken(claims),
-    }
-    const outcome = await inspect(encodeStatement(4, signed), '--authority', authority.publicKey)
-    expect(outcome).toMatchObject({ code: 1, stdout: expect.stringContaining('the signature of the tick') })
+      nonce: undefined,
+      index: undefined,
+      path: undefined,
+    })
+    expect((await inspected(bytes)).now).toContain('beyond')
   })
 
   it('may be an announcement in another realm, with a genuine token', async () => {
     const world = new World()
-    const accepted = world.accept(world.epoch(undefined))
     const show = async (realm: string) => {
-      const { bytes } = world.announcement(world.identity('alice'), accepted, { realm })
+      const { bytes } = world.announcement(world.identity('alice'), world.epoch(), { realm })
       return inspect(bytes, '--authority', world.realm)
     }
     expect((await show(world.realm)).code).toBe(0)
@@ -500,8 +614,12 @@ describe('what a stranger has written', () => {
 
 describe('any bytes', () => {
   const trust = new Trust(engine, { authority: [statements.realm] })
-  const judge = new Judge(engine, trust)
-  const wires = [...statements.statements, ...statements.announcements].map(({ wire }) => fromHex(wire))
+  const [first] = plans
+  const held = verifyPlan({ engine, trust }, fromHex(first?.wire ?? ''), Number.MAX_SAFE_INTEGER)
+  const judge = new Judge(engine, trust, held)
+  const wires = [...statements.statements, ...statements.announcements, ...plans, ...tickVectors].map(
+    ({ wire }) => fromHex(wire),
+  )
   const samples = [
     ...wires,
     ...sealed.messages.map(({ steps }) => fromHex(steps.wire)),
@@ -511,13 +629,13 @@ describe('any bytes', () => {
       statements: wires,
       next: new Uint8Array(8),
     }),
-    signEpoch(newAuthority(), epoch({ notAfter: Number.MAX_SAFE_INTEGER, revocations: wires.slice(0, 2) })),
+    encodeQuery({ nonce: new Uint8Array(16), kind: QueryKind.handOver, cursor: wires[0] }),
     QUERY,
   ]
   const anything = fc.oneof(
     fc.uint8Array({ maxLength: 300 }),
     fc.uint8Array({ maxLength: 300 }).map((bytes) => concat(Uint8Array.of(0xc1, 1), bytes)),
-    ...Array.from({ length: 11 }, (_, type) => packedArrays(Uint8Array.of(0xc1, 1, type))),
+    ...Array.from({ length: 12 }, (_, type) => packedArrays(Uint8Array.of(0xc1, 1, type))),
     mutationsOf(samples),
   )
 
