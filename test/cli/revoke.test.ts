@@ -171,7 +171,7 @@ describe('subrosa rotator', () => {
     expect(await run('rotator', 'begin', '--realm', dir)).toMatchObject({
       code: 0,
       stdout: join(dir, 'rotation', 'rotator'),
-      stderr: expect.stringContaining('rotator begins with an empty record'),
+      stderr: expect.stringContaining('began an empty record'),
     })
     await rotators.start('rotator')
     await rotators.stop('rotator')
@@ -179,6 +179,15 @@ describe('subrosa rotator', () => {
       code: 1,
       stderr: expect.stringContaining('there is a record already'),
     })
+  })
+
+  test('begins a record in any folder, where no realm is, as under pins', async () => {
+    const state = join(dir, '..', 'pinned', 'rotation')
+    expect(await run('rotator', 'begin', '--realm', '/nonexistent', '--state', state)).toMatchObject({
+      code: 0,
+      stdout: state,
+    })
+    expect(await readdir(state)).toContain('revocations')
   })
 
   test('refuses an identity that no plan names', async () => {

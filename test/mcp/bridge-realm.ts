@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { clientPermissions, serverPermissions } from '../../src/mcp/session/subjects.ts'
 import { addAgent } from '../../src/setup/agents.ts'
+import { run } from '../cli/run.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
 import { until } from '../support/until.ts'
 
@@ -115,11 +116,12 @@ export class BridgeRealm {
   static async start(): Promise<BridgeRealm> {
     const running = await RunningRealm.create()
     const { realm } = running
-    await addAgent(realm, { name: 'rotator', roles: ['rotator'] })
     await addAgent(realm, { name: 'files', ...serverPermissions('files') })
     for (const name of ['laptop', 'desk']) await addAgent(realm, { name, ...clientPermissions('files') })
     await running.startServer()
     const bridge = new BridgeRealm(running)
+    const begun = await run('rotator', 'begin', '--realm', realm.dir)
+    if (begun.code !== 0) throw new Error(begun.stderr)
     const rotator = bridge.command(['rotator', '--realm', realm.dir])
     await rotator.says('rotation service')
     return bridge

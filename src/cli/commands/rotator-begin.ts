@@ -25,7 +25,12 @@ export function registerRotatorBegin(rotator: Command, terminal: Terminal): void
     .addOption(ownRotatorOption())
     .action((options: RotatorBeginOptions) => begin(terminal, options))
   recordOption(command)
-  addExamples(command, 'subrosa rotator begin', 'subrosa rotator begin --as rotator-2')
+  addExamples(
+    command,
+    'subrosa rotator begin',
+    'subrosa rotator begin --as rotator-2',
+    'subrosa rotator begin --state /var/lib/subrosa',
+  )
 }
 
 async function begin(terminal: Terminal, options: RotatorBeginOptions): Promise<void> {
