@@ -66,6 +66,7 @@ async function runRound(
   await world.endStorm()
   // What was announced while a clock was wrong, or with it, is mended by the next epoch alone.
   if (world.areClocksRight) await checkAll(world, 'session')
+  if (world.areClocksRight && !world.hasShortEpochs) return
   await world.nextEpoch()
   await checkAll(world, isOdd ? 'message' : 'session')
 }
@@ -426,6 +427,7 @@ async function restart(world: World, agent: Agent | undefined, isCrash: boolean)
   await agent.stop(isCrash)
   try {
     await agent.start()
+    await world.known()
   } catch (error) {
     world.failed(`${agent.name} could not join`, error, true)
   }

@@ -243,7 +243,8 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('suspend' as const),
       who,
-      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 130 * SECOND, 40 * MINUTE),
+      // The longest one seldom: all others ask and answer meanwhile.
+      ms: fc.constantFrom(...[20, 20, 95, 95, 130, 130].map((seconds) => seconds * SECOND), 40 * MINUTE),
       meanwhile: few,
     }),
   },
@@ -283,7 +284,7 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
     arbitrary: fc.record({
       kind: fc.constant('service suspend' as const),
       which,
-      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 40 * MINUTE),
+      ms: fc.constantFrom(20 * SECOND, 95 * SECOND, 5 * MINUTE),
       meanwhile: few,
     }),
   },
@@ -325,7 +326,8 @@ const rounds = fc.oneof(
 export const schedules: fc.Arbitrary<Schedule> = fc.noBias(
   fc.record({
     epochs: fc.constantFrom('short' as const, 'short' as const, 'long' as const),
-    fleet: fc.constantFrom<Fleet>(...FLEETS),
+    // One service takes half the time of three.
+    fleet: fc.constantFrom<Fleet>(FLEETS[0], ...FLEETS),
     rounds,
   }),
 )

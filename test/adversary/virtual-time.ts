@@ -1,5 +1,5 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Clock } from '../../src/base/clock.ts'
+import { drawingAsNow } from './watched-engine.ts'
 
 /** What a piece of work takes, about as long as a key agreement does. */
 const WORK_MS = 0.1
@@ -89,7 +89,7 @@ export class AgentClock implements Clock {
 
   after(delayMs: number, task: () => void): () => void {
     // It runs as what its owner does, not as what moves time on.
-    const timer = { atMs: this.monotonic() + Math.max(0, delayMs), task: AsyncLocalStorage.bind(task) }
+    const timer = { atMs: this.monotonic() + Math.max(0, delayMs), task: drawingAsNow(task) }
     this.#timers.add(timer)
     return () => this.#timers.delete(timer)
   }

@@ -58,6 +58,13 @@ export function drawingFrom<Result>(random: SeededRandom, task: () => Result): R
   return watch === undefined ? task() : current.run({ ...watch, random }, task)
 }
 
+/** A task that, whenever it is run, draws from the stream of now: what one agent has put off is its own. */
+export function drawingAsNow(task: () => void): () => void {
+  const watch = current.getStore()
+  // Not `AsyncLocalStorage.bind`: that takes a tenth of the time of a schedule.
+  return watch === undefined ? task : () => current.run(watch, task)
+}
+
 function takeOver(engine: CryptoEngine): void {
   const { randomBytes, x25519KeyPair, ed25519KeyPair, verify } = engine
   const draw = (length: number): Uint8Array => current.getStore()?.random.bytes(length) ?? randomBytes(length)

@@ -7,8 +7,8 @@ import { allows } from '../../src/identity/permissions.ts'
 import { deriveEpoch, type Epoch, numberAt } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
-import { readTick } from '../../src/keys/ticks.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
+import { decodeSignedTick, decodeTick } from '../../src/wire/ticks.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
 import { type Direction, isMessage, type NatsOp } from '../support/hostile-line/nats-op.ts'
 import { type Crossing, drop, pass, type Verdicts } from '../support/hostile-line/verdicts.ts'
@@ -58,6 +58,8 @@ const REVOKED_MS = STALE_AFTER_MS + 2 * SECOND
 /** So long after a plan was made, all its services count, where nothing goes wrong. */
 const TAKEN_UP_MS = 30 * SECOND
 const MAX_OUTCASTS = 3
+/** Any set of lost announcements is found within this time. */
+const RECONCILED_MS = 2 * MINUTE
 
 /** Timers that are due within a step of each other run together. A long time passes in about so many steps. */
 const STEPS = 40
@@ -385,7 +387,7 @@ export class World {
   async serviceLost(which: number): Promise<void> {
     const rotator = this.#rotator(which)
     // One after the other, and never the only one: then nothing is left but the operator's word.
-    if (rotator === undefined || this.#fleet.count === 1 || this.#rotators.some(({ isLost }) => isLost))
+    if (rotator === undefined || this.#fleet.count === 1 || this.#rotators.some(({ counts }) => !counts))
       return
     count(this.#tally.faults, 'service lost')
     await rotator.lose()
@@ -476,6 +478,11 @@ export class World {
     await this.#endReplaced()
   }
 
+  /** Whether epochs end in the midst of everything. */
+  get hasShortEpochs(): boolean {
+    return this.#times === EPOCHS.short
+  }
+
   /** Lets time run until every epoch is over that had begun when the storm ended. */
   async nextEpoch(): Promise<void> {
     const { periodMs, leadMs } = this.#times
@@ -496,7 +503,14 @@ export class World {
     for (const rotator of this.#rotators) await rotator.start(this.#steward.kept)
     await this.line.quiet()
     for (const agent of this.agents) await agent.start()
+    await this.known()
+  }
+
+  /** Resolves when whoever has just joined knows all others, and they know it, where nothing goes wrong. */
+  async known(): Promise<void> {
     await this.line.quiet()
+    // A service that lies may have shown it an empty directory: it compares with the others too.
+    if (!this.isStormy && this.#liars.length > 0) await this.advance(RECONCILED_MS)
   }
 
   #newRotatorIdentity(): { readonly identity: Identity; readonly name: string } {
@@ -615,7 +629,7 @@ export class World {
     if (direction !== 'to client' || !isMessage(op) || !op.subject.startsWith(`${this.#root}.inbox.`)) return
     if (wireType(op.payload) !== WireType.tick) return
     try {
-      const { tick } = readTick(engineFor(), op.payload)
+      const tick = decodeTick(decodeSignedTick(op.payload).structure)
       const heard = this.#heardMs.get(name) ?? new Map<string, number>()
       this.#heardMs.set(name, heard.set(tick.rotator, this.time.nowMs))
     } catch {

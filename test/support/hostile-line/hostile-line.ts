@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Clock } from '../../../src/base/clock.ts'
-import { covers } from '../../../src/base/subject.ts'
 import { LineConnection } from './line-connection.ts'
 import { type Direction, isMessage, type NatsOp } from './nats-op.ts'
 import type { ParsedOp } from './op-parser.ts'
@@ -140,7 +139,9 @@ export class HostileLine {
       const published = this.#takePublished()
       await this.#catchUp('to server')
       // What the server has taken in on one connection is on its way out on others.
-      const readers = this.#ready().filter((connection) => mayGet(connection, published))
+      const readers = this.#ready().filter((connection) =>
+        published.some((subject) => connection.mayGet(subject)),
+      )
       await Promise.all(readers.map((connection) => connection.probe('to server')))
       // What a client says at the end of a turn comes after its PONG.
       for (let turn = 0; turn < TURNS && !this.#isBehind(); turn++) await nextTurn()
@@ -224,11 +225,6 @@ export class HostileLine {
 }
 
 /** Whether any of these subjects comes to one of its subscriptions. A server's own answer comes before its PONG. */
-function mayGet({ subscriptions }: LineConnection, subjects: readonly string[]): boolean {
-  const patterns = [...subscriptions.values()]
-  return patterns.some(({ subject: pattern }) => subjects.some((subject) => covers(pattern, subject)))
-}
-
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }

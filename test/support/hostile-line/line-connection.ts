@@ -1,10 +1,13 @@
 import type { Socket } from 'node:net'
+import { covers } from '../../../src/base/subject.ts'
 import { type Direction, encodeOp, type NatsOp, type SubOp } from './nats-op.ts'
 import { OpParser, type ParsedOp } from './op-parser.ts'
 
 /** Who waits for a PONG: the side that sent the PING, or the line itself. */
 type Awaiting = 'peer' | (() => void)
 
+/** Subjects of which it is remembered whether the client may get them. */
+const MAX_COVERAGE = 1024
 const PING = encodeOp({ kind: 'PING' })
 
 /** What a connection tells the line. */
@@ -23,6 +26,8 @@ export class LineConnection {
   /** Whether an end was sent something that it has not been probed after. */
   readonly #isBehind: Record<Direction, boolean> = { 'to server': false, 'to client': false }
   readonly #subscriptions = new Map<string, SubOp>()
+  /** Whether any of them covers a subject, for those that were asked about since one came or went. */
+  readonly #coverage = new Map<string, boolean>()
   #name = ''
   #isReady = false
   #isClosed = false
@@ -56,6 +61,18 @@ export class LineConnection {
   /** What the client has subscribed to, by sid, as far as the line let it go on. */
   get subscriptions(): ReadonlyMap<string, SubOp> {
     return this.#subscriptions
+  }
+
+  /** Whether the client has subscribed to a subject. */
+  mayGet(subject: string): boolean {
+    const known = this.#coverage.get(subject)
+    if (known !== undefined) return known
+    if (this.#coverage.size >= MAX_COVERAGE) this.#coverage.clear()
+    const isCovered = [...this.#subscriptions.values()].some(({ subject: pattern }) =>
+      covers(pattern, subject),
+    )
+    this.#coverage.set(subject, isCovered)
+    return isCovered
   }
 
   /** Sends an operation to one end, as the other end would. */
@@ -144,5 +161,6 @@ export class LineConnection {
     if (op.kind === 'PING') this.#pongs[direction].push('peer')
     if (op.kind === 'SUB') this.#subscriptions.set(op.sid, op)
     if (op.kind === 'UNSUB' && op.max === undefined) this.#subscriptions.delete(op.sid)
+    if (op.kind === 'SUB' || op.kind === 'UNSUB') this.#coverage.clear()
   }
 }
