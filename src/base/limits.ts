@@ -160,6 +160,8 @@ export const RESTARTED_SPREAD_MS = 30_000
 export const RECONCILE_SPREAD_MS = 15_000
 /** Between two times that an agent compares its directory with that of one rotation service. */
 export const RECONCILE_INTERVAL_MS = 30_000
+/** How long it compares with one of them, before it is the turn of another one. */
+export const MAX_COMPARISON_MS = 30_000
 /** Roots of a service's directory that an agent remembers to have been signed: those of two minutes. */
 export const MAX_ROOTS_REMEMBERED = 16
 /** Announcements that it asks for each time. */
@@ -178,16 +180,17 @@ export const MAX_SMALL_DIRECTORY = 512
 // A rotation service.
 /** Signatures of ticks. */
 export const MAX_TICKS_PER_SECOND = 10
-/** Pings that wait for a tick, and those of one asker. */
+/** Pings that wait for a tick, those of one inbox, and those of all instances of a name. */
 export const MAX_PINGS_WAITING = 65_536
 export const MAX_PINGS_PER_ASKER_PER_SECOND = 4
+export const MAX_PINGS_OF_NAME_PER_SECOND = 512
 /** Orders for fresh keys that a rotation service verifies. */
 export const MAX_ORDERS_PER_SECOND = 16
+/** Queries of all instances of a name. */
 export const MAX_QUERIES_PER_ASKER_PER_SECOND = 50
-/** Pages for one asker, and for one that has just come. */
+/** Pages for one asker, and for one that has asked for nothing for a while. */
 export const MAX_PAGE_BYTES_PER_ASKER_PER_SECOND = 2 * 1024 * 1024
-export const FIRST_PAGE_BYTES = 8 * 1024 * 1024
-export const FIRST_PAGES_MS = 10_000
+export const MAX_PAGE_BYTES_AT_ONCE = 8 * 1024 * 1024
 /** Pages for all askers together. */
 export const MAX_PAGE_BYTES_PER_SECOND = 64 * 1024 * 1024
 /** How long an announcement is held before a rotation service lists it, and between two changes of its list. */

@@ -1,12 +1,14 @@
-/** Allows a number of events a second, in bursts of at most as many. Time is passed in. */
+/** Allows a number of events a second, in bursts of at most as many, or of another number. Time is passed in. */
 export class RateLimit {
   readonly #perSecond: number
+  readonly #atOnce: number
   #tokens: number
   #refilledAt: number | undefined
 
-  constructor(perSecond: number) {
+  constructor(perSecond: number, atOnce: number = perSecond) {
     this.#perSecond = perSecond
-    this.#tokens = perSecond
+    this.#atOnce = atOnce
+    this.#tokens = atOnce
   }
 
   /** Whether one more is allowed now; it is then spent. */
@@ -29,13 +31,13 @@ export class RateLimit {
 
   /** What was taken last is not counted after all. */
   giveBack(): void {
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + 1)
+    this.#tokens = Math.min(this.#atOnce, this.#tokens + 1)
   }
 
   /** How many are allowed now. */
   available(nowMs: number): number {
     const elapsed = Math.max(0, nowMs - (this.#refilledAt ?? nowMs))
-    this.#tokens = Math.min(this.#perSecond, this.#tokens + (elapsed * this.#perSecond) / 1000)
+    this.#tokens = Math.min(this.#atOnce, this.#tokens + (elapsed * this.#perSecond) / 1000)
     this.#refilledAt = nowMs
     return this.#tokens
   }

@@ -46,13 +46,16 @@ export class Turns<Who, What> {
 
   /** The item whose turn it is. It waits on. */
   peek(): Turn<Who, What> | undefined {
-    for (const [who, line] of this.#lines) for (const what of line) return { who, what }
-    return undefined
+    return this.#next(() => true)
   }
 
-  /** Takes the item whose turn it is out; then it is the turn of the next one who waits. */
-  take(): What | undefined {
-    const turn = this.peek()
+  /**
+   * Takes the item whose turn it is out; then it is the turn of the next one who waits.
+   *
+   * @param may whose turn it can be; the others wait on, and keep their turn
+   */
+  take(may: (who: Who) => boolean = () => true): What | undefined {
+    const turn = this.#next(may)
     if (turn === undefined) return undefined
     const { who, what } = turn
     const line = this.#lines.get(who)
@@ -75,5 +78,10 @@ export class Turns<Who, What> {
   clear(): void {
     this.#lines.clear()
     this.#size = 0
+  }
+
+  #next(may: (who: Who) => boolean): Turn<Who, What> | undefined {
+    for (const [who, line] of this.#lines) if (may(who)) for (const what of line) return { who, what }
+    return undefined
   }
 }

@@ -187,11 +187,24 @@ export class Keyring implements KeyResolver {
     return keys.announcement
   }
 
-  #make(epoch: Epoch, { at: { notBeforeMs, lateMs }, seq }: Renewal): AnnouncedKeys {
+  #make(epoch: Epoch, renewal: Renewal): AnnouncedKeys {
+    const pairs = { message: this.#engine.ed25519KeyPair(), live: this.#engine.x25519KeyPair() }
+    try {
+      return this.#announced(epoch, renewal, pairs)
+    } catch (error) {
+      // Nobody else has them: what is not announced is of no use.
+      this.#engine.wipe(pairs.message.secretKey, pairs.live.secretKey)
+      throw error
+    }
+  }
+
+  #announced(
+    epoch: Epoch,
+    { at: { notBeforeMs, lateMs }, seq }: Renewal,
+    { message, live }: { readonly message: KeyPair; readonly live: KeyPair },
+  ): AnnouncedKeys {
     const engine = this.#engine
     const identity = this.#identity
-    const message = engine.ed25519KeyPair()
-    const live = engine.x25519KeyPair()
     const announcement = signAnnouncement(
       engine,
       {

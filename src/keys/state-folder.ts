@@ -31,6 +31,8 @@ export interface StateFolderOptions {
   readonly agent: string
   /** The folder that holds every realm's state; default `$XDG_STATE_HOME/subrosa` or `~/.local/state/subrosa`. */
   readonly root?: string
+  /** Brings to the disk which files are in a folder, or throws. */
+  readonly syncFolder?: (path: string) => void
 }
 
 /**
@@ -52,7 +54,10 @@ export function openStateFolder(options: StateFolderOptions): AgentState {
   for (const path of [join(folder, '..'), folder]) checkFolder(path)
   const { slot, release } = lockSlot(folder)
   try {
-    return new SlotState(slot, readStates(folder, slot), release)
+    return new SlotState(slot, readStates(folder, slot), {
+      release,
+      syncFolder: options.syncFolder ?? syncFolder,
+    })
   } catch (error) {
     release()
     throw error
@@ -69,11 +74,17 @@ class SlotState implements AgentState {
   readonly former: readonly FormerInstance[]
   readonly #slot: string
   readonly #release: () => void
+  readonly #syncFolder: (path: string) => void
   #stored: StoredState
 
-  constructor(slot: string, stored: StoredState, release: () => void) {
+  constructor(
+    slot: string,
+    stored: StoredState,
+    end: { readonly release: () => void; readonly syncFolder: (path: string) => void },
+  ) {
     this.#slot = slot
-    this.#release = release
+    this.#release = end.release
+    this.#syncFolder = end.syncFolder
     this.#stored = stored
     this.former = this.#stored.instances
   }
@@ -124,14 +135,26 @@ class SlotState implements AgentState {
         hint: `a state has at most ${MAX_STATE_BYTES} bytes: make a plan with a shorter list of revocations`,
       })
     }
-    writeDurably(path, formatted.text)
+    try {
+      writeDurably(path, formatted.text, this.#syncFolder)
+    } catch (error) {
+      // It may be there all the same: what is written next must not take it back.
+      if (isWritten(path, formatted.text)) this.#stored = stored
+      throw error
+    }
     this.#stored = stored
     return formatted
   }
 }
 
-/** Replaces a file so that a crash, or a disk that is full, leaves the old text or the new one, and nothing in between. */
-export function writeDurably(path: string, text: string): void {
+/**
+ * Replaces a file so that a crash, or a disk that is full, leaves the old text or the new one, and nothing in between. Where it
+ * throws, either one may be there: whoever goes on has to look.
+ *
+ * @param sync brings what has changed in a folder to the disk, or throws
+ * @throws SubrosaError ERR_STATE
+ */
+export function writeDurably(path: string, text: string, sync: (folder: string) => void = syncFolder): void {
   const temporary = `${path}.new`
   try {
     // What a crash has left, or a link that somebody has put there, is not written to.
@@ -145,7 +168,7 @@ export function writeDurably(path: string, text: string): void {
       closeSync(file)
     }
     renameSync(temporary, path)
-    syncFolder(join(path, '..'))
+    sync(join(path, '..'))
   } catch (cause) {
     rmSync(temporary, { force: true })
     throw new SubrosaError('ERR_STATE', `cannot write ${path}`, { cause })
@@ -175,7 +198,8 @@ function assertOwn(path: string): Stats {
   })
 }
 
-function syncFolder(path: string): void {
+/** Brings to the disk which files are in a folder. */
+export function syncFolder(path: string): void {
   // Windows cannot open folders; there the rename itself is durable.
   if (process.platform === 'win32') return
   const folder = openSync(path, 'r')
@@ -252,6 +276,14 @@ function readStates(folder: string, own: string): StoredState {
 
 function distinct(all: readonly Uint8Array[]): readonly Uint8Array[] {
   return [...new Map(all.map((bytes) => [Buffer.from(bytes).toString('latin1'), bytes])).values()]
+}
+
+function isWritten(path: string, text: string): boolean {
+  try {
+    return readFileSync(path, 'utf8') === text
+  } catch {
+    return false
+  }
 }
 
 function statePath(slot: string): string {

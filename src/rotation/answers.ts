@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import {
+  MAX_PINGS_OF_NAME_PER_SECOND,
   MAX_PINGS_PER_ASKER_PER_SECOND,
   MAX_PINGS_WAITING,
   MAX_TICK_LEAVES,
@@ -48,7 +49,7 @@ export class Answers {
   readonly #options: AnswersOptions
   readonly #timers: Timers
   readonly #waiting = new Turns<string, Ping>(MAX_TICK_LEAVES)
-  /** How often each asker has asked in this second. */
+  /** How often each name, and each instance of it, has asked in this second. */
   #counts = new Map<string, number>()
   #countedSince = Number.NEGATIVE_INFINITY
   #signedAt = Number.NEGATIVE_INFINITY
@@ -63,7 +64,7 @@ export class Answers {
 
   /** A tick that proves this nonce goes to its asker, as soon as one is signed. */
   answer(nonce: Uint8Array, { name, instance, inbox }: Asker): void {
-    if (this.#waiting.size >= MAX_PINGS_WAITING || !this.#isCounted(`${name} ${instance}`)) return
+    if (this.#waiting.size >= MAX_PINGS_WAITING || !this.#isCounted(name, instance)) return
     if (this.#waiting.add(name, { nonce, inbox })) this.#soon()
   }
 
@@ -81,14 +82,22 @@ export class Answers {
     this.#waiting.clear()
   }
 
-  #isCounted(asker: string): boolean {
+  #isCounted(name: string, instance: string): boolean {
     const nowMs = this.#options.clock.monotonic()
     if (nowMs - this.#countedSince >= SECOND_MS) {
       this.#counts = new Map()
       this.#countedSince = nowMs
     }
+    // Instances are made up at will: a name, which the broker binds an asker to, has a budget for all of its own.
+    return (
+      this.#count(name, MAX_PINGS_OF_NAME_PER_SECOND) &&
+      this.#count(`${name} ${instance}`, MAX_PINGS_PER_ASKER_PER_SECOND)
+    )
+  }
+
+  #count(asker: string, most: number): boolean {
     const count = (this.#counts.get(asker) ?? 0) + 1
-    if (count > MAX_PINGS_PER_ASKER_PER_SECOND || this.#counts.size >= MAX_PINGS_WAITING) return false
+    if (count > most || this.#counts.size >= MAX_PINGS_WAITING) return false
     this.#counts.set(asker, count)
     return true
   }

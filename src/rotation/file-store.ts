@@ -1,17 +1,22 @@
+import { randomBytes } from 'node:crypto'
 import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { SubrosaError } from '../base/errors.ts'
 import type { KeptPlan } from '../keys/plan-book.ts'
-import { lockFile, writeDurably } from '../keys/state-folder.ts'
-import { StatementFile } from './statement-file.ts'
+import { lockFile } from '../keys/state-folder.ts'
+import { StatementFile } from '../keys/statement-file.ts'
 import type { RotationStore } from './store.ts'
 
+const LOCK = 'lock'
+const PLANS = 'plans'
+const RECORD_BYTES = 16
 const PLAN = /^([1-9]\d{0,15})$/
 const COMPLETE = /^([1-9]\d{0,15})\.complete$/
 
 /**
  * A record in a folder, held by one process at a time. It is begun by {@link beginRecord}, and never otherwise: a service
- * without the record that it had has lost what it confirmed. SPEC, "The record".
+ * without the record that it had has lost what it confirmed. What another record has left in the folder is not believed. SPEC,
+ * "The record".
  *
  * @throws SubrosaError ERR_STATE when another process holds it, or the folder cannot be used
  *
@@ -22,27 +27,46 @@ const COMPLETE = /^([1-9]\d{0,15})\.complete$/
  */
 export function fileRotationStore(folder: string): RotationStore {
   const release = lockFolder(folder)
-  const revocations = recordOf(folder)
-  const plans = join(folder, 'plans')
-  const planPath = (version: number): string => join(plans, String(version))
+  try {
+    return openStore(folder, release)
+  } catch (error) {
+    release()
+    throw error
+  }
+}
+
+function openStore(folder: string, release: () => void): RotationStore {
+  const path = join(folder, 'revocations')
+  // Without a record nothing that is there is of this one.
+  const record = StatementFile.recordOf(path) ?? newRecord()
+  const revocations = new StatementFile(path, record)
+  const plans = join(folder, PLANS)
+  const planFile = (version: number | string): StatementFile =>
+    new StatementFile(join(plans, String(version)), record)
+  const marker = (version: number): StatementFile => planFile(`${version}.complete`)
+  const planOf = (version: number): KeptPlan | undefined => {
+    const [plan, ...list] = planFile(version).read() ?? []
+    return plan && { plan, list }
+  }
   // What a crash takes from it comes again.
-  const announcements = new StatementFile(join(folder, 'announcements'), () => {})
+  const announcements = new StatementFile(join(folder, 'announcements'), record, { sync: () => {} })
   return {
     load() {
       const held = revocations.read()
       if (held === undefined) return undefined
-      const newest = highest(plans, PLAN)
-      const plan = newest === 0 ? undefined : readPlan(planPath(newest))
-      return { revocations: held, plan, completeUnder: highest(plans, COMPLETE) }
+      const newest = versions(plans, PLAN).find((version) => planOf(version) !== undefined)
+      const completeUnder = versions(plans, COMPLETE).find((version) => marker(version).read() !== undefined)
+      return {
+        revocations: held,
+        plan: newest === undefined ? undefined : planOf(newest),
+        completeUnder: completeUnder ?? 0,
+      }
     },
     append: (added) => revocations.append(added),
     replace: (remaining) => revocations.replace(remaining),
-    keepPlan(version, { plan, list }) {
-      makeFolder(plans)
-      new StatementFile(planPath(version)).replace([plan, ...list])
-    },
-    planOf: (version) => readPlan(planPath(version)),
-    keepComplete: (version) => writeDurably(`${planPath(version)}.complete`, ''),
+    keepPlan: (version, { plan, list }) => planFile(version).replace([plan, ...list]),
+    planOf,
+    keepComplete: (version) => marker(version).replace([]),
     loadAnnouncements() {
       try {
         const held = announcements.read()
@@ -60,10 +84,11 @@ export function fileRotationStore(folder: string): RotationStore {
 }
 
 /**
- * Begins the record of a new rotation service: an empty one. It is for an operator to say that it is new: under a plan that names
- * no former services an empty record counts at once, and a lost one would be forgotten. `subrosa rotator begin` calls it.
+ * Begins the record of a new rotation service: an empty one, in a folder with nothing in it. It is for an operator to say that it is
+ * new: under a plan that names no former services an empty record counts at once, and a lost one would be forgotten. `subrosa
+ * rotator begin` calls it.
  *
- * @throws SubrosaError ERR_STATE when there is a record, another process holds the folder, or it cannot be written
+ * @throws SubrosaError ERR_STATE when there is anything in the folder, another process holds it, or it cannot be written
  *
  * @example
  * ```ts
@@ -73,21 +98,24 @@ export function fileRotationStore(folder: string): RotationStore {
 export function beginRecord(folder: string): void {
   const release = lockFolder(folder)
   try {
-    recordOf(folder).begin()
+    if (filesIn(folder).some((file) => file !== LOCK)) throw notEmpty(folder)
+    // First: what makes it a record brings both to the disk.
+    makeFolder(join(folder, PLANS))
+    new StatementFile(join(folder, 'revocations'), newRecord()).replace([])
   } finally {
     release()
   }
 }
 
-function recordOf(folder: string): StatementFile {
-  return new StatementFile(join(folder, 'revocations'))
+function newRecord(): string {
+  return randomBytes(RECORD_BYTES).toString('hex')
 }
 
 function lockFolder(folder: string): () => void {
   makeFolder(folder)
   let release: (() => void) | undefined
   try {
-    release = lockFile(join(folder, 'lock'))
+    release = lockFile(join(folder, LOCK))
   } catch (cause) {
     throw cause instanceof SubrosaError ? cause : unusable(folder, cause)
   }
@@ -111,15 +139,24 @@ function makeFolder(path: string): void {
   }
 }
 
-/** The highest version of which there is such a file; 0 where there is none. */
-function highest(plans: string, pattern: RegExp): number {
-  makeFolder(plans)
-  return Math.max(0, ...readdirSync(plans).map((file) => Number(pattern.exec(file)?.[1] ?? 0)))
+/** The versions of which there are such files, the highest one first. */
+function versions(plans: string, pattern: RegExp): readonly number[] {
+  const found = filesIn(plans).map((file) => Number(pattern.exec(file)?.[1] ?? 0))
+  return found.filter((version) => version > 0).sort((a, b) => b - a)
 }
 
-function readPlan(path: string): KeptPlan | undefined {
-  const [plan, ...list] = new StatementFile(path).read() ?? []
-  return plan && { plan, list }
+function filesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch (cause) {
+    throw unusable(folder, cause)
+  }
+}
+
+function notEmpty(folder: string): SubrosaError {
+  return new SubrosaError('ERR_STATE', `there is something in ${folder} already`, {
+    hint: 'start the service with its record: subrosa rotator. A new one begins in an empty folder: name another one with --state. Where a part of the record was lost, replace the service in the plan: subrosa plan replace-rotator',
+  })
 }
 
 function unusable(path: string, cause: unknown): SubrosaError {

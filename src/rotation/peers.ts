@@ -168,7 +168,7 @@ export class Peers {
     this.#sets.changed()
   }
 
-  /** Whether the wall clocks of a threshold of services, this one among them, agree now. */
+  /** Whether the wall clocks of a threshold of services agree now: this one's, and that of another one at least. */
   get isTimeAgreed(): boolean {
     const { record, clock } = this.#options
     const { plan } = record
@@ -178,7 +178,7 @@ export class Peers {
       const askedAtLateMs = this.#agreed.get(rotator)
       return askedAtLateMs !== undefined && this.#isOpen(askedAtLateMs, lateMs)
     })
-    return agreeing.length + 1 >= plan.threshold
+    return agreeing.length >= Math.max(1, plan.threshold - 1)
   }
 
   /** Again and again: each second, for as long as this service is not complete. */

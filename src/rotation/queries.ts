@@ -1,8 +1,7 @@
 import { concat } from '../base/bytes.ts'
 import type { Clock } from '../base/clock.ts'
 import {
-  FIRST_PAGE_BYTES,
-  FIRST_PAGES_MS,
+  MAX_PAGE_BYTES_AT_ONCE,
   MAX_PAGE_BYTES_PER_ASKER_PER_SECOND,
   MAX_PAGE_BYTES_PER_SECOND,
   MAX_QUERIES_PER_ASKER_PER_SECOND,
@@ -67,25 +66,33 @@ interface Waiting {
   readonly asker: Asker
 }
 
-const MAX_ASKERS = 16_384
+/** What one name may have of each, for all of its instances. */
+interface Budget {
+  readonly queries: RateLimit
+  readonly bytes: RateLimit
+}
+
+const MAX_NAMES = 16_384
 const MAX_WAITING = 8192
 const MAX_WAITING_OF_NAME = 64
-/** As often as the budget of an asker allows one more. */
+/** As often as the budget of a name allows one more. */
 const TURN_MS = 1000 / MAX_QUERIES_PER_ASKER_PER_SECOND
 const PAGE_OVERHEAD_BYTES = 4096
 const DEFAULT_MAX_PAYLOAD = 1024 * 1024
 const NOTHING: Cut = { statements: [], next: undefined }
 
 /**
- * Answers queries in pages, with a budget for each asker and one for all together. What is above them waits a little: an agent that
- * reads a large directory page by page would lose the thread with every question that is dropped. Names take turns: those who
- * ask much keep out nobody else.
+ * Answers queries in pages, with a budget for each name and one for all together: a name is what the broker binds an asker to, and
+ * instances are made up at will. What is above them waits a little: an agent that reads a large directory page by page would lose
+ * the thread with every question that is dropped. Names take turns: those who ask much keep out nobody else, and nobody is
+ * answered in front of those who wait.
  */
 export class QueryDesk {
   readonly #nc: NatsLike
   readonly #sources: QuerySources
   readonly #everyone = new RateLimit(MAX_PAGE_BYTES_PER_SECOND)
-  readonly #askers = new Map<string, AskerBudget>()
+  /** By name; whoever was answered last is the last. */
+  readonly #budgets = new Map<string, Budget>()
   readonly #timers: Timers
   /** Questions that wait for their turn, by name. */
   readonly #waiting = new Turns<string, Waiting>(MAX_WAITING_OF_NAME)
@@ -99,11 +106,9 @@ export class QueryDesk {
 
   /** Answers a question, now or when its asker's turn comes. It is ignored where too many wait. */
   take(query: Query, asker: Asker): void {
-    if (query.kind === QueryKind.tick) return
-    if (this.#mayAnswer(asker)) return this.#answer(query, asker)
-    if (this.#waiting.size >= MAX_WAITING) return
+    if (query.kind === QueryKind.tick || this.#waiting.size >= MAX_WAITING) return
     this.#waiting.add(asker.name, { query, asker })
-    if (!this.#hasTurns) this.#nextTurns()
+    this.#answerWaiting()
   }
 
   /** Answers nothing any more. */
@@ -112,57 +117,52 @@ export class QueryDesk {
     this.#waiting.clear()
   }
 
-  /** The question is counted where it may be answered. */
-  #mayAnswer(asker: Asker): boolean {
-    const key = keyOf(asker)
+  /** All whose turn it can be. Whoever may not be answered yet waits on. */
+  #answerWaiting(): void {
     const nowMs = this.#sources.clock.monotonic()
-    if (this.#everyone.available(nowMs) <= 0) return false
-    if (this.#askers.size >= MAX_ASKERS) this.#askers.clear()
-    const budget = this.#askers.get(key) ?? new AskerBudget(nowMs)
-    this.#askers.set(key, budget)
-    return budget.takeQuery(nowMs)
-  }
-
-  #nextTurns(): void {
-    this.#hasTurns = true
-    this.#timers.after(TURN_MS, () => this.#takeTurns())
-  }
-
-  /** Whoever may not be answered yet waits on, behind the others. */
-  #takeTurns(): void {
-    this.#hasTurns = this.#waiting.size > 0
-    // First, so that it goes on whatever happens below.
-    if (this.#hasTurns) this.#nextTurns()
-    for (let left = this.#waiting.size; left > 0; left--) {
-      const waiting = this.#waiting.take()
-      if (waiting === undefined) return
-      const { query, asker } = waiting
-      if (this.#mayAnswer(asker)) this.#answer(query, asker)
-      else this.#waiting.add(asker.name, waiting)
+    while (this.#everyone.available(nowMs) > 0) {
+      const waiting = this.#waiting.take((name) => this.#mayAnswer(name, nowMs))
+      if (waiting === undefined) break
+      this.#answer(waiting)
     }
+    if (this.#hasTurns || this.#waiting.size === 0) return
+    this.#hasTurns = true
+    this.#timers.after(TURN_MS, () => {
+      this.#hasTurns = false
+      this.#answerWaiting()
+    })
   }
 
-  #answer(query: Query, asker: Asker): void {
+  /** The question is counted where it may be answered. */
+  #mayAnswer(name: string, nowMs: number): boolean {
+    const budget = this.#budgets.get(name) ?? newBudget()
+    if (budget.bytes.available(nowMs) <= 0 || !budget.queries.take(nowMs)) return false
+    this.#budgets.delete(name)
+    this.#budgets.set(name, budget)
+    const [oldest] = this.#budgets.keys()
+    if (this.#budgets.size > MAX_NAMES && oldest !== undefined) this.#budgets.delete(oldest)
+    return true
+  }
+
+  #answer({ query, asker }: Waiting): void {
     const { nonce, kind, cursor } = query
-    const { take, onError } = this.#sources
+    const { clock, take, onError } = this.#sources
+    const spend = (bytes: number): void => {
+      const nowMs = clock.monotonic()
+      this.#everyone.takeMany(bytes, nowMs)
+      this.#budgets.get(asker.name)?.bytes.takeMany(bytes, nowMs)
+    }
     try {
-      if (kind === QueryKind.handOver) {
-        this.#spend(asker, cursor?.length ?? 0)
-        if (cursor !== undefined) take(cursor, asker)
-        return
+      if (kind === QueryKind.handOver && cursor !== undefined) {
+        spend(cursor.length)
+        take(cursor, asker)
       }
       const bytes = encodePage({ nonce, kind, ...this.#page(query) })
-      this.#spend(asker, bytes.length)
+      spend(bytes.length)
       publishSafely(this.#nc, asker.inbox, { bytes, onError })
     } catch (error) {
       onError(error)
     }
-  }
-
-  #spend(asker: Asker, bytes: number): void {
-    const nowMs = this.#sources.clock.monotonic()
-    this.#everyone.takeMany(bytes, nowMs)
-    this.#askers.get(keyOf(asker))?.spend(bytes, nowMs)
   }
 
   #page({ kind, cursor }: Query): Cut {
@@ -220,34 +220,11 @@ export class QueryDesk {
   }
 }
 
-/** What one asker may have: so many queries and bytes a second, and more bytes in its first ten seconds. */
-class AskerBudget {
-  readonly #queries = new RateLimit(MAX_QUERIES_PER_ASKER_PER_SECOND)
-  readonly #bytes = new RateLimit(MAX_PAGE_BYTES_PER_ASKER_PER_SECOND)
-  readonly #startedAt: number
-  #firstBytes = FIRST_PAGE_BYTES
-
-  constructor(nowMs: number) {
-    this.#startedAt = nowMs
+function newBudget(): Budget {
+  return {
+    queries: new RateLimit(MAX_QUERIES_PER_ASKER_PER_SECOND),
+    bytes: new RateLimit(MAX_PAGE_BYTES_PER_ASKER_PER_SECOND, MAX_PAGE_BYTES_AT_ONCE),
   }
-
-  takeQuery(nowMs: number): boolean {
-    return (this.#isFirst(nowMs) || this.#bytes.available(nowMs) > 0) && this.#queries.take(nowMs)
-  }
-
-  spend(bytes: number, nowMs: number): void {
-    if (this.#isFirst(nowMs)) this.#firstBytes -= bytes
-    else this.#bytes.takeMany(bytes, nowMs)
-  }
-
-  #isFirst(nowMs: number): boolean {
-    return this.#firstBytes > 0 && nowMs - this.#startedAt < FIRST_PAGES_MS
-  }
-}
-
-/** Of another name's instance nobody spends the budget. */
-function keyOf({ name, instance }: Asker): string {
-  return `${name} ${instance}`
 }
 
 /** Statements by their place in a list. */

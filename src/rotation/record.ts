@@ -96,12 +96,12 @@ export class ServiceRecord {
   /**
    * Takes out what was over long ago.
    *
-   * @param steadyMs a time that no clock shows by mistake
+   * @param agreedMs a time that no clock shows by mistake
    * @throws SubrosaError ERR_STATE
    */
-  forget(steadyMs: number): void {
+  forget(agreedMs: number): void {
     const { store } = this.#options
-    const overMs = steadyMs - FORGOTTEN_AFTER_MS
+    const overMs = agreedMs - FORGOTTEN_AFTER_MS
     if (!this.revocations.all().some(({ revocation }) => revocation.until < overMs)) return
     const all = store.load()?.revocations ?? []
     store.replace(all.filter((bytes) => endOf(bytes) >= overMs))

@@ -298,11 +298,20 @@ export class RotationService {
   #prune(): void {
     const { epochs, clock, record } = this.#parts
     if (epochs.hold(clock.now())) this.#directory.prune()
-    const steadyMs = this.#steady.ofWholeDay()
+    const agreedMs = this.#agreedTime()
     const elapsedMs = clock.early()
-    if (steadyMs === undefined || elapsedMs - this.#forgotAt < HOUR_MS || !this.#peers.isTimeAgreed) return
+    if (agreedMs === undefined || elapsedMs - this.#forgotAt < HOUR_MS) return
     this.#forgotAt = elapsedMs
-    record.forget(steadyMs)
+    record.forget(agreedMs)
+  }
+
+  /** A time that the own clock does not say alone; `undefined` where there is none. */
+  #agreedTime(): number | undefined {
+    const { record, trust } = this.#parts
+    if (this.#peers.isTimeAgreed) return this.#steady.ofWholeDay()
+    if (record.plan?.rotators.length !== 1 || trust.isByPins) return undefined
+    // Nobody else is there to agree: the authority has said when it made the plan.
+    return record.plan.made
   }
 
   #broadcast(): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { hex } from '../../src/base/bytes.ts'
-import { MAX_PINGS_WAITING, MAX_TICK_LEAVES } from '../../src/base/limits.ts'
+import { MAX_PINGS_OF_NAME_PER_SECOND, MAX_PINGS_WAITING, MAX_TICK_LEAVES } from '../../src/base/limits.ts'
 import type { NatsLike } from '../../src/bus/nats-like.ts'
 import { encodeNkey } from '../../src/identity/nkey.ts'
 import { SigningKey } from '../../src/identity/signing-key.ts'
@@ -85,7 +85,7 @@ describe('pings', () => {
     const first = asker('alice')
     answers.answer(nonce(), first)
     expect(sent.map(({ subject }) => subject)).toEqual([first.inbox])
-    const asked = Array.from({ length: 1000 }, () => ({ nonce: nonce(), asker: asker('bob') }))
+    const asked = Array.from({ length: 1000 }, (_, i) => ({ nonce: nonce(), asker: asker(`bob-${i % 10}`) }))
     for (const one of asked) answers.answer(one.nonce, one.asker)
     clock.advance(99)
     expect(signatures()).toBe(1)
@@ -112,10 +112,10 @@ describe('pings', () => {
     expect(signatures()).toBeLessThanOrEqual(11)
   })
 
-  it('are 4,096 in one tick, and 65,536 wait: those of one name are no more than fit into one', () => {
+  it('are 4,096 in one tick, and names take turns', () => {
     const { clock, sent, answers } = desk()
     answers.answer(nonce(), asker('first'))
-    for (let i = 0; i < MAX_TICK_LEAVES + 100; i++) answers.answer(nonce(), asker('mallory'))
+    for (let i = 0; i < MAX_TICK_LEAVES + 100; i++) answers.answer(nonce(), asker(`mallory-${i % 16}`))
     const honest = asker('alice')
     answers.answer(nonce(), honest)
     clock.advance(100)
@@ -124,14 +124,14 @@ describe('pings', () => {
     expect(sent.some(({ subject }) => subject === honest.inbox)).toBe(true)
     expect(sent.at(-1)?.parsed.tick.leaves).toBe(MAX_TICK_LEAVES)
     clock.advance(100)
-    expect(sent).toHaveLength(2 + MAX_TICK_LEAVES)
+    expect(sent).toHaveLength(2 + MAX_TICK_LEAVES + 100)
   })
 
   it('are kept in a bounded number, whoever sends them', () => {
     const { clock, sent, answers } = desk()
     answers.answer(nonce(), asker('first'))
     for (let second = 0; second < 2; second++) {
-      for (let i = 0; i < MAX_PINGS_WAITING; i++) answers.answer(nonce(), asker(`name-${i % 64}`))
+      for (let i = 0; i < MAX_PINGS_WAITING; i++) answers.answer(nonce(), asker(`name-${i % 128}`))
     }
     for (let i = 0; i < 64; i++) clock.advance(100)
     expect(sent.length).toBeLessThanOrEqual(1 + MAX_PINGS_WAITING)
@@ -150,6 +150,19 @@ describe('pings', () => {
     answers.answer(nonce(), { ...one, name: 'bob' })
     clock.advance(100)
     expect(sent).toHaveLength(6)
+  })
+
+  it('with made-up instances are answered no more often than those of one name may be', () => {
+    const { clock, sent, answers } = desk()
+    for (let i = 0; i < 10_000; i++) {
+      answers.answer(nonce(), asker('mallory'))
+      if (i % 10 === 9) clock.advance(1)
+    }
+    expect(sent.length).toBeLessThanOrEqual(2 * MAX_PINGS_OF_NAME_PER_SECOND)
+    const alice = asker('alice')
+    answers.answer(nonce(), alice)
+    clock.advance(100)
+    expect(sent.some(({ subject }) => subject === alice.inbox)).toBe(true)
   })
 
   it('have a time that is that of the signature', () => {

@@ -1,8 +1,10 @@
 import {
   appendFileSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -11,7 +13,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { beginRecord, fileRotationStore } from '../../src/rotation/file-store.ts'
-import { StatementFile } from '../../src/rotation/statement-file.ts'
 import { memoryRotationStore } from '../../src/rotation/store.ts'
 import { Child } from '../support/child.ts'
 import { codeOf } from '../support/statements.ts'
@@ -36,108 +37,6 @@ function holdElsewhere(wanted: object): Child {
   return child
 }
 
-describe('a file of statements', () => {
-  function begun(): StatementFile {
-    const file = new StatementFile(path())
-    file.begin()
-    expect(file.read()).toEqual([])
-    return file
-  }
-
-  it('gives back everything that was ever appended, in its order', () => {
-    const file = begun()
-    file.append([bytes(1), bytes(2, 3)])
-    file.append([bytes(4)])
-    const again = new StatementFile(path())
-    expect(again.read()).toEqual([bytes(1), bytes(2, 3), bytes(4)])
-    again.append([bytes(5)])
-    expect(new StatementFile(path()).read()).toEqual([bytes(1), bytes(2, 3), bytes(4), bytes(5)])
-  })
-
-  it('cuts off a line that a crash has torn, before the next one is written', () => {
-    begun().append([bytes(1)])
-    const whole = readFileSync(path(), 'utf8')
-    const line = whole.split('\n')[1] ?? ''
-    for (let length = 1; length <= line.length; length++) {
-      writeFileSync(path(), whole + line.slice(0, length))
-      const file = new StatementFile(path())
-      expect(file.read()).toEqual([bytes(1)])
-      file.append([bytes(2)])
-      const again = new StatementFile(path())
-      expect(() => again.read()).not.toThrow()
-      expect(again.read()).toEqual([bytes(1), bytes(2)])
-    }
-  })
-
-  it('takes back what could not be brought to the disk: it must not come back after a restart', () => {
-    begun().append([bytes(1)])
-    let isFull = true
-    const file = new StatementFile(path(), () => {
-      if (isFull) throw new Error('ENOSPC')
-    })
-    file.read()
-    expect(codeOf(() => file.append([bytes(2), bytes(3)]))).toBe('ERR_STATE')
-    expect(new StatementFile(path()).read()).toEqual([bytes(1)])
-    isFull = false
-    file.append([bytes(4)])
-    expect(new StatementFile(path()).read()).toEqual([bytes(1), bytes(4)])
-  })
-
-  it('is damaged where any whole line is not as it was written', () => {
-    begun().append([bytes(1, 2, 3), bytes(4, 5, 6)])
-    const whole = readFileSync(path())
-    for (let at = 0; at < whole.length; at++) {
-      // The end of the last line is where a crash can have torn it.
-      if (at === whole.length - 1) continue
-      const flipped = Buffer.from(whole)
-      flipped[at] = (flipped[at] ?? 0) ^ 1
-      writeFileSync(path(), flipped)
-      expect(
-        codeOf(() => new StatementFile(path()).read()),
-        `byte ${at}`,
-      ).toBe('ERR_STATE')
-    }
-  })
-
-  it('is damaged where a line was taken out of it that ends with half of another', () => {
-    begun().append([bytes(1)])
-    appendFileSync(path(), '\n')
-    expect(codeOf(() => new StatementFile(path()).read())).toBe('ERR_STATE')
-    writeFileSync(path(), '')
-    expect(codeOf(() => new StatementFile(path()).read())).toBe('ERR_STATE')
-  })
-
-  it('is never made but by being begun: what is gone while a service runs takes nothing more', () => {
-    const file = begun()
-    rmSync(path())
-    expect(codeOf(() => file.append([bytes(1)]))).toBe('ERR_STATE')
-    expect(readdirSync(folder)).toEqual([])
-    expect(new StatementFile(path()).read()).toBeUndefined()
-  })
-
-  it('takes nothing where somebody has cut it while a service runs', () => {
-    const file = begun()
-    file.append([bytes(1)])
-    const whole = readFileSync(path())
-    writeFileSync(path(), whole.subarray(0, whole.length - 5))
-    expect(codeOf(() => file.append([bytes(2)]))).toBe('ERR_STATE')
-  })
-
-  it('is begun once', () => {
-    begun().append([bytes(1)])
-    expect(codeOf(() => new StatementFile(path()).begin())).toBe('ERR_STATE')
-    expect(new StatementFile(path()).read()).toEqual([bytes(1)])
-  })
-
-  it('is replaced as a whole, and goes on from there', () => {
-    const file = begun()
-    file.append([bytes(1), bytes(2)])
-    file.replace([bytes(2)])
-    file.append([bytes(3)])
-    expect(new StatementFile(path()).read()).toEqual([bytes(2), bytes(3)])
-  })
-})
-
 describe('a store in a folder', () => {
   const plan = { plan: bytes(1, 2), list: [bytes(3), bytes(4)] }
 
@@ -158,6 +57,51 @@ describe('a store in a folder', () => {
     rmSync(path())
     const other = fileRotationStore(folder)
     expect(codeOf(() => beginRecord(folder))).toBe('ERR_STATE')
+    other.close()
+  })
+
+  it('is begun in an empty folder alone: where a part of a record is left, it was lost', () => {
+    for (const left of ['plans', 'announcements', 'revocations', 'revocations.new', 'anything']) {
+      beginRecord(folder)
+      const store = fileRotationStore(folder)
+      store.load()
+      store.close()
+      for (const file of readdirSync(folder)) rmSync(join(folder, file), { recursive: true })
+      mkdirSync(join(folder, left))
+      expect(
+        codeOf(() => beginRecord(folder)),
+        left,
+      ).toBe('ERR_STATE')
+      rmSync(join(folder, left), { recursive: true })
+    }
+  })
+
+  it('is refused where a part of it is gone', () => {
+    beginRecord(folder)
+    rmSync(join(folder, 'plans'), { recursive: true })
+    const store = fileRotationStore(folder)
+    expect(codeOf(() => store.load())).toBe('ERR_STATE')
+    store.close()
+  })
+
+  it('does not believe what another record has left: no plan, and not that it was complete', () => {
+    beginRecord(folder)
+    const store = fileRotationStore(folder)
+    store.load()
+    store.keepPlan(2, plan)
+    store.keepComplete(2)
+    store.setAnnouncements([bytes(5)])
+    store.close()
+    rmSync(path())
+    const elsewhere = join(folder, 'elsewhere')
+    beginRecord(elsewhere)
+    renameSync(join(elsewhere, 'revocations'), path())
+    const other = fileRotationStore(folder)
+    expect(other.load()).toEqual({ revocations: [], plan: undefined, completeUnder: 0 })
+    expect(other.planOf(2)).toBeUndefined()
+    expect(other.loadAnnouncements()).toEqual([])
+    other.keepPlan(1, plan)
+    expect(other.load()).toEqual({ revocations: [], plan, completeUnder: 0 })
     other.close()
   })
 
@@ -221,6 +165,7 @@ describe('a store in a folder', () => {
   })
 
   it('does without an announcement that a crash has cut short, and without any where they are damaged', () => {
+    beginRecord(folder)
     const store = fileRotationStore(folder)
     expect(store.loadAnnouncements()).toEqual([])
     store.addAnnouncement(bytes(1, 2, 3))
@@ -233,13 +178,14 @@ describe('a store in a folder', () => {
     store.close()
   })
 
-  it.each(['', '{', 'null', 'subrosa statements 2\n', 'subrosa statements 1\n0123456789abcdef AQ==\n'])(
+  it.each(['', '{', 'null', 'subrosa statements 2\n', 'HEAD0123456789abcdef AQ==\n'])(
     'is refused when its plan is damaged, and is not taken for a new one: %j',
     (text) => {
       beginRecord(folder)
       const store = fileRotationStore(folder)
       store.keepPlan(1, plan)
-      writeFileSync(join(folder, 'plans', '1'), text)
+      const [head] = readFileSync(path(), 'utf8').split('\n')
+      writeFileSync(join(folder, 'plans', '1'), text.replace('HEAD', `${head}\n`))
       expect(codeOf(() => store.load())).toBe('ERR_STATE')
       store.close()
     },

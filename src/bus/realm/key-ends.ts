@@ -6,7 +6,7 @@ import type { Context } from '../context.ts'
 export interface KeyEndsOptions extends Pick<Context, 'clock' | 'feed'> {
   readonly timers: Pick<Timers, 'after'>
   readonly keyring: Pick<Keyring, 'destroyEnded' | 'endsAtLateMs'>
-  /** Called each time, before keys are wiped. */
+  /** Called each time, once keys are wiped. */
   readonly onTime: () => void
   /** Called when no keys of some epoch are left: nothing is sealed in it any more. */
   readonly onDestroyed: () => void
@@ -21,15 +21,18 @@ export class KeyEnds {
     this.#options = options
   }
 
-  /** Wipes what is over. */
+  /** Wipes what is over. What others do at that time, and throw, keeps no key alive, and takes no timer away. */
   look(): void {
     const { clock, feed, keyring, onTime, onDestroyed } = this.#options
     const lateMs = clock.late()
-    onTime()
     const destroyed = keyring.destroyEnded({ latestMs: clock.latest, lateMs })
-    for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })
     this.lookInTime()
-    if (destroyed.length > 0) onDestroyed()
+    for (const epoch of destroyed) feed.emit({ type: 'destroyed', epoch })
+    try {
+      onTime()
+    } finally {
+      if (destroyed.length > 0) onDestroyed()
+    }
   }
 
   /** Sets the timer for the next keys that end, again each time: one that fires while a clock is behind is not the last. */

@@ -28,7 +28,7 @@ export interface OwnInstanceOptions extends Context {
   readonly plan: () => HeldPlan | undefined
   /** Whether epochs begin for this instance: it has joined, and its clock is confirmed. */
   readonly mayBegin: () => boolean
-  /** Called each time before keys are wiped. */
+  /** Called each time, once keys are wiped. */
   readonly onTime: () => void
   /** Called when epochs have come into reach, or are forgotten. */
   readonly onEpochs: () => void
