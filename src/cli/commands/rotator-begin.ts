@@ -34,11 +34,9 @@ export function registerRotatorBegin(rotator: Command, terminal: Terminal): void
 }
 
 async function begin(terminal: Terminal, options: RotatorBeginOptions): Promise<void> {
-  const { name, state } = await findOwnRotator(await openRealm(options.realm), options)
+  // Under pins there is no folder of a realm.
+  const state = options.state ?? (await findOwnRotator(await openRealm(options.realm), options)).state
   beginRecord(state)
   terminal.data(state)
-  note(
-    terminal,
-    `${name} begins with an empty record; never restore it from a backup, and never run two on one`,
-  )
+  note(terminal, 'began an empty record; never restore it from a backup, and never run two services on one')
 }
