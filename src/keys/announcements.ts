@@ -1,5 +1,6 @@
 import { concat } from '../base/bytes.ts'
 import { type Latest, unconfirmed } from '../base/clock.ts'
+import { SubrosaError } from '../base/errors.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { labels } from '../crypto/labels.ts'
 import { isLowOrder } from '../crypto/low-order.ts'
@@ -53,6 +54,16 @@ export interface ParsedAnnouncement {
   readonly hash: Uint8Array
   readonly signed: SignedAnnouncement
   readonly announcement: Announcement
+}
+
+/** The hash by which an announcement is asked for; `undefined` where it is none. Nothing else of it is read. */
+export function announcementHash(engine: CryptoEngine, bytes: Uint8Array): Uint8Array | undefined {
+  try {
+    return engine.sha256(decodeSignedAnnouncement(bytes).structure)
+  } catch (error) {
+    if (error instanceof SubrosaError) return undefined
+    throw error
+  }
 }
 
 /** Reads an announcement. @throws SubrosaError ERR_MALFORMED */

@@ -87,11 +87,14 @@ export class PlanDesk {
     })
   }
 
-  /** A service, or somebody in its name, goes by another version. A higher one is asked for; a lower one is told of this one. */
+  /**
+   * A service, or somebody in its name, goes by another version. A higher one is asked for: of a service of the own plan, and where it
+   * is none of whoever has it, since nobody is known yet whom that plan names. A lower one is told of this one.
+   */
   named(version: number, rotator: string): void {
     const { plan } = this.#options.record
     if (plan === undefined) return
-    if (version > plan.version) this.#fetch(rotator, undefined)
+    if (version > plan.version) this.#fetch(plan.rotators.includes(rotator) ? rotator : ANYBODY, undefined)
     else if (version < plan.version) this.#tell(plan)
   }
 

@@ -4,7 +4,7 @@ import { MAX_DIRECTORY_CACHE_BYTES } from '../base/limits.ts'
 import { DirectorySync } from '../bus/realm/directory-sync.ts'
 import { HashLookups } from '../bus/realm/hash-lookups.ts'
 import { attempt } from '../bus/safely.ts'
-import type { VerifiedAnnouncement } from '../keys/announcements.ts'
+import { announcementHash, type VerifiedAnnouncement } from '../keys/announcements.ts'
 import { Directory } from '../keys/directory.ts'
 import type { HeldPlan } from '../keys/plan.ts'
 import { Listing } from './listing.ts'
@@ -33,7 +33,7 @@ export class ServiceDirectory {
   #cachedBytes = 0
 
   constructor(options: ServiceDirectoryOptions) {
-    const { clock, record, fetches } = options
+    const { engine, clock, record, fetches } = options
     this.#options = options
     this.#directory = new Directory({
       ...options,
@@ -45,9 +45,10 @@ export class ServiceDirectory {
     })
     this.listing = new Listing({ clock, directory: this.#directory })
     const nobody = { rotators: () => [], isHeld: () => false, onStatement: () => {} }
+    const hashOf = (bytes: Uint8Array): Uint8Array | undefined => announcementHash(engine, bytes)
     this.sync = new DirectorySync({
       ...options,
-      lookups: new HashLookups({ fetches, ...nobody }),
+      lookups: new HashLookups({ fetches, hashOf, ...nobody }),
       // It announces nothing itself.
       handOver: { restarted: () => {}, check: () => {} },
       own: () => [],

@@ -2,6 +2,7 @@ import { hex, samePublic } from '../../base/bytes.ts'
 import {
   CLOCK_WINDOW_MS,
   MAX_BUCKETS_PER_QUERY,
+  MAX_COMPARISON_MS,
   MAX_RECONCILED,
   MAX_ROOTS_REMEMBERED,
   RECONCILE_INTERVAL_MS,
@@ -63,9 +64,15 @@ interface Listed {
   readonly hashes: readonly Uint8Array[]
 }
 
+/** A comparison with one service, for as long as it is its turn. */
+interface Turn {
+  readonly rotator: string
+  readonly cancel: () => void
+}
+
 /** Buckets of one service that are asked for. */
 interface Wanted {
-  readonly rotator: string
+  readonly turn: Turn
   /** The hashes of all buckets, under a root that it has signed. */
   readonly hashes: Uint8Array
   readonly buckets: readonly number[]
@@ -85,7 +92,8 @@ export class DirectorySync {
   readonly #known = new Map<string, Known>()
   /** Services whose turn it is, one after the other, and whether that is because the last page was of no known root. */
   readonly #line: { readonly rotator: string; readonly isAgain: boolean }[] = []
-  #isBusy = false
+  /** Whose turn it is. */
+  #turn: Turn | undefined
   #isJoined = false
 
   constructor(options: DirectorySyncOptions) {
@@ -164,23 +172,29 @@ export class DirectorySync {
     })
   }
 
-  /** With one service at a time. */
+  /** With one service at a time, and with none for so long that it keeps others from their turn. */
   #goOn(): void {
-    if (this.#isBusy) return
+    if (this.#turn !== undefined) return
     const next = this.#line.shift()
     if (next === undefined) return
-    this.#isBusy = true
-    this.#compare(next.rotator, next.isAgain)
+    const cancel = this.#options.timers.after(MAX_COMPARISON_MS, () => this.#done(turn))
+    const turn: Turn = { rotator: next.rotator, cancel }
+    this.#turn = turn
+    this.#compare(turn, next.isAgain)
   }
 
-  #done(): void {
-    this.#isBusy = false
+  /** A turn ends once. */
+  #done(turn: Turn): void {
+    if (this.#turn !== turn) return
+    turn.cancel()
+    this.#turn = undefined
     this.#options.onChanged()
     this.#goOn()
   }
 
-  #compare(rotator: string, isAgain: boolean): void {
+  #compare(turn: Turn, isAgain: boolean): void {
     const { clock, fetches, directory, askForTick } = this.#options
+    const { rotator } = turn
     const known = this.#knownOf(rotator)
     known.isWaiting = false
     known.lookedAt = clock.monotonic()
@@ -194,18 +208,18 @@ export class DirectorySync {
       },
       onEnd: () => {
         const place = this.#placeOf(rotator)
-        if (hashes === undefined || place < 0) return this.#done()
+        if (hashes === undefined || place < 0 || this.#turn !== turn) return this.#done(turn)
         if (this.#isSigned(known, hashes)) {
           const buckets = directory.noteBuckets(place, hashes)
-          return this.#list({ rotator, hashes, buckets, maxMissing: MAX_RECONCILED })
+          return this.#list({ turn, hashes, buckets, maxMissing: MAX_RECONCILED })
         }
         // It may list another thing than when it signed last. Once: somebody else may have answered in its place.
         known.isRootWanted = !isAgain
         if (!isAgain) askForTick()
-        this.#done()
+        this.#done(turn)
       },
     })
-    if (!isBegun) this.#done()
+    if (!isBegun) this.#done(turn)
   }
 
   /** Whether the service has signed a root lately to which these hashes of its buckets belong. */
@@ -219,9 +233,10 @@ export class DirectorySync {
   /** Asks what is in these buckets, 16 at a time, and each time for what is missing of it. */
   #list(wanted: Wanted): void {
     const { engine, fetches, own, handOver } = this.#options
-    const { rotator, hashes, buckets, maxMissing } = wanted
+    const { turn, hashes, buckets, maxMissing } = wanted
+    const { rotator } = turn
     const asked = buckets.slice(0, MAX_BUCKETS_PER_QUERY)
-    if (asked.length === 0 || maxMissing <= 0) return this.#done()
+    if (asked.length === 0 || maxMissing <= 0) return this.#done(turn)
     const listed: Listed[] = []
     const isBegun = fetches.begin({
       rotator,
@@ -239,9 +254,10 @@ export class DirectorySync {
         const isOfRoot = listed.every((one) =>
           samePublic(bucketHash(engine, one.hashes), bucketHashAt(hashes, one.bucket)),
         )
-        if (!isWhole || listed.length < asked.length || !isOfRoot) return this.#done()
+        if (!isWhole || listed.length < asked.length || !isOfRoot || this.#turn !== turn)
+          return this.#done(turn)
         if (listed.some((one) => misses(one, own()))) handOver.check(rotator)
-        this.#take(rotator, listed, (missing) =>
+        this.#take(turn, listed, (missing) =>
           this.#list({
             ...wanted,
             buckets: buckets.slice(MAX_BUCKETS_PER_QUERY),
@@ -250,22 +266,25 @@ export class DirectorySync {
         )
       },
     })
-    if (!isBegun) this.#done()
+    if (!isBegun) this.#done(turn)
   }
 
-  #take(rotator: string, listed: readonly Listed[], goOn: (missing: number) => void): void {
+  #take(turn: Turn, listed: readonly Listed[], goOn: (missing: number) => void): void {
     const { clock, directory, lookups } = this.#options
+    const { rotator } = turn
     const missing = listed.flatMap(({ hashes }) => directory.lacking(hashes))
     lookups.ask({
       rotator,
       hashes: missing.slice(0, MAX_RECONCILED),
+      isWanted: () => this.#turn === turn,
       onStatements: (statements) => {
         for (const statement of statements) directory.add(statement, clock.now(), { isAsked: true })
       },
       onEnd: (answer) => {
         const place = this.#placeOf(rotator)
         // What has not come is asked for again, the next time that this service names its root.
-        if (answer === 'silent' || missing.length > MAX_RECONCILED || place < 0) return this.#done()
+        const isOfUse = answer !== 'silent' && missing.length <= MAX_RECONCILED && place >= 0
+        if (!isOfUse || this.#turn !== turn) return this.#done(turn)
         for (const { bucket, hashes } of listed) directory.noteListing(place, bucket, hashes)
         goOn(missing.length)
       },

@@ -1,5 +1,6 @@
 import { MAX_FETCH_AGAIN_MS, MIN_FETCH_AGAIN_MS } from '../../base/limits.ts'
 
+/** As many as there are services in a few plans. */
 const MAX_REMEMBERED = 64
 
 interface Failure {
@@ -23,8 +24,9 @@ export class FetchBackoff {
   failed(rotator: string, nowMs: number): void {
     const before = this.#failures.get(rotator)?.waitMs ?? 0
     const waitMs = Math.min(MAX_FETCH_AGAIN_MS, Math.max(MIN_FETCH_AGAIN_MS, 2 * before))
-    // Ticks whose signer is not known yet name whom they like.
-    if (this.#failures.size >= MAX_REMEMBERED) this.#failures.clear()
+    this.#failures.delete(rotator)
+    const [oldest] = this.#failures.keys()
+    if (oldest !== undefined && this.#failures.size >= MAX_REMEMBERED) this.#failures.delete(oldest)
     this.#failures.set(rotator, { waitMs, until: nowMs + waitMs })
   }
 

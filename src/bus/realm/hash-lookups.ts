@@ -3,7 +3,7 @@ import { MAX_HASHES_PER_QUERY, MAX_HASHES_WANTED } from '../../base/limits.ts'
 import { QueryKind, writeHashes } from '../../wire/queries.ts'
 import type { PageFetches } from './page-fetches.ts'
 
-/** What came of a question: nothing at all, a page without anything of what was asked for, or something each time. */
+/** What came of a question: no whole answer, one without anything of what was asked for, or something of it each time. */
 export type HashAnswer = 'silent' | 'lacking' | 'given'
 
 /** Hashes that are asked of one rotation service. */
@@ -11,7 +11,9 @@ export interface HashQuestion {
   readonly rotator: string
   /** Any number. */
   readonly hashes: readonly Uint8Array[]
-  /** Takes what comes, as views. */
+  /** Whether the rest of it is still to be asked for. Default: always. */
+  readonly isWanted?: () => boolean
+  /** Takes what comes of what was asked for, as views. */
   readonly onStatements: (statements: readonly Uint8Array[]) => void
   /** It is over. Whoever does not answer, or has nothing of what it has listed, is asked for no more of it. */
   readonly onEnd: (answer: HashAnswer) => void
@@ -22,6 +24,8 @@ export interface HashLookupsOptions {
   readonly fetches: Pick<PageFetches, 'begin' | 'isUnderWay'>
   /** Rotation services that have answered lately, in a random order. */
   readonly rotators: () => readonly string[]
+  /** The hash of an announcement that has come; `undefined` where it is none. */
+  readonly hashOf: (statement: Uint8Array) => Uint8Array | undefined
   /** Whether an announcement (hash in hexadecimal) is held. */
   readonly isHeld: (hash: string) => boolean
   /** Takes in an announcement that was looked up. */
@@ -41,7 +45,8 @@ interface Asking extends HashQuestion {
 
 /**
  * Asks for announcements by their hashes: up to 64 at once, one query at a time at each rotation service. Those for which
- * messages wait go first, and each is asked of one service after the other, since one of them may not have it.
+ * messages wait go first, and each is asked of one service after the other, since one of them may not have it. A service may send
+ * what it likes: only what was asked for is taken, and brings anything.
  */
 export class HashLookups {
   readonly #options: HashLookupsOptions
@@ -126,7 +131,8 @@ export class HashLookups {
       },
       end: (isWhole) => {
         const answer = !isWhole ? 'silent' : count === 0 ? 'lacking' : 'given'
-        if (answer === 'given' && question.left.length > 0) return
+        const isWanted = question.isWanted?.() ?? true
+        if (answer === 'given' && question.left.length > 0 && isWanted) return
         line.shift()
         if (line.length === 0) this.#questions.delete(rotator)
         question.onEnd(answer)
@@ -142,13 +148,20 @@ export class HashLookups {
       readonly end: (isWhole: boolean) => void
     },
   ): void {
-    this.#options.fetches.begin({
+    const { fetches, hashOf } = this.#options
+    const missing = new Set(hashes.map(hex))
+    fetches.begin({
       rotator,
       kind: QueryKind.byHash,
       cursor: writeHashes(hashes),
       onPage: (statements) => {
-        on.take(statements)
-        return true
+        const asked = statements.filter((statement) => {
+          const hash = hashOf(statement)
+          return hash !== undefined && missing.delete(hex(hash))
+        })
+        on.take(asked)
+        // A page of other things is no better than silence.
+        return asked.length > 0 || statements.length === 0
       },
       onEnd: (isWhole) => {
         on.end(isWhole)

@@ -1,7 +1,8 @@
 import { copy, hex, samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
-import { MAX_PLAN_ANSWERS, MAX_PLAN_CHOICES } from '../../base/limits.ts'
+import { MAX_PLAN_CHOICES } from '../../base/limits.ts'
 import { type AroundPlan, type HeldPlan, listHash, verifyPlan } from '../../keys/plan.ts'
+import { decodePlan, decodeSignedPlan } from '../../wire/plans.ts'
 import type { Page } from '../../wire/queries.ts'
 
 /** A plan that rotation services have answered with. */
@@ -13,25 +14,34 @@ export interface PlanCandidate {
 
 interface Candidate extends PlanCandidate {
   list: readonly Uint8Array[] | undefined
-  /** How many answers have brought it. */
-  answers: number
+  /** The questions that it has answered, by their nonces, in hexadecimal: nobody answers one twice. */
+  readonly answered: Set<string>
+}
+
+/** Which plans are of use. */
+export interface PlanChoiceOptions {
+  /** The lowest version that is of use: one below it is an error. Default: any. */
+  readonly floor?: number
+  /** The version that is held: what is not above it is no news. Default: none. */
+  readonly held?: number
 }
 
 /**
- * Which plan somebody takes who has none and has asked all rotation services. Plans prove themselves, so it does not matter who
- * answers: the highest version wins. One old plan that is played again neither fails nor delays anything.
+ * Which plan somebody takes who has none, or an older one, and has asked all rotation services. Plans prove themselves, so it does
+ * not matter who answers: the highest version wins. One old plan that is played again neither fails nor delays anything, and what is
+ * of no use takes no place, however often it comes: whoever offers has a budget for that.
  */
 export class PlanChoice {
   readonly #around: AroundPlan
   readonly #floor: number
+  readonly #held: number
   /** By the hash of the wire message, in hexadecimal. */
   readonly #candidates = new Map<string, Candidate>()
-  #answers = 0
 
-  /** @param floor the lowest version that is of use */
-  constructor(around: AroundPlan, floor: number) {
+  constructor(around: AroundPlan, { floor = 0, held = 0 }: PlanChoiceOptions = {}) {
     this.#around = around
     this.#floor = floor
+    this.#held = held
   }
 
   /**
@@ -39,15 +49,15 @@ export class PlanChoice {
    *
    * @throws SubrosaError what was wrong with it: ERR_MALFORMED, ERR_PLAN_INVALID, or ERR_ROLLBACK below the floor
    */
-  offer({ statements, next }: Pick<Page, 'statements' | 'next'>, nowMs: number): void {
+  offer({ nonce, statements, next }: Pick<Page, 'nonce' | 'statements' | 'next'>, nowMs: number): void {
     const { engine } = this.#around
     const [wire, ...list] = statements
-    if (wire === undefined || this.#answers++ >= MAX_PLAN_ANSWERS) return
+    if (wire === undefined) return
     const key = hex(engine.sha256(wire))
     const candidate = this.#candidates.get(key) ?? this.#verified(wire, nowMs)
     if (candidate === undefined) return
     this.#candidates.set(key, candidate)
-    candidate.answers++
+    candidate.answered.add(hex(nonce))
     const isWhole = next === undefined && samePublic(listHash(engine, list), candidate.plan.revocationsHash)
     if (isWhole) candidate.list ??= list.map(copy)
   }
@@ -57,10 +67,10 @@ export class PlanChoice {
     return this.#best()
   }
 
-  /** Whether as many have answered with the best one as must count under it: there is hardly a better one. */
+  /** Whether as many questions were answered with the best one as services must count under it: there is hardly a better one. */
   get isDecided(): boolean {
     const best = this.#best()
-    return best !== undefined && best.answers >= best.plan.threshold
+    return best !== undefined && best.answered.size >= best.plan.threshold
   }
 
   /** A plan turned out to be of no use. */
@@ -76,10 +86,17 @@ export class PlanChoice {
   }
 
   #verified(wire: Uint8Array, nowMs: number): Candidate | undefined {
-    if (this.#candidates.size >= MAX_PLAN_CHOICES) return undefined
+    const { version } = decodePlan(decodeSignedPlan(wire).structure)
+    const lowest = this.#candidates.size < MAX_PLAN_CHOICES ? undefined : this.#lowest()
+    if (version <= Math.max(this.#held, lowest?.plan.version ?? 0)) return undefined
     const plan = verifyPlan(this.#around, wire, nowMs)
-    if (plan.version < this.#floor) throw olderPlan(plan.version, this.#floor)
-    return { plan, list: undefined, answers: 0 }
+    if (version < this.#floor) throw olderPlan(version, this.#floor)
+    if (lowest !== undefined) this.drop(lowest)
+    return { plan, list: undefined, answered: new Set() }
+  }
+
+  #lowest(): Candidate | undefined {
+    return [...this.#candidates.values()].sort((a, b) => a.plan.version - b.plan.version)[0]
   }
 }
 

@@ -12,6 +12,7 @@ import type { Timers } from '../../base/timers.ts'
 import { type HeldPlan, listHash, verifyPlan } from '../../keys/plan.ts'
 import type { KeptPlan, PlanBook } from '../../keys/plan-book.ts'
 import type { RevocationSet } from '../../keys/revocations.ts'
+import { ANY_SERVICE } from '../../keys/subjects.ts'
 import { decodePlan, decodeSignedPlan } from '../../wire/plans.ts'
 import { decodeAnswer, NONCE_BYTES, type Page, QueryKind } from '../../wire/queries.ts'
 import type { Context } from '../context.ts'
@@ -27,7 +28,7 @@ export interface PlanFollowerOptions extends Pick<Context, 'engine' | 'trust' | 
   readonly revocations: Pick<RevocationSet, 'inForce'>
   readonly fetches: Pick<PageFetches, 'begin' | 'isUnderWay'>
   readonly timers: Pick<Timers, 'after'>
-  /** Asks every rotation service for its plan: without one nobody knows who they are. */
+  /** Asks every rotation service for its plan: without one, or with an older one, nobody knows who they are. */
   readonly askAll: (nonce: Uint8Array) => void
   /** Publishes a plan for those who go by an older one. */
   readonly publish: (plan: Uint8Array) => void
@@ -44,7 +45,9 @@ export interface PlanFollowerOptions extends Pick<Context, 'engine' | 'trust' | 
 export class PlanFollower {
   readonly #options: PlanFollowerOptions
   readonly #backoff = new FetchBackoff()
-  readonly #budget: StatementBudget
+  /** Who hears a question is not kept from answering it by those who publish plans. */
+  readonly #ofAnswers: StatementBudget
+  readonly #ofPublished: StatementBudget
   /** Nonces of the questions to all, in hexadecimal, and when they were asked, by the monotonic clock. */
   readonly #asked = new Map<string, number>()
   #choice: PlanChoice | undefined
@@ -55,19 +58,16 @@ export class PlanFollower {
 
   constructor(options: PlanFollowerOptions) {
     this.#options = options
-    this.#budget = new StatementBudget(options.clock)
+    this.#ofAnswers = new StatementBudget(options.clock)
+    this.#ofPublished = new StatementBudget(options.clock)
   }
 
   /** Asks all rotation services, each second, for as long as there is no plan. */
   begin(): void {
-    const { book, clock, engine, timers, askAll } = this.#options
+    const { book, timers } = this.#options
     if (book.plan !== undefined) return
-    const nonce = engine.randomBytes(NONCE_BYTES)
-    const nowMs = clock.monotonic()
-    for (const [asked, at] of this.#asked) if (nowMs - at > MAX_FETCH_MS) this.#asked.delete(asked)
-    this.#asked.set(hex(nonce), nowMs)
     timers.after(JOIN_PING_MS, () => this.begin())
-    askAll(nonce)
+    this.#askAll()
   }
 
   /** Takes a page, where it answers the question to all. @returns whether it does @throws SubrosaError ERR_MALFORMED */
@@ -76,7 +76,7 @@ export class PlanFollower {
       kind === QueryKind.plan && this.#asked.has(hex(nonce))
     const page = decodeAnswer(bytes, isAsked)
     if (page === undefined) return false
-    this.#budget.run(() => this.#choose(page))
+    this.#ofAnswers.run(() => this.#choose(page))
     return true
   }
 
@@ -88,7 +88,7 @@ export class PlanFollower {
       this.#wasRepeated()
       return
     }
-    this.#budget.run(() => {
+    this.#ofPublished.run(() => {
       const plan = this.#verify(bytes)
       if (plan === undefined) return
       // Of the version that is held: the book says what is wrong with that.
@@ -107,14 +107,21 @@ export class PlanFollower {
   }
 
   /**
-   * A rotation service, or somebody in its name, goes by another version. A higher one is asked for. Whoever goes by a lower
-   * one is told of this one.
+   * A rotation service, or somebody in its name, goes by another version. A higher one is asked for: of a service of the own plan,
+   * where it is one. Whom a newer plan may name nobody knows before it is there, so then all are asked, and no number of made-up ones
+   * is. Whoever goes by a lower one is told of this one.
    */
   named(version: number, rotator: string): void {
-    const { book } = this.#options
+    const { book, clock } = this.#options
     const { plan } = book
-    if (plan !== undefined && version < plan.version) this.#repeatSoon()
-    else if (version > (plan?.version ?? 0)) this.#fetch(rotator, version)
+    // Without a plan all are asked already.
+    if (plan === undefined || version === plan.version) return
+    if (version < plan.version) return this.#repeatSoon()
+    if (plan.rotators.includes(rotator)) return this.#fetch(rotator, version)
+    const nowMs = clock.monotonic()
+    if (!this.#backoff.mayAsk(ANY_SERVICE, nowMs)) return
+    this.#backoff.failed(ANY_SERVICE, nowMs)
+    this.#askAll()
   }
 
   /** A verified token names this version: it is asked for. */
@@ -136,10 +143,21 @@ export class PlanFollower {
     feed.emit({ type: 'planEnding', until })
   }
 
+  #askAll(): void {
+    const { clock, engine, askAll } = this.#options
+    const nonce = engine.randomBytes(NONCE_BYTES)
+    const nowMs = clock.monotonic()
+    for (const [asked, at] of this.#asked) if (nowMs - at > MAX_FETCH_MS) this.#asked.delete(asked)
+    this.#asked.set(hex(nonce), nowMs)
+    askAll(nonce)
+  }
+
   #choose(page: Page): void {
     const { book, clock, engine, trust, timers, onTrouble } = this.#options
-    if (book.plan !== undefined) return
-    this.#choice ??= new PlanChoice({ engine, trust }, book.floor)
+    this.#choice ??= new PlanChoice(
+      { engine, trust },
+      { floor: book.floor, ...(book.plan !== undefined && { held: book.plan.version }) },
+    )
     try {
       this.#choice.offer(page, clock.now())
     } catch (error) {
@@ -159,6 +177,8 @@ export class PlanFollower {
     for (let best = choice?.best; best !== undefined; best = choice?.best) {
       const { plan, list = this.#ownList(plan) } = best
       choice?.drop(best)
+      // Another one may have come meanwhile, by another way.
+      if (plan.version <= (this.#options.book.plan?.version ?? 0)) return
       // Not an older one in its place, while its list is on its way.
       if (list === undefined) return this.#fetchFrom(plan)
       if (this.#offer({ plan: plan.bytes, list })) return
@@ -229,6 +249,8 @@ export class PlanFollower {
       const plan = book.offer(kept, clock.now())
       if (plan === undefined) return true
       this.#saidEndingAt = Number.NEGATIVE_INFINITY
+      this.#choice = undefined
+      this.#backoff.succeeded(ANY_SERVICE)
       feed.emit({ type: 'plan', version: plan.version, until: plan.until })
       onPlan(plan)
       this.look()

@@ -18,6 +18,7 @@ import { DirectoryListing } from './directory-listing.ts'
 import { noRotationService } from './no-rotation-service.ts'
 import { PageFetches } from './page-fetches.ts'
 import { PlanChoice } from './plan-choice.ts'
+import { StatementBudget } from './statement-budget.ts'
 
 /** What questions are asked with. */
 export interface QuestionsOptions {
@@ -44,6 +45,8 @@ export interface PlanAnswer {
 
 const ASK_AGAIN_MS = 500
 const ROUND_MS = 1500
+/** Of what was asked of one service, page by page. */
+const NO_NONCE = new Uint8Array(NONCE_BYTES)
 
 /**
  * Asks the rotation services of a realm from a random inbox and without an identity: whoever asks announces nothing, and nobody
@@ -56,6 +59,8 @@ export class Questions {
   readonly #instance: Uint8Array
   readonly #timers: Timers
   readonly #fetches: PageFetches
+  /** Whoever hears a question may answer it with any number of plans. */
+  readonly #budget: StatementBudget
   readonly #subscription: NatsSubscription
   /** Ends what waits, when the time for all questions is over. */
   readonly #wakes = new Set<() => void>()
@@ -87,6 +92,7 @@ export class Questions {
     this.#nc = nc
     this.#options = options
     this.#instance = engine.randomBytes(INSTANCE_BYTES)
+    this.#budget = new StatementBudget(clock)
     this.#timers = new Timers(clock, (error) => this.#note(error))
     this.#fetches = new PageFetches({
       engine,
@@ -125,14 +131,15 @@ export class Questions {
    */
   async plan(): Promise<PlanAnswer> {
     for (;;) {
-      const choice = await this.#choosePlan()
-      for (let best = choice.best; best !== undefined; best = choice.best) {
-        const list = best.list ?? (await this.#listOf(best.plan))
-        if (list !== undefined) return { plan: best.plan, list }
-        choice.drop(best)
-      }
+      const answer = await this.#newest(0)
+      if (answer !== undefined) return answer
       if (this.#isOver) throw this.#trouble ?? noRotationService({ plan: undefined, counted: 0 })
     }
+  }
+
+  /** The newest plan above this version, of whichever service. @returns `undefined` where nobody has one, after a moment */
+  async planAbove(version: number): Promise<PlanAnswer | undefined> {
+    return this.#newest(version)
   }
 
   /** A plan and its list as one rotation service has them. @returns `undefined` where they do not come */
@@ -140,9 +147,9 @@ export class Questions {
     const { engine, trust, clock } = this.#options
     const pages = await this.pages(rotator, QueryKind.plan)
     if (pages === undefined) return undefined
-    const choice = new PlanChoice({ engine, trust }, 0)
+    const choice = new PlanChoice({ engine, trust })
     try {
-      choice.offer({ statements: pages, next: undefined }, clock.now())
+      choice.offer({ nonce: NO_NONCE, statements: pages, next: undefined }, clock.now())
     } catch (error) {
       this.#note(error)
     }
@@ -260,10 +267,20 @@ export class Questions {
     if (lost !== undefined) throw lost
   }
 
-  /** Waits for the first plan, and a moment for a newer one. */
-  async #choosePlan(): Promise<PlanChoice> {
+  async #newest(held: number): Promise<PlanAnswer | undefined> {
+    const choice = await this.#choosePlan(held)
+    for (let best = choice.best; best !== undefined; best = choice.best) {
+      const list = best.list ?? (await this.#listOf(best.plan))
+      if (list !== undefined) return { plan: best.plan, list }
+      choice.drop(best)
+    }
+    return undefined
+  }
+
+  /** Waits for the first plan above this version, and a moment for a newer one. */
+  async #choosePlan(held: number): Promise<PlanChoice> {
     const { engine, trust, clock } = this.#options
-    const choice = new PlanChoice({ engine, trust }, 0)
+    const choice = new PlanChoice({ engine, trust }, { held })
     const nonces = new Set<string>()
     await this.#await(ROUND_MS, (done) => {
       this.#takePlan = (bytes) => {
@@ -272,7 +289,7 @@ export class Questions {
           ({ nonce, kind }) => kind === QueryKind.plan && nonces.has(hex(nonce)),
         )
         if (page === undefined) return false
-        choice.offer(page, clock.now())
+        this.#budget.run(() => choice.offer(page, clock.now()))
         if (choice.isDecided) done()
         else if (choice.best !== undefined) this.#timers.after(PLAN_CHOICE_MS, done)
         return true

@@ -2,7 +2,7 @@ import { hex } from '../../base/bytes.ts'
 import { MAX_CATCHING_UP_MS, MAX_LOOKUPS_PER_SECOND, MAX_SMALL_DIRECTORY } from '../../base/limits.ts'
 import { RateLimit } from '../../base/rate-limit.ts'
 import type { Timers } from '../../base/timers.ts'
-import type { ParsedAnnouncement } from '../../keys/announcements.ts'
+import { announcementHash, type ParsedAnnouncement } from '../../keys/announcements.ts'
 import { Directory } from '../../keys/directory.ts'
 import type { Epoch, Epochs } from '../../keys/epochs.ts'
 import type { NameOwners } from '../../keys/name-owners.ts'
@@ -86,6 +86,7 @@ export class RealmDirectory {
     this.#lookups = new HashLookups({
       fetches,
       rotators: answering,
+      hashOf: (bytes) => announcementHash(engine, bytes),
       isHeld: (hash) => directory.has(hash),
       onStatement: (bytes) => {
         take(bytes)

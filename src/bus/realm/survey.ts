@@ -5,7 +5,7 @@ import type { RevocationSet } from '../../keys/revocations.ts'
 import { verifyTick } from '../../keys/ticks.ts'
 import { QueryKind } from '../../wire/queries.ts'
 import type { Tick } from '../../wire/ticks.ts'
-import type { PlanAnswer, Questions } from './questions.ts'
+import type { Questions } from './questions.ts'
 
 /**
  * How a rotation service of the plan does:
@@ -71,9 +71,9 @@ export async function surveyServices({ engine, questions, revocations }: SurveyO
   let { plan, list } = await questions.plan()
   for (;;) {
     revocations.holdPlan(list, plan)
-    const { answers, newer } = await ask({ engine, questions }, plan)
-    const next: PlanAnswer | undefined = newer === undefined ? undefined : await questions.planOf(newer)
-    if (next === undefined || next.plan.version <= plan.version) {
+    const { answers, isNewerNamed } = await ask({ engine, questions }, plan)
+    const next = isNewerNamed ? await questions.planAbove(plan.version) : undefined
+    if (next === undefined) {
       const around = { questions, revocations, plan }
       // Together: one that does not send what it names holds up no other.
       const judged = plan.rotators.map((rotator) => judge(around, rotator, answers.get(rotator)))
@@ -95,18 +95,18 @@ export function countOf({ services }: Pick<Survey, 'services'>): number {
 async function ask(
   { engine, questions }: Pick<SurveyOptions, 'engine' | 'questions'>,
   plan: HeldPlan,
-): Promise<{ readonly answers: ReadonlyMap<string, Answer>; readonly newer: string | undefined }> {
+): Promise<{ readonly answers: ReadonlyMap<string, Answer>; readonly isNewerNamed: boolean }> {
   const answers = new Map<string, Answer>()
-  let newer: string | undefined
+  let isNewerNamed = false
   await questions.ticks(({ parsed, cameAt }) => {
     const { tick } = parsed
-    // Who signs for a newer plan, this one need not say.
-    if (tick.planVersion > plan.version) newer ??= tick.rotator
+    // Who signs for a newer plan, this one need not say: so whom it names is asked no more than all others.
+    if (tick.planVersion > plan.version) isNewerNamed = true
     if (!answers.has(tick.rotator) && verifyTick({ engine, plan }, parsed))
       answers.set(tick.rotator, { tick, cameAt })
     return answers.size === plan.rotators.length
   })
-  return { answers, newer }
+  return { answers, isNewerNamed }
 }
 
 async function judge(

@@ -4,7 +4,7 @@ import type { HouseClock } from '../../../src/base/house-clock.ts'
 import { DirectorySync } from '../../../src/bus/realm/directory-sync.ts'
 import { HashLookups } from '../../../src/bus/realm/hash-lookups.ts'
 import { PageFetches } from '../../../src/bus/realm/page-fetches.ts'
-import type { ParsedAnnouncement } from '../../../src/keys/announcements.ts'
+import { announcementHash, type ParsedAnnouncement } from '../../../src/keys/announcements.ts'
 import { Buckets } from '../../../src/keys/buckets.ts'
 import { readTick } from '../../../src/keys/ticks.ts'
 import { encodePage, type Query, QueryKind, readBuckets, readHashes } from '../../../src/wire/queries.ts'
@@ -23,6 +23,9 @@ class Service {
   isAnswering = true
   /** What it does not answer. */
   ignores: QueryKind | undefined
+  /** How many announcements it gives at once, and how long that takes. */
+  gives = Number.POSITIVE_INFINITY
+  delayMs = 5
 
   add({ hash, bytes }: ParsedAnnouncement): void {
     this.held.set(hex(hash), bytes)
@@ -35,7 +38,10 @@ class Service {
   }
 
   answer({ kind, cursor }: Query): readonly Uint8Array[] {
-    if (kind === QueryKind.byHash) return readHashes(cursor).flatMap((hash) => this.held.get(hex(hash)) ?? [])
+    if (kind === QueryKind.byHash)
+      return readHashes(cursor)
+        .flatMap((hash) => this.held.get(hex(hash)) ?? [])
+        .slice(0, this.gives)
     const asked = readBuckets(cursor)
     if (asked === undefined) return [this.buckets.hashesOfAll()]
     return asked.map((bucket) => concat(...this.buckets.hashes(bucket)))
@@ -74,12 +80,13 @@ beforeEach(() => {
       const service = services.get(rotator)
       if (service?.isAnswering !== true || service.ignores === query.kind) return
       const page = { ...query, statements: service.answer(query), next: undefined }
-      clock.after(5, () => fetches.take(encodePage(page)))
+      clock.after(service.delayMs, () => fetches.take(encodePage(page)))
     },
   })
   const lookups = new HashLookups({
     fetches,
     rotators: () => [...services.keys()],
+    hashOf: (bytes) => announcementHash(engine, bytes),
     isHeld: (hash) => world.directory.has(hash),
     onStatement: () => {},
   })
@@ -343,6 +350,28 @@ describe('an instance that rotation services do not list any more', () => {
     serviceOf(1).add(killed)
     count(0, 1)
     expect(names()).toBe(2)
+  })
+})
+
+describe('a rotation service that gives one announcement at a time, and late', () => {
+  it('keeps nobody else from his turn for more than 30 s, and what it gave stays', () => {
+    const all = agents(400)
+    for (const one of all) serviceOf(0).add(one)
+    const [only] = agents(401).slice(400)
+    if (only === undefined) throw new Error('no agent')
+    serviceOf(1).add(only)
+    Object.assign(serviceOf(0), { gives: 1, delayMs: 1900 })
+    sync.counted(tickOf(0))
+    pass(16)
+    sync.counted(tickOf(1))
+    pass(46)
+    expect(isHeld(only)).toBe(true)
+    expect(all.filter(isHeld).length).toBeGreaterThan(0)
+    expect(all.filter(isHeld).length).toBeLessThan(40)
+    // It is asked for no more of what it was asked for then.
+    const { length } = asked
+    pass(60)
+    expect(asked.slice(length).filter(({ rotator }) => rotator === keyOf(0))).toEqual([])
   })
 })
 

@@ -23,6 +23,7 @@ beforeEach(() => {
       isUnderWay: ({ rotator }) => fetches.some((fetch) => fetch.rotator === rotator),
     },
     rotators: () => rotators,
+    hashOf: (statement) => (statement.length === 32 ? statement : undefined),
     isHeld: (hash) => held.has(hash),
     // A statement is its own hash here.
     onStatement: (statement) => held.add(hex(statement)),
@@ -100,6 +101,7 @@ describe('an announcement that somebody waits for', () => {
       new HashLookups({
         fetches: { begin: () => true, isUnderWay: () => false },
         rotators: () => rotators,
+        hashOf: (statement) => statement,
         isHeld: () => false,
         onStatement: () => {},
       }).want(new Uint8Array(32)),
@@ -113,10 +115,11 @@ describe('what one service is asked for', () => {
     answers = []
   })
 
-  function ask(count: number, rotator = 'A'): void {
+  function ask(count: number, rotator = 'A', isWanted?: () => boolean): void {
     lookups.ask({
       rotator,
       hashes: hashes(count),
+      ...(isWanted !== undefined && { isWanted }),
       onStatements: (statements) => {
         for (const statement of statements) held.add(hex(statement))
       },
@@ -141,6 +144,28 @@ describe('what one service is asked for', () => {
     ask(130)
     answer(askedOf('A'), () => true, false)
     expect([answers, fetches]).toEqual([['lacking', 'silent'], []])
+  })
+
+  it('brings nothing but what was asked for: a service that sends other things is asked for no more', () => {
+    ask(130)
+    const [fetch] = fetches.splice(0)
+    const [asked = new Uint8Array(0)] = readHashes(fetch?.cursor)
+    const other = engine.randomBytes(32)
+    expect(fetch?.onPage([other, asked, asked, new Uint8Array(5)])).toBe(true)
+    expect([...held]).toEqual([hex(asked)])
+    // What has come already is not asked for any more.
+    expect(fetch?.onPage([asked, other])).toBe(false)
+    fetch?.onEnd(false)
+    expect([held.size, answers, fetches]).toEqual([1, ['silent'], []])
+  })
+
+  it('is asked for no more of it when nobody wants it any more', () => {
+    let isWanted = true
+    ask(130, 'A', () => isWanted)
+    answer(askedOf('A'))
+    isWanted = false
+    answer(askedOf('A'))
+    expect([answers, fetches, held.size]).toEqual([['given'], [], 128])
   })
 
   it('waits for what somebody waits for, and is not forgotten', () => {

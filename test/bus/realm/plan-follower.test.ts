@@ -104,17 +104,19 @@ describe('an agent without a plan', () => {
     machine.advance(3 * SECOND)
     expect(asked).toHaveLength(4)
     answer(world.kept)
-    answer(world.kept)
+    answer(world.kept, asked.at(-2))
     machine.advance(3 * SECOND)
     expect([asked.length, taken]).toEqual([4, [1]])
   })
 
-  it('takes the plan at once when as many bring it as must count under it', () => {
+  it('takes the plan at once when as many questions are answered with it as services must count under it', () => {
     start()
     plans.begin()
+    machine.advance(SECOND)
+    answer(world.kept)
     answer(world.kept)
     expect(taken).toEqual([])
-    answer(world.kept)
+    answer(world.kept, asked[0])
     expect([taken, kept.length, book.plan?.version]).toEqual([[1], 1, 1])
     expect(events).toEqual([{ type: 'plan', version: 1, until: book.plan?.until }])
   })
@@ -169,6 +171,30 @@ describe('an agent without a plan', () => {
     expect(world.revocations.all()).toHaveLength(1)
   })
 
+  it('takes the right one however many useless answers came before, and however long', () => {
+    start({ floor: 5 })
+    plans.begin()
+    for (let second = 0; second < 60; second++) {
+      for (let i = 0; i < 40; i++) answer(world.plan({ version: (i % 4) + 1 }))
+      machine.advance(SECOND)
+    }
+    expect(taken).toEqual([])
+    answer(world.plan({ version: 5 }))
+    machine.advance(SECOND)
+    expect(taken).toEqual([5])
+  })
+
+  it('takes an answer beside junk that is published as a plan', () => {
+    machine.workMs = 1
+    start()
+    plans.begin()
+    const junk = new World().plan({ version: 9, realm: world.realm }).plan
+    for (let i = 0; i < 100; i++) plans.heard(junk)
+    answer(world.kept)
+    machine.advance(200)
+    expect(taken).toEqual([1])
+  })
+
   it('spends a bounded time on answers, whatever comes', () => {
     machine.workMs = 1
     start()
@@ -207,6 +233,28 @@ describe('a higher version that a tick names', () => {
     // It has delivered.
     plans.named(3, keyOf(0))
     expect(fetches).toHaveLength(2)
+  })
+
+  it('is asked of all where nobody of the own plan has named it: made-up services are asked for nothing', () => {
+    for (let i = 0; i < 500; i++) plans.named(99, `U${i}`)
+    expect([fetches, asked.length]).toEqual([[], 1])
+    machine.advance(2 * SECOND)
+    for (let i = 0; i < 500; i++) plans.named(99, `U${i}`)
+    expect([fetches, asked.length]).toEqual([[], 2])
+    // Whoever has the same one, or an older one, says nothing new.
+    expect(answer(world.kept)).toBe(true)
+    expect(trouble).toEqual([])
+    answer(world.plan({ version: 3 }))
+    machine.advance(200)
+    expect(taken).toEqual([3])
+    plans.named(4, 'U')
+    expect(asked).toHaveLength(3)
+  })
+
+  it('is asked of services of the own plan while made-up ones are named', () => {
+    for (let i = 0; i < 500; i++) plans.named(99, `U${i}`)
+    plans.named(2, keyOf(1))
+    expect(fetches.map(({ rotator }) => rotator)).toEqual([keyOf(1)])
   })
 
   it('is not believed: who names what it cannot produce is left alone, and no other', () => {

@@ -56,6 +56,17 @@ describe('a rotation service that does not deliver', () => {
   })
 })
 
+describe('rotation services that do not deliver', () => {
+  it('are remembered, the last 64 of them', () => {
+    const backoff = new FetchBackoff()
+    for (let i = 0; i < 64; i++) backoff.failed(`U${i}`, 0)
+    backoff.failed('U0', 0)
+    backoff.failed('one more', 0)
+    const mayAsk = [0, 1, 2, 63].map((i) => backoff.mayAsk(`U${i}`, 1))
+    expect(mayAsk).toEqual([false, true, false, false])
+  })
+})
+
 describe('a random delay', () => {
   it('is from 0 up to what is asked for', () => {
     const delays = Array.from({ length: 1000 }, () => randomDelay(engine, 10))
