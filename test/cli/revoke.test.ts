@@ -177,7 +177,7 @@ describe('subrosa rotator', () => {
     await rotators.stop('rotator')
     expect(await run('rotator', 'begin', '--realm', dir)).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('there is a record already'),
+      stderr: expect.stringContaining('already [ERR_STATE]'),
     })
   })
 

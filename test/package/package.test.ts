@@ -116,7 +116,7 @@ async function follow(command: string): Promise<void> {
     rotator = await app.startUntil('the rotation service of', 'node_modules/.bin/subrosa', ['rotator'])
     return
   }
-  if (!/^(npx subrosa (init|agent add \w+)|ssh-keygen|install)\b/.test(command))
+  if (!/^(npx subrosa (init|agent add \w+|rotator begin)|ssh-keygen|install)\b/.test(command))
     throw new Error(`this test does not know what to do with "${command}"`)
   const port = command === 'npx subrosa init' ? ` --port ${await freePort()}` : ''
   const { code, output } = await app.shell(command + port)
