@@ -230,6 +230,11 @@ describe('subrosa plan set', () => {
   test.each([
     [[], 1, 'nothing is set'],
     [['--threshold', '2'], 2, 'of 1 rotation services 1 to 1 must answer'],
+    [
+      ['--rotators', 'rotator', 'rotator-2', '--threshold', '1'],
+      2,
+      'of 2 rotation services 2 to 2 must answer',
+    ],
     [['--rotators', 'orders'], 1, 'orders is an agent, and no rotation service'],
     [['--rotators', 'a.b'], 2, 'Use 1 to 64 letters'],
     [['--epoch', '30s'], 2, 'the lead must be at least 1s'],

@@ -1,6 +1,8 @@
 import { type Command, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
+import { MAX_PLAN_MS } from '../../base/limits.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
+import { checkTerms, majorityOf } from '../../setup/plans.ts'
 import { openRealm } from '../../setup/realm.ts'
 import {
   addChangeOptions,
@@ -56,6 +58,13 @@ async function set(terminal: Terminal, options: PlanSetOptions): Promise<void> {
   if (names === undefined && threshold === undefined && Object.keys(times).length === 0)
     throw new SubrosaError('ERR_SETUP', 'nothing is set', {
       hint: 'give --rotators, --threshold, --epoch, --lead or --grace; for a new end alone: subrosa plan renew',
+    })
+  // Before anybody is added for a plan that is not made.
+  if (names !== undefined)
+    checkTerms({
+      count: names.length,
+      threshold: threshold ?? majorityOf(names.length),
+      lastsMs: planFor ?? MAX_PLAN_MS,
     })
   const realm = await openRealm(options.realm)
   const change = async (): Promise<NamedChange> => {
