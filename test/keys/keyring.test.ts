@@ -183,6 +183,37 @@ describe('destroying keys', () => {
   }
 })
 
+describe('keys that cannot be announced', () => {
+  it('are wiped at once', () => {
+    const made: Uint8Array[] = []
+    const keeping: CryptoEngine = {
+      ...engine,
+      ed25519KeyPair: () => {
+        const pair = engine.ed25519KeyPair()
+        made.push(pair.secretKey)
+        return pair
+      },
+      x25519KeyPair: () => {
+        const pair = engine.x25519KeyPair()
+        made.push(pair.secretKey)
+        return pair
+      },
+    }
+    const failing: Identity = {
+      name: alice.name,
+      publicKey: alice.publicKey,
+      token: alice.token,
+      sign: () => {
+        throw new Error('the key is elsewhere')
+      },
+    } as Partial<Identity> as Identity
+    const keyring = new Keyring(keeping, failing, engine.randomBytes(8))
+    expect(() => keyring.announce(at(0), madeAt(T0))).toThrow('the key is elsewhere')
+    expect(made).toHaveLength(2)
+    for (const secret of made) expect(secret.every((byte) => byte === 0)).toBe(true)
+  })
+})
+
 describe('fresh keys within an epoch', () => {
   const renewedAt = (ms: number, seq = T0 + ms) => ({ at: { notBeforeMs: T0 + ms, lateMs: ms }, seq })
 

@@ -19,7 +19,7 @@ import { SubrosaError } from '../../src/base/errors.ts'
 import { MAX_STATE_BYTES, MAX_STATE_REVOCATION_BYTES } from '../../src/base/limits.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
 import { memoryState } from '../../src/keys/state.ts'
-import { openStateFolder } from '../../src/keys/state-folder.ts'
+import { openStateFolder, type StateFolderOptions } from '../../src/keys/state-folder.ts'
 import { decodePlan, decodeSignedPlan } from '../../src/wire/plans.ts'
 import { Child } from '../support/child.ts'
 import { newAuthority, newIdentity } from '../support/identities.ts'
@@ -39,7 +39,8 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true })
 })
 
-const open = (agent = 'alice') => openStateFolder({ root, realm: REALM, agent })
+const open = (agent = 'alice', options: Partial<StateFolderOptions> = {}) =>
+  openStateFolder({ root, realm: REALM, agent, ...options })
 const authority = newAuthority()
 const rotators = [newIdentity(authority, 'rotator', { issuedAtMs: T0 }).identity]
 const slotPath = (slot = 0): string => join(root, REALM, 'alice', String(slot))
@@ -135,6 +136,27 @@ describe('what an agent remembers', () => {
     expect([state.keepOwners(new Map()), state.keepRevocations([Uint8Array.of(1)])]).toEqual([0, 0])
     expect(state.former).toEqual([])
     expect(memoryState().plan).toBeUndefined()
+  })
+})
+
+describe('a state that was written, but not for good', () => {
+  it('is the one that is gone on from: what is written next takes nothing back', () => {
+    let isBroken = false
+    const state = open('alice', {
+      syncFolder: () => {
+        if (isBroken) throw new Error('EIO')
+      },
+    })
+    state.keepPlan(planOf(1))
+    isBroken = true
+    const plan = planOf(2)
+    expect(codeOf(() => state.keepPlan(plan))).toBe('ERR_STATE')
+    isBroken = false
+    state.keepInstance('0011223344556677')
+    state.close()
+    const again = open()
+    expect(again.plan).toEqual(plan)
+    again.close()
   })
 })
 
