@@ -211,7 +211,7 @@ describe('subrosa sub', () => {
   })
 
   it('says that the broker denies a subject that the identity allows', async () => {
-    const { creds } = realm.files('audit')
+    const creds = await realm.writeLogin('billing', ['orders.>'])
     const { code, stderr } = await realm.start('billing', ['sub', 'tools.>', '--creds', creds]).outcome
     expect(code).toBe(1)
     expect(readStderr(stderr).said).toEqual([
