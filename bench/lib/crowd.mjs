@@ -1,10 +1,9 @@
 import { engineFor } from '../../dist/crypto/engine.js'
 import { parseIdentityFile } from '../../dist/identity/identity.js'
-import { Trust } from '../../dist/identity/trust.js'
-import { EpochChain } from '../../dist/keys/epochs.js'
+import { epochHash } from '../../dist/keys/epochs.js'
 import { Keyring } from '../../dist/keys/keyring.js'
-import { RevocationSet } from '../../dist/keys/revocations.js'
 import { protocolSubjects } from '../../dist/keys/subjects.js'
+import { decodeEpoch } from '../../dist/wire/plans.js'
 
 const INSTANCE_BYTES = 8
 
@@ -24,9 +23,6 @@ const INSTANCE_BYTES = 8
 export function makeCrowd(authority, identityFiles) {
   const engine = engineFor()
   const subjects = protocolSubjects(engine, authority)
-  const trust = new Trust(engine, { authority: [authority] })
-  const revocations = new RevocationSet(engine, trust)
-  const epochs = new EpochChain({ engine, trust, revocations, floor: undefined, keepFloor: () => {} })
   const members = identityFiles.map((file) => {
     const identity = parseIdentityFile(engine, file)
     return { identity, keyring: new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES)) }
@@ -35,11 +31,12 @@ export function makeCrowd(authority, identityFiles) {
     /**
      * Makes everyone's keys for an epoch.
      *
-     * @param {Uint8Array} epochBytes the epoch as the rotation service has published it
+     * @param {Uint8Array} epochBytes the epoch as it is hashed
      * @returns {Announcements}
      */
     announce(epochBytes) {
-      const epoch = epochs.accept([epochBytes], epochs.peek(epochBytes), Date.now())
+      const terms = decodeEpoch(epochBytes)
+      const epoch = { ...terms, hash: epochHash(engine, terms) }
       return members.map(({ identity, keyring }) => ({
         subject: subjects.announce(identity.name, keyring.instance),
         bytes: keyring.announce(epoch, { notBeforeMs: Date.now(), lateMs: performance.now() }).bytes,

@@ -11,10 +11,12 @@ import { fileURLToPath } from 'node:url'
  */
 
 /**
- * How to start one: `profile` is a folder for a CPU profile of the whole process, and `signal` ends it at once.
+ * How to start one: `profile` is a folder for a CPU profile of the whole process, `maxHeapMiB` what its heap may grow to, and
+ * `signal` ends it at once.
  *
  * @typedef {{
- *   readonly profile?: string | undefined, readonly exposeGc?: boolean, readonly signal?: AbortSignal | undefined,
+ *   readonly profile?: string | undefined, readonly exposeGc?: boolean, readonly maxHeapMiB?: number,
+ *   readonly signal?: AbortSignal | undefined,
  * }} WorkerOptions
  */
 
@@ -25,10 +27,11 @@ import { fileURLToPath } from 'node:url'
  * @param {WorkerOptions} [options]
  * @returns {Worker}
  */
-export function startWorker(script, { profile, exposeGc = false, signal } = {}) {
+export function startWorker(script, { profile, exposeGc = false, maxHeapMiB, signal } = {}) {
   const execArgv = [
     ...(script.endsWith('.ts') ? ['--import', import.meta.resolve('tsx')] : []),
     ...(exposeGc ? ['--expose-gc'] : []),
+    ...(maxHeapMiB === undefined ? [] : [`--max-old-space-size=${maxHeapMiB}`]),
     ...(profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]),
   ]
   const path = fileURLToPath(new URL(`../workers/${script}`, import.meta.url))

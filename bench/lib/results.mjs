@@ -9,6 +9,7 @@
  *   readonly scale?: Awaited<ReturnType<typeof import('../suites/scale.mjs').scaleSuite>>,
  *   readonly bytes?: Awaited<ReturnType<typeof import('../suites/bytes.mjs').bytesSuite>>,
  *   readonly memory?: Awaited<ReturnType<typeof import('../suites/memory.mjs').memorySuite>>,
+ *   readonly freshness?: Awaited<ReturnType<typeof import('../suites/freshness.ts').freshnessSuite>>,
  * }} Results
  */
 export {}

@@ -6,11 +6,15 @@ import { engineFor } from '../../dist/crypto/engine.js'
 import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../../dist/identity/identity.js'
 import { generateSigningKey } from '../../dist/identity/signing-key.js'
 import { issueToken } from '../../dist/identity/token.js'
+import { deriveEpoch, numberAt } from '../../dist/keys/epochs.js'
+import { listHash, signPlan } from '../../dist/keys/plan.js'
+import { firstSchedule } from '../../dist/keys/schedules.js'
 import { startRotationService } from '../../dist/rotation/service.js'
 import { memoryRotationStore } from '../../dist/rotation/store.js'
 import { createCertificateAuthority, issueServerCertificate } from '../../dist/setup/certificates.js'
 import { findNatsServer } from '../../dist/setup/nats-server.js'
 import { startNatsServer } from '../../dist/setup/run-server.js'
+import { encodeEpoch } from '../../dist/wire/plans.js'
 
 /**
  * How another process reaches a world.
@@ -18,13 +22,16 @@ import { startNatsServer } from '../../dist/setup/run-server.js'
  * @typedef {{ readonly servers: string, readonly tls?: { readonly ca: string } }} Connection
  * @typedef {{ readonly connection: Connection, readonly authority: string }} Place
  *
- * @typedef {{ readonly pub?: readonly string[], readonly sub?: readonly string[], readonly roles?: readonly 'rotator'[] }} May
+ * @typedef {{ readonly pub?: readonly string[], readonly sub?: readonly string[] }} May
  *
  * @typedef {Awaited<ReturnType<typeof startWorld>>} World
  */
 
 const DAY_MS = 86_400_000
 const ISSUED_AGO_MS = 60_000
+/** No benchmark is to see one end. */
+const EPOCH_MS = 23 * 3_600_000
+const PLAN_MS = 90 * DAY_MS
 /** The server must not drop a subscriber that falls behind: what is lost would be measured as fast. */
 const SERVER_CONFIG = 'max_pending: 1GB\nwrite_deadline: "60s"\n'
 
@@ -58,7 +65,7 @@ export async function startWorld({ tls = false, onAnnounced = () => {} } = {}) {
    * @param {string} name
    * @param {May} [may]
    */
-  const identity = (name, { pub = [], sub = [], roles = [] } = {}) => {
+  const identity = (name, { pub = [], sub = [] } = {}) => {
     const { seed, publicKey: key } = generateIdentityKey(engine)
     const issuedAtMs = Date.now() - ISSUED_AGO_MS
     const permissions = { pub: { allow: pub, deny: [] }, sub: { allow: sub, deny: [] } }
@@ -66,7 +73,7 @@ export async function startWorld({ tls = false, onAnnounced = () => {} } = {}) {
       realm: publicKey,
       name,
       identity: key,
-      roles,
+      roles: [],
       permissions,
       expiresAtMs: issuedAtMs + DAY_MS,
     }
@@ -74,12 +81,24 @@ export async function startWorld({ tls = false, onAnnounced = () => {} } = {}) {
   }
 
   const nc = await connect(connection)
-  const store = memoryRotationStore()
+  const rotator = parseIdentityFile(engine, identity('rotator'))
+  const made = Date.now()
+  const terms = { realm: publicKey, schedules: [firstSchedule(engine, made, { periodMs: EPOCH_MS })] }
+  const plan = signPlan(authority, {
+    ...terms,
+    version: 1,
+    made,
+    until: made + PLAN_MS,
+    rotators: [rotator.publicKey],
+    threshold: 1,
+    former: undefined,
+    revocationsHash: listHash(engine, []),
+  })
   const service = await startRotationService(nc, {
-    identity: parseIdentityFile(engine, identity('rotator', { roles: ['rotator'] })),
+    identity: rotator,
     trust: { authority: [publicKey] },
-    store,
-    epochMs: DAY_MS,
+    plan: { plan, list: [] },
+    store: memoryRotationStore(),
     onEvent: ({ type }) => {
       if (type === 'announced') onAnnounced()
     },
@@ -90,14 +109,12 @@ export async function startWorld({ tls = false, onAnnounced = () => {} } = {}) {
     service,
     place: { connection, authority: publicKey },
     identity,
-    /** The newest epoch as it was published. */
+    /** The epoch of now, as it is hashed. */
     epochBytes() {
-      const newest = store.load().epochs.at(-1)
-      if (newest === undefined) throw new Error('the rotation service has published no epoch')
-      return newest
+      return encodeEpoch(deriveEpoch(engine, terms, numberAt(terms, Date.now())))
     },
     async stop() {
-      service.close()
+      await service.close()
       await nc.close()
       await server.stop()
       await rm(folder, { recursive: true, force: true })

@@ -8,6 +8,7 @@ import type { Plan } from '../lib/plan.ts'
 import { printTargets, targetsOf } from '../lib/targets.mjs'
 import { bytesSuite } from './bytes.mjs'
 import { floodSuite } from './flood.ts'
+import { freshnessSuite } from './freshness.ts'
 import { latencySuite } from './latency.mjs'
 import { mcpSuite } from './mcp.mjs'
 import { memorySuite } from './memory.mjs'
@@ -24,6 +25,7 @@ const SUITES: Readonly<Record<string, (plan: Plan) => Promise<unknown>>> = {
   bytes: bytesSuite,
   memory: memorySuite,
   flood: floodSuite,
+  freshness: freshnessSuite,
 }
 
 /** The names of all suites. */

@@ -82,7 +82,7 @@ export function makeRealm(services: number, nowMs: number): Realm {
     ...terms,
     version: 1,
     made: nowMs,
-    until: nowMs + 30 * DAY_MS,
+    until: nowMs + 90 * DAY_MS,
     rotators: rotators.map(({ publicKey }) => publicKey).sort(),
     threshold,
     former: undefined,
