@@ -93,7 +93,7 @@ describe('an order for fresh keys', () => {
     all.hand.publish('rotate', order())
     await all.bob.flush()
     await pass(all.clock, 31 * SECOND)
-    await until('both were announced', () => announced.length === 2)
+    await all.realm.settled()
     const seqs = announced.map(({ data }) => reparse(data).announcement.seq)
     expect(seqs).toEqual([ahead, ahead + 1])
   })
