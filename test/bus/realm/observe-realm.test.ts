@@ -154,6 +154,19 @@ describe('looking at a realm', () => {
 })
 
 describe('a survey of the rotation services', () => {
+  it('asks all for a newer plan that is named, and nobody alone whom an unproved tick names', async () => {
+    await start({ rotators: 2 })
+    const later = realm.nextPlan()
+    const honest = handOf(1)
+    // One that has gone wild names a service that nobody knows; another one takes the newer plan up meanwhile.
+    handOf(0).changes = { planVersion: 99, rotator: realm.identity('nobody').publicKey }
+    handOf(0).isAnswering = false
+    const surveying = survey({ timeout: 6000 })
+    await until('it asks for ticks', () => honest.pings.length > 0)
+    honest.adopt(later, { isPublished: false })
+    expect((await surveying).plan.version).toBe(2)
+  })
+
   it('says of each how it does, however many count', async () => {
     await start({ rotators: 5 })
     const [, second, third, fourth, fifth] = hands
