@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { MAX_SESSION_MS } from '../../src/base/limits.ts'
-import type { RotationOptions } from '../../src/rotation/service.ts'
+import { MAX_ORDERS_PER_EPOCH, MAX_SESSION_MS, MIN_ORDER_INTERVAL_MS } from '../../src/base/limits.ts'
+import type { SecureConnection } from '../../src/bus/connection.ts'
+import type { Schedule } from '../../src/wire/plans.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
 import { ManualClock } from '../support/clock.ts'
 import { passing, passingUntil } from '../support/passing.ts'
@@ -61,8 +62,8 @@ const inBrief = (texts: End['got']): string[] => texts.map((text) => `${text.sli
 
 describe('a session lives through changes of keys', () => {
   it('every second and a half, at full speed and in both directions, with nothing lost and in order', async () => {
-    const times: Partial<RotationOptions> = { epochMs: 4000, leadMs: 2500, graceMs: 4000, tickMs: 250 }
-    world = await SealedWorld.start({ rotation: times })
+    const schedule = { periodMs: 1500, leadMs: 1500, graceMs: 4000 }
+    world = await SealedWorld.start({ schedule, rotation: { tickMs: 250 } })
     const replicas = [await world.replica(), await world.replica()]
     const clients = [await world.client('laptop'), await world.client('desk')]
     const talks: Talk[] = []
@@ -79,20 +80,21 @@ describe('a session lives through changes of keys', () => {
     expect(buses.map((bus) => bus.rejections())).toEqual(buses.map(() => ({})))
   })
 
-  it('that are ordered one right after the other, with agents that come and go meanwhile', async () => {
+  it('that are ordered one after the other within an epoch, with agents that come and go meanwhile', async () => {
     const { clock, files, laptop, talk } = await startSlowly()
-    const before = laptop.bus.epoch
-    for (let round = 0; round < 6; round++) {
-      await world.realm.service?.rotate()
+    const announced = await world.realm.tap(`${world.realm.root}.announce.*.*`)
+    const keysOf = ({ bus }: { readonly bus: SecureConnection }): number =>
+      announced.filter(({ subject }) => subject.endsWith(bus.instance)).length
+    for (let round = 1; round <= MAX_ORDERS_PER_EPOCH; round++) {
+      await world.realm.orderFreshKeys()
       const guest = await passing(clock, world.client(`guest${round}`), 200)
-      // An order may follow the last one before everybody has moved over.
-      const enough = before + round + (round % 2)
+      const endMs = clock.now() + MIN_ORDER_INTERVAL_MS
       await passingUntil(
         clock,
-        'it has new keys',
+        'both have fresh keys, and more may be ordered',
         () => {
           talk.say()
-          return laptop.bus.epoch >= enough && files.bus.epoch >= enough
+          return clock.now() > endMs && [laptop, files].every((one) => keysOf(one) >= round)
         },
         500,
       )
@@ -100,12 +102,13 @@ describe('a session lives through changes of keys', () => {
     }
     await until('the last ones have come', () => talk.isDone)
     talk.expectWhole()
-    expect(laptop.bus.epoch).toBeGreaterThanOrEqual(before + 6)
+    expect([keysOf(laptop), keysOf(files)]).toEqual([MAX_ORDERS_PER_EPOCH, MAX_ORDERS_PER_EPOCH])
+    expect([laptop.bus.epoch, files.bus.epoch]).toEqual([1, 1])
     expect([files.bus.rejections(), laptop.bus.rejections()]).toEqual([{}, {}])
   })
 
   it('over epochs that are each longer than a session of the bus may live', async () => {
-    const { clock, files, laptop, talk } = await startSlowly({ epochMs: 2 * MAX_SESSION_MS })
+    const { clock, files, laptop, talk } = await startSlowly({ periodMs: 2 * MAX_SESSION_MS })
     const handshakes = await world.realm.tap(world.realm.inboxOf(files.bus))
     let step = 0
     await passingUntil(
@@ -127,9 +130,9 @@ describe('a session lives through changes of keys', () => {
 })
 
 /** A session in a realm in which time passes when a test says so: no sign of life is missed meanwhile. */
-async function startSlowly(rotation: Partial<RotationOptions> = {}) {
+async function startSlowly(schedule: Partial<Schedule> = {}) {
   const clock = new ManualClock()
-  world = await SealedWorld.start({ clock, rotation })
+  world = await SealedWorld.start({ clock, schedule })
   const files = await passing(clock, world.replica({ clock, heartbeat: 10 * HOUR, lease: 100 * HOUR }))
   const laptop = await passing(clock, world.client('laptop'))
   const talk = new Talk(await passing(clock, world.open(laptop, [files], { clock, timeout: HOUR / 60 })))

@@ -513,7 +513,7 @@ it('word of a revocation that comes when there is no epoch any more ends the ses
   const HOUR = 3_600_000
   const world = await SealedWorld.start({
     clock,
-    rotation: { epochMs: HOUR / 2, leadMs: 60_000, graceMs: 60_000 },
+    schedule: { periodMs: HOUR / 2, leadMs: 60_000, graceMs: 60_000 },
   })
   try {
     const files = await passing(clock, world.replica({ heartbeat: 10 * HOUR, clock }))

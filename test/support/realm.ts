@@ -7,6 +7,8 @@ import { type SecureOptions, secure } from '../../src/bus/secure.ts'
 import type { StatusEvent } from '../../src/bus/status.ts'
 import type { Identity } from '../../src/identity/identity.ts'
 import type { SigningKey } from '../../src/identity/signing-key.ts'
+import { deriveEpoch, numberAt } from '../../src/keys/epochs.ts'
+import { signOrder } from '../../src/keys/orders.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import type { RotationOptions } from '../../src/rotation/service.ts'
@@ -147,6 +149,15 @@ export class TestRealm {
     const connection = await connectClient({ servers: this.server.url, ...options })
     this.#connections.push(connection)
     return connection
+  }
+
+  /** Orders fresh keys in the epoch of now. */
+  async orderFreshKeys(): Promise<void> {
+    const at = this.clock.now()
+    const { realm, number, hash } = deriveEpoch(engine, this.plan, numberAt(this.plan, at))
+    const nc = await this.connection()
+    nc.publish(`${this.root}.rotate`, signOrder(this.authority, { realm, number, epochHash: hash, at }))
+    await nc.flush()
   }
 
   /** Starts the service of one of the rotators: with an empty record and the realm's plan, as an operator begins one. */
