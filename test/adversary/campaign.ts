@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { startTestServer } from '../support/server.ts'
-import { runSchedule } from './run-schedule.ts'
+import { runSchedule, type Stage } from './run-schedule.ts'
 import { type Schedule, schedules } from './schedule.ts'
 import { Tally } from './tally.ts'
 
@@ -22,6 +22,8 @@ export interface CampaignOptions {
   readonly step?: number
   /** Milliseconds after which no further schedule is begun. Default: all are run. */
   readonly forMs?: number
+  /** What is run. Default: any schedules, of fleets that bear what happens. */
+  readonly of?: fc.Arbitrary<Schedule>
   /** Called before each schedule. */
   readonly onBegin?: (seed: number) => void
   /** Called after each schedule. */
@@ -49,7 +51,7 @@ export interface Outcome {
 /** Runs schedules, several at once, until all have run or one fails. */
 export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
   const { schedules: wanted, seed, step = 1, forMs = Number.POSITIVE_INFINITY } = options
-  const { onBegin = () => {}, onEnd = () => {} } = options
+  const { of = schedules, onBegin = () => {}, onEnd = () => {} } = options
   const began = performance.now()
   const cpuBegan = process.cpuUsage()
   const server = await startTestServer()
@@ -60,7 +62,7 @@ export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
     while (next < wanted && failure === undefined && performance.now() - began < forMs) {
       const own = seed + step * next++
       onBegin(own)
-      failure ??= await runSeed(own, server.port, tally)
+      failure ??= await runSeed(own, { of, serverPort: server.port, tally })
       onEnd(own)
     }
   }
@@ -91,7 +93,7 @@ export function complaintAbout(tally: Tally, atLeast: number): string | undefine
 export async function shrink(seed: number, forMs: number): Promise<Failure | undefined> {
   const server = await startTestServer()
   try {
-    return await runSeed(seed, server.port, new Tally(), { forMs })
+    return await runSeed(seed, { of: schedules, serverPort: server.port, tally: new Tally() }, { forMs })
   } finally {
     await server.stop()
   }
@@ -99,11 +101,10 @@ export async function shrink(seed: number, forMs: number): Promise<Failure | und
 
 async function runSeed(
   seed: number,
-  serverPort: number,
-  tally: Tally,
+  { of, serverPort, tally }: Omit<Stage, 'seed'> & { readonly of: fc.Arbitrary<Schedule> },
   shrinking?: { readonly forMs: number },
 ): Promise<Failure | undefined> {
-  const property = fc.asyncProperty(schedules, (schedule) =>
+  const property = fc.asyncProperty(of, (schedule) =>
     inTime(runSchedule(schedule, { serverPort, seed, tally })),
   )
   const details = await fc.check(property, {

@@ -4,7 +4,7 @@ import type { Identity } from '../../src/identity/identity.ts'
 import { OBSERVER_NAME } from '../../src/identity/token.ts'
 import { listHash } from '../../src/keys/plan.ts'
 import type { KeptPlan } from '../../src/keys/plan-book.ts'
-import { type Asker, askerOf, type ProtocolSubjects, rid } from '../../src/keys/subjects.ts'
+import { ANY_SERVICE, type Asker, askerOf, type ProtocolSubjects, rid } from '../../src/keys/subjects.ts'
 import { nonceLeaf, signTick } from '../../src/keys/ticks.ts'
 import { decodePlan, decodeSignedPlan, type Plan } from '../../src/wire/plans.ts'
 import { decodeQuery, encodePage, type Query, QueryKind } from '../../src/wire/queries.ts'
@@ -66,9 +66,8 @@ export class LyingRotator {
     }
     follow(subjects.revoke, (data) => this.#revocations.push(data))
     follow(subjects.pings, (data, at) => this.#answer(decodeQuery(data), askerOf(subjects, at)))
-    follow(subjects.queriesTo(rid(engineFor(), identity.publicKey)), (data, at) =>
-      this.#page(decodeQuery(data), askerOf(subjects, at)),
-    )
+    for (const to of [rid(engineFor(), identity.publicKey), ANY_SERVICE])
+      follow(subjects.queriesTo(to), (data, at) => this.#page(decodeQuery(data), askerOf(subjects, at)))
     await nc.flush()
   }
 

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import type { SealMode } from '../../src/bus/messages/opened.ts'
 import { type Fault, MESSAGE_FAULTS, PROTOCOL_AIMS } from './faults.ts'
 import { MISDEEDS, type Misdeed } from './hostile-member.ts'
-import { FLEETS, type Fleet, LOST_FLEETS } from './rotators.ts'
+import { FLEETS, type Fleet } from './rotators.ts'
 
 /** What happens in a schedule, one thing after the other. Numbers choose among what there is, counted round. */
 export type Action =
@@ -333,32 +333,25 @@ export const schedules: fc.Arbitrary<Schedule> = fc.noBias(
 )
 
 /**
- * Schedules in which the attacker runs one rotation service more than the fleet bears, and divides the realm: sooner or later a
- * member that was revoked is heard.
+ * Schedules of a fleet in which the attacker divides the realm, and a member that was revoked speaks to one half. Where the
+ * attacker runs one rotation service more than the fleet bears, it is heard sooner or later.
  */
-export const lostSchedules: fc.Arbitrary<Schedule> = fc.noBias(
-  fc.record({
-    epochs: fc.constant('long' as const),
-    fleet: fc.constantFrom<Fleet>(...LOST_FLEETS),
-    rounds: fc.array(
-      fc.record({
-        calm: fc.constant([]),
-        faults: fc.constant([]),
-        storm: fc.array(
-          fc.record({
-            kind: fc.constant('divide' as const),
-            halves: fc.nat(2 ** 17 - 1),
-            meanwhile: fc.constant<readonly Action[]>([
-              { kind: 'outcasts' },
-              { kind: 'revoke' },
-              { kind: 'wait', ms: 100 * SECOND },
-              { kind: 'outcasts' },
-            ]),
-          }),
-          { minLength: 4, maxLength: 4 },
-        ),
-      }),
-      { minLength: 1, maxLength: 1 },
+export function dividing(fleet: Fleet): fc.Arbitrary<Schedule> {
+  const meanwhile: readonly Action[] = [
+    { kind: 'outcasts' },
+    { kind: 'revoke' },
+    { kind: 'wait', ms: 100 * SECOND },
+    { kind: 'outcasts' },
+  ]
+  const divide = fc.record({
+    kind: fc.constant('divide' as const),
+    halves: fc.nat(2 ** 17 - 1),
+    meanwhile: fc.constant(meanwhile),
+  })
+  const storm = fc.array(divide, { minLength: 3, maxLength: 3 })
+  return fc.noBias(
+    storm.map(
+      (actions) => ({ epochs: 'long', fleet, rounds: [{ calm: [], faults: [], storm: actions }] }) as const,
     ),
-  }),
-)
+  )
+}

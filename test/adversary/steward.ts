@@ -20,7 +20,7 @@ import type { AgentClock } from './virtual-time.ts'
 import { drawingFrom, type SeededRandom } from './watched-engine.ts'
 
 /** How long whoever runs the realm tries, in ms of virtual time. */
-const VISIT_MS = 20_000
+const VISIT_MS = 6000
 
 /** What whoever runs the realm works with. */
 export interface StewardParts {
