@@ -2,7 +2,7 @@ import type { Clock } from '../../dist/base/clock.js'
 import type { NatsLike, NatsMessage, NatsSubscription } from '../../dist/bus/nats-like.js'
 
 /** Messages on the line, and their bytes there. */
-export interface Traffic {
+interface Traffic {
   readonly messages: number
   readonly bytes: number
 }

@@ -55,7 +55,7 @@ export function startCounting(options: AgentOptions): Agent {
     timers,
     ask: (rotator, query) => ask(subjects.query(rid(engine, rotator), name, instance), query),
   })
-  const revocations = new RealmRevocations({
+  const revocations: RealmRevocations = new RealmRevocations({
     ...context,
     state: memoryState(),
     timers,
@@ -67,7 +67,7 @@ export function startCounting(options: AgentOptions): Agent {
       for (const { revocation } of news) notes.acted(revocation.identity)
     },
   })
-  const judge = new TickJudge({
+  const judge: TickJudge = new TickJudge({
     ...context,
     revocations: revocations.set,
     plan: () => plan,
