@@ -307,11 +307,10 @@ export class RotationService {
 
   /** A time that the own clock does not say alone; `undefined` where there is none. */
   #agreedTime(): number | undefined {
-    const { record, trust } = this.#parts
+    const { plan } = this.#parts.record
     if (this.#peers.isTimeAgreed) return this.#steady.ofWholeDay()
-    if (record.plan?.rotators.length !== 1 || trust.isByPins) return undefined
-    // Nobody else is there to agree: the authority has said when it made the plan.
-    return record.plan.made
+    // Where nobody else is there to agree the authority has said when it made the plan.
+    return plan?.rotators.length === 1 ? plan.made : undefined
   }
 
   #broadcast(): void {

@@ -2,7 +2,6 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentLog } from '../../src/base/logger.ts'
 import type { Identity } from '../../src/identity/identity.ts'
-import { signRevocation } from '../../src/keys/revocations.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import type { RotationEvent } from '../../src/rotation/events.ts'
 import {
@@ -94,26 +93,6 @@ describe('a rotation service under pins', () => {
     await passingUntil(clock, 'it has signed a newer one', () => again.planVersion === 3)
     await again.close()
     expect((await start({ plan: newest })).planVersion).toBe(2)
-  })
-
-  it('forgets no revocation: it has no other clock than its own', async () => {
-    const store = memoryRotationStore()
-    const since = clock.now()
-    const revoked = {
-      realm: identity.publicKey,
-      identity: selfSigned('mallory').publicKey,
-      reason: '',
-      past: 0 as const,
-    }
-    store.append([signRevocation(identity, { ...revoked, since, until: since + DAY })])
-    const service = await start({ store })
-    clock.jump(301 * DAY)
-    await passingUntil(clock, 'it has renewed its plan', () => service.planVersion === 2)
-    for (let hour = 0; hour < 30; hour++) {
-      clock.jump(60 * MINUTE)
-      await pass(clock, MINUTE)
-    }
-    expect(store.load()?.revocations).toHaveLength(1)
   })
 
   it('is none without the key of the realm', async () => {
