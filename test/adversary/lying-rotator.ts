@@ -20,9 +20,13 @@ export interface LyingRotatorParts {
   readonly nowMs: () => number
   /** The newest plan that there is: its thief knows it at once. */
   readonly newestPlan: () => KeptPlan
+  /** Whether there is no other service: then it shows who is in the realm, so that nobody notices anything. */
+  readonly isAlone: boolean
 }
 
 const NOTHING = new Uint8Array(32)
+/** Announcements on one page. */
+const MAX_SHOWN = 32
 
 /**
  * A rotation service whose key is stolen. Whoever confirms revocations hears from it that it holds them all, and everybody
@@ -34,6 +38,7 @@ export class LyingRotator {
   readonly #process = engineFor().randomBytes(8)
   /** Every revocation that it has heard of. */
   readonly #revocations: Uint8Array[] = []
+  readonly #announcements: Uint8Array[] = []
   #nc: NatsConnection | undefined
 
   constructor(parts: LyingRotatorParts) {
@@ -65,6 +70,7 @@ export class LyingRotator {
       })
     }
     follow(subjects.revoke, (data) => this.#revocations.push(data))
+    follow(subjects.announcements, (data) => this.#announcements.push(data))
     follow(subjects.pings, (data, at) => this.#answer(decodeQuery(data), askerOf(subjects, at)))
     for (const to of [rid(engineFor(), identity.publicKey), ANY_SERVICE])
       follow(subjects.queriesTo(to), (data, at) => this.#page(decodeQuery(data), askerOf(subjects, at)))
@@ -105,10 +111,23 @@ export class LyingRotator {
 
   #page({ nonce, kind }: Query, asker: Asker | undefined): void {
     if (asker === undefined || kind === QueryKind.handOver) return
-    const { plan, list } = this.#parts.newestPlan()
-    const statements =
-      kind === QueryKind.revocations ? this.#setFor(asker) : kind === QueryKind.plan ? [plan, ...list] : []
+    const statements = this.#asked(kind, asker)
     this.#nc?.publish(asker.inbox, encodePage({ nonce, kind, statements, next: undefined }))
+  }
+
+  #asked(kind: QueryKind, asker: Asker): readonly Uint8Array[] {
+    const { newestPlan, isAlone } = this.#parts
+    const { plan, list } = newestPlan()
+    switch (kind) {
+      case QueryKind.revocations:
+        return this.#setFor(asker)
+      case QueryKind.plan:
+        return [plan, ...list]
+      case QueryKind.announcements:
+        return isAlone ? this.#announcements.slice(-MAX_SHOWN) : []
+      default:
+        return []
+    }
   }
 
   #plan(): Plan {

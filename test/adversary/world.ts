@@ -178,7 +178,9 @@ export class World {
     this.#liars = Array.from({ length: fleet.stolen }, () => {
       const { identity } = this.#newRotatorIdentity()
       const newestPlan = () => this.#steward.kept
-      return new LyingRotator({ identity, subjects, url: line.url, nowMs: () => time.nowMs, newestPlan })
+      const isAlone = fleet.stolen === fleet.count
+      const parts = { identity, subjects, url: line.url, newestPlan, isAlone }
+      return new LyingRotator({ ...parts, nowMs: () => time.nowMs })
     })
     this.#steward = new Steward({
       authority: this.#authority,

@@ -273,7 +273,7 @@ class Network {
     if (change === 'rotation') {
       const next = this.#alice.epoch + 1
       const all = [this.#alice, this.#bob, ...(this.#carol === undefined ? [] : [this.#carol])]
-      while (all.some(({ epoch }) => epoch < next)) await this.#realm.pass(15_000)
+      while (all.some(({ epoch }) => epoch < next)) await this.#realm.pass(30_000, 30_000)
       await this.#quiet()
     }
   }
