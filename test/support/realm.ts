@@ -17,6 +17,7 @@ import { ManualClock } from './clock.ts'
 import { type IdentityOptions, NOTHING, newAuthority, newIdentity } from './identities.ts'
 import { passing } from './passing.ts'
 import { startTestServer, type TestServer } from './server.ts'
+import { lookOn } from './until.ts'
 
 /**
  * Patterns of subjects on which agents seal in messages that stand for themselves: none, or all where
@@ -152,6 +153,17 @@ export class TestRealm {
       },
     })
     await connection.flush()
+    let isConnected = true
+    void (async () => {
+      for await (const { type } of connection.status()) {
+        if (type === 'disconnect') isConnected = false
+        if (type === 'reconnect') isConnected = true
+      }
+    })()
+    // Without a server there is nothing to catch up with.
+    lookOn(() =>
+      isConnected && !connection.isClosed() ? connection.flush().catch(() => {}) : Promise.resolve(),
+    )
     return seen
   }
 }
