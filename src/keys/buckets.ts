@@ -1,4 +1,4 @@
-import { compareBytes, samePublic } from '../base/bytes.ts'
+import { compareBytes, fromHex, samePublic } from '../base/bytes.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { HASH_BYTES } from '../wire/fields.ts'
 import { malformed } from '../wire/msgpack.ts'
@@ -7,6 +7,8 @@ import { malformed } from '../wire/msgpack.ts'
 export const BUCKET_COUNT = 256
 /** Of the hash of a bucket, in bytes. */
 export const BUCKET_HASH_BYTES = 16
+/** Of an empty bucket: most are, in a small realm. SHA-256 of nothing, cut. */
+const EMPTY_HASH = fromHex('e3b0c44298fc1c149afbf4c8996fb924')
 
 /** What one bucket holds, and its hash where that was computed since the last change. */
 interface Bucket {
@@ -30,6 +32,7 @@ export class Buckets {
   readonly #engine: Pick<CryptoEngine, 'sha256'>
   readonly #buckets = Array.from({ length: BUCKET_COUNT }, emptyBucket)
   #allHashes: Uint8Array | undefined
+  #root: Uint8Array | undefined
 
   constructor(engine: Pick<CryptoEngine, 'sha256'>) {
     this.#engine = engine
@@ -77,7 +80,8 @@ export class Buckets {
 
   /** The root over all buckets: 32 bytes. */
   root(): Uint8Array {
-    return rootOf(this.#engine, this.hashesOfAll())
+    this.#root ??= rootOf(this.#engine, this.hashesOfAll())
+    return this.#root
   }
 
   #bucket(index: number): Bucket {
@@ -90,6 +94,7 @@ export class Buckets {
     bucket.isSorted = false
     bucket.hash = undefined
     this.#allHashes = undefined
+    this.#root = undefined
   }
 }
 
@@ -100,7 +105,7 @@ export function bucketOf(hash: Uint8Array): number {
 
 /** The hash of a bucket that holds these hashes, which are in ascending order. */
 export function bucketHash(engine: Pick<CryptoEngine, 'sha256'>, hashes: readonly Uint8Array[]): Uint8Array {
-  return engine.sha256(...hashes).slice(0, BUCKET_HASH_BYTES)
+  return hashes.length === 0 ? EMPTY_HASH : engine.sha256(...hashes).slice(0, BUCKET_HASH_BYTES)
 }
 
 /** The hash of one bucket among those of all. A view. */

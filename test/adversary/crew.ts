@@ -4,7 +4,10 @@ import { type CampaignOptions, type Failure, MAX_SCHEDULE_MS, type Outcome } fro
 import { Tally } from './tally.ts'
 
 /** What a worker is told, in one message. */
-export type Orders = Pick<CampaignOptions, 'schedules' | 'seed' | 'step' | 'forMs'>
+export interface Orders extends Pick<CampaignOptions, 'schedules' | 'seed' | 'step' | 'forMs'> {
+  /** Whether it runs schedules in which a member is revoked and the realm divided. Default: any. */
+  readonly isDividing?: boolean
+}
 
 /** What a worker says. */
 export type Report =
@@ -18,7 +21,7 @@ const EXEC_ARGV = ['--import', 'tsx', '--conditions', 'subrosa-source']
 const LOOK_MS = 1000
 
 /** What is asked of several processes together. */
-export interface CrewOptions extends Pick<CampaignOptions, 'schedules' | 'seed' | 'forMs'> {
+export interface CrewOptions extends Pick<Orders, 'schedules' | 'seed' | 'forMs' | 'isDividing'> {
   readonly processes: number
   /** Called after each schedule with how many are over. */
   readonly onProgress?: (done: number) => void
@@ -29,12 +32,12 @@ export interface CrewOptions extends Pick<CampaignOptions, 'schedules' | 'seed' 
  * all of them. They end with this process.
  */
 export async function runCrew(options: CrewOptions): Promise<Outcome> {
-  const { processes, schedules, seed, forMs, onProgress = () => {} } = options
+  const { processes, schedules, seed, forMs, isDividing = false, onProgress = () => {} } = options
   const began = performance.now()
   const step = Math.min(processes, schedules)
   let done = 0
   const members = Array.from({ length: step }, (_, i) => {
-    const own = { schedules: Math.ceil((schedules - i) / step), seed: seed + i, step }
+    const own = { schedules: Math.ceil((schedules - i) / step), seed: seed + i, step, isDividing }
     return new Member({ ...own, ...(forMs === undefined ? {} : { forMs }) }, () => onProgress(++done))
   })
   const outcomes = await Promise.all(

@@ -8,6 +8,8 @@ export interface Proof extends Pick<Row, 'file' | 'takeOut' | 'putIn'> {
   readonly defence: string
   /** In so many schedules. */
   readonly within: number
+  /** Whether these are schedules in which a member is revoked and the realm divided. Default: any. */
+  readonly isDividing?: true
 }
 
 export const PROOFS: readonly Proof[] = [
@@ -35,8 +37,9 @@ export const PROOFS: readonly Proof[] = [
   {
     defence: 'nothing is sealed to agents that may not read it',
     file: 'src/keys/directory.ts',
-    takeOut: 'const mayRead = (claims: IdentityClaims) => allows(claims.permissions.sub, subject)',
-    putIn: 'const mayRead = (claims: IdentityClaims) => allows(claims.permissions.sub, subject) || true',
+    takeOut: 'const mayRead = (claims: IdentityClaims): boolean => allows(claims.permissions.sub, subject)',
+    putIn:
+      'const mayRead = (claims: IdentityClaims): boolean => allows(claims.permissions.sub, subject) || true',
     within: 4,
   },
   {
@@ -82,6 +85,22 @@ export const PROOFS: readonly Proof[] = [
     within: 60,
   },
   {
+    defence: 'as many rotation services must have answered as the plan says',
+    file: 'src/keys/tick-count.ts',
+    takeOut: 'sort((a, b) => b - a)[threshold - 1]',
+    putIn: 'sort((a, b) => b - a)[threshold - threshold]',
+    within: 16,
+    isDividing: true,
+  },
+  {
+    defence: 'a rotation service counts only for whoever holds all revocations that it names',
+    file: 'src/bus/realm/named-sets.ts',
+    takeOut: 'return this.#options.revocations.holds(tick)',
+    putIn: 'return this.#options.revocations.holds(tick) || true',
+    within: 16,
+    isDividing: true,
+  },
+  {
     defence: 'an error of the library’s own is not swallowed',
     file: 'src/bus/in/judge.ts',
     takeOut: 'const isResponse = arrival.mayRespond !== undefined',
@@ -107,6 +126,7 @@ export function prove(proof: Proof, scratch: Scratch): string | undefined {
     const tsx = join(scratch.folder, 'node_modules/tsx/dist/cli.mjs')
     const script = ['--conditions', 'subrosa-source', 'test/adversary/run.ts']
     const options = ['--schedules', String(proof.within), '--seed', String(SEED), '--shrink', '0']
+    if (proof.isDividing) options.push('--dividing')
     const { stdout, stderr } = spawnSync(process.execPath, [tsx, ...script, ...options], {
       cwd: scratch.folder,
       encoding: 'utf8',

@@ -1,4 +1,5 @@
 // npm run adversary -- --schedules N --seed S --minutes M --at-least K --processes P --shrink SECONDS
+// npm run adversary -- --dividing: schedules in which a member is revoked and a realm of three services divided.
 // npm run adversary -- --prove: takes defences out of a copy, and sees that it is noticed.
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     'at-least': { type: 'string' },
     shrink: { type: 'string', default: '60' },
     prove: { type: 'boolean', default: false },
+    dividing: { type: 'boolean', default: false },
     processes: { type: 'string', default: String(availableParallelism()) },
   },
 })
@@ -36,7 +38,13 @@ async function run(): Promise<void> {
   const shrinkMs = 1000 * whole('shrink', values.shrink, 0)
 
   console.log(`seed ${seed}`)
-  const outcome = await runCrew({ schedules, seed, processes, forMs: minutes * 60_000 })
+  const outcome = await runCrew({
+    schedules,
+    seed,
+    processes,
+    forMs: minutes * 60_000,
+    isDividing: values.dividing,
+  })
   const { tally, failure } = outcome
   const isCutOff = tally.schedules < schedules && failure === undefined
   console.log(
@@ -44,14 +52,14 @@ async function run(): Promise<void> {
   )
   console.log(report(outcome, seed))
   if (failure === undefined) {
-    const complaint = complaintAbout(tally, Math.min(atLeast, schedules))
+    const complaint = values.dividing ? undefined : complaintAbout(tally, Math.min(atLeast, schedules))
     if (complaint !== undefined) {
       console.error(`adversary: error: ${complaint}`)
       process.exitCode = 1
     }
   } else {
     console.error(`adversary: error: the schedule of seed ${failure.seed} fails: ${failure.error}`)
-    const mayShrink = failure.schedule !== undefined && shrinkMs > 0
+    const mayShrink = failure.schedule !== undefined && shrinkMs > 0 && !values.dividing
     if (mayShrink) console.error('looking for a smaller schedule …')
     const least = mayShrink ? await shrink(failure.seed, shrinkMs) : undefined
     console.error(reportFailure(least ?? failure))

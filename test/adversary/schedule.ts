@@ -244,7 +244,10 @@ const stormAction: fc.Arbitrary<StormAction> = fc.oneof(
       kind: fc.constant('suspend' as const),
       who,
       // The longest one seldom: all others ask and answer meanwhile.
-      ms: fc.constantFrom(...[20, 20, 95, 95, 130, 130].map((seconds) => seconds * SECOND), 40 * MINUTE),
+      ms: fc.constantFrom(
+        ...[20, 20, 20, 95, 95, 95, 130, 130, 130].map((seconds) => seconds * SECOND),
+        40 * MINUTE,
+      ),
       meanwhile: few,
     }),
   },

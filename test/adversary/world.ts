@@ -237,7 +237,9 @@ export class World {
 
   /** What the line can show of what must be hidden. */
   leaksOf(secrets: { readonly findIn: (bytes: Buffer) => string | undefined }): string | undefined {
-    const seen = this.line.record.flatMap(({ op }) => {
+    // What clients have said: what the broker makes of it leaks nothing that this does not.
+    const said = this.line.record.filter(({ direction }) => direction === 'to server')
+    const seen = said.flatMap(({ op }) => {
       if (isMessage(op))
         return [Buffer.from(`${op.subject} ${op.reply ?? ''} `), op.headers ?? Buffer.alloc(0), op.payload]
       return op.kind === 'SUB' ? [Buffer.from(`${op.subject} `)] : []
@@ -641,9 +643,9 @@ export class World {
 
   #holdForSleeper(crossing: Crossing): Verdicts | undefined {
     const { connection, direction, op } = crossing
-    const sleepers = [...this.agents, ...this.#rotators].filter(({ clock }) => clock.isAsleep)
-    const isAsleep = sleepers.some(({ name }) => name === connection.name)
-    if (!isAsleep || direction === 'to server' || !isMessage(op)) return undefined
+    if (direction === 'to server' || !isMessage(op)) return undefined
+    const isTheirs = (one: Agent | Rotator): boolean => one.clock.isAsleep && one.name === connection.name
+    if (!this.agents.some(isTheirs) && !this.#rotators.some(isTheirs)) return undefined
     this.#heldForSleepers.push(crossing)
     return drop()
   }
