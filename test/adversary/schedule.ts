@@ -93,7 +93,7 @@ export type StormAction =
       readonly ms: number
       readonly meanwhile: readonly Action[]
     }
-  /** While some things happen, what one half of all clients publishes is not seen by the other half. */
+  /** While some things happen, what one half of all clients publishes is not seen by the other half, and no revocation by agents. */
   | { readonly kind: 'divide'; readonly halves: number; readonly meanwhile: readonly Action[] }
 
 /** A calm spell, in which everything must arrive, and a storm. */

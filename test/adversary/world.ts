@@ -8,6 +8,7 @@ import { deriveEpoch, type Epoch, numberAt } from '../../src/keys/epochs.ts'
 import { signRevocation } from '../../src/keys/revocations.ts'
 import { protocolSubjects } from '../../src/keys/subjects.ts'
 import { WireType, wireType } from '../../src/wire/preamble.ts'
+import { decodePage, QueryKind } from '../../src/wire/queries.ts'
 import { decodeSignedTick, decodeTick } from '../../src/wire/ticks.ts'
 import { HostileLine } from '../support/hostile-line/hostile-line.ts'
 import { type Direction, isMessage, type NatsOp } from '../support/hostile-line/nats-op.ts'
@@ -417,7 +418,7 @@ export class World {
     await this.#asleep(rotator.clock, task)
   }
 
-  /** Each half of the clients hears nothing of the other one while a task runs. */
+  /** Each half of the clients hears nothing of the other one while a task runs, and no agent of any revocation. */
   async divided(halves: number, task: () => Promise<void>): Promise<void> {
     count(this.#tally.faults, 'divided')
     this.#halves = halves
@@ -435,12 +436,19 @@ export class World {
     this.#storm = storm
     this.line.rule = (crossing) => {
       this.#hostile.see(crossing)
-      const isApart =
-        this.#halves !== undefined &&
-        crossing.direction === 'to client' &&
-        areApart(this.line, crossing, { accomplices, halves: this.#halves })
-      return isApart ? drop() : (this.#holdForSleeper(crossing) ?? storm.judge(crossing))
+      const isKept = this.#isKeptBack(crossing, accomplices)
+      return isKept ? drop() : (this.#holdForSleeper(crossing) ?? storm.judge(crossing))
     }
+  }
+
+  /** In a realm that is divided: what is of the other half, and every revocation that an agent would learn of. */
+  #isKeptBack(crossing: Crossing, accomplices: ReadonlySet<string>): boolean {
+    const { connection, direction, op } = crossing
+    const halves = this.#halves
+    if (halves === undefined || direction === 'to server' || !isMessage(op)) return false
+    if (areApart(this.line, crossing, { accomplices, halves })) return true
+    if (!this.agents.some(({ name }) => name === connection.name)) return false
+    return op.subject === `${this.#root}.revoke` || isOfRevocations(op.payload)
   }
 
   /** The machine of an agent sleeps while a task runs: what comes for it waits in the network. */
@@ -747,5 +755,14 @@ export class World {
     }
     this.#repliesRead = this.line.record.length
     return this.#replies.get(`${requester} ${subject}`) ?? new Set()
+  }
+}
+
+function isOfRevocations(payload: Buffer): boolean {
+  if (wireType(payload) !== WireType.page) return false
+  try {
+    return decodePage(payload).kind === QueryKind.revocations
+  } catch {
+    return false
   }
 }
