@@ -22,6 +22,7 @@ import { engine, type IdentityOptions, NOTHING, newAuthority, newIdentity } from
 import { passing } from './passing.ts'
 import { type PlanChanges, signedPlan } from './plans.ts'
 import { startTestServer, type TestServer } from './server.ts'
+import { lookOn } from './until.ts'
 
 /**
  * Patterns of subjects on which agents seal in messages that stand for themselves: none, or all where
@@ -246,6 +247,17 @@ export class TestRealm {
       },
     })
     await connection.flush()
+    let isConnected = true
+    void (async () => {
+      for await (const { type } of connection.status()) {
+        if (type === 'disconnect') isConnected = false
+        if (type === 'reconnect') isConnected = true
+      }
+    })()
+    // Without a server there is nothing to catch up with.
+    lookOn(() =>
+      isConnected && !connection.isClosed() ? connection.flush().catch(() => {}) : Promise.resolve(),
+    )
     return seen
   }
 }

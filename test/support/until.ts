@@ -2,13 +2,25 @@ import { assert } from 'vitest'
 
 const DEADLINE_MS = 15_000
 
-/** Resolves when `condition` holds; fails with `what` when it does not within 15 s. */
+/** What brings those up to date who only look on. */
+const onlookers: (() => Promise<void>)[] = []
+
+/** From now on `until` waits for this too, before it resolves: what has happened by then has been seen by whoever looks on. */
+export function lookOn(catchUp: () => Promise<void>): void {
+  onlookers.push(catchUp)
+}
+
+/**
+ * Resolves when `condition` holds, and what the broker had handled by then is with all taps; fails with `what` when it does not
+ * hold within 15 s.
+ */
 export async function until(what: string, condition: () => boolean): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
+  await Promise.all(onlookers.map((catchUp) => catchUp()))
 }
 
 /** The error that a task ends with; fails when it ends well. */
