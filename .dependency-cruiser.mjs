@@ -42,8 +42,8 @@ const nodePlaces = [
   '^src/base/boot-clock\\.ts$',
   '^src/crypto/sodium\\.ts$',
   '^src/identity/keyfiles/(encrypted-pkcs8|text-file)\\.ts$',
-  '^src/keys/state-folder\\.ts$',
-  '^src/rotation/(file-store|statement-file)\\.ts$',
+  '^src/keys/(state-folder|statement-file)\\.ts$',
+  '^src/rotation/file-store\\.ts$',
   '^src/setup/',
   '^src/cli/',
 ]

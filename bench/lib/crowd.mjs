@@ -27,9 +27,10 @@ export function makeCrowd(authority, identityFiles) {
     const identity = parseIdentityFile(engine, file)
     return { identity, keyring: new Keyring(engine, identity, engine.randomBytes(INSTANCE_BYTES)) }
   })
+  let seq = 0
   return {
     /**
-     * Makes everyone's keys for an epoch.
+     * Makes everyone's keys for an epoch: the first ones, and each time after that fresh ones.
      *
      * @param {Uint8Array} epochBytes the epoch as it is hashed
      * @returns {Announcements}
@@ -37,10 +38,13 @@ export function makeCrowd(authority, identityFiles) {
     announce(epochBytes) {
       const terms = decodeEpoch(epochBytes)
       const epoch = { ...terms, hash: epochHash(engine, terms) }
-      return members.map(({ identity, keyring }) => ({
-        subject: subjects.announce(identity.name, keyring.instance),
-        bytes: keyring.announce(epoch, { notBeforeMs: Date.now(), lateMs: performance.now() }).bytes,
-      }))
+      seq++
+      return members.flatMap(({ identity, keyring }) => {
+        const at = { notBeforeMs: Date.now(), lateMs: performance.now() }
+        const announcement = keyring.renew(epoch, { at, seq })
+        const subject = subjects.announce(identity.name, keyring.instance)
+        return announcement === undefined ? [] : [{ subject, bytes: announcement.bytes }]
+      })
     },
   }
 }

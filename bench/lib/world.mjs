@@ -7,8 +7,10 @@ import { encodeIdentityFile, generateIdentityKey, parseIdentityFile } from '../.
 import { generateSigningKey } from '../../dist/identity/signing-key.js'
 import { issueToken } from '../../dist/identity/token.js'
 import { deriveEpoch, numberAt } from '../../dist/keys/epochs.js'
+import { signOrder } from '../../dist/keys/orders.js'
 import { listHash, signPlan } from '../../dist/keys/plan.js'
 import { firstSchedule } from '../../dist/keys/schedules.js'
+import { protocolSubjects } from '../../dist/keys/subjects.js'
 import { startRotationService } from '../../dist/rotation/service.js'
 import { memoryRotationStore } from '../../dist/rotation/store.js'
 import { createCertificateAuthority, issueServerCertificate } from '../../dist/setup/certificates.js'
@@ -112,6 +114,12 @@ export async function startWorld({ tls = false, onAnnounced = () => {} } = {}) {
     /** The epoch of now, as it is hashed. */
     epochBytes() {
       return encodeEpoch(deriveEpoch(engine, terms, numberAt(terms, Date.now())))
+    },
+    /** Orders fresh keys in the epoch of now, as `subrosa rotate now` does. */
+    orderFreshKeys() {
+      const { number, hash } = deriveEpoch(engine, terms, numberAt(terms, Date.now()))
+      const order = signOrder(authority, { realm: publicKey, number, epochHash: hash, at: Date.now() })
+      nc.publish(protocolSubjects(engine, publicKey).rotate, order)
     },
     async stop() {
       await service.close()

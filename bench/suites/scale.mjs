@@ -81,21 +81,21 @@ async function startRealm(agents) {
   }
   return {
     stop: () => world.stop(),
-    /** One fresh agent joins; the realm rotates; another one joins while the announcements of both epochs count. */
+    /** One fresh agent joins; all make fresh keys; another one joins while those before count too. */
     async measure() {
       const joiner = startWorker('joiner.mjs', { exposeGc: true })
       const late = startWorker('joiner.mjs', { exposeGc: true })
       try {
         const joined = await join(joiner)
-        const epoch = world.service.epoch + 1
-        const hurried = joiner.call('hurry', epoch)
-        world.service.rotate()
+        const renewed = joiner.call('renewed')
+        world.orderFreshKeys()
+        await renewed
         const announcements = crowd.announce(world.epochBytes())
-        await hurried
         announced = 0
+        const settled = joiner.call('settle', { subject: SUBJECT, to: `agent${agents - 1}` })
         const start = performance.now()
         const intake = announceAll(announcements)
-        const { slowestPublishMs } = await joiner.call('settle', { epoch, subject: SUBJECT, to: 'agent0' })
+        const { slowestPublishMs } = await settled
         const settleMs = performance.now() - start
         const intakeMs = await intake
         await joiner.call('stop')

@@ -1,9 +1,11 @@
 import { connect } from '@nats-io/transport-node'
+import { fromHex, hex } from '../../dist/base/bytes.js'
 import { systemClock } from '../../dist/base/clock.js'
 import { secure } from '../../dist/bus/secure.js'
 import { engineFor } from '../../dist/crypto/engine.js'
 import { parseIdentityFile } from '../../dist/identity/identity.js'
-import { decodeSealed } from '../../dist/wire/sealed.js'
+import { protocolSubjects } from '../../dist/keys/subjects.js'
+import { decodeSealed, KID_BYTES } from '../../dist/wire/sealed.js'
 import { memory } from './agent.mjs'
 import { serve } from './serve.mjs'
 
@@ -16,6 +18,8 @@ const POLL_MS = 10
 let nc
 /** @type {Awaited<ReturnType<typeof secure>>} */
 let bus
+/** @type {string} */
+let realm
 let isHurried = false
 
 const clock = {
@@ -26,7 +30,7 @@ const clock = {
     systemClock.after(isHurried && ms <= MAX_JITTER_MS ? 0 : ms, task),
 }
 
-serve({ join, settle, hurry, stop: () => bus.close() })
+serve({ join, settle, renewed, stop: () => bus.close() })
 
 /**
  * Joins a realm, and proves everyone in it: times and memory.
@@ -37,6 +41,7 @@ async function join({ place, identity, subject }) {
   nc = await connect(place.connection)
   const before = await memory()
   const start = performance.now()
+  realm = place.authority
   bus = await secure(nc, {
     identity: parseIdentityFile(engineFor(), identity),
     trust: { authority: [place.authority] },
@@ -58,28 +63,32 @@ async function join({ place, identity, subject }) {
   }
 }
 
-/** Before a rotation: resolves when this instance has announced its keys for an epoch. */
-async function hurry(/** @type {number} */ epoch) {
+/** Before fresh keys are ordered: resolves when this instance has announced its own. */
+async function renewed() {
   isHurried = true
-  while (bus.epoch < epoch) await pause()
+  const own = protocolSubjects(engineFor(), realm).announce(bus.name, fromHex(bus.instance))
+  for await (const _ of nc.subscribe(own, { max: 1 }));
   isHurried = false
 }
 
-/** Resolves when what is published is sealed in this epoch: everyone in the audience has announced keys for it. */
-async function settle(/** @type {{ epoch: number, subject: string, to: string }} */ { epoch, subject, to }) {
-  let seen = 0
+/** Resolves when what is published is sealed for another key of this recipient, who announces last, than before. */
+async function settle(/** @type {{ subject: string, to: string }} */ { subject, to }) {
+  /** @type {string | undefined} */
+  let before
+  let seen = before
   const tap = nc.subscribe(subject, {
     callback: (_error, { data }) => {
-      seen = decodeSealed(data).header.epoch
+      seen = hex(decodeSealed(data).header.wraps.subarray(0, KID_BYTES))
+      before ??= seen
     },
   })
   const start = performance.now()
   let slowest = 0
-  while (seen < epoch) {
-    if (performance.now() - start > SETTLE_TIMEOUT_MS) throw new Error(`epoch ${epoch} was not reached`)
-    const before = performance.now()
+  while (seen === before) {
+    if (performance.now() - start > SETTLE_TIMEOUT_MS) throw new Error(`${to} has no fresh key`)
+    const began = performance.now()
     bus.publish(subject, undefined, { to: [to], mode: 'message' })
-    slowest = Math.max(slowest, performance.now() - before)
+    slowest = Math.max(slowest, performance.now() - began)
     await pause()
   }
   tap.unsubscribe()

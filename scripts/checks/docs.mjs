@@ -16,7 +16,7 @@ const KNOWN = [
   'loadIdentity',
   'SecureOptions',
   'SubrosaErrorCode',
-  'jetStreamRotationLog',
+  'startRotationService',
 ]
 const MIN_EXAMPLES = 15
 
@@ -26,6 +26,7 @@ const GIVEN = [
   'const bus: api.SecureConnection',
   'const identity: api.Identity',
   'const trust: api.TrustOptions',
+  'const plan: api.KeptPlan',
   'const service: api.RotationService',
   'const store: api.RotationStore',
   'const bytes: Uint8Array',

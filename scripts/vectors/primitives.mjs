@@ -46,7 +46,7 @@ function sized(value, [one, two, four]) {
   return bytes
 }
 
-export function nkey(kind, key) {
+function nkey(kind, key) {
   const raw = Buffer.concat([Buffer.of({ A: 0, U: 20 << 3 }[kind]), key])
   let crc = 0
   for (const byte of raw) {

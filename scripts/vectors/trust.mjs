@@ -124,7 +124,7 @@ function plan(name, key, { fields: given, list = [], numbers, times }) {
 }
 
 /** SHA-256 over the sorted hashes of revocations. */
-export function listHash(revocations) {
+function listHash(revocations) {
   return sha256(...revocations.map(({ hash }) => hash).sort(Buffer.compare))
 }
 

@@ -136,7 +136,7 @@ interface VerifiedAt {
 }
 
 /** By what the signer of an announcement is judged. */
-export interface AroundSigner {
+interface AroundSigner {
   readonly trust: Trust
   readonly revocations: RevocationSet
   /** By it a token has expired where it is ahead of the clock. */

@@ -70,10 +70,7 @@ export class Peers {
       clock,
       fetches,
       revocations: record.revocations,
-      stands: ({ tick, askedAtLateMs }) =>
-        this.#isOpen(askedAtLateMs) &&
-        this.#isPeer(tick) &&
-        !record.revocations.revokedByAuthority(tick.rotator),
+      stands: ({ tick, askedAtLateMs }) => this.#isOpen(askedAtLateMs) && this.#isPeer(tick),
       onHeld: ({ tick }) => this.#held(tick),
       onAdded: () => {},
     })
@@ -203,10 +200,12 @@ export class Peers {
     return lateMs - sentAtLateMs <= STALE_AFTER_MS && sentAtLateMs >= this.#options.clock.gapAtLateMs
   }
 
+  /** Another service of the plan or of the one before it, which no authority has revoked. */
   #isPeer({ realm, rotator }: Tick): boolean {
     const { record, own } = this.#options
-    const { plan } = record
+    const { plan, revocations } = record
     if (plan === undefined || realm !== plan.realm || rotator === own) return false
+    if (revocations.revokedByAuthority(rotator)) return false
     return plan.rotators.includes(rotator) || plan.former?.rotators.includes(rotator) === true
   }
 
@@ -219,8 +218,8 @@ export class Peers {
 
   #isSigned(parsed: ParsedTick): boolean {
     const { engine, record } = this.#options
-    const { plan, revocations } = record
-    if (plan === undefined || revocations.revokedByAuthority(parsed.tick.rotator)) return false
+    const { plan } = record
+    if (plan === undefined) return false
     const rotators = [...plan.rotators, ...(plan.former?.rotators ?? [])]
     const isSigned = (): boolean => verifyTick({ engine, plan: { realm: plan.realm, rotators } }, parsed)
     return this.#budget.run(isSigned) === true

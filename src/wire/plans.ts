@@ -14,7 +14,7 @@ import { WireType } from './preamble.ts'
 import { decodeStatement, encodeStatement } from './statements.ts'
 
 /** Of the salt of a schedule. */
-export const SALT_BYTES = 16
+const SALT_BYTES = 16
 const MAX_SCHEDULES = 2
 
 // As SPEC calls them.
@@ -51,7 +51,7 @@ export interface Schedule {
 }
 
 /** The rotation services of the plan before, whose revocations must be taken over. */
-export interface FormerSet {
+interface FormerSet {
   readonly version: number
   readonly rotators: readonly string[]
   readonly threshold: number

@@ -51,7 +51,7 @@ export interface Revocation {
 }
 
 /** Whether what a revoked identity has stored before stays good. */
-export type RevokedPast = 0 | 1
+type RevokedPast = 0 | 1
 
 /** O of SPEC: the order to make fresh keys now, in this epoch. */
 export interface Order {

@@ -465,7 +465,7 @@ describe('a state folder in which others can write', () => {
 
 describe('a state folder that is not what it was', () => {
   const whole = { format: 2, plan: null, instances: [], revocations: [], owners: [] }
-  const owner = ['a', 'X', 1, 1, false, false, []]
+  const owner: readonly unknown[] = ['a', 'X', 1, 1, false, false, []]
   const { wire } = texts(planOf(1))
   const damaged = [
     '',

@@ -113,7 +113,9 @@ async function follow(command: string): Promise<void> {
     return
   }
   if (command === 'npx subrosa rotator') {
-    rotator = await app.startUntil('the rotation service of', 'node_modules/.bin/subrosa', ['rotator'])
+    rotator = await app.startUntil('the rotation service rotator of', 'node_modules/.bin/subrosa', [
+      'rotator',
+    ])
     return
   }
   if (!/^(npx subrosa (init|agent add \w+|rotator begin)|ssh-keygen|install)\b/.test(command))

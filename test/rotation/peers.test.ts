@@ -213,6 +213,8 @@ describe('a new plan of several services', () => {
       () => at(1).service?.standing === 1 && added.service?.standing === 1,
     )
     expect(held(added)).toEqual([hex(bytes)])
+    // By now it would be complete, if the plan named it.
+    await pass(clock, 20_000)
     expect([at(0).service?.standing, at(0).service?.planVersion]).toEqual([0, 2])
     expect(ofType(at(0), 'error')).toMatchObject([])
   })

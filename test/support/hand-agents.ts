@@ -79,7 +79,7 @@ export interface Writing {
 
 export const HAND_EPOCH_MS = 10 * MINUTE
 /** For how long an epoch goes on beside the next. */
-export const HAND_LEAD_MS = MINUTE
+const HAND_LEAD_MS = MINUTE
 export const HAND_GRACE_MS = 100_000
 const MAX_SLEW_MS = 10_000
 

@@ -255,9 +255,8 @@ export class TestRealm {
       }
     })()
     // Without a server there is nothing to catch up with.
-    lookOn(() =>
-      isConnected && !connection.isClosed() ? connection.flush().catch(() => {}) : Promise.resolve(),
-    )
+    const forget = lookOn(() => (isConnected ? connection.flush().catch(() => {}) : Promise.resolve()))
+    void connection.closed().then(forget)
     return seen
   }
 }

@@ -3,11 +3,16 @@ import { assert } from 'vitest'
 const DEADLINE_MS = 15_000
 
 /** What brings those up to date who only look on. */
-const onlookers: (() => Promise<void>)[] = []
+const onlookers = new Set<() => Promise<void>>()
 
-/** From now on `until` waits for this too, before it resolves: what has happened by then has been seen by whoever looks on. */
-export function lookOn(catchUp: () => Promise<void>): void {
-  onlookers.push(catchUp)
+/**
+ * From now on `until` waits for this too, before it resolves: what has happened by then has been seen by whoever looks on.
+ *
+ * @returns forgets it
+ */
+export function lookOn(catchUp: () => Promise<void>): () => void {
+  onlookers.add(catchUp)
+  return () => void onlookers.delete(catchUp)
 }
 
 /**
@@ -20,7 +25,7 @@ export async function until(what: string, condition: () => boolean): Promise<voi
     if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 2))
   }
-  await Promise.all(onlookers.map((catchUp) => catchUp()))
+  await Promise.all([...onlookers].map((catchUp) => catchUp()))
 }
 
 /** The error that a task ends with; fails when it ends well. */

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connect, credsAuthenticator } from '@nats-io/transport-node'
+import { beginRecord } from '../../../dist/rotation/file-store.js'
 import { addAgent, addBrokerUser } from '../../../dist/setup/agents.js'
-import { realmLayout } from '../../../dist/setup/layout.js'
+import { realmLayout, rotationRecordPath } from '../../../dist/setup/layout.js'
 import { findNatsServer } from '../../../dist/setup/nats-server.js'
 import { createRealm } from '../../../dist/setup/realm.js'
+import { addRotators, ROTATOR_NAME } from '../../../dist/setup/rotators.js'
 import { startNatsServer } from '../../../dist/setup/run-server.js'
 
 /** @typedef {Awaited<ReturnType<typeof startMcpWorld>>} McpWorld */
@@ -34,8 +36,12 @@ export async function startMcpWorld({ profile } = {}) {
   const folder = await mkdtemp(join(tmpdir(), 'subrosa-bench-'))
   const home = join(folder, 'home')
   await mkdir(home)
-  const realm = await createRealm({ dir: join(folder, 'realm'), port: await freePort() })
-  await addAgent(realm, { name: 'rotator', roles: ['rotator'], maxInstances: 1 })
+  const realm = await createRealm({
+    dir: join(folder, 'realm'),
+    port: await freePort(),
+    furnish: (made) => addRotators(made),
+  })
+  beginRecord(rotationRecordPath(realm.dir, ROTATOR_NAME))
   for (const name of [SEALED, PLAIN]) await addAgent(realm, { name, mcpServe: true })
   await addAgent(realm, { name: HOST, mcpUse: [SEALED, PLAIN] })
   const layout = realmLayout(realm.dir)
@@ -66,7 +72,7 @@ export async function startMcpWorld({ profile } = {}) {
   }
   const echo = [process.execPath, ECHO]
   try {
-    await run(subrosa('rotator'), 'the rotation service of')
+    await run(subrosa('rotator'), 'the rotation service rotator of')
     await run([...subrosa('mcp', 'serve', SEALED, '--as', SEALED), '--', ...echo], 'serving')
     await run([...node, PLAIN_SERVE, realm.dir, PLAIN, ...echo], 'serving')
   } catch (error) {

@@ -19,7 +19,7 @@ import type { Questions } from './questions.ts'
  * - `revocations missing`: it names revocations that it does not send.
  * - `plan over`: the plan has ended.
  */
-export type ServiceCondition =
+type ServiceCondition =
   | 'counts'
   | 'silent'
   | 'revoked'
