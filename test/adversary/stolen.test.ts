@@ -4,7 +4,7 @@ import { FLEETS, type Fleet, LOST_FLEETS } from './rotators.ts'
 import { dividing } from './schedule.ts'
 
 const SEED = 60_000
-const SCHEDULES = 10
+const SCHEDULES = 4
 
 const named = (fleet: Fleet) => ({ ...fleet, of: dividing(fleet) })
 
@@ -22,7 +22,7 @@ describe('a member that was revoked, and a broker that divides the realm', () =>
   it.each(LOST_FLEETS.map(named))(
     'deceive agents, and that is found, where of $count services $stolen are stolen and $threshold must be heard',
     async ({ of }) => {
-      const { failure } = await runCampaign({ schedules: 4 * SCHEDULES, seed: SEED, of })
+      const { failure } = await runCampaign({ schedules: 8 * SCHEDULES, seed: SEED, of })
       expect(failure?.error).toMatch(/Violation: .* (got what a revoked member says|seals to eve-)/)
     },
     600_000,
