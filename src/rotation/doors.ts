@@ -3,13 +3,13 @@ import { RateLimit } from '../base/rate-limit.ts'
 import type { NatsLike, NatsMessage } from '../bus/nats-like.ts'
 import { StandingSubscription } from '../bus/standing-subscription.ts'
 import { OrdersFollowed, peekOrder, verifyOrder } from '../keys/orders.ts'
-import { type Asker, askerOf, rid } from '../keys/subjects.ts'
+import { ANY_SERVICE, type Asker, askerOf, rid } from '../keys/subjects.ts'
 import { WireType, wireType } from '../wire/preamble.ts'
 import { decodeQuery, QueryKind, readPlanCursor } from '../wire/queries.ts'
 import type { Answers } from './answers.ts'
 import type { Parts } from './parts.ts'
 import type { Peers } from './peers.ts'
-import { ANYBODY, type PlanDesk } from './plan-desk.ts'
+import type { PlanDesk } from './plan-desk.ts'
 import type { QueryDesk } from './queries.ts'
 import type { ServiceDirectory } from './service-directory.ts'
 
@@ -50,7 +50,7 @@ export class Doors {
       follow(subjects.tick, ({ data }) => peers.heard(data)),
       follow(subjects.pings, (message) => this.#takePing(message)),
       follow(subjects.queriesTo(rid(engine, own)), (message) => this.#takeQuery(message)),
-      follow(subjects.queriesTo(ANYBODY), (message) => this.#takeQueryToAnybody(message)),
+      follow(subjects.queriesTo(ANY_SERVICE), (message) => this.#takeQueryToAnybody(message)),
       follow(inbox, ({ data }) => this.#takeAnswer(data)),
     ]
   }

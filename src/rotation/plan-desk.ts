@@ -5,12 +5,10 @@ import { StatementBudget } from '../bus/realm/statement-budget.ts'
 import { attempt } from '../bus/safely.ts'
 import { type HeldPlan, listHash, verifyPlan } from '../keys/plan.ts'
 import type { KeptPlan } from '../keys/plan-book.ts'
+import { ANY_SERVICE } from '../keys/subjects.ts'
 import { decodePlan, decodeSignedPlan } from '../wire/plans.ts'
 import { QueryKind, writePlanCursor } from '../wire/queries.ts'
 import type { Parts } from './parts.ts'
-
-/** Whoever has a plan: its maker, while it hands it out, and every service that has taken it up. */
-export const ANYBODY = 'any'
 
 /** What a plan desk works with. */
 export interface PlanDeskOptions extends Pick<Parts, 'engine' | 'trust' | 'clock' | 'record' | 'fetches'> {
@@ -94,7 +92,8 @@ export class PlanDesk {
   named(version: number, rotator: string): void {
     const { plan } = this.#options.record
     if (plan === undefined) return
-    if (version > plan.version) this.#fetch(plan.rotators.includes(rotator) ? rotator : ANYBODY, undefined)
+    if (version > plan.version)
+      this.#fetch(plan.rotators.includes(rotator) ? rotator : ANY_SERVICE, undefined)
     else if (version < plan.version) this.#tell(plan)
   }
 
@@ -106,7 +105,7 @@ export class PlanDesk {
     attempt(() => this.begin(), this.#options.onError)
     const wanted = this.#wanted
     if (wanted === undefined || this.#takeWithOwnList(wanted)) return
-    const services = new Set([...plan.rotators, ...wanted.rotators, ANYBODY])
+    const services = new Set([...plan.rotators, ...wanted.rotators, ANY_SERVICE])
     for (const rotator of services) this.#fetch(rotator, wanted.version)
   }
 

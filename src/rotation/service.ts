@@ -19,7 +19,7 @@ import { type HeldPlan, isExpired } from '../keys/plan.ts'
 import type { KeptPlan } from '../keys/plan-book.ts'
 import type { VerifiedRevocation } from '../keys/revocations.ts'
 import type { EpochTimes } from '../keys/schedules.ts'
-import { protocolSubjects, rid } from '../keys/subjects.ts'
+import { ANY_SERVICE, protocolSubjects, rid } from '../keys/subjects.ts'
 import { HASH_BYTES } from '../wire/fields.ts'
 import { encodeQuery, type Query, QueryKind } from '../wire/queries.ts'
 import { PROCESS_BYTES } from '../wire/ticks.ts'
@@ -30,7 +30,7 @@ import type { RotationEvent } from './events.ts'
 import type { Parts } from './parts.ts'
 import { Peers } from './peers.ts'
 import { pinnedPlan } from './pinned-plans.ts'
-import { ANYBODY, PlanDesk } from './plan-desk.ts'
+import { PlanDesk } from './plan-desk.ts'
 import { PlanWatch } from './plan-watch.ts'
 import { QueryDesk } from './queries.ts'
 import { ServiceRecord } from './record.ts'
@@ -348,7 +348,7 @@ export class RotationService {
 
   #ask(rotator: string, query: Query): void {
     const { engine, subjects, process } = this.#parts
-    const to = rotator === ANYBODY ? ANYBODY : rid(engine, rotator)
+    const to = rotator === ANY_SERVICE ? ANY_SERVICE : rid(engine, rotator)
     this.#publish(subjects.query(to, this.#options.identity.name, process), encodeQuery(query))
   }
 

@@ -80,15 +80,31 @@ describe('a broker that says that it takes one byte', () => {
     expect(reconnectsIn(events)).toBe(2)
   })
 
-  it.each(['close', 'drain'] as const)('has the keys wiped all the same by %s()', async (end) => {
-    await start()
-    const alice = await onLine('alice')
-    const events = collectStatus(alice)
+  /** Says so now, of a connection that lasts. */
+  async function takeLittleNow(): Promise<void> {
     const info = line.record.findLast(({ op }) => op.kind === 'INFO')?.op
     if (info?.kind !== 'INFO') throw new Error('the server has said no INFO')
     const json = info.json.replace(/"max_payload":\d+/, '"max_payload":1')
     line.inject(line.connection('alice'), 'to client', { kind: 'INFO', json })
     await line.quiet()
+  }
+
+  it('stops nothing halfway: fresh keys are made all the same, and the application is told', async () => {
+    await start()
+    const alice = await onLine('alice')
+    const events = collectStatus(alice)
+    await takeLittleNow()
+    await realm.orderFreshKeys()
+    await pass(clock, 40_000)
+    expect(events.filter(({ type }) => type === 'rotated')).toEqual([{ type: 'rotated', epoch: 1 }])
+    expect(errorsIn(events).map(String)).toContainEqual(expect.stringMatching(/max_payload/i))
+  })
+
+  it.each(['close', 'drain'] as const)('has the keys wiped all the same by %s()', async (end) => {
+    await start()
+    const alice = await onLine('alice')
+    const events = collectStatus(alice)
+    await takeLittleNow()
     await alice[end]()
     expect(alice).toMatchObject({ epoch: 0 })
     expect(alice.isClosed()).toBe(true)
