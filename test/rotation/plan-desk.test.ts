@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import type { Fetch } from '../../src/bus/realm/page-fetches.ts'
-import { ANYBODY, PlanDesk, type PlanDeskOptions } from '../../src/rotation/plan-desk.ts'
+import { ANY_SERVICE } from '../../src/keys/subjects.ts'
+import { PlanDesk, type PlanDeskOptions } from '../../src/rotation/plan-desk.ts'
 import { houseClock, ManualClock } from '../support/clock.ts'
 import { engine } from '../support/identities.ts'
 import { T0, World } from '../support/statements.ts'
@@ -29,8 +30,8 @@ it('a rotation service asks for a newer plan only whom its own plan names, and a
   const peer = world.rotators[1]?.publicKey ?? ''
   for (let i = 0; i < 100; i++) plans.named(9, `U${i}`)
   plans.named(9, peer)
-  expect(fetches.map(({ rotator }) => rotator)).toEqual([ANYBODY, peer])
+  expect(fetches.map(({ rotator }) => rotator)).toEqual([ANY_SERVICE, peer])
   machine.advance(2000)
   for (let i = 0; i < 100; i++) plans.named(9, `U${i}`)
-  expect(fetches.map(({ rotator }) => rotator)).toEqual([ANYBODY, peer, ANYBODY])
+  expect(fetches.map(({ rotator }) => rotator)).toEqual([ANY_SERVICE, peer, ANY_SERVICE])
 })
