@@ -11,7 +11,6 @@ import { SenderWindows } from '../../../src/bus/in/sender-windows.ts'
 import { type HandAgent, HandRealm } from '../../support/hand-agents.ts'
 import { EVERYTHING, engine } from '../../support/identities.ts'
 import { pass } from '../../support/passing.ts'
-import { until } from '../../support/until.ts'
 
 const NUMBER = 7
 
@@ -72,7 +71,7 @@ describe('a member that announces one instance after the other, and sends a mess
     expect(windows.size).toBe(MAX_ANNOUNCEMENTS_PER_INSTANCE)
     // It looks at the time with each answer of a rotation service.
     await pass(all.clock, 20_000 + PING_INTERVAL_MS + PING_SPREAD_MS + 1000)
-    await until('all are forgotten', () => windows.size === 0)
+    await expect.poll(() => windows.size, { timeout: 15_000 }).toBe(0)
   })
 })
 
