@@ -78,7 +78,7 @@ async function settle(/** @type {{ subject: string, to: string }} */ { subject, 
   let seen = before
   const tap = nc.subscribe(subject, {
     callback: (_error, { data }) => {
-      seen = hex(decodeSealed(data).header.wraps.subarray(0, KID_BYTES))
+      seen = hex(decodeSealed(data).header.packedWraps.subarray(0, KID_BYTES))
       before ??= seen
     },
   })
