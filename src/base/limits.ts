@@ -132,6 +132,9 @@ export const STATEMENT_MS_PER_SECOND = 25
 /** What one fetch collects. */
 export const MAX_FETCHED_BYTES = 16 * 1024 * 1024
 export const MAX_FETCHED_PAGES = 64
+/** Pages of a whole directory, of which a service hands on {@link MAX_DIRECTORY_CACHE_BYTES}. */
+export const MAX_LISTED_PAGES = 1024
+/** How long a fetch may take; that of a whole directory from one page to the next. */
 export const MAX_FETCH_MS = 10_000
 /** How long a page may take, before it is asked for again. */
 export const PAGE_TIMEOUT_MS = 2000

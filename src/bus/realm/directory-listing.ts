@@ -52,7 +52,7 @@ export class DirectoryListing {
     asked.add(rotator)
     this.#running++
     this.#cancel = timers.after(LISTING_HEDGE_MS, () => this.#askNext())
-    fetches.begin({
+    const isBegun = fetches.begin({
       rotator,
       kind: QueryKind.announcements,
       onPage: (statements) => {
@@ -68,6 +68,10 @@ export class DirectoryListing {
         else this.#askNext()
       },
     })
+    // The fetch of a slow one, begun before the last whole one came, may not have ended: nobody tells of that here.
+    if (isBegun) return
+    this.#running--
+    this.#askNext()
   }
 
   #whole(): void {

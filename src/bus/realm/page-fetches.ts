@@ -1,7 +1,14 @@
 import { hex } from '../../base/bytes.ts'
-import { MAX_FETCH_MS, MAX_FETCHED_BYTES, MAX_FETCHED_PAGES, PAGE_TIMEOUT_MS } from '../../base/limits.ts'
+import {
+  MAX_DIRECTORY_CACHE_BYTES,
+  MAX_FETCH_MS,
+  MAX_FETCHED_BYTES,
+  MAX_FETCHED_PAGES,
+  MAX_LISTED_PAGES,
+  PAGE_TIMEOUT_MS,
+} from '../../base/limits.ts'
 import type { Timers } from '../../base/timers.ts'
-import { decodeAnswer, NONCE_BYTES, type Query, type QueryKind } from '../../wire/queries.ts'
+import { decodeAnswer, NONCE_BYTES, type Query, QueryKind } from '../../wire/queries.ts'
 import type { Context } from '../context.ts'
 
 /** What is asked of one rotation service. */
@@ -23,8 +30,8 @@ export interface Fetch {
 interface Running {
   readonly fetch: Fetch
   readonly key: string
-  /** By the monotonic clock. */
-  readonly startedAt: number
+  /** When it began, and of a whole directory when the last page of it came, by the monotonic clock. */
+  startedAt: number
   cursor: Uint8Array | undefined
   /** Of the page that is asked for, in hexadecimal. */
   nonce: string
@@ -32,6 +39,10 @@ interface Running {
   bytes: number
   cancel: () => void
 }
+
+/** What one fetch collects: of a whole directory as much as a rotation service hands on, and of anything else far less. */
+const LISTED = { pages: MAX_LISTED_PAGES, bytes: MAX_DIRECTORY_CACHE_BYTES }
+const FETCHED = { pages: MAX_FETCHED_PAGES, bytes: MAX_FETCHED_BYTES }
 
 /** What fetches are made with. */
 export interface PageFetchesOptions extends Pick<Context, 'engine' | 'clock'> {
@@ -43,8 +54,8 @@ export interface PageFetchesOptions extends Pick<Context, 'engine' | 'clock'> {
 /**
  * Everything that an agent fetches from rotation services in pages. Anybody can publish in an inbox, and a page proves nothing
  * about who sent it, so a page is an answer only where it bears the nonce of the one page that is asked for at that time;
- * another one is dropped before it is read. A fetch ends after 64 pages, 16 MiB or 10 s, and there is one for each service
- * and kind: what one service does, or does not, holds up no other.
+ * another one is dropped before it is read. A fetch ends after 64 pages, 16 MiB or 10 s, that of a whole directory after 64 MiB or
+ * 10 s without a page, and there is one for each service and kind: what one service does, or does not, holds up no other.
  */
 export class PageFetches {
   readonly #options: PageFetchesOptions
@@ -103,11 +114,13 @@ export class PageFetches {
     const { fetch } = running
     running.pages++
     running.bytes += page.bytes
+    if (isListing(fetch)) running.startedAt = this.#options.clock.monotonic()
     this.#expectNone(running)
     // Until the page is taken in, nothing else of this kind begins.
     const isOfUse = this.#isGuarded(running, () => fetch.onPage(page.statements))
     if (!isOfUse || page.next === undefined) return this.#end(running, isOfUse)
-    const isTooMuch = running.pages >= MAX_FETCHED_PAGES || running.bytes >= MAX_FETCHED_BYTES
+    const { pages, bytes } = isListing(fetch) ? LISTED : FETCHED
+    const isTooMuch = running.pages >= pages || running.bytes >= bytes
     if (isTooMuch || page.statements.length === 0) return this.#end(running, false)
     running.cursor = page.next
     this.#ask(running)
@@ -154,6 +167,11 @@ export class PageFetches {
     this.#byKey.delete(running.key)
     running.fetch.onEnd(isWhole)
   }
+}
+
+/** Whether it is of a whole directory, which may take longer than anything else. */
+function isListing({ kind }: Pick<Fetch, 'kind'>): boolean {
+  return kind === QueryKind.announcements
 }
 
 function keyOf({ rotator, kind }: Pick<Fetch, 'rotator' | 'kind'>): string {

@@ -7,6 +7,8 @@ import { ManualClock } from '../../support/clock.ts'
 let clock: ManualClock
 let fetches: Fetch[]
 let rotators: string[]
+/** At which a fetch is under way that this listing does not wait for. */
+let underWay: string[]
 let taken: number[]
 let whole: number
 let listing: DirectoryListing
@@ -15,12 +17,14 @@ beforeEach(() => {
   clock = new ManualClock()
   fetches = []
   rotators = ['A', 'B', 'C']
+  underWay = []
   taken = []
   whole = 0
   listing = new DirectoryListing({
     timers: clock,
     fetches: {
       begin: (fetch) => {
+        if (underWay.includes(fetch.rotator)) return false
         fetches.push(fetch)
         return true
       },
@@ -75,6 +79,27 @@ describe('the whole directory', () => {
     expect([asked(), listing.isUnderWay]).toEqual([['A', 'B', 'C'], false])
     listing.begin()
     expect(asked()).toEqual(['A', 'B', 'C', 'A'])
+  })
+
+  it('is asked of the next one where a fetch from before has not ended, and of all again the next time', () => {
+    listing.begin()
+    const before = fetches.length
+    clock.advance(3000)
+    fetches[1]?.onEnd(true)
+    // The first one is still at it.
+    underWay = ['A']
+    listing.begin()
+    expect(asked().slice(before + 1)).toEqual(['B'])
+    clock.advance(3000)
+    underWay = ['A', 'B', 'C']
+    for (const i of [2, 3]) fetches[i]?.onEnd(false)
+    expect(listing.isUnderWay).toBe(false)
+    listing.begin()
+    expect(listing.isUnderWay).toBe(false)
+    underWay = []
+    listing.begin()
+    fetches.at(-1)?.onEnd(true)
+    expect(whole).toBe(2)
   })
 
   it('waits until anybody can be asked', () => {

@@ -113,6 +113,31 @@ describe('a fetch', () => {
     expect([events, asked.length]).toEqual([[false], 5])
   })
 
+  it('takes a whole directory in more pages and in more time, as long as pages come', () => {
+    begin('A', QueryKind.announcements)
+    const page = { statements: Array.from({ length: 60 }, () => new Uint8Array(15_000)), next: NEXT }
+    for (let i = 0; i < 70; i++) {
+      machine.advance(1500)
+      answer(page)
+    }
+    expect([asked.length, events.includes(false)]).toEqual([71, false])
+    answer({ statements: [statement(1)] })
+    expect(events.at(-1)).toBe(true)
+  })
+
+  it('ends after 64 MiB of a whole directory, and 10 s after the last page', () => {
+    begin('A', QueryKind.announcements)
+    const page = { statements: Array.from({ length: 60 }, () => new Uint8Array(65_000)), next: NEXT }
+    for (let i = 0; i < 30 && events.at(-1) !== false; i++) answer(page)
+    expect([asked.length, events.at(-1)]).toEqual([18, false])
+    begin('B', QueryKind.announcements)
+    answer({ statements: [statement(1)], next: NEXT })
+    machine.advance(9999)
+    expect(events.at(-1)).not.toBe(false)
+    machine.advance(1)
+    expect(events.at(-1)).toBe(false)
+  })
+
   it('ends after 64 pages', () => {
     begin()
     for (let i = 0; i < 70 && events.at(-1) !== false; i++) answer({ statements: [statement(i)], next: NEXT })
