@@ -81,7 +81,7 @@ export class NameOwners {
       return first?.identity
     }
     // The authority's word about this owner comes before all others.
-    const successor = earliestOf(proved.filter(({ succeeds }) => succeeds.includes(known.identity)))
+    const successor = earliestOf(proved.filter((claims) => hasSucceeded(claims, known)))
     const best = successor ?? earliestOf(proved.filter((claims) => mayHave(claims, known)))
     if (best === undefined) return known.isOver ? undefined : known.identity
     const why = best.identity === known.identity ? undefined : whyMoved(known, best)
@@ -149,12 +149,34 @@ export function mergeOwners(a: NameOwner, b: NameOwner): NameOwner {
 
 /** Of several identities that have proved themselves under one name the one that has it. */
 export function earliestOf(proved: readonly IdentityClaims[]): IdentityClaims | undefined {
-  const isSucceeded = ({ identity }: IdentityClaims): boolean =>
-    proved.some((other) => other.identity !== identity && other.succeeds.includes(identity))
+  const isSucceeded = (claims: IdentityClaims): boolean =>
+    proved.some((other) => other.identity !== claims.identity && gaveTo(other, claims))
   return proved.reduce<IdentityClaims | undefined>((first, claims) => {
     if (isSucceeded(claims)) return first
     return first === undefined || isEarlier(claims, first) ? claims : first
   }, undefined)
+}
+
+/**
+ * Whether the authority has given the name of the one to the other. Where it has given that to both, one after the other, its later
+ * word stands.
+ */
+function gaveTo(other: IdentityClaims, { identity, succeeds, issuedAt }: IdentityClaims): boolean {
+  if (!other.succeeds.includes(identity)) return false
+  return succeeds.length === 0 || !isAfter({ identity, issuedAt }, other)
+}
+
+/** The same of an owner, whose own succession is in the identities that have lost the name to it. */
+function hasSucceeded(claims: IdentityClaims, known: NameOwner): boolean {
+  if (!claims.succeeds.includes(known.identity)) return false
+  return !known.former.includes(claims.identity) || !isAfter(known, claims)
+}
+
+function isAfter(
+  a: Pick<NameOwner, 'identity' | 'issuedAt'>,
+  b: Pick<NameOwner, 'identity' | 'issuedAt'>,
+): boolean {
+  return a.issuedAt > b.issuedAt || (a.issuedAt === b.issuedAt && a.identity > b.identity)
 }
 
 /** Whoever has lost a name by the authority's word has it again by the authority's word alone. */
@@ -171,6 +193,7 @@ function whyMoved(known: NameOwner, best: IdentityClaims): NameMoved['why'] | un
 
 function isBefore(a: NameOwner, b: NameOwner): boolean {
   const [hasLost, otherHasLost] = [b.former.includes(a.identity), a.former.includes(b.identity)]
+  if (hasLost && otherHasLost) return isAfter(a, b)
   if (hasLost !== otherHasLost) return otherHasLost
   return a.isOver === b.isOver ? isEarlier(a, b) : b.isOver
 }

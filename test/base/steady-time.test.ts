@@ -65,10 +65,30 @@ describe('steady time', () => {
     }
   })
 
-  it('goes on while the machine sleeps', () => {
-    const { clock, time } = steady()
+  it('is looked at by nobody while the machine sleeps', () => {
+    const { clock, time, pass } = steady()
     clock.suspend(3 * DAY)
     time.look()
+    expect(time.ofWholeDay()).toBeUndefined()
+    pass(DAY)
     expect(time.ofWholeDay()).toBe(clock.now())
   })
+
+  it.each([
+    [26 * HOUR, 0],
+    [23.5 * HOUR, 2 * HOUR],
+  ])(
+    'is not moved by a clock that is ahead when the machine wakes after %i ms, for %i ms',
+    (asleepMs, wrongMs) => {
+      const { clock, time, pass } = steady()
+      pass(2 * DAY)
+      clock.suspend(asleepMs)
+      clock.jump(400 * DAY)
+      time.look()
+      pass(wrongMs)
+      const rightMs = clock.now() - 400 * DAY
+      expect(time.ofWholeDay()).toBeLessThanOrEqual(rightMs)
+      expect(time.lowest()).toBeLessThanOrEqual(rightMs)
+    },
+  )
 })

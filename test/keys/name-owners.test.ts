@@ -87,6 +87,31 @@ describe('a name', () => {
     expect(moved).toEqual([])
   })
 
+  it('is of whom the authority has given it to last, where it went there and back', () => {
+    const back = { ...claims('X', 100, 300), succeeds: ['Y'] }
+    const there = { ...claims('Y', 200, 200), succeeds: ['X'] }
+    const { owners, moved } = setting()
+    owners.ownerOf('billing', [claims('X', 100)])
+    expect(owners.ownerOf('billing', [claims('X', 100), there])).toBe('Y')
+    for (let i = 0; i < 3; i++) expect(owners.ownerOf('billing', [there, back])).toBe('X')
+    expect(moved.map(({ from, to }) => [from, to])).toEqual([
+      ['X', 'Y'],
+      ['Y', 'X'],
+    ])
+    // Whoever has seen nothing of it agrees, in whatever order it hears of them.
+    for (const proved of [
+      [there, back],
+      [back, there],
+    ]) {
+      const later = setting().owners
+      for (const one of proved) later.ownerOf('billing', [one])
+      expect([later.ownerOf('billing', proved), setting().owners.ownerOf('billing', proved)]).toEqual([
+        'X',
+        'X',
+      ])
+    }
+  })
+
   it('goes to the earliest of the others when its owner is revoked, and not back when that is forgotten', () => {
     const { owners, moved, revoked } = setting()
     owners.ownerOf('billing', [claims('X', 100)])
