@@ -2,6 +2,7 @@ import { copy, hex, samePublic } from '../../base/bytes.ts'
 import { SubrosaError } from '../../base/errors.ts'
 import { MAX_PLAN_CHOICES } from '../../base/limits.ts'
 import { type AroundPlan, type HeldPlan, listHash, verifyPlan } from '../../keys/plan.ts'
+import { areProved } from '../../keys/revocation-statement.ts'
 import { decodePlan, decodeSignedPlan } from '../../wire/plans.ts'
 import type { Page } from '../../wire/queries.ts'
 
@@ -58,8 +59,10 @@ export class PlanChoice {
     if (candidate === undefined) return
     this.#candidates.set(key, candidate)
     candidate.answered.add(hex(nonce))
-    const isWhole = next === undefined && samePublic(listHash(engine, list), candidate.plan.revocationsHash)
-    if (isWhole) candidate.list ??= list.map(copy)
+    if (candidate.list !== undefined || next !== undefined) return
+    // The hash that the plan names covers no signatures: whoever answers first may have spoilt them.
+    const isWhole = samePublic(listHash(engine, list), candidate.plan.revocationsHash)
+    if (isWhole && areProved(this.#around, list)) candidate.list = list.map(copy)
   }
 
   /** The highest version that has come. */

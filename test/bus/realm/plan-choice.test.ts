@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
 import { PlanChoice } from '../../../src/bus/realm/plan-choice.ts'
 import type { KeptPlan } from '../../../src/keys/plan-book.ts'
+import { WireType } from '../../../src/wire/preamble.ts'
+import { decodeStatement, encodeStatement } from '../../../src/wire/statements.ts'
 import { engine } from '../../support/identities.ts'
 import { codeOf, DAY, T0, World } from '../../support/statements.ts'
 
@@ -68,6 +70,17 @@ describe('the plan of somebody who has none', () => {
     offer(kept)
     expect(choice.best?.list).toEqual([revocation])
     offer({ ...kept, list: [] })
+    expect(choice.best?.list).toEqual([revocation])
+  })
+
+  it('has the list whose signatures hold, whatever others came before it', () => {
+    const revocation = world.revocation(world.identity('gone'), { since: T0 - 1 })
+    const kept = world.plan({ list: [revocation] })
+    const statement = decodeStatement(WireType.revocation, revocation)
+    const signature = statement.signature.map((byte, i) => (i === 3 ? byte ^ 1 : byte))
+    offer({ ...kept, list: [encodeStatement(WireType.revocation, { ...statement, signature })] })
+    expect([choice.best?.plan.version, choice.best?.list]).toEqual([1, undefined])
+    offer(kept)
     expect(choice.best?.list).toEqual([revocation])
   })
 
