@@ -63,6 +63,10 @@ export interface AnnouncementIntakeOptions {
     readonly instance: string
     readonly why: LeftOutReason
   }) => void
+  /**
+   * Called when what came was not signed as it says: the genuine one has the same hash, and was taken for the one that waited.
+   */
+  readonly onSpoilt: (hash: Uint8Array) => void
   /** Called when what waited has been verified, after some of it: whoever waits for any may look again. */
   readonly onCaughtUp: () => void
 }
@@ -296,7 +300,7 @@ export class AnnouncementIntake {
     if (this.#claimsOf(parsed, { epoch, nowMs }) === undefined) return
     const around = { engine, trust, revocations, latest }
     const judged = judgeAnnouncement(around, parsed, { epoch, nowMs, memory: this.#memory })
-    if (judged === 'unproved') return
+    if (judged === 'unproved') return this.#options.onSpoilt(parsed.hash)
     const why = typeof judged === 'string' ? judged : store.hold({ verified: judged, epoch, bytes })
     if (why !== undefined) {
       store.noteRefused(name, why, epoch)

@@ -65,7 +65,10 @@ export interface LeftOut {
 
 /** What the directory works with. */
 export interface DirectoryOptions
-  extends Omit<AnnouncementIntakeOptions, 'store' | 'epochs' | 'onVerified' | 'onRefused' | 'onCaughtUp'> {
+  extends Omit<
+    AnnouncementIntakeOptions,
+    'store' | 'epochs' | 'onVerified' | 'onRefused' | 'onSpoilt' | 'onCaughtUp'
+  > {
   readonly epochs: Pick<Epochs, 'byHash' | 'hold' | 'current' | 'all'>
   /** Whether what is verified is passed on to others: its wire bytes are then held with it. Default: it is not. */
   readonly passesOn?: boolean
@@ -144,6 +147,7 @@ export class Directory {
         options.onVerified?.(verified, bytes)
       },
       onRefused: onLeftOut,
+      onSpoilt: (hash) => this.#listings.spoilt(hash),
       onCaughtUp: () => options.onCaughtUp?.(),
     })
   }

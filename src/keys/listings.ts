@@ -73,6 +73,12 @@ export class Listings {
     this.#newest[bucketOf(verified.hash)] = this.#options.clock.monotonic()
   }
 
+  /** A copy of this came to nothing: what services list in its bucket was not all here, and is asked for again. */
+  spoilt(hash: Uint8Array): void {
+    const at = bucketOf(hash) * BUCKET_HASH_BYTES
+    for (const { hashes } of this.#listings.values()) hashes.fill(0, at, at + BUCKET_HASH_BYTES)
+  }
+
   /** Whether too many services do not list an entry. */
   isSilent({ absentAt }: HeldAnnouncement): boolean {
     return absentAt !== 0 && countBits(absentAt) >= this.#threshold

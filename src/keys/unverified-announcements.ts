@@ -99,13 +99,22 @@ export class UnverifiedAnnouncements {
     if (same?.isAsked === true && !item.isAsked) return false
     if (same !== undefined) this.delete(same)
     const ofName = this.#names.get(item.name) ?? { items: new Set(), heard: 0, heardBytes: 0 }
-    if (!(item.isAsked ? this.#hasRoom(item) : this.#makeRoom(item, ofName))) return false
+    if (item.isAsked ? this.#hasRoom(item) : this.#makeRoom(item, ofName)) {
+      this.#put(item)
+      return true
+    }
+    // One of the two is the genuine one.
+    if (same !== undefined) this.#put(same)
+    return false
+  }
+
+  #put(item: Waiting): void {
+    const ofName = this.#names.get(item.name) ?? { items: new Set(), heard: 0, heardBytes: 0 }
     this.#names.set(item.name, ofName)
     ofName.items.add(item)
     this.#byHash.set(item.hash, item)
     this.#lines[item.line].add(item.name, item)
     this.#count(item, 1)
-    return true
   }
 
   /** Somebody waits for this one: it is the first of its name. */

@@ -5,6 +5,7 @@ import type { Identity } from '../../src/identity/identity.ts'
 import { type ParsedAnnouncement, signRetirement } from '../../src/keys/announcements.ts'
 import { Buckets, bucketOf } from '../../src/keys/buckets.ts'
 import type { Epoch } from '../../src/keys/epochs.ts'
+import { decodeSignedAnnouncement, encodeSignedAnnouncement } from '../../src/wire/statements.ts'
 import { engine } from '../support/identities.ts'
 import { MINUTE, T0, World } from '../support/statements.ts'
 
@@ -187,6 +188,31 @@ describe('what is asked for', () => {
     world.directory.add(waiting.bytes, T0)
     expect(world.directory.size).toBeLessThan(4)
     expect(world.directory.lacking([held.hash, unknown.hash, waiting.hash])).toEqual([unknown.hash])
+  })
+})
+
+describe('an announcement of which a spoilt copy waits when a service is compared with that lists it', () => {
+  it('is asked for again once the copy has come to nothing, and is taken in then', () => {
+    const { directory } = world
+    const genuine = world.announcement(alice, epoch)
+    const { signature, ...rest } = decodeSignedAnnouncement(genuine.bytes)
+    const copied = { ...rest, signature: signature.map((byte, i) => (i === 9 ? byte ^ 1 : byte)) }
+    // Others have used up the working time.
+    world.workMs = 2000
+    for (let i = 0; i < 4; i++) directory.add(world.announcement(bob, epoch).bytes, T0)
+    world.workMs = 0
+    directory.add(encodeSignedAnnouncement(copied), T0)
+    expect(directory.has(hex(genuine.hash))).toBe(true)
+    expect(directory.lacking([genuine.hash])).toEqual([])
+    reconcile(0, [genuine])
+    expect(directory.isKnownRoot(0, bucketsOf([genuine]).root())).toBe(true)
+    world.monotonicMs += MINUTE
+    directory.audience(SUBJECT, T0)
+    expect(directory.has(hex(genuine.hash))).toBe(false)
+    expect(directory.isKnownRoot(0, bucketsOf([genuine]).root())).toBe(false)
+    expect(directory.lacking([genuine.hash])).toEqual([genuine.hash])
+    expect(reconcile(0, [genuine])).toContain(bucketOf(genuine.hash))
+    expect(directory.add(genuine.bytes, T0)).toBeDefined()
   })
 })
 
