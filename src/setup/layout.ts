@@ -24,6 +24,8 @@ export interface RealmLayout {
   readonly plans: string
   /** The records of the rotation services that run on this folder. */
   readonly rotation: string
+  /** Locked by the one command that changes who is who. */
+  readonly lock: string
 }
 
 /** The paths of a realm's folder. */
@@ -44,6 +46,7 @@ export function realmLayout(dir: string): RealmLayout {
     revocations: join(dir, 'revocations'),
     plans: join(dir, 'plans'),
     rotation: join(dir, 'rotation'),
+    lock: join(dir, 'lock'),
   }
 }
 

@@ -1,3 +1,4 @@
+import { samePublic } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_PLAN_MS, MAX_ROTATORS } from '../base/limits.ts'
@@ -39,6 +40,8 @@ export interface PlanChange extends Partial<Omit<FirstPlanRequest, 'clock'>> {
 
 /** What a plan is made with. */
 export interface PlanMaking {
+  /** The plan that it follows: the one that is confirmed, and whose services were asked what they hold. */
+  readonly former: PlanRecord
   /** Revocations that the rotation services hold: the folder's own are always among the list. */
   readonly revocations?: readonly Uint8Array[]
   readonly clock?: Clock
@@ -66,24 +69,31 @@ export async function makeFirstPlan(realm: Realm, request: FirstPlanRequest): Pr
 }
 
 /**
- * Signs the plan that follows the newest one of a realm's folder, and writes it there. It acts once the rotation services
- * and the agents have it. The former plan must be confirmed, or its services lost.
+ * Signs the plan that follows `former`, and writes it to the realm's folder. It acts once the rotation services and the agents
+ * have it. The former plan must be confirmed, or its services lost.
  *
- * @throws SubrosaError ERR_SETUP when there is no plan to follow, a rotation service of the new one is revoked, or another
- *   schedule is under way; ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
+ * @throws SubrosaError ERR_SETUP when `former` is not the newest plan of the folder any more, a rotation service of the new
+ *   one is revoked, or another schedule is under way; ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
  * @throws RangeError when a number is out of bounds
  *
  * @example
  * ```ts
- * const { plan } = await makeNextPlan(realm, { renewsSalt: true }, { revocations })
+ * const former = await newestPlan(realm)
+ * const { plan } = await makeNextPlan(realm, { renewsSalt: true }, { former, revocations })
  * ```
  */
 export async function makeNextPlan(
   realm: Realm,
   change: PlanChange,
-  { revocations = [], clock = systemClock }: PlanMaking = {},
+  { former: { plan: former }, revocations = [], clock = systemClock }: PlanMaking,
 ): Promise<PlanRecord> {
-  const { plan: former } = await newestPlan(realm)
+  const { plan: newest } = await newestPlan(realm)
+  if (newest.version !== former.version || !samePublic(newest.hash, former.hash))
+    throw new SubrosaError(
+      'ERR_SETUP',
+      `plan ${newest.version} was made meanwhile, and nobody has asked whether it is confirmed: nothing was made`,
+      { hint: 'see what it says: subrosa plan show; then repeat this' },
+    )
   const { rotators = former.rotators, times = {}, renewsSalt = false, isFormerLost = false } = change
   const { threshold = keptThreshold(former, rotators), lastsMs = former.until - former.made } = change
   const made = clock.now()

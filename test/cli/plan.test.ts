@@ -8,6 +8,7 @@ import { findAgent } from '../../src/setup/agent-records.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { agentPaths, planPath } from '../../src/setup/layout.ts'
 import { newestPlan } from '../../src/setup/plan-records.ts'
+import { inLockedRealm } from '../../src/setup/realm-lock.ts'
 import type { RotatorsRequest } from '../../src/setup/rotators.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
 import { until } from '../support/until.ts'
@@ -181,6 +182,97 @@ describe('subrosa plan renew', () => {
     )
     expect(stderr).toContain('restore the newest one')
     expect(await plans()).toEqual(['1.json'])
+  })
+})
+
+describe('subrosa plan renew --lost', () => {
+  test('is refused to an old copy of the folder whose own services are gone: others show the newer plan', async () => {
+    await startRealm({}, 'rotator')
+    await plan('replace-rotator', 'rotator')
+    await rotators.begin('rotator-2')
+    expect((await plan('publish')).code).toBe(0)
+    await rotators.stop('rotator')
+    await rm(planPath(dir, 2))
+    for (const lost of [[], ['--lost']]) {
+      const { code, stdout, stderr } = await plan('renew', ...lost)
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+      expect(stderr).toContain('acts on plan 2')
+      expect(stderr).toContain('[ERR_ROLLBACK]')
+    }
+    expect(await plans()).toEqual(['1.json'])
+  })
+
+  test('takes over what a service holds that only the plan before names, where the newest was never confirmed', async () => {
+    await startRealm({}, 'rotator')
+    await addAgent(running.realm, { name: 'intern' })
+    expect((await run('agent', 'revoke', 'intern', '--realm', dir)).code).toBe(0)
+    expect((await plan('replace-rotator', 'rotator')).code).toBe(4)
+    await rm(join(dir, 'revocations'), { recursive: true })
+    const { stderr } = await plan('renew', '--lost', '--timeout', '6s')
+    expect(stderr).toContain('warning: rotator-2 did not answer: what only they hold is left out')
+    const { plan: made, kept } = await newestPlan(running.realm)
+    expect({ version: made.version, revocations: kept.list.length }).toEqual({ version: 3, revocations: 1 })
+  })
+
+  test('of a plan that has ended is what the refusal to renew advises', async () => {
+    const day = 86_400_000
+    const long = Date.now() - 40 * day
+    const clock = { now: () => long, monotonic: () => 0, after: () => () => {} }
+    await startRealm({ clock, lastsMs: 39 * day })
+    expect((await run('agent', 'add', 'rotator', '--renew', '--realm', dir)).code).toBe(0)
+    await rotators.begin('rotator')
+    expect(rotators.said('rotator').join('\n')).toContain('and counts for nobody: plan 1 has ended')
+    const refused = await plan('renew')
+    expect(refused).toMatchObject({ code: 4, stdout: '' })
+    expect(refused.stderr).toContain('plan 1 ended at ')
+    expect(refused.stderr).not.toContain('not complete yet')
+    expect(await plan('renew', '--lost')).toMatchObject({ code: 0, stdout: planPath(dir, 2) })
+  })
+})
+
+describe('of commands that change one folder at once', () => {
+  const COMMANDS = [
+    ['plan', 'renew'],
+    ['plan', 'renew', '--lost'],
+    ['plan', 'set', '--threshold', '1'],
+    ['plan', 'replace-rotator', 'rotator'],
+    ['agent', 'revoke', 'intern'],
+    ['agent', 'add', 'intern', '--succeed'],
+    ['agent', 'add', 'intern', '--renew'],
+    ['agent', 'add', 'guest'],
+  ] as const
+
+  test('the second one stops before it does anything, whichever it is', async () => {
+    await startRealm({}, 'rotator')
+    await addAgent(running.realm, { name: 'intern' })
+    const files = async () =>
+      (await readdir(dir, { recursive: true })).filter((file) => file !== 'lock').sort()
+    const before = await files()
+    for (const argv of COMMANDS) {
+      const { code, stdout, stderr } = await inLockedRealm(dir, () => run(...argv, '--realm', dir))
+      expect({ argv, code, stdout }).toEqual({ argv, code: 1, stdout: '' })
+      expect(stderr).toContain(
+        `another command is changing the realm in ${dir}: nothing was done [ERR_SETUP]`,
+      )
+    }
+    expect(await files()).toEqual(before)
+    // And it is let go of, also by one that failed.
+    await expect(inLockedRealm(dir, async () => Promise.reject(new Error('no')))).rejects.toThrow('no')
+    expect((await run('agent', 'revoke', 'intern', '--realm', dir)).code).toBe(0)
+  })
+
+  test('two changes of the plan make one plan, and nothing of it is taken back', async () => {
+    await startRealm({ count: 3, threshold: 2 }, ...THREE)
+    const [first, second] = await Promise.all([
+      plan('replace-rotator', 'rotator-1'),
+      plan('replace-rotator', 'rotator-2'),
+    ])
+    expect([first?.code, second?.code].sort()).toEqual([0, 1])
+    expect(await plans()).toEqual(['1.json', '2.json'])
+    const { rotators: keys } = await newest()
+    const gone = first?.code === 0 ? 'rotator-1' : 'rotator-2'
+    expect(keys).not.toContain(await keyOf(gone))
+    expect(keys).toContain(await keyOf('rotator-4'))
   })
 })
 

@@ -132,7 +132,7 @@ describe('a bundle', () => {
     await addAgent(whole, { name: 'files' })
     await addAgent(whole, { name: 'intern' })
     const { statement } = await revokeAgent(whole, { name: 'intern' })
-    const { kept } = await makeNextPlan(whole, { renewsSalt: true })
+    const { kept } = await makeNextPlan(whole, { renewsSalt: true }, { former: await newestPlan(whole) })
     const bundle = parseBundle(await formatBundle(whole, 'files'), 'x')
     expect(bundle).toMatchObject({ plan: kept, planVersion: 2 })
     expect(bundle.plan.list).toEqual([statement])

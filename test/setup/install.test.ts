@@ -26,7 +26,7 @@ import {
 } from '../../src/setup/installed.ts'
 import { agentPaths, realmLayout } from '../../src/setup/layout.ts'
 import { refuseForeign } from '../../src/setup/own-files.ts'
-import { findPlan } from '../../src/setup/plan-records.ts'
+import { findPlan, newestPlan } from '../../src/setup/plan-records.ts'
 import { makeNextPlan } from '../../src/setup/plans.ts'
 import { openRealm, type Realm } from '../../src/setup/realm.ts'
 import { ManualClock } from '../support/clock.ts'
@@ -113,7 +113,7 @@ describe('installing a bundle', () => {
     beforeEach(async () => {
       realm = await createWholeRealm({ dir: join(folder.path, 'made'), clock })
       first = await bundleOf(realm, 'laptop')
-      await makeNextPlan(realm, { renewsSalt: true }, { clock })
+      await makeNextPlan(realm, { renewsSalt: true }, { former: await newestPlan(realm), clock })
       second = parseBundle(await formatBundle(realm, 'laptop'), 'x')
     })
 
@@ -129,7 +129,7 @@ describe('installing a bundle', () => {
     test('that is another one of the same version is refused, whatever is replaced', async () => {
       // The authority has signed two, as after a backup of its folder was restored.
       await rm(join(realm.dir, 'plans', '2.json'))
-      await makeNextPlan(realm, { renewsSalt: true }, { clock })
+      await makeNextPlan(realm, { renewsSalt: true }, { former: await newestPlan(realm), clock })
       await install(second)
       const other = parseBundle(await formatBundle(realm, 'laptop'), 'x')
       for (const replace of [false, true])

@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterEach(() => folder.remove())
 
 const next = async (change: PlanChange, revocations: readonly Uint8Array[] = []) =>
-  makeNextPlan(realm, change, { clock, revocations })
+  makeNextPlan(realm, change, { former: await newestPlan(realm), clock, revocations })
 const keys = async () => new Map([...(await rotatorNames(realm))].map(([key, name]) => [name, key]))
 /** A revocation of an agent that is added for it, kept in the folder or not. */
 async function revocation(name: string, { isKept = true } = {}): Promise<Uint8Array> {
@@ -144,7 +144,8 @@ describe('the next plan', () => {
 
   test('lasts as long as the one before, unless it is said', async () => {
     const short = await createWholeRealm({ dir: join(folder.path, 'short'), clock }, { lastsMs: 90 * DAY })
-    const of = async (change: PlanChange) => (await makeNextPlan(short, change, { clock })).plan
+    const of = async (change: PlanChange) =>
+      (await makeNextPlan(short, change, { former: await newestPlan(short), clock })).plan
     expect((await of({})).until).toBe(clock.now() + 90 * DAY)
     expect((await of({ lastsMs: DAY })).until).toBe(clock.now() + DAY)
   })
@@ -201,6 +202,24 @@ describe('the next plan', () => {
       code: 'ERR_SETUP',
       message: expect.stringContaining('the clock is behind'),
     })
+  })
+
+  test('follows the very plan whose services were asked, and no other that was made meanwhile', async () => {
+    const former = await newestPlan(realm)
+    const late = () => makeNextPlan(realm, {}, { former, clock })
+    const second = await next({ renewsSalt: true })
+    expect(await failure(late)).toMatchObject({
+      code: 'ERR_SETUP',
+      message: expect.stringContaining('plan 2 was made meanwhile'),
+    })
+    expect((await newestPlan(realm)).plan.version).toBe(2)
+    // Another plan of its version, as of a backup: the number alone says nothing.
+    await rm(second.path)
+    await next({ isFormerLost: true })
+    expect(await failure(() => makeNextPlan(realm, {}, { former: second, clock }))).toMatchObject({
+      code: 'ERR_SETUP',
+    })
+    expect((await newestPlan(realm)).plan).toMatchObject({ version: 2, former: undefined })
   })
 
   test('is made once by two who make it at the same time', async () => {

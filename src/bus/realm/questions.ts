@@ -142,6 +142,15 @@ export class Questions {
     return this.#newest(version)
   }
 
+  /**
+   * The same without its list: that there is a newer plan is proved without it.
+   *
+   * @returns `undefined` where nobody has one, after a moment
+   */
+  async newerThan(version: number): Promise<HeldPlan | undefined> {
+    return (await this.#choosePlan(version)).best?.plan
+  }
+
   /** A plan and its list as one rotation service has them. @returns `undefined` where they do not come */
   async planOf(rotator: string): Promise<PlanAnswer | undefined> {
     const { engine, trust, clock } = this.#options

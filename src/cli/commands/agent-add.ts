@@ -7,7 +7,8 @@ import { type AgentRequest, addAgent, MAX_LIFETIME_MS } from '../../setup/agents
 import { formatBundle } from '../../setup/bundle.ts'
 import { createFile, readFileIfAny } from '../../setup/files.ts'
 import { agentPaths } from '../../setup/layout.ts'
-import { openRealm, type Realm } from '../../setup/realm.ts'
+import type { Realm } from '../../setup/realm.ts'
+import { inLockedRealm } from '../../setup/realm-lock.ts'
 import { resolvePublicKey } from '../realm/public-key.ts'
 import { revokeAndPublish } from '../realm/revoke.ts'
 import { parseServers } from '../realm/server-address.ts'
@@ -77,7 +78,9 @@ export function registerAgentAdd(agent: Command, terminal: Terminal): void {
     .addOption(serverOption())
     .option('--bundle <file>', 'write all that it needs on another machine into one file, for `subrosa use`')
     .addOption(realmOption(terminal))
-    .action((name: string, options: AgentAddOptions) => add(terminal, name, options))
+    .action((name: string, options: AgentAddOptions) =>
+      inLockedRealm(options.realm, (realm) => add(terminal, realm, { name, options })),
+    )
   addExamples(
     command,
     "subrosa agent add billing --pub 'invoices.>' --sub 'orders.*'",
@@ -93,9 +96,12 @@ function collectServers(text: string, before: readonly string[] | undefined): re
   return [...(before ?? []), text === '*' ? text : parseName(text)]
 }
 
-async function add(terminal: Terminal, name: string, options: AgentAddOptions): Promise<void> {
+async function add(
+  terminal: Terminal,
+  realm: Realm,
+  { name, options }: { readonly name: string; readonly options: AgentAddOptions },
+): Promise<void> {
   const { bundle } = options
-  const realm = await openRealm(options.realm)
   // Before anything is signed: the agent would be there, and its bundle not.
   if (bundle !== undefined && (await readFileIfAny(bundle)) !== undefined)
     throw new SubrosaError('ERR_SETUP', `${bundle} exists already`, {

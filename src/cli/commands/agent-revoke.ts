@@ -2,7 +2,8 @@ import { type Command, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
 import { findAgent } from '../../setup/agent-records.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
-import { openRealm, type Realm } from '../../setup/realm.ts'
+import type { Realm } from '../../setup/realm.ts'
+import { inLockedRealm } from '../../setup/realm-lock.ts'
 import { servicesShown } from '../realm/plan-word.ts'
 import { revokeAndPublish } from '../realm/revoke.ts'
 import { addExamples, parseDuration, parseName, realmOption, serverOption } from '../terminal/options.ts'
@@ -43,10 +44,11 @@ export function registerAgentRevoke(agent: Command, terminal: Terminal): void {
 
 async function revoke(terminal: Terminal, name: string, options: AgentRevokeOptions): Promise<void> {
   const { reason, server, timeout: timeoutMs, yes } = options
-  const realm = await openRealm(options.realm)
-  if (!yes) await refuseRotator(realm, name)
-  const request = { name, ...(reason !== undefined && { reason }) }
-  const { record, holders } = await revokeAndPublish(realm, request, { server, timeoutMs })
+  const { record, holders } = await inLockedRealm(options.realm, async (realm) => {
+    if (!yes) await refuseRotator(realm, name)
+    const request = { name, ...(reason !== undefined && { reason }) }
+    return revokeAndPublish(realm, request, { server, timeoutMs })
+  })
   terminal.data(record.path)
   note(
     terminal,

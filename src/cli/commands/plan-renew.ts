@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { newestPlan } from '../../setup/plan-records.ts'
-import { openRealm } from '../../setup/realm.ts'
+import { inLockedRealm } from '../../setup/realm-lock.ts'
 import { addChangeOptions, type ChangePlanOptions, changePlan } from '../realm/change-plan.ts'
 import { addExamples, parseDuration } from '../terminal/options.ts'
 import type { Terminal } from '../terminal/terminal.ts'
@@ -27,11 +27,12 @@ export function registerPlanRenew(plan: Command, terminal: Terminal): void {
 
 async function renew(terminal: Terminal, options: PlanRenewOptions): Promise<void> {
   const { planFor } = options
-  const realm = await openRealm(options.realm)
-  await changePlan(terminal, options, {
-    realm,
-    former: await newestPlan(realm),
-    purpose: 'subrosa plan renew',
-    change: async () => ({ renewsSalt: true, ...(planFor !== undefined && { lastsMs: planFor }) }),
-  })
+  await inLockedRealm(options.realm, async (realm) =>
+    changePlan(terminal, options, {
+      realm,
+      former: await newestPlan(realm),
+      purpose: 'subrosa plan renew',
+      change: async () => ({ renewsSalt: true, ...(planFor !== undefined && { lastsMs: planFor }) }),
+    }),
+  )
 }

@@ -3,7 +3,8 @@ import { SubrosaError } from '../../base/errors.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
 import { MAX_LIFETIME_MS } from '../../setup/agents.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
-import { openRealm, type Realm } from '../../setup/realm.ts'
+import type { Realm } from '../../setup/realm.ts'
+import { inLockedRealm } from '../../setup/realm-lock.ts'
 import { revokeAgent } from '../../setup/revocations.ts'
 import { rotatorNames } from '../../setup/rotators.ts'
 import {
@@ -48,8 +49,15 @@ interface ReplaceArguments {
   readonly options: ReplaceOptions
 }
 
-async function replace(terminal: Terminal, { name, by, options }: ReplaceArguments): Promise<void> {
-  const realm = await openRealm(options.realm)
+async function replace(terminal: Terminal, asked: ReplaceArguments): Promise<void> {
+  await inLockedRealm(asked.options.realm, (realm) => replaceIn(realm, terminal, asked))
+}
+
+async function replaceIn(
+  realm: Realm,
+  terminal: Terminal,
+  { name, by, options }: ReplaceArguments,
+): Promise<void> {
   const former = await newestPlan(realm)
   const gone = await keyOf(realm, former.plan, name)
   const change = async (): Promise<NamedChange> => {
@@ -62,6 +70,7 @@ async function replace(terminal: Terminal, { name, by, options }: ReplaceArgumen
     realm,
     former,
     purpose: 'subrosa plan replace-rotator',
+    leaving: [gone],
     ...(options.stolen && { stolen: gone }),
     change,
   })

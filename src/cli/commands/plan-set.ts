@@ -3,7 +3,9 @@ import { SubrosaError } from '../../base/errors.ts'
 import { MAX_PLAN_MS } from '../../base/limits.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
 import { checkTerms, majorityOf } from '../../setup/plans.ts'
-import { openRealm } from '../../setup/realm.ts'
+import type { Realm } from '../../setup/realm.ts'
+import { inLockedRealm } from '../../setup/realm-lock.ts'
+import { rotatorNames } from '../../setup/rotators.ts'
 import {
   addChangeOptions,
   type ChangePlanOptions,
@@ -54,8 +56,7 @@ function collectNames(text: string, before: readonly string[] | undefined): read
 
 async function set(terminal: Terminal, options: PlanSetOptions): Promise<void> {
   const { rotators: names, threshold, planFor } = options
-  const times = timesOf(options)
-  if (names === undefined && threshold === undefined && Object.keys(times).length === 0)
+  if (names === undefined && threshold === undefined && Object.keys(timesOf(options)).length === 0)
     throw new SubrosaError('ERR_SETUP', 'nothing is set', {
       hint: 'give --rotators, --threshold, --epoch, --lead or --grace; for a new end alone: subrosa plan renew',
     })
@@ -66,11 +67,18 @@ async function set(terminal: Terminal, options: PlanSetOptions): Promise<void> {
       threshold: threshold ?? majorityOf(names.length),
       lastsMs: planFor ?? MAX_PLAN_MS,
     })
-  const realm = await openRealm(options.realm)
+  await inLockedRealm(options.realm, (realm) => setIn(realm, terminal, options))
+}
+
+async function setIn(realm: Realm, terminal: Terminal, options: PlanSetOptions): Promise<void> {
+  const { rotators: names, threshold, planFor } = options
+  const former = await newestPlan(realm)
+  const known = await rotatorNames(realm)
+  const isLeaving = (key: string): boolean => names !== undefined && !names.includes(known.get(key) ?? '')
   const change = async (): Promise<NamedChange> => {
     const found = names && (await rotatorKeys(realm, names))
     return {
-      times,
+      times: timesOf(options),
       ...(found !== undefined && { rotators: found.keys, added: found.added }),
       ...(threshold !== undefined && { threshold }),
       ...(planFor !== undefined && { lastsMs: planFor }),
@@ -78,8 +86,9 @@ async function set(terminal: Terminal, options: PlanSetOptions): Promise<void> {
   }
   await changePlan(terminal, options, {
     realm,
-    former: await newestPlan(realm),
+    former,
     purpose: 'subrosa plan set',
+    leaving: former.plan.rotators.filter(isLeaving),
     change,
   })
 }

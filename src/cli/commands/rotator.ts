@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
 import { engineFor } from '../../crypto/engine.ts'
 import { loadIdentity, readSecretFile } from '../../identity/keyfiles/key-file.ts'
+import type { HeldPlan } from '../../keys/plan.ts'
 import { protocolSubjects } from '../../keys/subjects.ts'
 import { fileRotationStore } from '../../rotation/file-store.ts'
 import type { RotationOptions } from '../../rotation/service.ts'
@@ -78,7 +79,7 @@ async function rotate(terminal: Terminal, options: RotatorOptions): Promise<void
       await publishRecorded(nc, realm)
       note(
         terminal,
-        `the rotation service ${name} of ${realm.key} runs on ${server}, ${standingText(service)}`,
+        `the rotation service ${name} of ${realm.key} runs on ${server}, ${standingText(service, record?.plan)}`,
       )
       await ending(nc, { interrupted, name })
     } finally {
@@ -100,8 +101,11 @@ async function start(nc: NatsConnection, options: RotationOptions): Promise<Rota
   }
 }
 
-function standingText({ standing, planVersion }: RotationService): string {
+/** @param recorded the newest plan of the folder */
+function standingText({ standing, planVersion }: RotationService, recorded: HeldPlan | undefined): string {
   if (standing === 1) return `under plan ${planVersion}`
+  if (recorded?.version === planVersion && recorded.until <= Date.now())
+    return `and counts for nobody: plan ${planVersion} has ended`
   return `and hands over under plan ${planVersion}, until it holds what the others hold`
 }
 

@@ -9,10 +9,12 @@ import { parseDuration, realmOption, serverOption } from '../terminal/options.ts
 import { type Names, planRemarks } from '../terminal/plan-view.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
 import { whenShown } from '../terminal/times.ts'
+import { type Gathered, gather } from './gather.ts'
+import { refusalOf } from './gather-refusals.ts'
 import { asOperator } from './operator.ts'
 import { rotatorsReminder, sayNewRotators } from './plan-rotators.ts'
 import { namesShown, servicesShown, wordText } from './plan-word.ts'
-import { type Gathered, gather, isConfirmed, isGathered, type PlanWord, publishPlan } from './publish-plan.ts'
+import { isConfirmed, type PlanWord, publishPlan } from './publish-plan.ts'
 
 /** Longer than services take to hand over to each other. */
 const DEFAULT_TIMEOUT_MS = 30_000
@@ -36,6 +38,8 @@ export interface PlanMaking {
   readonly former: PlanRecord
   /** What the broker calls the connection, such as `subrosa plan renew`. */
   readonly purpose: string
+  /** The services of it that the new one does not name. Default: none. */
+  readonly leaving?: readonly string[]
   /** A service whose word counts for nothing: its key is in wrong hands. */
   readonly stolen?: string
   /** Called once it is certain that a plan can be made, and before it is. */
@@ -69,10 +73,11 @@ export function addChangeOptions(command: Command, terminal: Terminal): Command 
 
 /**
  * Makes the next plan of a realm and brings it to the rotation services: only after the one in force is confirmed, unless
- * its services are lost.
+ * its services are lost. The realm's folder is locked meanwhile: see `inLockedRealm`.
  *
- * @throws SubrosaError ERR_NO_ROTATION_SERVICE when the plan in force is not confirmed, or the new one is not yet; what
- *   makeNextPlan throws
+ * @throws SubrosaError ERR_NO_ROTATION_SERVICE when the plan in force is not confirmed, what services hold that answer does
+ *   not come, or the new plan is not confirmed yet; ERR_ROLLBACK when there is a newer plan, ERR_CLOCK_SKEW when a service has
+ *   another time; what makeNextPlan throws
  */
 export async function changePlan(
   terminal: Terminal,
@@ -86,7 +91,7 @@ export async function changePlan(
   const record = await makeNextPlan(
     realm,
     { ...changed, isFormerLost },
-    { revocations: gathered?.revocations ?? [] },
+    { former, revocations: gathered?.revocations ?? [] },
   )
   terminal.data(record.path)
   note(terminal, `made plan ${record.plan.version}, until ${whenShown(record.plan.until)}`)
@@ -143,24 +148,37 @@ export async function bringPlan(
 async function gatherFirst(
   terminal: Terminal,
   { server, timeout: timeoutMs }: ChangePlanOptions,
-  { realm, former: { plan }, purpose, stolen, isFormerLost }: PlanMaking & { readonly isFormerLost: boolean },
+  {
+    realm,
+    former: { plan },
+    purpose,
+    stolen,
+    leaving = [],
+    isFormerLost,
+  }: PlanMaking & { readonly isFormerLost: boolean },
 ): Promise<Gathered | undefined> {
   const names = await rotatorNames(realm)
+  // What was confirmed under the plan before may be with its services alone, where this one never was.
+  const { realm: key, former } = plan
+  const plans =
+    former !== undefined && isFormerLost ? [plan, { realm: key, rotators: former.rotators }] : [plan]
+  const terms = { isLost: isFormerLost, leaving }
   try {
-    const gathered = await asOperator(
-      realm,
-      { plans: [plan], server, purpose, timeoutMs, stolen },
-      (operator) => gather(operator, plan, isFormerLost),
+    const gathered = await asOperator(realm, { plans, server, purpose, timeoutMs, stolen }, (operator) =>
+      gather(operator, plan, terms),
     )
-    const { word, withheld, newer } = gathered
-    if (newer !== undefined) throw behindServices(realm, plan, newer)
+    const refusal = refusalOf(plan, gathered, { ...terms, names, dir: realm.dir, nowMs: Date.now() })
+    if (refusal !== undefined) throw refusal
+    const { withheld } = gathered
     if (withheld.length > 0)
       note(
         terminal,
         `warning: the revocations of ${namesShown(withheld, names)} did not come as signed for, and are left out`,
       )
-    if (isFormerLost || isGathered(plan, gathered)) return gathered
-    throw formerUnconfirmed(plan, word, names)
+    const silent = gathered.silent.filter((rotator) => rotator !== stolen)
+    if (isFormerLost && silent.length > 0)
+      note(terminal, `warning: ${namesShown(silent, names)} did not answer: what only they hold is left out`)
+    return gathered
   } catch (error) {
     // Whoever has no service left may have no broker either.
     const isUnreachable = error instanceof SubrosaError && error.code === 'ERR_CONNECTION'
@@ -200,26 +218,6 @@ async function early(
     `plan ${plan.version} is recorded in ${path} and not published yet: without ${names} too few services could answer under it`,
     {
       hint: `start ${names} with ${path} in the folder: that tells the others, and no agent misses anything; then see: subrosa plan publish --realm ${realm.dir}`,
-    },
-  )
-}
-
-function formerUnconfirmed(plan: HeldPlan, word: PlanWord, names: Names): SubrosaError {
-  return new SubrosaError(
-    'ERR_NO_ROTATION_SERVICE',
-    `plan ${plan.version}, which is in force, is not confirmed, and nothing was made: ${wordText(plan, word, names)}`,
-    {
-      hint: 'start those services, and see: subrosa plan publish; where too many of them are gone for good, add --lost',
-    },
-  )
-}
-
-function behindServices(realm: Realm, plan: HeldPlan, newer: HeldPlan): SubrosaError {
-  return new SubrosaError(
-    'ERR_ROLLBACK',
-    `a rotation service acts on plan ${newer.version}, and the newest one in ${realm.dir} is plan ${plan.version}: nothing was made`,
-    {
-      hint: 'this is an old copy of the folder: restore the newest one, or plans and agents are signed twice',
     },
   )
 }

@@ -3,21 +3,20 @@ import { HouseClock } from '../../base/house-clock.ts'
 import type { NatsLike } from '../../bus/nats-like.ts'
 import { engineFor } from '../../crypto/engine.ts'
 import { Trust } from '../../identity/trust.ts'
-import type { HeldPlan } from '../../keys/plan.ts'
 import { type ProtocolSubjects, protocolSubjects } from '../../keys/subjects.ts'
 import { issueBrokerUser } from '../../setup/broker-users.ts'
 import { realmLayout } from '../../setup/layout.ts'
 import type { Realm } from '../../setup/realm.ts'
 import { recordedRevocations } from '../../setup/revocation-records.ts'
 import { connectBroker } from './dial.ts'
-import { ServiceVisit } from './service-visit.ts'
+import { type Services, ServiceVisit } from './service-visit.ts'
 
 const LOGIN_LIFETIME_MS = 10 * 60_000
 
 /** How whoever runs a realm asks its rotation services. */
 export interface OperatorOptions {
   /** The services that are asked are those of these plans. */
-  readonly plans: readonly HeldPlan[]
+  readonly plans: readonly Services[]
   /** Where the broker is. Default: that of the realm. */
   readonly server?: string | undefined
   /** What the broker calls the connection, such as `subrosa plan renew`. */

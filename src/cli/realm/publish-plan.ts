@@ -8,10 +8,8 @@ import { decodeRevocation, decodeStatement } from '../../wire/statements.ts'
 import { NamedSets } from './named-sets.ts'
 import type { Operator } from './operator.ts'
 import { openPlanStand } from './plan-stand.ts'
-import type { ServiceAnswer, ServiceAnswers, ServiceVisit } from './service-visit.ts'
+import type { ServiceAnswers } from './service-visit.ts'
 
-/** How often services are asked again for what did not come, where enough of others has. */
-const PATIENCE_ROUNDS = 2
 /** Services answer four questions of one asker in a second. */
 const BETWEEN_ROUNDS_MS = 300
 
@@ -44,88 +42,20 @@ export function wordOn({ version, rotators }: HeldPlan, answers: ServiceAnswers)
     else if (planVersion > version) word.ahead.push(rotator)
     else if (!rotators.includes(rotator)) continue
     else if (standing === 0) word.handingOver.push(rotator)
-    else if (Math.abs(now - cameAt) > CLOCK_WINDOW_MS) word.skewed.push(rotator)
+    else if (isClockApart({ now, cameAt })) word.skewed.push(rotator)
     else word.counting.push(rotator)
   }
   return word
 }
 
+/** Whether the clock of a service was too far from the one here when its tick came. */
+export function isClockApart({ now, cameAt }: { readonly now: number; readonly cameAt: number }): boolean {
+  return Math.abs(now - cameAt) > CLOCK_WINDOW_MS
+}
+
 /** Whether agents can be fresh under a plan: enough of its services count. */
 export function isConfirmed({ threshold }: HeldPlan, { counting }: PlanWord): boolean {
   return counting.length >= threshold
-}
-
-/** What is learned before a new plan is made. */
-export interface Gathered {
-  readonly word: PlanWord
-  /** Services that count and whose revocations have come. */
-  readonly whole: readonly string[]
-  /** The revocations of all services that have answered, as each of them has signed for. */
-  readonly revocations: readonly Uint8Array[]
-  /** Services that have answered, and whose revocations did not come. */
-  readonly withheld: readonly string[]
-  /** A newer plan that one of them has shown: what they only say of versions is nothing. */
-  readonly newer: HeldPlan | undefined
-}
-
-/**
- * Asks until a plan is confirmed and the revocations of all who answer have come, or the time is over.
- *
- * @param isOnce whether one round will do, since the plan is not expected to be confirmed
- */
-export async function gather({ visit }: Operator, plan: HeldPlan, isOnce = false): Promise<Gathered> {
-  const sets = new NamedSets(engineFor(), visit)
-  let last: Gathered | undefined
-  let rounds = 0
-  for (;;) {
-    const answers = await visit.ask()
-    // A round that the end of the visit has cut short says nothing of those who had no time to answer.
-    if (visit.isOver && last !== undefined) return last
-    const word = wordOn(plan, answers)
-    const lists = await listsOf(sets, answers)
-    const revocations = [...lists.values()].flatMap((list) => list ?? [])
-    const withheld = [...lists].flatMap(([rotator, list]) => (list === undefined ? [rotator] : []))
-    const whole = word.counting.filter((rotator) => lists.get(rotator) !== undefined)
-    const newer = await newerPlan(visit, plan, answers)
-    const gathered = { word, whole, revocations, withheld, newer }
-    if (newer !== undefined) return gathered
-    last = gathered
-    if (isOnce || visit.isOver) return gathered
-    if (isGathered(plan, gathered) && (withheld.length === 0 || ++rounds >= PATIENCE_ROUNDS)) return gathered
-    await visit.pause(BETWEEN_ROUNDS_MS)
-  }
-}
-
-/** Whether enough services count under a plan and have said what they hold: any new plan is made after that. */
-export function isGathered({ threshold }: HeldPlan, { whole }: Gathered): boolean {
-  return whole.length >= threshold
-}
-
-/** Whoever names a higher version must have the plan: a service in wrong hands can name any. */
-async function newerPlan(
-  visit: Pick<ServiceVisit, 'planOf'>,
-  { version }: HeldPlan,
-  answers: ServiceAnswers,
-): Promise<HeldPlan | undefined> {
-  for (const [rotator, { tick }] of answers) {
-    if (tick.planVersion <= version) continue
-    const found = await visit.planOf(rotator)
-    if (found !== undefined && found.plan.version > version) return found.plan
-  }
-  return undefined
-}
-
-async function listsOf(
-  sets: NamedSets,
-  answers: ServiceAnswers,
-): Promise<ReadonlyMap<string, readonly Uint8Array[] | undefined>> {
-  const found = await Promise.all(
-    [...answers].map(async ([rotator, answer]: [string, ServiceAnswer]) => ({
-      rotator,
-      list: await sets.of(answer),
-    })),
-  )
-  return new Map(found.map(({ rotator, list }) => [rotator, list]))
 }
 
 /**

@@ -20,6 +20,9 @@ export interface ServiceAnswer {
 /** Who has answered, by public key. */
 export type ServiceAnswers = ReadonlyMap<string, ServiceAnswer>
 
+/** The rotation services of a plan. */
+export type Services = Pick<HeldPlan, 'realm' | 'rotators'>
+
 /** What a visit is made with. */
 export interface ServiceVisitOptions {
   readonly engine: CryptoEngine
@@ -27,7 +30,7 @@ export interface ServiceVisitOptions {
   readonly subjects: ProtocolSubjects
   readonly clock: HouseClock
   /** The services that are asked are those of these plans. */
-  readonly plans: readonly HeldPlan[]
+  readonly plans: readonly Services[]
   /** Whether an authority has revoked a service: it is not heard. */
   readonly isRevoked: (rotator: string) => boolean
   /** Milliseconds for the whole visit. */
@@ -86,6 +89,11 @@ export class ServiceVisit {
    */
   async fetch(rotator: string, kind: QueryKind): Promise<readonly Uint8Array[] | undefined> {
     return this.#questions.pages(rotator, kind)
+  }
+
+  /** The newest plan above this version that anybody shows. @returns `undefined` where nobody does, after a second and a half */
+  async newerThan(version: number): Promise<HeldPlan | undefined> {
+    return this.#questions.newerThan(version)
   }
 
   /** A plan and its list as one service has them: the plan is proved. @returns `undefined` where they do not come */

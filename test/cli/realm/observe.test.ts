@@ -5,6 +5,7 @@ import { fingerprint } from '../../../src/identity/fingerprint.ts'
 import { loadIdentity } from '../../../src/identity/keyfiles/key-file.ts'
 import { addAgent } from '../../../src/setup/agents.ts'
 import { agentPaths, planPath } from '../../../src/setup/layout.ts'
+import { newestPlan } from '../../../src/setup/plan-records.ts'
 import { makeNextPlan } from '../../../src/setup/plans.ts'
 import { RunningRealm } from '../../setup/running-realm.ts'
 import { DailyRealm } from '../daily-realm.ts'
@@ -207,7 +208,7 @@ describe('subrosa rotate status', () => {
 
   it('says that the folder has a plan on which nobody acts, and one that is older', async () => {
     const { dir } = realm.running.realm
-    await makeNextPlan(realm.running.realm, {})
+    await makeNextPlan(realm.running.realm, {}, { former: await newestPlan(realm.running.realm) })
     expect((await status()).stderr).toContain(
       `warning: ${dir} has plan 2, and no rotation service acts on it yet: subrosa plan publish`,
     )

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { subscribeSafely } from '../../../src/bus/safely.ts'
-import { gather, isConfirmed, isGathered, publishPlan, wordOn } from '../../../src/cli/realm/publish-plan.ts'
+import { isConfirmed, publishPlan, wordOn } from '../../../src/cli/realm/publish-plan.ts'
 import { OBSERVER_NAME } from '../../../src/identity/token.ts'
 import { ANY_SERVICE } from '../../../src/keys/subjects.ts'
 import { decodePage, encodeQuery, QueryKind, writePlanCursor } from '../../../src/wire/queries.ts'
@@ -22,63 +22,6 @@ const revocationOf = (name: string): Uint8Array => {
   if (first === undefined) throw new Error('there is no rotation service')
   return first.world.revocation(visited.realm.identity(name), { since: clock.now() })
 }
-
-describe('what is gathered before a plan', () => {
-  const gathered = () =>
-    visited.visit(async (operator) => {
-      const found = await gather(operator, visited.held())
-      return { ...found, isEnough: isGathered(visited.held(), found) }
-    })
-
-  it('is what all services hold that answer', async () => {
-    const [own, others] = [revocationOf('intern'), revocationOf('guest')]
-    const [first, second] = visited.hands
-    if (first !== undefined) first.revocations = [own]
-    if (second !== undefined) second.revocations = [own, others]
-    const { revocations, isEnough, withheld } = await gathered()
-    expect({ isEnough, withheld }).toEqual({ isEnough: true, withheld: [] })
-    expect(revocations).toEqual(expect.arrayContaining([own, others]))
-  })
-
-  it('is not enough where fewer count than must answer', async () => {
-    for (const hand of visited.hands.slice(1)) hand.changes = { standing: 0 }
-    const { isEnough, word } = await gathered()
-    expect(isEnough).toBe(false)
-    expect(word).toMatchObject({ counting: [visited.key(0)] })
-    expect(word.handingOver).toHaveLength(2)
-  })
-
-  it('is not enough where fewer say what they hold than must answer', async () => {
-    for (const hand of visited.hands.slice(1)) hand.namedRevocations = [revocationOf('intern')]
-    const { isEnough, word, withheld } = await gathered()
-    expect(isEnough).toBe(false)
-    expect(word.counting).toHaveLength(3)
-    expect(new Set(withheld)).toEqual(new Set([visited.key(1), visited.key(2)]))
-  })
-
-  it('is not held up by one that names a set which nobody can produce', async () => {
-    const [wild] = visited.hands
-    if (wild !== undefined) wild.namedRevocations = [revocationOf('intern')]
-    expect(await gathered()).toMatchObject({ isEnough: true, withheld: [visited.key(0)] })
-  })
-
-  it('is not held up by one that only says that it has a newer plan', async () => {
-    const [wild] = visited.hands
-    if (wild !== undefined) wild.changes = { planVersion: 1000 }
-    const { isEnough, newer, word } = await gathered()
-    expect({ isEnough, newer }).toEqual({ isEnough: true, newer: undefined })
-    expect(word.ahead).toEqual([visited.key(0)])
-  })
-
-  it('shows a newer plan that one of them has', async () => {
-    const [first] = visited.hands
-    const held = visited.held()
-    const kept = visited.realm.nextPlan()
-    first?.adopt(kept)
-    const { newer } = await visited.visit((operator) => gather(operator, held), { plans: [held] })
-    expect(newer?.version).toBe(2)
-  })
-})
 
 describe('a plan that is brought to the services', () => {
   it('is confirmed once as many count under it as must answer', async () => {
