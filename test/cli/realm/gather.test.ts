@@ -144,7 +144,7 @@ describe('what is gathered where a plan is lost', () => {
     // What it names has come to it only after a few rounds.
     let asked = 0
     first.beforePage = () => {
-      if (++asked > 9) first.revocations = [own]
+      if (++asked > 24) first.revocations = [own]
     }
     const { revocations, withheld } = await lost()
     expect({ revocations, withheld }).toEqual({ revocations: [own], withheld: [] })
