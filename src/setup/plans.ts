@@ -87,7 +87,7 @@ export async function makeNextPlan(
   change: PlanChange,
   { former: { plan: former }, revocations = [], clock = systemClock }: PlanMaking,
 ): Promise<PlanRecord> {
-  const { plan: newest } = await newestPlan(realm)
+  const { plan: newest, path } = await newestPlan(realm)
   if (newest.version !== former.version || !samePublic(newest.hash, former.hash))
     throw new SubrosaError(
       'ERR_SETUP',
@@ -99,7 +99,7 @@ export async function makeNextPlan(
   const made = clock.now()
   if (made < former.made)
     throw new SubrosaError('ERR_SETUP', `the clock is behind the making of plan ${former.version}`, {
-      hint: 'set the clock of this machine right',
+      hint: `set the clock of this machine right; if the one that made plan ${former.version} was ahead, no rotation service has taken it up: move ${path} away, and repeat this`,
     })
   const hasNext = renewsSalt || Object.keys(times).length > 0
   const schedules = hasNext

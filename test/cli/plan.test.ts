@@ -8,6 +8,7 @@ import { findAgent } from '../../src/setup/agent-records.ts'
 import { addAgent } from '../../src/setup/agents.ts'
 import { agentPaths, planPath } from '../../src/setup/layout.ts'
 import { newestPlan } from '../../src/setup/plan-records.ts'
+import { makeNextPlan } from '../../src/setup/plans.ts'
 import { inLockedRealm } from '../../src/setup/realm-lock.ts'
 import type { RotatorsRequest } from '../../src/setup/rotators.ts'
 import { RunningRealm } from '../setup/running-realm.ts'
@@ -169,6 +170,19 @@ describe('subrosa plan renew', () => {
     expect(stderr).toContain('warning: no rotation service was asked: cannot connect')
     expect(stderr).toContain(`plan 2 is recorded in ${planPath(dir, 2)} and not published: `)
     expect(stderr).toContain(`subrosa plan publish --realm ${dir}`)
+  })
+
+  test('says what to do about a plan that was made by a clock that was ahead, and nobody has taken up', async () => {
+    await startRealm({}, 'rotator')
+    const ahead = { now: () => Date.now() + 3_600_000, monotonic: () => 0, after: () => () => {} }
+    await makeNextPlan(running.realm, {}, { former: await newestPlan(running.realm), clock: ahead })
+    expect((await plan('publish', ...soon)).code).toBe(4)
+    const { code, stderr } = await plan('renew', '--lost', ...soon)
+    expect(code).toBe(1)
+    expect(stderr).toContain('the clock is behind the making of plan 2')
+    expect(stderr).toContain(`move ${planPath(dir, 2)} away`)
+    await rm(planPath(dir, 2))
+    expect(await plan('renew')).toMatchObject({ code: 0, stdout: planPath(dir, 2) })
   })
 
   test('is refused to a folder that is an old copy: no version is signed twice', async () => {
