@@ -278,8 +278,8 @@ export const MAX_NEWCOMERS_PER_INSTANCE = 4
 export const NEWCOMER_REFILL_MS = 300_000
 /** How often the newest instance of an agent takes the place of those that have gone, without being counted. */
 export const NEWCOMER_SUCCESSION_MS = 30_000
-/** Instances and epochs of instances of which it is known that they were taken in. */
-export const MAX_NEWCOMERS_REMEMBERED = 131_072
+/** Instances of which it is known that they were taken in. */
+export const MAX_NEWCOMERS_REMEMBERED = 65_536
 /** How long an audience gets messages after a recipient has refused a session. */
 export const REFUSED_SESSION_MS = 60_000
 /** Up to so many recipients each get the handshake in their own inbox. To more it goes on the subjects of the session. */

@@ -3,6 +3,7 @@ import { SubrosaError } from '../base/errors.ts'
 import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import type { CryptoEngine } from '../crypto/engine.ts'
 import { decodeNkey } from './nkey.ts'
+import type { Permissions } from './permissions.ts'
 import { Pins, type PinTrust } from './pins.ts'
 import type { Signer } from './signing-key.ts'
 import { type IdentityClaims, readClaims, verifySelfSignedToken, verifyToken } from './token.ts'
@@ -25,6 +26,7 @@ declare const verified: unique symbol
 export type VerifiedClaims = IdentityClaims & { readonly [verified]: true }
 
 const MAX_CACHED_TOKENS = 16_384
+const MAX_SHARED_PERMISSIONS = 256
 
 /** The trust anchors of one realm. Verified tokens are remembered by their hash. */
 export class Trust {
@@ -34,6 +36,8 @@ export class Trust {
   readonly #engine: CryptoEngine
   readonly #pins: Pins | undefined
   readonly #verified = new Map<string, VerifiedClaims>()
+  /** By what they say. */
+  readonly #permissions = new Map<string, Permissions>()
 
   /**
    * @throws TypeError without an authority and without pins, or with both; SubrosaError ERR_KEY_INVALID when a key is
@@ -130,10 +134,20 @@ export class Trust {
     if (claims.realm !== this.realm) {
       throw new SubrosaError('ERR_TOKEN_INVALID', 'the identity token is for another realm')
     }
-    const proven = claims as VerifiedClaims
+    const proven = { ...claims, permissions: this.#shared(claims.permissions) } as VerifiedClaims
     if (this.#verified.size >= MAX_CACHED_TOKENS) this.#verified.clear()
     this.#verified.set(cacheKey, proven)
     return proven
+  }
+
+  /** Many agents may do the same, and thousands of them are held at once: they share what says so. */
+  #shared(permissions: Permissions): Permissions {
+    const key = JSON.stringify(permissions)
+    const known = this.#permissions.get(key)
+    if (known !== undefined) return known
+    if (this.#permissions.size >= MAX_SHARED_PERMISSIONS) this.#permissions.clear()
+    this.#permissions.set(key, permissions)
+    return permissions
   }
 
   #verifyIssuer(token: string): IdentityClaims {

@@ -1,4 +1,4 @@
-import { hex } from '../../base/bytes.ts'
+import { hex, samePublic } from '../../base/bytes.ts'
 import type { HouseClock } from '../../base/house-clock.ts'
 import {
   MAX_NEWCOMERS_PER_INSTANCE,
@@ -10,6 +10,17 @@ import type { Audience, AudienceMember } from '../../keys/directory.ts'
 
 /** Instances of which it is remembered that their waiting was told; one more forgets all of them. */
 const MAX_NEWCOMERS_TOLD = 4096
+
+/** Epochs that count at one time: an audience may be in one of them or in another. */
+const EPOCHS_REMEMBERED = 3
+
+/** By which announcement an instance was taken in, in each of the last epochs. */
+interface Seen {
+  readonly epoch: string
+  /** That of the recipient's key: the very bytes, which are held with it. */
+  readonly kid: Uint8Array
+  readonly before: Seen | undefined
+}
 
 /** How many newcomers of one agent may still be taken in, as of a time on the monotonic clock. */
 interface Allowance {
@@ -39,8 +50,8 @@ interface Settled {
 export class Newcomers {
   readonly #clock: HouseClock
   readonly #allowances = new Map<string, Allowance>()
-  /** Instances that were taken in; and for each with its epoch the key id of its announcement. */
-  readonly #known = new Map<string, string>()
+  /** Instances that were taken in. There may be thousands, so little is held of each. */
+  readonly #known = new Map<string, Seen>()
   #settled = new WeakMap<Audience, Settled>()
   readonly #onWaiting: (member: AudienceMember) => void
   /** Instances of which it was said that they wait. */
@@ -89,12 +100,10 @@ export class Newcomers {
   }
 
   #admits(member: AudienceMember, epoch: string, nowMs: number): boolean {
-    const instance = instanceOf(member)
-    const inEpoch = `${instance}/${epoch}`
-    const kid = hex(member.key.kid)
-    const knownKid = this.#known.get(inEpoch)
-    if (knownKid === kid) return true
-    const isNew = knownKid !== undefined || !this.#known.has(instance)
+    const known = this.#known.get(instanceOf(member))
+    const inEpoch = seenIn(known, epoch)
+    if (inEpoch !== undefined && samePublic(inEpoch.kid, member.key.kid)) return true
+    const isNew = known === undefined || inEpoch !== undefined
     if (isNew && !this.#spend(member, nowMs)) return false
     this.#takeIn(member, epoch)
     return true
@@ -111,8 +120,12 @@ export class Newcomers {
 
   #takeIn(member: AudienceMember, epoch: string): void {
     const instance = instanceOf(member)
-    this.#remember(instance, '')
-    this.#remember(`${instance}/${epoch}`, hex(member.key.kid))
+    const before = withoutEpoch(this.#known.get(instance), epoch, EPOCHS_REMEMBERED - 1)
+    // Behind the others: the first one is the one that was not seen for longest.
+    this.#known.delete(instance)
+    this.#known.set(instance, { epoch, kid: member.key.kid, before })
+    const [oldest] = this.#known.keys()
+    if (this.#known.size > MAX_NEWCOMERS_REMEMBERED && oldest !== undefined) this.#known.delete(oldest)
   }
 
   #tell(member: AudienceMember): void {
@@ -150,20 +163,23 @@ export class Newcomers {
     const succeedsInMs = succeededAtMs + NEWCOMER_SUCCESSION_MS - nowMs
     return succeedsInMs > 0 ? Math.min(paidInMs, succeedsInMs) : paidInMs
   }
-
-  #remember(key: string, value: string): void {
-    // Behind the others: the first one is the one that was not seen for longest.
-    this.#known.delete(key)
-    this.#known.set(key, value)
-    for (const oldest of this.#known.keys()) {
-      if (this.#known.size <= MAX_NEWCOMERS_REMEMBERED) return
-      this.#known.delete(oldest)
-    }
-  }
 }
 
 function instanceOf({ name, instance }: AudienceMember): string {
   return `${name}/${instance}`
+}
+
+function seenIn(seen: Seen | undefined, epoch: string): Seen | undefined {
+  for (let one = seen; one !== undefined; one = one.before) if (one.epoch === epoch) return one
+  return undefined
+}
+
+/** The newest ones of other epochs, so many of them. */
+function withoutEpoch(seen: Seen | undefined, epoch: string, most: number): Seen | undefined {
+  if (seen === undefined || most === 0) return undefined
+  const isOther = seen.epoch !== epoch
+  const before = withoutEpoch(seen.before, epoch, isOther ? most - 1 : most)
+  return isOther ? { ...seen, before } : before
 }
 
 /** The newest instance of each agent of which none was admitted: an audience has those of an agent newest first. */
