@@ -1,11 +1,14 @@
 import { engineFor } from '../crypto/engine.ts'
 import { type IdentityClaims, isAgentName, verifyToken } from '../identity/token.ts'
-import { listFolder, readFileIfAny } from './files.ts'
+import { isThere, listFolder, readFileIfAny } from './files.ts'
 import { agentPaths, realmLayout, revocationPath } from './layout.ts'
 import type { Realm } from './realm.ts'
 import { damaged, type RevocationRecord, readRevocation } from './revocation-records.ts'
 
 const TOKENS = '.jwt'
+
+/** What stands in the file `adding` for a key that is made here. */
+export const KEY_MADE_HERE = 'here'
 
 /** An agent, as the realm's folder knows it. */
 export interface AgentRecord {
@@ -57,4 +60,16 @@ export async function findAgent(realm: Realm, name: string): Promise<AgentRecord
     revocation.since >= claims.issuedAt * 1000 &&
     revocation.until >= lastExpiresAt * 1000
   return { claims, tokens, lastExpiresAt, revocation: isCovered ? revocation : undefined }
+}
+
+/**
+ * Of an agent whose adding was cut short, where its key was to come from: {@link KEY_MADE_HERE}, or the public key that was
+ * made elsewhere. `undefined` for every other one. Its login is written last.
+ *
+ * @throws SubrosaError ERR_SETUP
+ */
+export async function cutShort(realm: Realm, name: string): Promise<string | undefined> {
+  const { adding, creds } = agentPaths(realm.dir, name)
+  const text = await readFileIfAny(adding)
+  return text === undefined || (await isThere(creds)) ? undefined : text.trim()
 }

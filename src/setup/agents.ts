@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
 import { MAX_FORMER_OWNERS, MAX_MAX_INSTANCES, MAX_REVOCATION_MS, MAX_TOKEN_BYTES } from '../base/limits.ts'
@@ -10,10 +9,10 @@ import { readSecretFile } from '../identity/keyfiles/key-file.ts'
 import type { Permissions } from '../identity/permissions.ts'
 import { AGENT_NAME_RULE, isAgentName, issueToken, type Role, readClaims } from '../identity/token.ts'
 import { clientPermissions, type McpPermissions, serverPermissions } from '../mcp/session/subjects.ts'
-import { type AgentRecord, findAgent, listAgents } from './agent-records.ts'
+import { type AgentRecord, cutShort, findAgent, KEY_MADE_HERE, listAgents } from './agent-records.ts'
 import { issueCreds } from './broker-login.ts'
 import { agentBrokerPermissions } from './broker-permissions.ts'
-import { createFile, readFileIfAny, replaceFile } from './files.ts'
+import { createFile, readFileIfAny, removeFile, replaceFile } from './files.ts'
 import { agentPaths } from './layout.ts'
 import { findPlan } from './plan-records.ts'
 import type { Realm } from './realm.ts'
@@ -67,7 +66,8 @@ export interface AddedAgent extends AgentRecord {
 /**
  * Adds an agent to a realm, or renews it: writes its identity file, its login to the broker and its public token.
  * Of an agent whose key was made elsewhere there is no identity file: it needs its key and the token. A name whose
- * identity was revoked gets a new identity.
+ * identity was revoked gets a new identity. One whose adding was cut short is added by the same request again: with the key
+ * that is there, or with a new one where its key was never written.
  *
  * @throws SubrosaError ERR_SETUP (there already, or not there to renew, or denied what it needs, or the key of
  *   another), ERR_REVOKED (a revoked identity is not renewed), ERR_KEY_INVALID, ERR_KEY_FILE, ERR_KEY_FILE_PERMISSIONS
@@ -78,8 +78,9 @@ export interface AddedAgent extends AgentRecord {
  * await addAgent(await openRealm('./subrosa-realm'), { name: 'billing', sub: ['orders.>'] })
  * ```
  */
-export async function addAgent(realm: Realm, request: AgentRequest): Promise<AddedAgent> {
-  checkRequest(request)
+export async function addAgent(realm: Realm, asked: AgentRequest): Promise<AddedAgent> {
+  checkRequest(asked)
+  const request = await asRepair(realm, asked)
   const { name, clock = systemClock, expiresInMs = DEFAULT_LIFETIME_MS } = request
   const former = await findAgent(realm, name)
   const key = request.renew
@@ -128,17 +129,65 @@ export async function addAgent(realm: Realm, request: AgentRequest): Promise<Add
   await request.succeed?.()
 
   const paths = agentPaths(realm.dir, name)
+  if (!request.renew) {
+    await replaceFile(paths.adding, `${key.file === undefined ? key.identity : KEY_MADE_HERE}\n`, {
+      secret: false,
+    })
+    // That of a revoked identity. The new one is written last: without it the agent is not whole.
+    await removeFile(paths.creds)
+  }
   const write = former === undefined ? createFile : replaceFile
   const earlier = request.renew ? unexpired(former, issuedAtMs) : []
   // First what a revocation needs to know: no token is about that this folder has not heard of.
   await write(paths.tokens, `${[token, ...earlier].join('\n')}\n`, { secret: false })
   if (key.file !== undefined) await write(paths.identity, key.file(token), { secret: true })
   // That of a revoked identity: it must not be taken for the key that was made elsewhere.
-  else await rm(paths.identity, { force: true })
+  else await removeFile(paths.identity)
   await replaceFile(paths.creds, creds, { secret: true })
+  await removeFile(paths.adding)
   const added = await findAgent(realm, name)
   if (added === undefined) throw new SubrosaError('ERR_SETUP', `${paths.tokens} has vanished`)
   return { ...added, identityPath: key.file && paths.identity }
+}
+
+/**
+ * The request that makes an agent whole whose adding was cut short: its key stays where it can be there, and is a new one where it was
+ * lost with the process that made it.
+ */
+async function asRepair(realm: Realm, request: AgentRequest): Promise<AgentRequest> {
+  const { name, renew = false, succeed } = request
+  const source = await cutShort(realm, name)
+  const former = source === undefined ? undefined : await findAgent(realm, name)
+  if (
+    source === undefined ||
+    former === undefined ||
+    former.revocation !== undefined ||
+    succeed !== undefined
+  )
+    return request
+  const path = agentPaths(realm.dir, name).identity
+  const text = await readFileIfAny(path)
+  const held = text === undefined ? undefined : parseIdentityFile(engineFor(), text).publicKey
+  if (held === former.claims.identity) return { ...request, renew: true }
+  if (source === former.claims.identity) {
+    if (request.key !== source)
+      throw new SubrosaError('ERR_SETUP', `the adding of ${name} was cut short`, {
+        hint: `repeat it with its key: subrosa agent add ${name} --key ${source}`,
+      })
+    // What is there is of the identity before it.
+    await removeFile(path)
+    return { ...request, renew: true }
+  }
+  if (renew)
+    throw new SubrosaError(
+      'ERR_SETUP',
+      `the adding of ${name} was cut short, and its key was never written`,
+      {
+        hint: `repeat it without --renew, which makes another key: subrosa agent add ${name}`,
+      },
+    )
+  // Nobody has the key that the recorded token is of: the name is free for another.
+  return request
 }
 
 /** The identities that had this name before: agents that were away then learn from the new token that they have lost it. */
@@ -167,7 +216,8 @@ async function keyToAdd(
   former: AgentRecord | undefined,
 ): Promise<AgentKey> {
   const path = agentPaths(realm.dir, name).identity
-  const isHeld = former !== undefined && former.revocation === undefined && succeed === undefined
+  const isLost = (await cutShort(realm, name)) !== undefined
+  const isHeld = former !== undefined && former.revocation === undefined && succeed === undefined && !isLost
   const isTaken = former === undefined ? (await readFileIfAny(path)) !== undefined : isHeld
   if (isTaken) {
     throw new SubrosaError('ERR_SETUP', `there is an agent ${name} already`, {

@@ -26,6 +26,8 @@ export interface RealmLayout {
   readonly rotation: string
   /** Locked by the one command that changes who is who. */
   readonly lock: string
+  /** There while the realm is being made, and locked by the command that makes it. */
+  readonly unfinished: string
 }
 
 /** The paths of a realm's folder. */
@@ -47,6 +49,7 @@ export function realmLayout(dir: string): RealmLayout {
     plans: join(dir, 'plans'),
     rotation: join(dir, 'rotation'),
     lock: join(dir, 'lock'),
+    unfinished: join(dir, 'unfinished'),
   }
 }
 
@@ -58,6 +61,8 @@ export interface AgentPaths {
   readonly creds: string
   /** Public: its identity tokens that have not expired, the newest first, one a line. */
   readonly tokens: string
+  /** There while the agent is being added: it says whether its key was made here, or which one it is. */
+  readonly adding: string
 }
 
 /** The paths of an agent's files. */
@@ -67,6 +72,7 @@ export function agentPaths(dir: string, name: string): AgentPaths {
     identity: join(agents, `${name}.identity`),
     creds: join(agents, `${name}.creds`),
     tokens: join(agents, `${name}.jwt`),
+    adding: join(agents, `${name}.adding`),
   }
 }
 

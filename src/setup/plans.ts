@@ -136,7 +136,7 @@ async function writeNext(
   const revoked = rotators.find((rotator) => set.revokedByAuthority(rotator))
   if (revoked !== undefined)
     throw new SubrosaError('ERR_SETUP', `the key ${fingerprint(revoked)} is revoked: it counts in no plan`, {
-      hint: 'replace it: subrosa plan replace-rotator NAME',
+      hint: `replace it: subrosa plan replace-rotator ${revoked}`,
     })
   const list = set.inForce(made).map(({ bytes }) => bytes)
   const plan: Plan = {

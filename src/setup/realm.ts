@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { resolve } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
@@ -10,6 +9,7 @@ import { issueAccountJwt, issueOperatorJwt } from './broker-login.ts'
 import { createFile, readFileIfAny } from './files.ts'
 import { realmLayout } from './layout.ts'
 import { formatServerConfig } from './server-config.ts'
+import { makeWhole } from './unfinished.ts'
 
 const FORMAT = 1
 const DEFAULT_PORT = 4222
@@ -51,7 +51,8 @@ export interface CreateRealmOptions {
  * Makes a realm: its authority, a certificate authority with a server certificate, and a broker's configuration. Its
  * rotation services, and the plan that names them, are made by `addRotators`.
  *
- * @throws SubrosaError ERR_SETUP when there is a realm already, or a file cannot be written
+ * @throws SubrosaError ERR_SETUP when there is a realm already, another command is making one there, or a file cannot be written:
+ *   nothing of it is left then, and what a crash has left of one is replaced
  * @throws RangeError when the port or a host is none
  *
  * @example
@@ -68,8 +69,6 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
   }
   const dir = resolve(options.dir)
   const paths = realmLayout(dir)
-  await refuseExisting(dir)
-
   const engine = engineFor()
   const nowMs = clock.now()
   const authority = generateSigningKey(engine, 'A')
@@ -94,7 +93,6 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
     nowMs,
   })
   const files = [
-    // The first file guards the rest: of two that make a realm here at once, one stops.
     { path: paths.authoritySeed, text: `${authority.seedText}\n`, secret: true },
     { path: paths.operatorSeed, text: `${operator.seedText}\n`, secret: true },
     { path: paths.accountSeed, text: `${account.seedText}\n`, secret: true },
@@ -104,12 +102,15 @@ export async function createRealm(options: CreateRealmOptions): Promise<Realm> {
     { path: paths.serverKey, text: server.key, secret: true },
     { path: paths.serverConfig, text: config, secret: false },
   ]
-  await writeAll(files, async () => {
+  const task = async (): Promise<Realm> => {
+    for (const { path, text, secret } of files) await createFile(path, text, { secret })
     await options.furnish?.(realm)
     // The last file: with it the realm is whole.
     await createFile(paths.description, formatDescription(realm), { secret: false })
-  })
-  return realm
+    return realm
+  }
+  const parts = [...files.map(({ path }) => path), paths.agents, paths.plans]
+  return makeWhole({ dir, parts, task })
 }
 
 /**
@@ -155,37 +156,6 @@ function brokerConfig(broker: {
     systemAccount: grant('SYS', generateSigningKey(engine, 'A').key.publicKey, false),
     account: grant('agents', account, true),
   })
-}
-
-interface NewFile {
-  readonly path: string
-  readonly text: string
-  readonly secret: boolean
-}
-
-async function writeAll(files: readonly NewFile[], complete: () => Promise<void>): Promise<void> {
-  const written: string[] = []
-  try {
-    for (const { path, text, secret } of files) {
-      await createFile(path, text, { secret })
-      written.push(path)
-    }
-    await complete()
-  } catch (error) {
-    // Half a realm is of no use, and would stand in the way of the next try.
-    for (const path of written) await rm(path, { force: true })
-    throw error
-  }
-}
-
-async function refuseExisting(dir: string): Promise<void> {
-  const { description, authoritySeed } = realmLayout(dir)
-  for (const path of [description, authoritySeed]) {
-    if ((await readFileIfAny(path)) === undefined) continue
-    throw new SubrosaError('ERR_SETUP', `there is a realm in ${dir} already`, {
-      hint: 'it is never overwritten: choose another folder with --realm',
-    })
-  }
 }
 
 function urlHost(host: string): string {

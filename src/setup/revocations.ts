@@ -1,6 +1,7 @@
 import { utf8 } from '../base/bytes.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { SubrosaError } from '../base/errors.ts'
+import { CLOCK_WINDOW_MS } from '../base/limits.ts'
 import { signRevocation } from '../keys/revocations.ts'
 import { findAgent } from './agent-records.ts'
 import { replaceFile } from './files.ts'
@@ -28,7 +29,7 @@ export interface RevokeRequest {
 /**
  * Signs the revocation of an agent's identity and keeps it in the realm's folder. It acts once it is published on the
  * realm's subject `revoke`. An identity that is revoked already, for as long as is asked for, gives the same statement
- * again.
+ * again, unless that was made by a clock that was ahead: no service takes such a one, so another is signed.
  *
  * @throws SubrosaError ERR_SETUP (no such agent, or all its tokens have expired), ERR_KEY_FILE,
  *   ERR_KEY_FILE_PERMISSIONS
@@ -64,7 +65,8 @@ export async function revokeAgent(realm: Realm, request: RevokeRequest): Promise
     throw new SubrosaError('ERR_SETUP', `every token of ${name} has expired: there is nothing to revoke`)
   // A second one is signed only where the first does not last: by some minutes more or less nothing changes.
   const isLong = (agent.revocation?.until ?? 0) >= until - SAME_MS
-  if (agent.revocation !== undefined && (lastsMs === 0 || isLong)) return agent.revocation
+  const isAhead = (agent.revocation?.since ?? 0) > since + CLOCK_WINDOW_MS
+  if (agent.revocation !== undefined && !isAhead && (lastsMs === 0 || isLong)) return agent.revocation
 
   const { identity } = agent.claims
   const revocation = { identity, since, until, reason }

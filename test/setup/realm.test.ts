@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { chmod, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { realmLayout } from '../../src/setup/layout.ts'
@@ -119,9 +119,46 @@ describe('createRealm', () => {
     await writeFile(join(dir, 'nats-server.conf'), 'mine')
     const error = await failure(() => createRealm({ dir }))
     expect(error).toMatchObject({ code: 'ERR_SETUP', message: expect.stringContaining('exists already') })
-    expect(await readdir(dir)).toEqual(['nats-server.conf', 'tls'])
-    expect(await readdir(join(dir, 'tls'))).toEqual([])
+    expect(await readdir(dir)).toEqual(['nats-server.conf'])
     expect(await read('nats-server.conf')).toBe('mine')
+  })
+
+  test('replaces what an interrupted one has left, and nothing once it was whole', async () => {
+    await createRealm({ dir })
+    const lost = await read('authority.seed')
+    // As a kill leaves it before the last file.
+    await rm(join(dir, 'realm.json'))
+    await writeFile(join(dir, 'unfinished'), '')
+    await writeFile(join(dir, 'nats-server.conf'), 'half')
+    const realm = await createRealm({ dir }).catch((error: unknown) => error)
+    expect(realm).toEqual(await openRealm(dir).catch(() => 'no realm'))
+    expect(await read('authority.seed')).not.toBe(lost)
+    expect(await readdir(dir)).not.toContain('unfinished')
+
+    // As a kill leaves it after the last file.
+    await writeFile(join(dir, 'unfinished'), '')
+    const seed = await read('authority.seed')
+    expect(await failure(() => createRealm({ dir }))).toMatchObject({
+      message: `there is a realm in ${dir} already`,
+    })
+    expect(await read('authority.seed')).toBe(seed)
+  })
+
+  test('leaves nothing behind that stands in the way of the next one when making fails', async () => {
+    const furnish = () => Promise.reject(new Error('the disk is full'))
+    expect(await failure(() => createRealm({ dir, furnish }))).toMatchObject({ message: 'the disk is full' })
+    expect(await readdir(dir)).toEqual(['tls'])
+    expect(await openRealm((await createRealm({ dir })).dir)).toMatchObject({ dir })
+  })
+
+  test('is made by one of two that make it at once', async () => {
+    let other: unknown
+    const furnish = async () => {
+      other = await failure(() => createRealm({ dir }))
+    }
+    const realm = await createRealm({ dir, furnish })
+    expect(other).toMatchObject({ code: 'ERR_SETUP', message: `another command makes a realm in ${dir}` })
+    expect(await openRealm(dir)).toEqual(realm)
   })
 
   test.each([0, 65_536, 1.5, Number.NaN])('refuses the port %s', async (port) => {

@@ -1,8 +1,4 @@
 import { type Command, Option } from 'commander'
-import { SubrosaError } from '../../base/errors.ts'
-import { findAgent } from '../../setup/agent-records.ts'
-import { newestPlan } from '../../setup/plan-records.ts'
-import type { Realm } from '../../setup/realm.ts'
 import { inLockedRealm } from '../../setup/realm-lock.ts'
 import { servicesShown } from '../realm/plan-word.ts'
 import { revokeAndPublish } from '../realm/revoke.ts'
@@ -45,28 +41,12 @@ export function registerAgentRevoke(agent: Command, terminal: Terminal): void {
 async function revoke(terminal: Terminal, name: string, options: AgentRevokeOptions): Promise<void> {
   const { reason, server, timeout: timeoutMs, yes } = options
   const { record, holders } = await inLockedRealm(options.realm, async (realm) => {
-    if (!yes) await refuseRotator(realm, name)
     const request = { name, ...(reason !== undefined && { reason }) }
-    return revokeAndPublish(realm, request, { server, timeoutMs })
+    return revokeAndPublish(realm, request, { server, timeoutMs, evenRotator: yes })
   })
   terminal.data(record.path)
   note(
     terminal,
     `${name} is revoked, and that is confirmed: ${servicesShown(holders)} ${holders === 1 ? 'holds' : 'hold'} it; no agent seals to it later than 90 s from now`,
-  )
-}
-
-/** @throws SubrosaError ERR_SETUP that says what the revocation of a rotation service does */
-async function refuseRotator(realm: Realm, name: string): Promise<void> {
-  const { plan } = await newestPlan(realm)
-  const agent = await findAgent(realm, name)
-  if (agent === undefined || !plan.rotators.includes(agent.claims.identity)) return
-  const { length } = plan.rotators
-  throw new SubrosaError(
-    'ERR_SETUP',
-    `${name} is a rotation service of plan ${plan.version}: once it is revoked it counts for no threshold, for ever, and ${length - 1} are left of which ${plan.threshold} must answer`,
-    {
-      hint: `where its key was stolen: subrosa plan replace-rotator ${name} --stolen, which revokes it too; where it moves or its record is lost: the same without --stolen; to revoke it all the same: --yes`,
-    },
   )
 }

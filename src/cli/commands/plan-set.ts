@@ -2,16 +2,11 @@ import { type Command, Option } from 'commander'
 import { SubrosaError } from '../../base/errors.ts'
 import { MAX_PLAN_MS } from '../../base/limits.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
-import { checkTerms, majorityOf } from '../../setup/plans.ts'
+import { checkTerms, majorityOf, type PlanChange } from '../../setup/plans.ts'
 import type { Realm } from '../../setup/realm.ts'
 import { inLockedRealm } from '../../setup/realm-lock.ts'
 import { rotatorNames } from '../../setup/rotators.ts'
-import {
-  addChangeOptions,
-  type ChangePlanOptions,
-  changePlan,
-  type NamedChange,
-} from '../realm/change-plan.ts'
+import { addChangeOptions, type ChangePlanOptions, changePlan } from '../realm/change-plan.ts'
 import { addEpochOptions, type EpochOptions, timesOf } from '../realm/epoch-options.ts'
 import { rotatorKeys } from '../realm/plan-rotators.ts'
 import { addExamples, parseCount, parseName } from '../terminal/options.ts'
@@ -75,11 +70,11 @@ async function setIn(realm: Realm, terminal: Terminal, options: PlanSetOptions):
   const former = await newestPlan(realm)
   const known = await rotatorNames(realm)
   const isLeaving = (key: string): boolean => names !== undefined && !names.includes(known.get(key) ?? '')
-  const change = async (): Promise<NamedChange> => {
-    const found = names && (await rotatorKeys(realm, names))
+  const change = async (): Promise<PlanChange> => {
+    const rotators = names && (await rotatorKeys(terminal, realm, names))
     return {
       times: timesOf(options),
-      ...(found !== undefined && { rotators: found.keys, added: found.added }),
+      ...(rotators !== undefined && { rotators }),
       ...(threshold !== undefined && { threshold }),
       ...(planFor !== undefined && { lastsMs: planFor }),
     }

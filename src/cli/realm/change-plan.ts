@@ -43,12 +43,7 @@ export interface PlanMaking {
   /** A service whose word counts for nothing: its key is in wrong hands. */
   readonly stolen?: string
   /** Called once it is certain that a plan can be made, and before it is. */
-  readonly change: () => Promise<NamedChange>
-}
-
-/** What changes, and which rotation services were added for it. */
-export interface NamedChange extends PlanChange {
-  readonly added?: readonly string[]
+  readonly change: () => Promise<PlanChange>
 }
 
 /** Adds the options of {@link PublishPlanOptions}. */
@@ -87,7 +82,7 @@ export async function changePlan(
   const { realm, former, purpose, change } = making
   const isFormerLost = options.lost === true || isOutvoted(making)
   const gathered = await gatherFirst(terminal, options, { ...making, isFormerLost })
-  const { added = [], ...changed } = await change()
+  const changed = await change()
   const record = await makeNextPlan(
     realm,
     { ...changed, isFormerLost },
@@ -95,11 +90,13 @@ export async function changePlan(
   )
   terminal.data(record.path)
   note(terminal, `made plan ${record.plan.version}, until ${whenShown(record.plan.until)}`)
-  sayNewRotators(terminal, realm, { names: added, planPath: record.path })
+  const newcomers = record.plan.rotators.filter((rotator) => !former.plan.rotators.includes(rotator))
+  const known = await rotatorNames(realm)
+  const names = newcomers.flatMap((rotator) => known.get(rotator) ?? [])
+  sayNewRotators(terminal, realm, { names, planPath: record.path })
   for (const caveat of caveatsOf(making, record.plan)) note(terminal, caveat)
   const reminder = await rotatorsReminder(realm, record.plan, Date.now())
   if (reminder !== undefined) note(terminal, reminder)
-  const newcomers = record.plan.rotators.filter((rotator) => !former.plan.rotators.includes(rotator))
   // Agents would take it up, and find too few who answer.
   const isEarly = record.plan.rotators.length - newcomers.length < record.plan.threshold
   if (isEarly && !isFormerLost) throw await early(realm, record, newcomers)

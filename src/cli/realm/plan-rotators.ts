@@ -1,9 +1,10 @@
 import { SubrosaError } from '../../base/errors.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
-import { findAgent, listAgents } from '../../setup/agent-records.ts'
+import { cutShort, findAgent, listAgents } from '../../setup/agent-records.ts'
 import { MAX_LIFETIME_MS } from '../../setup/agents.ts'
-import { listFolder } from '../../setup/files.ts'
+import { isThere, listFolder } from '../../setup/files.ts'
 import { agentPaths, realmLayout } from '../../setup/layout.ts'
+import { newestPlan } from '../../setup/plan-records.ts'
 import type { Realm } from '../../setup/realm.ts'
 import { addRotator, ROTATOR_NAME } from '../../setup/rotators.ts'
 import { note, type Terminal } from '../terminal/terminal.ts'
@@ -11,30 +12,28 @@ import { whenShown } from '../terminal/times.ts'
 
 const DAY_MS = 86_400_000
 
-/** The rotation services of a plan that is made. */
-export interface NamedRotators {
-  /** Their public keys, in the order of the names. */
-  readonly keys: readonly string[]
-  /** Those that were not there before. */
-  readonly added: readonly string[]
-}
-
 /**
- * The public keys of rotation services by name. Those that are not there yet are added.
+ * The public keys of rotation services by name. Those that are not there yet are added, and so are those whose adding was cut
+ * short.
  *
- * @throws SubrosaError ERR_SETUP for an agent that is none, ERR_REVOKED for one that is revoked
+ * @throws SubrosaError ERR_SETUP for an agent that is none, or a service that has neither an identity nor a login; ERR_REVOKED
+ *   for one that is revoked
  */
-export async function rotatorKeys(realm: Realm, names: readonly string[]): Promise<NamedRotators> {
+export async function rotatorKeys(
+  terminal: Terminal,
+  realm: Realm,
+  names: readonly string[],
+): Promise<readonly string[]> {
   // First all that may be refused: then nothing was added.
   const known = await Promise.all(names.map((name) => knownKey(realm, name)))
   const keys: string[] = []
-  const added: string[] = []
   for (const [i, name] of names.entries()) {
     const key = known[i]
     keys.push(key ?? (await addRotator(realm, name)))
-    if (key === undefined) added.push(name)
+    // At once: what is refused after this takes nobody away again.
+    if (key === undefined) note(terminal, `added ${name}: it acts once a plan names it`)
   }
-  return { keys, added }
+  return keys
 }
 
 async function knownKey(realm: Realm, name: string): Promise<string | undefined> {
@@ -48,7 +47,20 @@ async function knownKey(realm: Realm, name: string): Promise<string | undefined>
     throw new SubrosaError('ERR_SETUP', `${name} is an agent, and no rotation service`, {
       hint: 'take a name that is free: an identity of its own is made for it',
     })
+  if ((await cutShort(realm, name)) !== undefined) return undefined
+  await refuseAbsent(realm, name, agent.claims.identity)
   return agent.claims.identity
+}
+
+/** @throws SubrosaError ERR_SETUP for a newcomer of which nothing is here that it could start with */
+async function refuseAbsent(realm: Realm, name: string, key: string): Promise<void> {
+  const { identity, creds } = agentPaths(realm.dir, name)
+  // One whose key was made elsewhere has a login here; the files of one that runs may be on its host alone.
+  if ((await isThere(identity)) || (await isThere(creds))) return
+  if ((await newestPlan(realm)).plan.rotators.includes(key)) return
+  throw new SubrosaError('ERR_SETUP', `neither ${identity} nor ${creds} is there: ${name} could not start`, {
+    hint: 'put both back, or take another name for the rotation service',
+  })
 }
 
 /** A name that no rotation service has had. */
@@ -60,7 +72,7 @@ export async function freeRotatorName(realm: Realm): Promise<string> {
   }
 }
 
-/** Says what new rotation services need. */
+/** Says what the hosts of rotation services need that the plan before does not name. */
 export function sayNewRotators(
   terminal: Terminal,
   realm: Realm,

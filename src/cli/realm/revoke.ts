@@ -1,5 +1,6 @@
 import { SubrosaError } from '../../base/errors.ts'
 import type { HeldPlan } from '../../keys/plan.ts'
+import { findAgent } from '../../setup/agent-records.ts'
 import { newestPlan } from '../../setup/plan-records.ts'
 import type { Realm } from '../../setup/realm.ts'
 import type { RevocationRecord } from '../../setup/revocation-records.ts'
@@ -17,6 +18,8 @@ export interface PublishOptions {
   readonly server?: string | undefined
   /** Milliseconds in which it must be confirmed. Default 10,000. */
   readonly timeoutMs?: number | undefined
+  /** Whether a rotation service of the newest plan is revoked too. Default: it is refused. */
+  readonly evenRotator?: boolean | undefined
 }
 
 /** A revocation that is confirmed. */
@@ -30,15 +33,16 @@ export interface ConfirmedRevocation {
  * Signs the revocation of an agent's identity, records it in the realm's folder, publishes it, and waits until it is
  * confirmed.
  *
- * @throws SubrosaError as {@link revokeAgent}; ERR_CONNECTION, ERR_NO_ROTATION_SERVICE and what else stands between here
+ * @throws SubrosaError as {@link revokeAgent}; ERR_SETUP for a rotation service of the newest plan; ERR_CONNECTION, ERR_NO_ROTATION_SERVICE and what else stands between here
  *   and the services: the record is there then, and the message says so
  */
 export async function revokeAndPublish(
   realm: Realm,
   request: RevokeRequest,
-  { server, timeoutMs = DEFAULT_TIMEOUT_MS }: PublishOptions = {},
+  { server, timeoutMs = DEFAULT_TIMEOUT_MS, evenRotator = false }: PublishOptions = {},
 ): Promise<ConfirmedRevocation> {
   const { plan } = await newestPlan(realm)
+  if (!evenRotator) await refuseRotator(realm, plan, request.name)
   const record = await revokeAgent(realm, request)
   const options = { plans: [plan], server, purpose: 'subrosa agent revoke', timeoutMs }
   const word = await asOperator(realm, options, (operator) =>
@@ -48,6 +52,23 @@ export async function revokeAndPublish(
   })
   if (!word.isConfirmed) throw await unconfirmed(realm, { record, plan, word })
   return { record, holders: word.holders.length }
+}
+
+/** @throws SubrosaError ERR_SETUP that says what the revocation of a rotation service does */
+async function refuseRotator(
+  realm: Realm,
+  { version, rotators, threshold }: HeldPlan,
+  name: string,
+): Promise<void> {
+  const agent = await findAgent(realm, name)
+  if (agent === undefined || !rotators.includes(agent.claims.identity)) return
+  throw new SubrosaError(
+    'ERR_SETUP',
+    `${name} is a rotation service of plan ${version}: once it is revoked it counts for no threshold, for ever, and ${rotators.length - 1} are left of which ${threshold} must answer`,
+    {
+      hint: `where its key was stolen: subrosa plan replace-rotator ${name} --stolen, which revokes it too; where it moves or its record is lost: the same without --stolen; to revoke it all the same: subrosa agent revoke ${name} --yes`,
+    },
+  )
 }
 
 async function unconfirmed(
