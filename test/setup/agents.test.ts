@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { chooseEngine } from '../../src/crypto/engine.ts'
@@ -204,6 +204,69 @@ describe('a renewal', () => {
   })
 })
 
+describe('an agent whose adding was cut short', () => {
+  /** As a kill leaves it before the last file. */
+  async function cutShort(name: string, adding: string): Promise<void> {
+    await rm(paths(name).creds)
+    await writeFile(paths(name).adding, `${adding}\n`)
+  }
+
+  test('gets another key by the same request where its own was never written', async () => {
+    // Nothing takes the name of a link: so it ends after the token, before the identity.
+    await addAgent(realm, { name: 'orders', clock })
+    await symlink('nowhere', paths('billing').identity)
+    const add = () => addAgent(realm, { name: 'billing', pub: ['bills.>'], clock })
+    expect(await failure(add)).toMatchObject({ message: `${paths('billing').identity} exists already` })
+    await rm(paths('billing').identity)
+    const lost = await findAgent(realm, 'billing')
+    expect(await failure(() => addAgent(realm, { name: 'billing', renew: true, clock }))).toMatchObject({
+      message: 'the adding of billing was cut short, and its key was never written',
+    })
+    const added = await add().catch((error: unknown) => error)
+    const { publicKey, token } = await identity('billing')
+    expect(added).toMatchObject({
+      claims: { identity: publicKey, permissions: { pub: { allow: ['bills.>'] } } },
+    })
+    expect(publicKey).not.toBe(lost?.claims.identity)
+    expect(verify(token)).toMatchObject({ identity: publicKey })
+    expect(await creds('billing')).toContain('JWT')
+    expect(await readdir(realmLayout(realm.dir).agents)).not.toContain('billing.adding')
+  })
+
+  test('keeps the key that was written', async () => {
+    const { claims } = await addAgent(realm, { name: 'billing', pub: ['bills.>'], clock })
+    await cutShort('billing', 'here')
+    const again = await addAgent(realm, { name: 'billing', pub: ['bills.>'], clock }).catch((error) => error)
+    expect(again).toMatchObject({ claims: { identity: claims.identity } })
+    expect((await identity('billing')).publicKey).toBe(claims.identity)
+    expect(await failure(() => addAgent(realm, { name: 'billing', clock }))).toMatchObject({
+      code: 'ERR_SETUP',
+    })
+  })
+
+  test('keeps the key that was made elsewhere, and gives the name to no other', async () => {
+    const key = encodeNkey('U', chooseEngine().ed25519KeyPair().publicKey)
+    await addAgent(realm, { name: 'billing', key, clock })
+    await cutShort('billing', key)
+    expect(await failure(() => addAgent(realm, { name: 'billing', clock }))).toMatchObject({
+      message: 'the adding of billing was cut short',
+      hint: expect.stringContaining(`--key ${key}`),
+    })
+    const again = await addAgent(realm, { name: 'billing', key, clock }).catch((error) => error)
+    expect(again).toMatchObject({ identityPath: undefined, claims: { identity: key } })
+  })
+
+  test('is whole once its login is there', async () => {
+    const { claims } = await addAgent(realm, { name: 'billing', clock })
+    await writeFile(paths('billing').adding, 'here\n')
+    await rm(paths('billing').identity)
+    expect(await failure(() => addAgent(realm, { name: 'billing', clock }))).toMatchObject({
+      message: 'there is an agent billing already',
+    })
+    expect((await findAgent(realm, 'billing'))?.claims.identity).toBe(claims.identity)
+  })
+})
+
 describe('an agent whose key was made elsewhere', () => {
   const engine = chooseEngine()
   const newKey = () => encodeNkey('U', engine.ed25519KeyPair().publicKey)
@@ -318,6 +381,22 @@ describe('revokeAgent', () => {
     })
     expect(set.isRevoked(verify(token))).toBe(true)
     expect(set.isRevoked(verify((await identity('intern')).token))).toBe(true)
+  })
+
+  test('is signed again where the first is dated ahead, since no service takes that one', async () => {
+    await addAgent(realm, { name: 'intern', clock })
+    const ahead = (ms: number) => new ManualClock(clock.now() + ms)
+    const early = await revokeAgent(realm, { name: 'intern', clock: ahead(120_001) })
+    const second = await revokeAgent(realm, { name: 'intern', clock })
+    expect(second).toMatchObject({ identity: early.identity, since: clock.now() })
+    expect(await listRevocations(realm, clock.now())).toEqual([second])
+  })
+
+  test('is not signed again where every service takes the first', async () => {
+    await addAgent(realm, { name: 'intern', clock })
+    const ahead = new ManualClock(clock.now() + 120_000)
+    const first = await revokeAgent(realm, { name: 'intern', clock: ahead })
+    expect(await revokeAgent(realm, { name: 'intern', clock })).toEqual(first)
   })
 
   test('gives the same statement again, and keeps it in a file', async () => {
