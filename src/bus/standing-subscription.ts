@@ -82,9 +82,14 @@ export class StandingSubscription {
     if (this.#isOver || this.#nc.isClosed()) return
     try {
       this.#subscription = this.#subscribe()
+    } catch (error) {
+      // A connection that is being drained takes none. It may not come to its end.
+      this.#waitForTurn()
+      return this.#taker.onError(error)
+    }
+    try {
       this.#taker.onRenewed?.()
     } catch (error) {
-      // A connection that is being drained takes none.
       this.#taker.onError(error)
     }
   }

@@ -1,4 +1,4 @@
-import { copy, samePublic } from '../base/bytes.ts'
+import { concat, copy, hex, samePublic } from '../base/bytes.ts'
 import { CLOCK_WINDOW_MS, PLAN_REPEAT_MS } from '../base/limits.ts'
 import { FetchBackoff } from '../bus/realm/fetch-backoff.ts'
 import { StatementBudget } from '../bus/realm/statement-budget.ts'
@@ -30,6 +30,8 @@ export class PlanDesk {
   readonly #options: PlanDeskOptions
   readonly #backoff = new FetchBackoff()
   readonly #budget: StatementBudget
+  /** With which revocations it was tried in vain whether they are the list of which plan. */
+  #triedWith = ''
   /** A newer plan without its list. */
   #wanted: HeldPlan | undefined
   #ofOperator: KeptPlan | undefined
@@ -117,6 +119,10 @@ export class PlanDesk {
   /** Most often this service holds the list already. */
   #takeWithOwnList(wanted: HeldPlan): boolean {
     const { engine, record } = this.#options
+    const held = hex(concat(wanted.hash, record.revocations.hash(wanted.made)))
+    // To hash thousands of revocations again and again takes seconds.
+    if (held === this.#triedWith) return false
+    this.#triedWith = held
     for (const list of record.listsFor(wanted)) {
       if (samePublic(listHash(engine, list), wanted.revocationsHash))
         return this.#offer({ plan: wanted.bytes, list })
