@@ -96,7 +96,7 @@ function beginRecord(rotator) {
   if (existsSync(begun)) return []
   const volume = join(volumes, rotator)
   // An earlier run may have been cut short between the two.
-  if (!existsSync(join(volume, 'rotation', rotator))) subrosa(volume, 'rotator', 'begin')
+  if (!existsSync(join(volume, 'rotation', rotator, 'revocations'))) subrosa(volume, 'rotator', 'begin')
   writeIfOther(realm, join('begun', rotator), '')
   return [`began the record of ${rotator}`]
 }

@@ -9,6 +9,7 @@ import type { RotationStore } from './store.ts'
 
 const LOCK = 'lock'
 const PLANS = 'plans'
+const REVOCATIONS = 'revocations'
 const RECORD_BYTES = 16
 const PLAN = /^([1-9]\d{0,15})$/
 const COMPLETE = /^([1-9]\d{0,15})\.complete$/
@@ -36,7 +37,7 @@ export function fileRotationStore(folder: string): RotationStore {
 }
 
 function openStore(folder: string, release: () => void): RotationStore {
-  const path = join(folder, 'revocations')
+  const path = join(folder, REVOCATIONS)
   // Without a record nothing that is there is of this one.
   const record = StatementFile.recordOf(path) ?? newRecord()
   const revocations = new StatementFile(path, record)
@@ -84,7 +85,8 @@ function openStore(folder: string, release: () => void): RotationStore {
 }
 
 /**
- * Begins the record of a new rotation service: an empty one, in a folder with nothing in it. It is for an operator to say that it is
+ * Begins the record of a new rotation service: an empty one, in a folder with nothing in it but what a beginning that was cut short has
+ * left. It is for an operator to say that it is
  * new: under a plan that names no former services an empty record counts at once, and a lost one would be forgotten. `subrosa
  * rotator begin` calls it.
  *
@@ -98,10 +100,10 @@ function openStore(folder: string, release: () => void): RotationStore {
 export function beginRecord(folder: string): void {
   const release = lockFolder(folder)
   try {
-    if (filesIn(folder).some((file) => file !== LOCK)) throw notEmpty(folder)
+    if (filesIn(folder).some((file) => !isLeftOver(folder, file))) throw notEmpty(folder)
     // First: what makes it a record brings both to the disk.
     makeFolder(join(folder, PLANS))
-    new StatementFile(join(folder, 'revocations'), newRecord()).replace([])
+    new StatementFile(join(folder, REVOCATIONS), newRecord()).replace([])
   } finally {
     release()
   }
@@ -151,6 +153,15 @@ function filesIn(folder: string): readonly string[] {
   } catch (cause) {
     throw unusable(folder, cause)
   }
+}
+
+/** Whether it says nothing of a record that was there: a beginning that was cut short leaves no more. */
+function isLeftOver(folder: string, file: string): boolean {
+  return (
+    file === LOCK ||
+    file === `${REVOCATIONS}.new` ||
+    (file === PLANS && filesIn(join(folder, PLANS)).length === 0)
+  )
 }
 
 function notEmpty(folder: string): SubrosaError {

@@ -53,10 +53,17 @@ function protocolPatterns({ realm, name, roles }: BrokerRequest): {
   readonly pub: readonly string[]
   readonly sub: readonly string[]
 } {
-  const { root, revoke, plan, epoch, tick, rotate, announcements } = protocolSubjects(engineFor(), realm)
+  const { root, revoke, plan, epoch, tick, rotate, announcements, pings } = protocolSubjects(
+    engineFor(),
+    realm,
+  )
   if (roles.includes('rotator')) {
-    const everything = [`${root}.>`, INBOXES]
-    return { pub: everything, sub: everything }
+    const asking = [`${root}.ping.${name}.*`, `${root}.query.*.${name}.*`]
+    const inboxes = `${root}.inbox.*`
+    return {
+      pub: [epoch, tick, plan, revoke, rotate, ...asking, inboxes],
+      sub: [tick, plan, rotate, revoke, announcements, pings, `${root}.query.*.*.*`, inboxes],
+    }
   }
   const sessions = [`${root}.inbox.*`, `${root}.session.*`, `${root}.handshake.*`]
   // The name in a subject is that of whoever asks, so that nobody spends what another may ask. Observers have a common one.

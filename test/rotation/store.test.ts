@@ -60,14 +60,24 @@ describe('a store in a folder', () => {
     other.close()
   })
 
+  it('is begun again where that was cut short', () => {
+    beginRecord(folder)
+    renameSync(path(), `${path()}.new`)
+    expect(readdirSync(folder).sort()).toEqual(['lock', 'plans', 'revocations.new'])
+    beginRecord(folder)
+    const store = fileRotationStore(folder)
+    expect(store.load()).toEqual({ revocations: [], plan: undefined, completeUnder: 0 })
+    store.close()
+  })
+
   it('is begun in an empty folder alone: where a part of a record is left, it was lost', () => {
-    for (const left of ['plans', 'announcements', 'revocations', 'revocations.new', 'anything']) {
+    for (const left of ['plans/1', 'announcements', 'revocations', 'anything']) {
       beginRecord(folder)
       const store = fileRotationStore(folder)
       store.load()
       store.close()
       for (const file of readdirSync(folder)) rmSync(join(folder, file), { recursive: true })
-      mkdirSync(join(folder, left))
+      mkdirSync(join(folder, left), { recursive: true })
       expect(
         codeOf(() => beginRecord(folder)),
         left,

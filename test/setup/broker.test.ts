@@ -160,10 +160,30 @@ describe('the permissions of a login', () => {
     expect(await mayPublish(silent, `${root}.ping.silent.00`)).toBe(true)
   })
 
-  test('of a rotator are everything below its realm, and no more', async () => {
+  test('of a rotator are what it says and asks in its own name, and no more', async () => {
     const rotator = await running.login({ agent: 'rotator' })
-    expect(await mayPublish(rotator, `${root}.epoch`)).toBe(true)
-    expect(await maySubscribe(rotator, `${root}.>`)).toBe(true)
+    const query = 'query.0011223344556677'
+    for (const subject of [
+      'epoch',
+      'tick',
+      'plan',
+      'rotate',
+      'inbox.00',
+      'ping.rotator.00',
+      `${query}.rotator.00`,
+    ])
+      expect(await mayPublish(rotator, `${root}.${subject}`), subject).toBe(true)
+    for (const subject of ['ping.*.*', `${query}.*.*`, 'query.any.*.*', 'announce.*.*', 'rotate', 'inbox.00'])
+      expect(await maySubscribe(rotator, `${root}.${subject}`), subject).toBe(true)
+    for (const subject of [
+      'ping.orders.00',
+      `${query}.orders.00`,
+      'ping._.00',
+      'announce.orders.00',
+      'session.00',
+    ])
+      expect(await mayPublish(rotator, `${root}.${subject}`), subject).toBe(false)
+    expect(await maySubscribe(rotator, `${root}.>`)).toBe(false)
     expect(await maySubscribe(rotator, 'orders.>')).toBe(false)
     expect(await mayPublish(rotator, 'orders.new')).toBe(false)
     expect(await mayPublish(rotator, '$JS.API.STREAM.CREATE.x')).toBe(false)
