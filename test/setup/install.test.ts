@@ -304,7 +304,8 @@ describe('finding an installed agent', () => {
     expect(await failure(() => findInstalled(home))).toMatchObject({ code: 'ERR_SETUP' })
     expect(await failure(() => findInstalled(home, 'laptop'))).toMatchObject({ code: 'ERR_SETUP' })
     await install(laptop)
-    for (const path of Object.values(agentPaths(dirOf(work), 'laptop'))) await rm(path)
+    const { identity, creds, tokens } = agentPaths(dirOf(work), 'laptop')
+    for (const path of [identity, creds, tokens]) await rm(path)
     expect(await failure(() => findInstalled(home))).toMatchObject({ code: 'ERR_SETUP' })
   })
 
